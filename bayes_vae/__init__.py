@@ -1,0 +1,56 @@
+"""bayes_vae: a variational autoencoder told as Bayes' rule.
+
+The public names are loaded when first used, so importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bayes_vae.ladder import Comparison as Comparison
+    from bayes_vae.ladder import compare as compare
+    from bayes_vae.data import load_data as load_data
+    from bayes_vae.elbo import ElboTerms as ElboTerms
+    from bayes_vae.elbo import elbo_terms as elbo_terms
+    from bayes_vae.evidence import LogEvidenceEstimate as LogEvidenceEstimate
+    from bayes_vae.evidence import estimate_log_evidence as estimate_log_evidence
+    from bayes_vae.evidence import importance_weighted_bound as importance_weighted_bound
+    from bayes_vae.terms import LogTerms as LogTerms
+    from bayes_vae.terms import log_terms as log_terms
+    from bayes_vae.objectives import Elbo as Elbo
+    from bayes_vae.runs import load as load
+    from bayes_vae.runs import save as save
+    from bayes_vae.training import fit as fit
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Comparison": "ladder",
+    "Elbo": "objectives",
+    "ElboTerms": "elbo",
+    "LogEvidenceEstimate": "evidence",
+    "LogTerms": "terms",
+    "compare": "ladder",
+    "elbo_terms": "elbo",
+    "estimate_log_evidence": "evidence",
+    "fit": "training",
+    "importance_weighted_bound": "evidence",
+    "load": "runs",
+    "load_data": "data",
+    "log_terms": "terms",
+    "save": "runs",
+}
+
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the names of _HOMES are strings
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bayes_vae' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"bayes_vae.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

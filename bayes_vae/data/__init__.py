@@ -1,0 +1,8 @@
+"""Data sets with an explicit policy: how their pixels become observations x."""
+
+from bayes_vae.data.data_set import Data, require_binary
+from bayes_vae.data.load import DATA_NAMES, load_data
+from bayes_vae.data.policies import POLICIES
+from bayes_vae.data.split import Split
+
+__all__ = ["DATA_NAMES", "POLICIES", "Data", "Split", "load_data", "require_binary"]

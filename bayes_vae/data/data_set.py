@@ -1,0 +1,116 @@
+"""A data set: its three splits, its policy, and the digest by which it is known again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Size, Tensor
+
+from bayes_vae.data.split import Split
+from bayes_vae.errors import SupportError
+from bayes_vae.settings import Policy
+
+__all__ = ["Data", "permutation", "require_binary", "split_data"]
+
+_SPLIT_SEED = 19980701
+"""Seed of the one permutation by which data sets are split."""
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set in three splits that share no observation.
+
+    Attributes:
+        name: which data set.
+        train: the rows that the parameters are fitted to.
+        validation: the rows that choose the best epoch.
+        test: the rows that every reported figure is of.
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+
+    @property
+    def policy(self) -> Policy:
+        """How pixels become observations."""
+        return self.train.policy
+
+    @property
+    def data_shape(self) -> Size:
+        """Shape of one observation."""
+        return self.train.data_shape
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the values and of which row is in which split; neither policy nor labels count."""
+        digest = hashlib.sha256()
+        for split in (self.train, self.validation, self.test):
+            for tensor in (split.values, split.index):
+                digest.update(repr((tuple(tensor.shape), str(tensor.dtype))).encode())
+                digest.update(tensor.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
+    def summary(self) -> dict[str, Any]:
+        """What a run directory stores of the data: name, policy, digest, sizes and data_shape."""
+        return {
+            "name": self.name,
+            "policy": self.policy,
+            "digest": self.digest,
+            "sizes": {name: len(getattr(self, name)) for name in ("train", "validation", "test")},
+            "data_shape": list(self.data_shape),
+        }
+
+
+def permutation(count: int) -> Tensor:
+    """The permutation of 0…count − 1 by which data sets are split: always the same one.
+
+    It is made from raw bits of PCG64, which numpy promises to keep, so it does not depend on numpy's version.
+    """
+    bits = np.random.PCG64(_SPLIT_SEED).random_raw(count)
+    return torch.from_numpy(np.argsort(bits, kind="stable"))
+
+
+def split_data(
+    name: str, values: Tensor, labels: Tensor | None, policy: Policy, sizes: Sequence[int]
+) -> Data:
+    """Split rows at random, always in the same way.
+
+    Args:
+        name: of the data set.
+        values: shape (N, *event).
+        labels: shape (N,), or None.
+        policy: how pixels become observations.
+        sizes: rows of the training, the validation and the test set; N in all.
+    """
+    parts = torch.split(permutation(len(values)), list(sizes))
+    train, validation, test = (
+        Split(values[rows], None if labels is None else labels[rows], rows, policy) for rows in parts
+    )
+    return Data(name, train, validation, test)
+
+
+def require_binary(data: Data) -> None:
+    """Refuse gray values for a Bernoulli likelihood, which is not normalized on them.
+
+    Raises:
+        SupportError: names binarization and the continuous Bernoulli.
+    """
+    if data.policy != "none":
+        return
+    for split in (data.train, data.validation, data.test):
+        values, one = split.values, 255 if split.values.dtype == torch.uint8 else 1
+        if not bool(((values == 0) | (values == one)).all()):
+            raise SupportError(
+                f"a Bernoulli likelihood takes zeros and ones, but the data set {data.name!r} under the "
+                "policy 'none' has values in between or outside. On gray pixels it is not a normalized "
+                "likelihood: binarize them (data policy 'stochastic', 'static' or 'threshold') or use a "
+                "continuous Bernoulli likelihood."
+            )

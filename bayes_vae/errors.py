@@ -1,0 +1,66 @@
+"""Errors and warnings: each says what was expected, what arrived and what to do."""
+
+from __future__ import annotations
+
+__all__ = [
+    "BayesVaeError",
+    "BayesVaeWarning",
+    "DataError",
+    "DataPolicyWarning",
+    "NotDefinedError",
+    "NumericalError",
+    "ProgramError",
+    "RunError",
+    "ScaledSiteWarning",
+    "SettingsError",
+    "ShapeError",
+    "SupportError",
+]
+
+
+class BayesVaeError(Exception):
+    """Base of every error that this library raises for bad input."""
+
+
+class SettingsError(BayesVaeError, ValueError):
+    """A setting has a value that cannot work."""
+
+
+class ShapeError(BayesVaeError, ValueError):
+    """A tensor has a shape that the operation cannot take."""
+
+
+class SupportError(BayesVaeError, ValueError):
+    """An observation lies outside the support of the likelihood."""
+
+
+class NumericalError(BayesVaeError, ArithmeticError):
+    """A term of Bayes' rule came out as NaN or as an impossible infinity."""
+
+
+class ProgramError(BayesVaeError, ValueError):
+    """A pair of Pyro programs from which the terms cannot be read."""
+
+
+class NotDefinedError(BayesVaeError, ValueError):
+    """A quantity that does not exist for this pair, with the reason."""
+
+
+class DataError(BayesVaeError, ValueError):
+    """A data set that is missing, empty, damaged or unfit for its policy."""
+
+
+class RunError(BayesVaeError, ValueError):
+    """A run directory that cannot be written, read or trusted."""
+
+
+class BayesVaeWarning(UserWarning):
+    """Base of every warning that this library gives."""
+
+
+class ScaledSiteWarning(BayesVaeWarning):
+    """A site is scaled (KL annealing, say); its density is evaluated at weight 1."""
+
+
+class DataPolicyWarning(BayesVaeWarning):
+    """Figures of different data policies are about to be compared."""

@@ -1,0 +1,94 @@
+"""What every estimate of log p(x) carries, and how it reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bayes_vae.averages import Average, average
+from bayes_vae.evidence.reliability import pareto_k_threshold
+from bayes_vae.terms.containers import Provenance
+
+__all__ = ["LogEvidenceEstimate"]
+
+NOT_CONVERGED = "lower bound, not converged"
+
+
+@dataclass(frozen=True, eq=False)
+class LogEvidenceEstimate:
+    r"""Estimate of log p(x) for each observation, with what says how far to trust it.
+
+    An importance estimate is a lower bound until shown otherwise: the usual standard error √(1/ESS − 1/K) cannot
+    exceed 1 nat, whatever the truth, so it stands only where k̂ allows it.
+
+    Attributes:
+        log_evidence: log mean weight, L_K, shape (N,), nats; from the raw weights, never smoothed ones.
+        effective_sample_size: shape (N,).
+        pareto_k: tail index k̂ of the weights, shape (N,); −inf for constant weights, NaN for fewer than 25.
+        doubling_step: L_K − L_{K/2}, shape (N,), nats: what the last doubling of particles gained.
+        num_particles: K, as drawn.
+        estimator: name of the estimator.
+        provenance: seed, source and policy.
+    """
+
+    log_evidence: Tensor
+    effective_sample_size: Tensor
+    pareto_k: Tensor
+    doubling_step: Tensor
+    num_particles: int
+    estimator: str
+    provenance: Provenance
+
+    @property
+    def pareto_k_threshold(self) -> float:
+        """Above this k̂ the estimate is a lower bound that has not converged."""
+        return pareto_k_threshold(self.num_particles)
+
+    @property
+    def converged(self) -> Tensor:
+        """Whether k̂ vouches for each estimate, shape (N,), bool; never with fewer than 25 particles."""
+        constant = self.pareto_k == -torch.inf
+        return constant | (self.pareto_k <= self.pareto_k_threshold)
+
+    @property
+    def standard_error(self) -> Tensor:
+        r"""Delta-method error \sqrt{1/ESS − 1/K}, shape (N,), nats; NaN, left blank, where not converged."""
+        error = (1 / self.effective_sample_size - 1 / self.num_particles).clamp(min=0).sqrt()
+        return torch.where(self.converged, error, torch.nan)
+
+    @property
+    def num_observations(self) -> int:
+        """N."""
+        return len(self.log_evidence)
+
+    @property
+    def readings(self) -> list[str]:
+        """How each observation's figure reads: "estimate" or "lower bound, not converged"."""
+        return ["estimate" if ok else NOT_CONVERGED for ok in self.converged.tolist()]
+
+    @property
+    def note(self) -> str:
+        """How the data set's figure reads; empty where every observation converged."""
+        failed = int((~self.converged).sum())
+        if not failed:
+            return ""
+        if bool(self.pareto_k.isnan().any()):
+            return f"{NOT_CONVERGED}: {self.num_particles} particles are too few for a k̂"
+        return f"{NOT_CONVERGED}: k̂ above {self.pareto_k_threshold:.2f} for {failed} of {self.num_observations}"
+
+    def averages(self) -> dict[str, Average]:
+        """Figures over the data set; the Monte-Carlo error is blank unless every observation converged."""
+        exact = torch.zeros_like(self.log_evidence)
+        return {
+            "log_evidence": average(
+                "log_evidence", self.log_evidence, self.standard_error, self.num_particles, self.note
+            ),
+            "effective_sample_size": average(
+                "effective_sample_size", self.effective_sample_size, exact * torch.nan, self.num_particles
+            ),
+            "doubling_step": average(
+                "doubling_step", self.doubling_step, exact * torch.nan, self.num_particles
+            ),
+        }

@@ -1,0 +1,180 @@
+"""The ladder from the ELBO up to the tightest importance-weighted bound."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bayes_vae.averages import Average, average
+from bayes_vae.errors import SettingsError
+from bayes_vae.evidence.bound import grouped_bound
+from bayes_vae.evidence.estimate import LogEvidenceEstimate
+from bayes_vae.evidence.importance import log_weights_of, summarize_weights
+from bayes_vae.settings import LADDER
+from bayes_vae.terms.containers import Provenance
+from bayes_vae.terms.program import Program, as_observations, undisturbed
+from bayes_vae.terms.stream import Progress, Source, as_index, provenance, read_pair, stream
+
+__all__ = ["Comparison", "Rung", "compare"]
+
+
+@dataclass(frozen=True, eq=False)
+class Rung:
+    """One bound of the ladder.
+
+    Attributes:
+        name: "ELBO", "L_5", …, or "exact".
+        num_particles: k of the bound.
+        values: shape (N,), nats.
+        standard_errors: Monte-Carlo error of each value, shape (N,); NaN where it is unknown.
+        note: how the figure reads.
+    """
+
+    name: str
+    num_particles: int
+    values: Tensor
+    standard_errors: Tensor
+    note: str = ""
+
+    @property
+    def average(self) -> Average:
+        """The rung's figure over the data set."""
+        return average(self.name, self.values, self.standard_errors, self.num_particles, self.note)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """ELBO ≤ L_5 ≤ L_50 ≤ … ≤ log p(x), for every observation, from one set of draws.
+
+    Attributes:
+        rungs: from the ELBO to the tightest bound, then the exact evidence where the model knows it.
+        estimate: the tightest bound with its reliability.
+        seconds: time for all rungs together: they share their draws.
+        provenance: seed, source and policy.
+    """
+
+    rungs: tuple[Rung, ...]
+    estimate: LogEvidenceEstimate
+    seconds: float
+    provenance: Provenance
+
+    @property
+    def num_particles(self) -> int:
+        """K, the number of draws behind every rung."""
+        return self.estimate.num_particles
+
+    @property
+    def num_observations(self) -> int:
+        """N."""
+        return self.estimate.num_observations
+
+    def sentence(self) -> str:
+        """What the ladder says: how far the ELBO lies below the tightest figure."""
+        top = self.rungs[-1]
+        gain = top.values - self.rungs[0].values
+        errors = torch.hypot(top.standard_errors.nan_to_num(), self.rungs[0].standard_errors.nan_to_num())
+        shortfall = average("gain", gain, errors, self.num_particles)
+        tail = "" if top.name == "exact" else ", and log p(x) may lie higher still" if top.note else ""
+        return (
+            f"The ELBO falls short of {top.name} by {shortfall.value:.2f} ± {shortfall.total_error:.2g} nats per "
+            f"observation{tail}."
+        )
+
+    def __str__(self) -> str:
+        lines = [f"{rung.name:>8}  {rung.average}" for rung in self.rungs]
+        policy = self.provenance.data_policy
+        lines.append(
+            f"K = {self.num_particles}, N = {self.num_observations}, data policy: {policy}, KL weight 1, "
+            f"{self.seconds:.1f} s"
+        )
+        return "\n".join([*lines, self.sentence()])
+
+
+def compare(
+    model: Program,
+    guide: Program,
+    x: Tensor | tuple[Tensor, ...],
+    rungs: Sequence[int] = LADDER,
+    *,
+    seed: int = 0,
+    index: Tensor | None = None,
+    source: Source = "auto",
+    chunk_size: int | None = None,
+    batch_size: int | None = None,
+    data_policy: str = "unstated",
+    progress: Progress | None = None,
+) -> Comparison:
+    r"""Compare the ELBO with ever tighter bounds on log p(x), from nested groups of one set of draws.
+
+    .. math:: L_k = \frac{k}{K} \sum_{g=1}^{K/k} \log \frac1k \sum_{i \in g} w_i, \qquad L_1 = \mathrm{ELBO}
+
+    Because each group of a rung is made of whole groups of the rung below, the ladder rises for every observation
+    (Jensen's inequality), not only on average.
+
+    Args:
+        rungs: particles at each rung, rising, each a divisor of the next; the last is K.
+        Others: as in :func:`bayes_vae.log_terms`.
+
+    Returns:
+        :class:`Comparison`; with the exact evidence as its last rung where ``model.log_evidence(x)`` exists.
+
+    Raises:
+        SettingsError: rungs that do not divide each other.
+
+    Reference: Burda, Grosse, Salakhutdinov (2016), "Importance weighted autoencoders", theorem 1.
+    """
+    rungs = _checked_rungs(rungs)
+    parts = as_observations(x)
+    indices = as_index(index, len(parts[0]), parts[0].device)
+    start = time.perf_counter()
+    bounds: list[list[tuple[Tensor, Tensor]]] = []
+    reliability: list[tuple[Tensor, ...]] = []
+    with undisturbed(model, guide, device=parts[0].device, seed=seed):
+        pair = read_pair(model, guide, parts, indices, source)
+        for batch in stream(pair, parts, indices, rungs[-1], seed, batch_size, chunk_size, progress):
+            log_weights = torch.cat(list(log_weights_of(batch)))
+            bounds.append([_mean_over_groups(grouped_bound(log_weights, size)) for size in rungs])
+            reliability.append(summarize_weights([log_weights], rungs[-1]))
+        exact = _exact_rung(model, parts)
+    seconds = time.perf_counter() - start
+    origin = provenance(pair, seed, data_policy)
+    columns = [torch.cat(column) for column in zip(*reliability, strict=True)]
+    estimate = LogEvidenceEstimate(*columns, rungs[-1], "importance", origin)
+    steps = [_rung(size, [batch[i] for batch in bounds], estimate) for i, size in enumerate(rungs)]
+    return Comparison((*steps, *exact), estimate, seconds, origin)
+
+
+def _checked_rungs(rungs: Sequence[int]) -> tuple[int, ...]:
+    rungs = tuple(rungs)
+    pairs = list(zip(rungs[:-1], rungs[1:], strict=True))
+    if len(rungs) < 2 or rungs[0] != 1 or any(low >= high or high % low for low, high in pairs):
+        raise SettingsError(
+            f"rungs must start at 1 (the ELBO) and rise, each dividing the next, as 1 5 50 500 5000; got {rungs}."
+        )
+    return rungs
+
+
+def _mean_over_groups(groups: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard error over groups, each (N,); the error of a single group is unknown."""
+    count = len(groups)
+    error = groups.std(0) / count**0.5 if count > 1 else torch.full_like(groups[0], torch.nan)
+    return groups.mean(0), error
+
+
+def _rung(size: int, batches: list[tuple[Tensor, Tensor]], estimate: LogEvidenceEstimate) -> Rung:
+    values, errors = (torch.cat(column) for column in zip(*batches, strict=True))
+    if size == estimate.num_particles:
+        return Rung(f"L_{size}", size, values, estimate.standard_error, estimate.note)
+    return Rung("ELBO" if size == 1 else f"L_{size}", size, values, errors)
+
+
+def _exact_rung(model: Program, x: tuple[Tensor, ...]) -> list[Rung]:
+    log_evidence = getattr(model, "log_evidence", None)
+    if log_evidence is None:
+        return []
+    values = log_evidence(*x).double()
+    return [Rung("exact", 0, values, torch.zeros_like(values))]

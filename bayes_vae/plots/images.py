@@ -1,0 +1,100 @@
+"""Pictures of observations: reconstructions and draws from the prior."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from bayes_vae.errors import ShapeError
+from bayes_vae.plots.colours import COLOURS
+from bayes_vae.plots.style import caption, new_figure
+
+__all__ = ["as_pictures", "prior_sample_figure", "reconstruction_figure"]
+
+
+def as_pictures(x: Tensor) -> np.ndarray:
+    """Observations as pictures: (N, H, W) or (N, H, W, 3).
+
+    Colours may come first or last; a vector becomes a strip of one row, and any other shape one row for each
+    entry of its first dimension.
+
+    Args:
+        x: shape (N, *event).
+    """
+    event = tuple(x.shape[1:])
+    if len(event) == 3 and event[0] in (1, 3):
+        x = x.movedim(1, -1)
+    elif len(event) == 1:
+        x = x.unsqueeze(1)
+    elif len(event) != 2 and not (len(event) == 3 and event[-1] in (1, 3)):
+        x = x.flatten(2) if event else x.reshape(-1, 1, 1)
+    pictures = x.detach().cpu().double().numpy()
+    return pictures[..., 0] if pictures.ndim == 4 and pictures.shape[-1] == 1 else pictures
+
+
+def reconstruction_figure(x: Tensor, means: Tensor, *, data_policy: str) -> Figure:
+    """Observations above their reconstructions: the mean of p(x given z) for one z drawn from q.
+
+    Args:
+        x: observations, shape (N, *event).
+        means: mean of p(x given z), one z for each observation, shape (N, *event).
+        data_policy: how pixels became observations.
+    """
+    if x.shape != means.shape:
+        raise ShapeError(
+            f"each observation needs its reconstruction: x is {tuple(x.shape)}, means {tuple(means.shape)}."
+        )
+    count = len(x)
+    subtitle = caption(1, count, data_policy, "z is drawn from q(z|x), once")
+    figure = new_figure(max(5.0, 0.85 * count + 1.2), 1.9, "Reconstructions", subtitle)
+    axes = np.asarray(figure.subplots(2, count, squeeze=False))
+    low, high = _range(x)
+    for column, pictures in enumerate(zip(as_pictures(x), as_pictures(means), strict=True)):
+        for row, picture in enumerate(pictures):
+            _draw_picture(axes[row, column], picture, low, high)
+    _name_row(axes[0, 0], "x", COLOURS["evidence"])
+    _name_row(axes[1, 0], "mean of\np(x|z)", COLOURS["likelihood"])
+    return figure
+
+
+def prior_sample_figure(means: Tensor, *, data_policy: str) -> Figure:
+    """What the model believes before any observation: means of p(x given z) for z drawn from the prior.
+
+    Args:
+        means: shape (N, *event).
+        data_policy: how pixels became the observations of training.
+    """
+    columns = math.ceil(math.sqrt(len(means)))
+    rows = math.ceil(len(means) / columns)
+    subtitle = caption(1, len(means), data_policy) + "\nmeans of p(x|z), each z drawn from the prior p(z)"
+    figure = new_figure(max(4.6, 0.7 * columns), 0.7 * rows, "Draws from the prior", subtitle)
+    axes = np.asarray(figure.subplots(rows, columns, squeeze=False)).flatten()
+    low, high = _range(means)
+    for place, picture in zip(axes, as_pictures(means), strict=False):
+        _draw_picture(place, picture, low, high)
+    for place in axes[len(means) :]:
+        place.set_axis_off()
+    return figure
+
+
+def _range(x: Tensor) -> tuple[float, float]:
+    """Black and white: 0 and 1 where the values allow it."""
+    return min(0.0, float(x.min())), max(1.0, float(x.max()))
+
+
+def _draw_picture(axes: Axes, picture: np.ndarray, low: float, high: float) -> None:
+    scaled = (picture - low) / (high - low) if picture.ndim == 3 else picture
+    vmin, vmax = (0.0, 1.0) if picture.ndim == 3 else (low, high)
+    aspect: Literal["auto", "equal"] = "auto" if picture.shape[0] == 1 else "equal"
+    axes.imshow(scaled, cmap="gray_r", vmin=vmin, vmax=vmax, interpolation="nearest", aspect=aspect)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(color="#cccccc", linewidth=0.6)
+
+
+def _name_row(axes: Axes, name: str, colour: str) -> None:
+    axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9.5, color=colour, labelpad=6)

@@ -1,0 +1,70 @@
+"""The configuration of a run: what it was made of, with which settings, by which versions."""
+
+from __future__ import annotations
+
+import json
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from bayes_vae.errors import RunError
+from bayes_vae.runs.manifest import FORMAT_VERSION
+from bayes_vae.runs.pairs import describe_program
+from bayes_vae.runs.run import Run
+from bayes_vae.runs.weights import alias_of
+
+__all__ = ["config_of", "json_bytes"]
+
+_DISTRIBUTIONS = {"bayes_vae": "bayes_vae", "numpy": "numpy", "pyro": "pyro-ppl", "torch": "torch"}
+
+
+def config_of(run: Run) -> dict[str, Any]:
+    """The configuration of a run, in JSON types."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: _version(distribution) for name, distribution in _DISTRIBUTIONS.items()},
+        },
+        "model": describe_program("model", run.model),
+        "guide": describe_program("guide", run.guide),
+        "data": run.data,
+        "settings": run.settings,
+        "outcome": {
+            "epochs": len(run.history),
+            "best_epoch": run.best_epoch,
+            "interrupted": run.interrupted,
+        },
+        "parameters": {"count": _count(run), "names": list(run.parameter_names)},
+    }
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:  # a bare checkout
+        return "unknown"
+
+
+def _count(run: Run) -> int:
+    """How many numbers were trained; of weights under several keys, one counts."""
+    names, aliases = set(run.parameter_names), alias_of(run.best_state)
+    trained = {key: value for key, value in run.best_state.items() if key.removeprefix("param.") in names}
+    return sum(value.numel() for key, value in trained.items() if aliases.get(key) not in trained)
+
+
+def json_bytes(content: dict[str, Any], what: str) -> bytes:
+    """Strict JSON.
+
+    Raises:
+        RunError: a value that JSON lacks.
+    """
+    try:
+        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise RunError(
+            f"{what} cannot be stored as JSON ({error}). Use only numbers (no NaN or infinity), strings, "
+            "lists and dictionaries."
+        ) from error

@@ -1,0 +1,152 @@
+"""Reading a run directory: every file is compared with its digest before it is believed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from bayes_vae.errors import RunError
+from bayes_vae.runs.files import write_atomically
+from bayes_vae.runs.manifest import (
+    FORMAT_VERSION,
+    MANIFEST,
+    inside,
+    manifest_bytes,
+    read_manifest,
+    read_verified,
+)
+from bayes_vae.runs.metrics import read_metrics
+from bayes_vae.runs.pairs import build_program, fill_pair
+from bayes_vae.runs.saving import CORE_FILES
+from bayes_vae.runs.weights import unpack_weights
+
+__all__ = ["RunDirectory", "load", "read_config"]
+
+
+class RunDirectory:
+    """A run on disk.
+
+    Args:
+        path: the folder that :func:`bayes_vae.save` wrote.
+
+    Raises:
+        RunError: not a run directory, or one of its own files is missing, was changed, or is of another
+            version.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config = read_config(path)
+        for name in CORE_FILES:
+            self.read_file(name)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings by section: ``data``, ``pair``, ``training``."""
+        return dict(self.config["settings"])
+
+    @cached_property
+    def history(self) -> list[dict[str, float]]:
+        """One row of named figures for each epoch."""
+        return read_metrics(self.read_file("metrics.csv"), str(self.path / "metrics.csv"))
+
+    def weights(self, which: Literal["best", "last"] = "best") -> dict[str, Tensor]:
+        """The weights of the best epoch or of the last, keyed as :class:`~bayes_vae.runs.Run` says."""
+        name = f"checkpoints/{which}.safetensors"
+        return unpack_weights(self.read_file(name), str(self.path / name))
+
+    def pair(self, *, model: Any = None, guide: Any = None) -> tuple[Any, Any]:
+        """The pair with the weights of the best epoch, in evaluation mode. See :func:`load`."""
+        built = {role for role, given in (("model", model), ("guide", guide)) if given is None}
+        if "model" in built:
+            model = build_program("model", self.config["model"])
+        if "guide" in built:
+            guide = build_program("guide", self.config["guide"], model)
+        name = "model.safetensors"
+        return fill_pair(model, guide, unpack_weights(self.read_file(name), str(self.path / name)), built)
+
+    def read_file(self, name: str) -> bytes:
+        """A file of the run, compared with its digest.
+
+        Args:
+            name: relative, with forward slashes, such as ``evaluation.json``.
+        """
+        return read_verified(self.path, name, read_manifest(self.path))
+
+    def add_file(self, name: str, content: bytes) -> Path:
+        """Write a file into the run directory, or replace it, and enter its digest in the manifest.
+
+        Args:
+            name: relative, with forward slashes, such as ``figures/ladder.png``.
+            content: all of it.
+
+        Returns:
+            where the file is.
+
+        Raises:
+            RunError: a name outside the folder, or of a file that belongs to the training.
+        """
+        path = inside(self.path, name)
+        if name in (*CORE_FILES, MANIFEST):
+            raise RunError(
+                f"{name} of {self.path} belongs to the training and is never replaced: choose another name."
+            )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"the folder {path.parent} cannot be made ({error}). Choose another name."
+            ) from error
+        write_atomically(path, content)
+        digests = read_manifest(self.path) | {name: hashlib.sha256(content).hexdigest()}
+        write_atomically(self.path / MANIFEST, manifest_bytes(digests))
+        return path
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The configuration of a run, without a look at its weights.
+
+    Raises:
+        RunError: not a run directory, or a configuration that is damaged or of another version.
+    """
+    folder = Path(path)
+    content = read_verified(folder, "config.json", read_manifest(folder))
+    try:
+        config = json.loads(content)
+        complete = config["format_version"] == FORMAT_VERSION
+        complete = complete and all(
+            isinstance(config[part], dict) for part in ("model", "guide", "data", "settings")
+        )
+    except (KeyError, TypeError, ValueError):
+        complete = False
+    if not complete:
+        raise RunError(
+            f"{folder / 'config.json'} is not a configuration of version {FORMAT_VERSION}: expected "
+            "format_version, model, guide, data and settings. Install the release that wrote it, or train "
+            "again."
+        )
+    return dict(config)
+
+
+def load(path: str | Path, *, model: Any = None, guide: Any = None) -> tuple[Any, Any]:
+    """Load the pair of a run, with the weights of its best epoch.
+
+    Args:
+        path: the run directory.
+        model: a model to fill, for programs that are not of this library: a module, or a bound method such as
+            ``vae.model``, built as for training. Left out, it is built from config.json.
+        guide: likewise.
+
+    Returns:
+        model and guide, on the CPU if they were built here, in evaluation mode.
+
+    Raises:
+        RunError: a run directory that cannot be trusted, a pair that must be passed, or one that does not
+            fit.
+    """
+    return RunDirectory(path).pair(model=model, guide=guide)

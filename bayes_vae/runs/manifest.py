@@ -1,0 +1,111 @@
+"""The manifest of a run directory: the SHA-256 of each file, checked whenever a file is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bayes_vae.errors import RunError
+
+__all__ = ["FORMAT_VERSION", "MANIFEST", "inside", "manifest_bytes", "read_manifest", "read_verified"]
+
+MANIFEST = "manifest.json"
+FORMAT_VERSION = 1
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The file of a run directory that has this name.
+
+    Args:
+        folder: the run directory.
+        name: relative, with forward slashes.
+
+    Raises:
+        RunError: a name that leads out of the folder.
+    """
+    plain = PurePosixPath(name)
+    path = folder / plain
+    if (
+        plain.as_posix() != name
+        or plain.is_absolute()
+        or {"", ".", ".."} & {name, *plain.parts}
+        or any(sign in name for sign in "\\:\0")
+        or not path.resolve().is_relative_to(folder.resolve())
+    ):
+        raise RunError(
+            f"{name!r} is no file name within the run directory {folder}: expected a relative one with "
+            "forward slashes and without '..', such as 'figures/ladder.png'."
+        )
+    return path
+
+
+def manifest_bytes(digests: Mapping[str, str]) -> bytes:
+    """The text of a manifest."""
+    content = {"format_version": FORMAT_VERSION, "files": dict(sorted(digests.items()))}
+    return json.dumps(content, indent=2).encode()
+
+
+def read_manifest(folder: Path) -> dict[str, str]:
+    """Read name → SHA-256 of the files in a run directory.
+
+    Raises:
+        RunError: not a run directory, a damaged manifest, or one of another version.
+    """
+    try:
+        content: Any = json.loads((folder / MANIFEST).read_bytes())
+    except OSError as error:
+        raise RunError(
+            f"{folder} is not a run directory: it has no {MANIFEST} that can be read. Expected a folder "
+            "that `bayes-vae train --out` or bayes_vae.save wrote."
+        ) from error
+    except ValueError as error:
+        raise RunError(_damaged(folder, f"it is not JSON ({error})")) from error
+    version = content.get("format_version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version != FORMAT_VERSION:
+        raise RunError(
+            f"{folder} was written in version {version} of the run format; this release of bayes_vae reads "
+            f"version {FORMAT_VERSION}. Install the release that wrote it, or train again."
+        )
+    files = content.get("files") if isinstance(content, dict) else None
+    if version is None or not isinstance(files, dict) or not all(isinstance(d, str) for d in files.values()):
+        raise RunError(_damaged(folder, "it must hold format_version and files"))
+    for name in files:
+        inside(folder, name)
+    return files
+
+
+def _damaged(folder: Path, reason: str) -> str:
+    return (
+        f"the {MANIFEST} of {folder} is damaged: {reason}. Restore the folder from a copy, or train again "
+        "into another one."
+    )
+
+
+def read_verified(folder: Path, name: str, digests: Mapping[str, str]) -> bytes:
+    """Read a file and compare it with its digest.
+
+    Raises:
+        RunError: the file is not listed, is missing, or is not what was written.
+    """
+    path = inside(folder, name)
+    if name not in digests:
+        raise RunError(
+            f"the run directory {folder} has no file {name}: its manifest lists {', '.join(sorted(digests))}."
+        )
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RunError(
+            f"{path} is listed in the manifest but cannot be read ({error}). Restore it from a copy of the "
+            "run directory, or make it again."
+        ) from error
+    if hashlib.sha256(content).hexdigest() != digests[name]:
+        raise RunError(
+            f"{path} is not the file that was written: its {len(content)} bytes do not match the digest in "
+            f"{MANIFEST}, so it was changed, cut short or damaged. Restore it from a copy of the run "
+            "directory, or make it again."
+        )
+    return content

@@ -1,0 +1,152 @@
+"""Settings as frozen dataclasses. No torch here: the command line reads this module to print its help.
+
+The docstrings of the fields are the help texts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from bayes_vae.errors import SettingsError
+
+__all__ = [
+    "LADDER",
+    "CompareSettings",
+    "DataSettings",
+    "EvaluateSettings",
+    "PairSettings",
+    "Policy",
+    "TrainingSettings",
+    "as_json",
+]
+
+Policy = Literal["stochastic", "static", "threshold", "none"]
+
+LADDER = (1, 5, 50, 500, 5000)
+"""Particles at each rung of the ladder from the ELBO to the tightest importance-weighted bound."""
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Which data, and how their pixels become observations.
+
+    Args:
+        data: digits, mnist, fashion-mnist, or the path of an .npy or .npz file.
+        data_root: folder that holds MNIST and Fashion-MNIST; else BAYES_VAE_DATA, else the user's cache folder.
+        policy: how pixels become zeros and ones: stochastic (drawn anew at each use), static (drawn once),
+            threshold (above one half), none (taken as they are).
+    """
+
+    data: str = "digits"
+    data_root: str | None = None
+    policy: Policy = "stochastic"
+
+
+@dataclass(frozen=True)
+class PairSettings:
+    """The networks of the model and the guide.
+
+    Args:
+        latent_dim: size of z.
+        hidden_dims: widths of the hidden layers, from the data's side; the decoder mirrors them.
+        activation: tanh, relu, elu, silu, softplus or identity.
+    """
+
+    latent_dim: int = 8
+    hidden_dims: tuple[int, ...] = (200, 200)
+    activation: str = "tanh"
+
+    def __post_init__(self) -> None:
+        _at_least("latent_dim", self.latent_dim, 1)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How the pair is trained by SVI.
+
+    Args:
+        epochs: passes over the training images.
+        batch_size: images in one step.
+        learning_rate: Adam's learning rate at the start.
+        final_learning_rate: learning rate at the end of a cosine decay; equal to learning_rate for none.
+        num_particles: draws from q for each image and step.
+        kl_weight: weight of the KL in the training objective; evaluation always uses 1.
+        kl_warmup_epochs: epochs over which the weight rises from 0 to kl_weight.
+        seed: of the initial weights, the batches and the noise.
+        device: cpu, cuda, or auto.
+    """
+
+    epochs: int = 20
+    batch_size: int = 100
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 2e-5
+    num_particles: int = 1
+    kl_weight: float = 1.0
+    kl_warmup_epochs: int = 0
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _at_least("epochs", self.epochs, 1)
+        _at_least("batch_size", self.batch_size, 1)
+        _at_least("num_particles", self.num_particles, 1)
+        _at_least("kl_weight", self.kl_weight, 0)
+        _at_least("kl_warmup_epochs", self.kl_warmup_epochs, 0)
+        if not 0 < self.final_learning_rate <= self.learning_rate:
+            raise SettingsError(
+                "the learning rates need 0 < final_learning_rate <= learning_rate, got "
+                f"learning_rate={self.learning_rate:g} and final_learning_rate={self.final_learning_rate:g}."
+            )
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """How the terms of Bayes' rule are estimated on the test set.
+
+    Args:
+        num_particles: draws from q for each image (K).
+        num_observations: how many test images, from the first on; all when not given.
+        seed: of every draw.
+        device: cpu, cuda, or auto.
+    """
+
+    num_particles: int = 500
+    num_observations: int | None = None
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _at_least("num_particles", self.num_particles, 2)
+        if self.num_observations is not None:
+            _at_least("num_observations", self.num_observations, 1)
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """The ladder from the ELBO to the tightest importance-weighted bound.
+
+    Args:
+        rungs: particles at each rung; each divides the next.
+        num_observations: how many test images, from the first on.
+        seed: of every draw.
+        device: cpu, cuda, or auto.
+    """
+
+    rungs: tuple[int, ...] = LADDER
+    num_observations: int = 500
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _at_least("num_observations", self.num_observations, 1)
+
+
+def _at_least(name: str, value: float, bound: float) -> None:
+    if value < bound:
+        raise SettingsError(f"{name} must be at least {bound}, got {value}.")
+
+
+def as_json(settings: Any) -> dict[str, Any]:
+    """A settings object as plain JSON types."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings).items()}

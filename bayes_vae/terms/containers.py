@@ -1,0 +1,84 @@
+"""The three log densities of Bayes' rule, and how they came about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from torch import Tensor
+
+__all__ = ["Draw", "LogTerms", "Provenance"]
+
+
+class Draw(NamedTuple):
+    """Terms of some particles of some observations, each (K, N), in the pair's dtype and differentiable."""
+
+    log_prior: Tensor
+    log_likelihood: Tensor
+    log_guide: Tensor
+    latents: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a figure needs beside it to be read rightly.
+
+    Attributes:
+        seed: of every draw.
+        source: "distributions" (read off what the pair exposes) or "traces" (any pair).
+        particles: how particles were laid out: "vectorized", "plate", "repeat" or "loop".
+        randomness: "per observation" (does not depend on batches) or "data blocks".
+        data_policy: how pixels became observations; "unstated" where the caller did not say.
+    """
+
+    seed: int
+    source: str
+    particles: str
+    randomness: str
+    data_policy: str = "unstated"
+
+    @property
+    def kl_weight(self) -> float:
+        """Weight of the KL: evaluation always uses 1."""
+        return 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class LogTerms:
+    r"""Log densities of K draws from the guide for each of N observations, in nats.
+
+    .. math:: \log w_{kn} = \log p(z_{kn}) + \log p(x_n \mid z_{kn}) - \log q(z_{kn} \mid x_n)
+
+    Attributes:
+        log_prior: log p(z), shape (K, N); over all latent sites.
+        log_likelihood: log p(x given z), shape (K, N); over all observed sites.
+        log_guide: log q(z given x), shape (K, N).
+        latents: the draws, site → (K, N, *event); empty unless asked for.
+        provenance: seed, source and policy.
+    """
+
+    log_prior: Tensor
+    log_likelihood: Tensor
+    log_guide: Tensor
+    provenance: Provenance
+    latents: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def log_joint(self) -> Tensor:
+        """log p(x, z), shape (K, N)."""
+        return self.log_prior + self.log_likelihood
+
+    @property
+    def log_importance_weights(self) -> Tensor:
+        """log p(x, z) − log q(z given x), shape (K, N)."""
+        return self.log_joint - self.log_guide
+
+    @property
+    def num_particles(self) -> int:
+        """K."""
+        return self.log_prior.shape[0]
+
+    @property
+    def num_observations(self) -> int:
+        """N."""
+        return self.log_prior.shape[1]

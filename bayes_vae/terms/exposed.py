@@ -1,0 +1,118 @@
+"""Terms read off the distributions that a pair exposes: the fast implementation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyro.distributions as dist
+from torch import Tensor
+
+from bayes_vae.distributions import (
+    analytic_kl,
+    analytic_kl_per_dimension,
+    check_support,
+    draw_from_noise,
+    has_normal_base,
+    noise_shape,
+)
+from bayes_vae.errors import NotDefinedError, ProgramError
+from bayes_vae.terms.program import Observations, Program, index_arguments
+from bayes_vae.terms.containers import Draw
+from bayes_vae.randomness import KeyedNoise
+
+__all__ = ["ExposedBatch", "ExposedPair", "exposes_distributions"]
+
+
+def exposes_distributions(model: Program, guide: Program) -> bool:
+    """Whether both programs say that their terms may be read off their distributions."""
+    return bool(getattr(model, "exposes_distributions", False) and getattr(guide, "exposes_distributions", False))
+
+
+class ExposedPair:
+    """A model with ``prior()`` and ``likelihood(z)``, a guide with ``variational_posterior(x)``."""
+
+    source = "distributions"
+    particles = "vectorized"
+    splittable = True
+    scaled: tuple[tuple[str, str], ...] = ()
+
+    def __init__(self, model: Any, guide: Any, x: Observations, index: Tensor) -> None:
+        self.model, self.guide = model, guide
+        posterior = self.bind(tuple(part[:1] for part in x), index[:1]).posterior
+        self.keyed = has_normal_base(posterior)
+        self.not_reparameterized = () if posterior.has_rsample else ("z",)
+
+    @property
+    def randomness(self) -> str:
+        """What the noise is keyed by."""
+        return "per observation" if self.keyed else "data blocks"
+
+    def bind(self, x: Observations, index: Tensor) -> ExposedBatch:
+        """Run the encoder on a batch of observations, once."""
+        posterior = self.guide.variational_posterior(x[0], **index_arguments(self.guide, index))
+        _expect_batch("variational_posterior(x)", posterior, (len(index),))
+        return ExposedBatch(self.model, posterior, x[0], index)
+
+
+class ExposedBatch:
+    """A batch of observations with its variational posterior."""
+
+    def __init__(self, model: Any, posterior: dist.TorchDistribution, x: Tensor, index: Tensor) -> None:
+        self.model, self.posterior, self.x, self.index = model, posterior, x, index
+        self._support_checked = False
+
+    def draw(self, particles: range, noise: KeyedNoise | None) -> Draw:
+        """Draw latents and evaluate the three log densities.
+
+        Args:
+            particles: which particles.
+            noise: keyed noise, or None to draw from torch's generator.
+        """
+        z = self._latents(particles, noise)
+        likelihood = self.model.likelihood(z)
+        _expect_batch("likelihood(z)", likelihood, tuple(z.shape[:2]))
+        self._check_support(likelihood)
+        log_likelihood = likelihood.log_prob(self.x)
+        return Draw(self.model.prior().log_prob(z), log_likelihood, self.posterior.log_prob(z), {"z": z})
+
+    def _latents(self, particles: range, noise: KeyedNoise | None) -> Tensor:
+        if noise is None:
+            sample = self.posterior.rsample if self.posterior.has_rsample else self.posterior.sample
+            return sample((len(particles),))
+        shape = noise_shape(self.posterior)
+        like = next(self.model.parameters(), self.x)
+        return draw_from_noise(self.posterior, noise.normal("z", self.index, particles, shape[1:], like))
+
+    def _check_support(self, likelihood: dist.TorchDistribution) -> None:
+        if not self._support_checked:
+            check_support("x", likelihood, self.x)
+            self._support_checked = True
+
+    def kl(self) -> Tensor:
+        """Closed-form KL(q(z given x) to p(z)), shape (N,).
+
+        Raises:
+            NotDefinedError: no closed form is known for this guide and prior.
+        """
+        prior = self.model.prior()
+        kl = analytic_kl(self.posterior, prior)
+        if kl is None:
+            raise NotDefinedError(
+                f"site 'z': no closed-form KL from {type(self.posterior).__name__} to {type(prior).__name__} is "
+                'known. Use kl="sampled".'
+            )
+        return kl
+
+    def kl_per_dimension(self) -> Tensor:
+        """Closed-form KL of each latent dimension, shape (N, D)."""
+        return analytic_kl_per_dimension(self.posterior, self.model.prior())
+
+
+def _expect_batch(what: str, distribution: dist.TorchDistribution, shape: tuple[int, ...]) -> None:
+    found = tuple(distribution.batch_shape)
+    if found != shape:
+        extra = max(1, len(found) - len(shape))
+        raise ProgramError(
+            f"{what} must have batch shape {shape}, one density for each observation, but has {found} with event "
+            f"shape {tuple(distribution.event_shape)}. Declare its own dimensions with .to_event({extra})."
+        )

@@ -1,0 +1,170 @@
+"""Where particles, observations and sites lie in the traces of a pair, and whether its terms can be read at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyro.poutine as poutine
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+from torch.distributions import constraints
+
+from bayes_vae.distributions import has_normal_base
+from bayes_vae.errors import ProgramError
+
+__all__ = ["PairLayout", "Site", "can_check_support", "latent_sites", "observed_sites", "read_layout"]
+
+Site = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PairLayout:
+    """What one plain run of a pair shows.
+
+    Attributes:
+        guide_dim, model_dim: dim of the plate over the observations in each program.
+        max_plate_nesting: the particle plate goes one dim to the left of this.
+        latents: names of the latent sites, in the guide's order.
+        keyed: whether every latent is a function of standard-normal noise.
+        scaled: (site, factor) of every scaled site.
+        not_reparameterized: latents whose draws carry no gradient.
+    """
+
+    guide_dim: int
+    model_dim: int
+    max_plate_nesting: int
+    latents: tuple[str, ...]
+    keyed: bool
+    scaled: tuple[tuple[str, str], ...]
+    not_reparameterized: tuple[str, ...]
+
+
+def _sample_sites(trace: poutine.Trace) -> Iterator[tuple[str, Site]]:
+    for name, site in trace.nodes.items():
+        if site["type"] == "sample" and not site_is_subsample(site) and not site["infer"].get("_deterministic"):
+            yield name, site
+
+
+def latent_sites(trace: poutine.Trace) -> dict[str, Site]:
+    """The sites that are sampled."""
+    return {name: site for name, site in _sample_sites(trace) if not site["is_observed"]}
+
+
+def observed_sites(trace: poutine.Trace) -> dict[str, Site]:
+    """The sites that are conditioned on data, ``pyro.factor`` among them."""
+    return {name: site for name, site in _sample_sites(trace) if site["is_observed"]}
+
+
+def read_layout(guide_trace: poutine.Trace, model_trace: poutine.Trace, num_observations: int) -> PairLayout:
+    """Read the layout off one plain run, or say why the terms of this pair cannot be read.
+
+    Raises:
+        ProgramError: names the site, what was expected and what to do.
+    """
+    guide_latents, model_latents = latent_sites(guide_trace), latent_sites(model_trace)
+    observed = observed_sites(model_trace)
+    _match_sites(guide_latents, model_latents, observed)
+    sites = [*guide_latents.items(), *model_latents.items(), *observed.items()]
+    for name, site in sites:
+        _refuse_subsampling(name, site)
+    guide_dim = _frame_dim("guide", guide_latents, num_observations)
+    model_dim = _frame_dim("model", {**model_latents, **observed}, num_observations)
+    dims = [frame.dim for _, site in sites for frame in site["cond_indep_stack"] if frame.vectorized]
+    return PairLayout(
+        guide_dim,
+        model_dim,
+        -min(dims),
+        tuple(guide_latents),
+        all(has_normal_base(site["fn"]) for site in guide_latents.values()),
+        tuple(_scaled({**guide_latents, **model_latents, **observed})),
+        tuple(name for name, site in guide_latents.items() if not site["fn"].has_rsample),
+    )
+
+
+def _match_sites(guide: dict[str, Site], model: dict[str, Site], observed: dict[str, Site]) -> None:
+    if not observed:
+        raise ProgramError(
+            "the model has no observed site: expected at least one pyro.sample(..., obs=x). "
+            "Pass the observations to it as obs=."
+        )
+    if not guide:
+        raise ProgramError(
+            "the guide samples no latent: expected a pyro.sample site for each latent of the model."
+        )
+    for name in guide:
+        if name not in model:
+            raise ProgramError(
+                f"guide site {name!r} is no latent of the model, whose latents are {sorted(model)}. "
+                "Give both the same name, or remove it from the guide."
+            )
+    for name in model:
+        if name not in guide:
+            raise ProgramError(
+                f"model site {name!r} has no counterpart in the guide, whose sites are {sorted(guide)}. "
+                "Add it to the guide, or pass its value as obs=."
+            )
+
+
+def _refuse_subsampling(name: str, site: Site) -> None:
+    for frame in site["cond_indep_stack"]:
+        if frame.full_size is not None and frame.full_size != frame.size:
+            raise ProgramError(
+                f"site {name!r}: plate {frame.name!r} is subsampled ({frame.size} of {frame.full_size}), which "
+                "scales the terms. For evaluation make it a plate over the observations that are passed, "
+                f"pyro.plate({frame.name!r}, len(x))."
+            )
+
+
+def _frame_dim(program: str, sites: dict[str, Site], num_observations: int) -> int:
+    """The dim of the plate of size N that holds every site."""
+    common: set[tuple[str, int]] | None = None
+    for name, site in sites.items():
+        frames = {
+            (frame.name, frame.dim)
+            for frame in site["cond_indep_stack"]
+            if frame.vectorized and frame.size == num_observations
+        }
+        if not frames:
+            raise ProgramError(_outside(program, name, site, num_observations))
+        common = frames if common is None else common & frames
+    if not common:
+        raise ProgramError(
+            f"the sites {sorted(sites)} of the {program} lie in different plates of size {num_observations}: "
+            "expected one plate over the observations that holds them all."
+        )
+    if len(common) > 1 and num_observations > 1:
+        raise ProgramError(
+            f"the plates {sorted(name for name, _ in common)} of the {program} all have the size "
+            f"{num_observations} of the data, so which of them holds the observations cannot be told. "
+            "Pass another number of observations."
+        )
+    return min(dim for _, dim in common)
+
+
+def _outside(program: str, name: str, site: Site, num_observations: int) -> str:
+    plates = [f"{frame.name!r} of size {frame.size}" for frame in site["cond_indep_stack"]]
+    kind = "observed site" if site["is_observed"] else "latent"
+    return (
+        f"{kind} {name!r} of the {program} lies outside the frame of the observations: expected it in a "
+        f"pyro.plate of size {num_observations}, the number of observations, but its plates are "
+        f"{', '.join(plates) or 'none'} (batch shape {tuple(site['fn'].batch_shape)}). Global latents have no terms "
+        "per observation; for a local one write `with pyro.plate('data', len(x)):` around it."
+    )
+
+
+def _scaled(sites: dict[str, Site]) -> Iterator[tuple[str, str]]:
+    for name, site in sites.items():
+        scale = site["scale"]
+        if isinstance(scale, Tensor):
+            if not bool((scale == 1).all()):
+                yield name, f"{scale.min().item():g} to {scale.max().item():g}"
+        elif scale != 1:
+            yield name, f"{scale:g}"
+
+
+def can_check_support(site: Site) -> bool:
+    """Whether the observations of a site can be compared with its support."""
+    support = getattr(site["fn"], "support", None)
+    return site["mask"] is None and isinstance(support, constraints.Constraint) and site["value"].numel() > 0

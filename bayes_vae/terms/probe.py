@@ -1,0 +1,113 @@
+"""Finding out, once for each pair, how to run it for many particles and whether its rows may be split."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from bayes_vae.errors import ScaledSiteWarning
+from bayes_vae.terms.layout import read_layout
+from bayes_vae.terms.program import Observations, Program, take_rows
+from bayes_vae.terms.containers import Draw
+from bayes_vae.terms.traced import TracedPair
+from bayes_vae.terms.tracing import run_pair
+
+__all__ = ["read_traced_pair"]
+
+PROBE_ROWS = 3
+
+
+def read_traced_pair(model: Program, guide: Program, x: Observations, index: Tensor) -> TracedPair:
+    """Probe a pair on a few rows, or on all of them where it cannot be split.
+
+    The outer plate is tried first, then repeated observations; either must agree with two single runs. A loop over
+    particles always works.
+
+    Raises:
+        ProgramError: the terms of this pair cannot be read; see :func:`read_layout`.
+    """
+    rows = slice(0, PROBE_ROWS)
+    pair = _splittable_pair(model, guide, take_rows(x, rows), index[rows], whole=len(index) <= PROBE_ROWS)
+    if pair is None:
+        rows = slice(None)
+        pair = _single_run_pair(model, guide, x, index, splittable=False)
+    _warn_of_scales(pair)
+    probe_x, probe_index = take_rows(x, rows), index[rows]
+    for strategy in ("plate", "repeat"):
+        candidate = replace(pair, particles=strategy)
+        if _agrees_with_single_runs(candidate, pair, probe_x, probe_index):
+            return candidate
+    return pair
+
+
+def _single_run_pair(
+    model: Program, guide: Program, x: Observations, index: Tensor, splittable: bool
+) -> TracedPair:
+    layout = read_layout(*run_pair(model, guide, x, index), len(index))
+    return TracedPair(model, guide, layout, "loop", splittable)
+
+
+def _splittable_pair(
+    model: Program, guide: Program, x: Observations, index: Tensor, whole: bool
+) -> TracedPair | None:
+    """The pair read off a few rows, or None where rows depend on their number or place."""
+    try:
+        pair = _single_run_pair(model, guide, x, index, splittable=True)
+    except Exception:  # whatever a program raises on other rows than its own; the whole then says why
+        if whole:
+            raise
+        return None
+    return pair if _rows_stand_alone(pair, x, index) else None
+
+
+def _rows_stand_alone(pair: TracedPair, x: Observations, index: Tensor) -> bool:
+    """Whether rows in another order and number have the same terms."""
+    if len(index) == 1:
+        return True
+    order = torch.arange(len(index) - 1, 0, -1)
+    draw = pair.bind(x, index).draw(range(1), None)
+    latents = {name: value[:, order] for name, value in draw.latents.items()}
+    try:
+        moved = pair.bind(take_rows(x, order), index[order]).evaluate(latents)
+    except Exception:  # a plate or a parameter of fixed size
+        return False
+    return _agree(moved, Draw(*(term[:, order] for term in draw[:3]), latents))
+
+
+def _agrees_with_single_runs(
+    candidate: TracedPair, single: TracedPair, x: Observations, index: Tensor
+) -> bool:
+    try:
+        draw = candidate.bind(x, index).draw(range(2), None)
+    except Exception:  # the program cannot run this way; the next way is tried
+        return False
+    batch = single.bind(x, index)
+    return all(
+        _agree(
+            Draw(*(term[k : k + 1] for term in draw[:3]), {}),
+            batch.evaluate({name: value[k : k + 1] for name, value in draw.latents.items()}),
+        )
+        for k in range(2)
+    )
+
+
+def _agree(left: Draw, right: Draw) -> bool:
+    """Whether all three terms are the same up to rounding; NaN agrees with NaN."""
+    for a, b in zip(left[:3], right[:3], strict=True):
+        tolerance = 1e-9 if b.dtype == torch.float64 else 1e-4
+        if a.shape != b.shape or not torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True):
+            return False
+    return True
+
+
+def _warn_of_scales(pair: TracedPair) -> None:
+    for site, factor in pair.layout.scaled:
+        warnings.warn(
+            f"site {site!r} is scaled by {factor} (KL annealing, say): its density is evaluated at weight 1. "
+            "A scaled ELBO is no bound on log p(x).",
+            ScaledSiteWarning,
+            stacklevel=2,
+        )

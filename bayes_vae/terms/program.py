@@ -1,0 +1,99 @@
+"""Calling Pyro programs without leaving a trace of it in the user's process."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeAlias
+
+import pyro
+import torch
+from torch import Tensor, nn
+
+from bayes_vae.errors import ShapeError
+from bayes_vae.randomness import isolated_rng
+
+__all__ = [
+    "Observations",
+    "Program",
+    "as_observations",
+    "index_arguments",
+    "modules_of",
+    "take_rows",
+    "undisturbed",
+]
+
+Program: TypeAlias = Callable[..., Any]
+Observations: TypeAlias = tuple[Tensor, ...]
+
+
+def as_observations(x: Tensor | tuple[Tensor, ...]) -> Observations:
+    """x as a tuple of tensors with a common first dimension N ≥ 1.
+
+    Raises:
+        ShapeError: no observation, or first dimensions that differ.
+    """
+    parts = x if isinstance(x, tuple) else (x,)
+    if not all(isinstance(part, Tensor) and part.dim() > 0 for part in parts) or not parts:
+        kinds = ", ".join(type(part).__name__ for part in parts)
+        raise ShapeError(
+            "x must be a tensor of shape (N, *event) or a tuple of tensors with a common first dimension, "
+            f"got ({kinds})."
+        )
+    sizes = {len(part) for part in parts}
+    if len(sizes) > 1:
+        raise ShapeError(
+            f"the tensors of x must share their first dimension, N, got {sorted(sizes)}. "
+            "Pass one row for each observation in each of them."
+        )
+    if sizes == {0}:
+        raise ShapeError("x holds no observation: expected shape (N, *event) with N of at least 1.")
+    return parts
+
+
+def take_rows(x: Observations, rows: Tensor | slice) -> Observations:
+    """Some rows of each tensor of x."""
+    return tuple(part[rows] for part in x)
+
+
+def index_arguments(program: Program, index: Tensor) -> dict[str, Tensor]:
+    """``{"index": index}`` for a program that declares ``needs_index``, else nothing."""
+    return {"index": index} if getattr(program, "needs_index", False) else {}
+
+
+def modules_of(program: Program) -> list[nn.Module]:
+    """The module behind a program: itself, or what its bound method belongs to; empty for a function."""
+    if isinstance(program, functools.partial):
+        return modules_of(program.func)
+    owner = program if isinstance(program, nn.Module) else getattr(program, "__self__", None)
+    return [owner] if isinstance(owner, nn.Module) else []
+
+
+@contextmanager
+def _evaluation_mode(programs: tuple[Program, ...]) -> Iterator[None]:
+    """Switch dropout and the like off, then restore each submodule's own mode."""
+    modules = [part for program in programs for owner in modules_of(program) for part in owner.modules()]
+    modes = [module.training for module in modules]
+    try:
+        for module in modules:
+            module.training = False
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
+
+
+@contextmanager
+def undisturbed(*programs: Program, device: torch.device | str = "cpu", seed: int = 0) -> Iterator[None]:
+    """Run programs in evaluation mode, without gradients, and leave no global of the process changed.
+
+    Pyro's parameter store keeps what it holds; what a program adds to it is dropped at the end.
+    """
+    store = pyro.get_param_store()
+    with ExitStack() as stack:
+        stack.enter_context(store.scope(store.get_state()))
+        stack.enter_context(_evaluation_mode(programs))
+        stack.enter_context(isolated_rng(seed, device))
+        stack.enter_context(torch.no_grad())
+        yield

@@ -1,0 +1,213 @@
+"""Terms read by tracing the guide and replaying the model: works on any pair of Pyro programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bayes_vae.distributions import (
+    analytic_kl,
+    analytic_kl_per_dimension,
+    check_support,
+    draw_from_noise,
+    noise_like,
+    noise_shape,
+)
+from bayes_vae.errors import NotDefinedError
+from bayes_vae.terms.layout import PairLayout, Site, can_check_support, latent_sites, observed_sites
+from bayes_vae.terms.particles import ParticleLayout
+from bayes_vae.terms.program import Observations, Program
+from bayes_vae.terms.containers import Draw
+from bayes_vae.terms.tracing import Supply, run_pair
+from bayes_vae.randomness import KeyedNoise
+
+__all__ = ["TracedBatch", "TracedPair"]
+
+
+@dataclass(frozen=True, eq=False)
+class TracedPair:
+    """Any pair of programs, with what the probe found out about it.
+
+    Attributes:
+        model, guide: the programs.
+        layout: where the sites lie.
+        particles: "plate", "repeat" or "loop".
+        splittable: whether a batch of rows gives the same terms as the whole.
+    """
+
+    model: Program
+    guide: Program
+    layout: PairLayout
+    particles: str
+    splittable: bool
+    source = "traces"
+
+    @property
+    def keyed(self) -> bool:
+        """Whether noise is keyed by observation."""
+        return self.layout.keyed
+
+    @property
+    def randomness(self) -> str:
+        """What the noise is keyed by."""
+        return "per observation" if self.keyed else "data blocks"
+
+    @property
+    def scaled(self) -> tuple[tuple[str, str], ...]:
+        """(site, factor) of every scaled site."""
+        return self.layout.scaled
+
+    @property
+    def not_reparameterized(self) -> tuple[str, ...]:
+        """Latents whose draws carry no gradient."""
+        return self.layout.not_reparameterized
+
+    def bind(self, x: Observations, index: Tensor) -> TracedBatch:
+        """A batch of observations."""
+        return TracedBatch(self, x, index)
+
+
+class TracedBatch:
+    """A batch of observations, ready to be drawn for."""
+
+    def __init__(self, pair: TracedPair, x: Observations, index: Tensor) -> None:
+        self.pair, self.x, self.index = pair, x, index
+        self._support_checked = False
+
+    def draw(self, particles: range, noise: KeyedNoise | None) -> Draw:
+        """Draw latents and evaluate the three log densities; as ``ExposedBatch.draw``."""
+        if self.pair.particles != "loop":
+            return self._run(particles, noise)
+        draws = [self._run(range(k, k + 1), noise) for k in particles]
+        return Draw(
+            *(torch.cat(terms) for terms in zip(*(draw[:3] for draw in draws), strict=True)),
+            {name: torch.cat([draw.latents[name] for draw in draws]) for name in self.pair.layout.latents},
+        )
+
+    def evaluate(self, latents: dict[str, Tensor]) -> Draw:
+        """The three log densities at given latents, each of shape (K, N, *rest)."""
+        layout = self._particle_layout(len(next(iter(latents.values()))))
+        dim = self.pair.layout.guide_dim
+
+        def supply(name: str, site: Site) -> Tensor:
+            return layout.to_site(latents[name], dim, len(site["fn"].batch_shape))
+
+        return self._read(layout, *self._trace(layout, supply))
+
+    def _particle_layout(self, num_particles: int) -> ParticleLayout:
+        layout = self.pair.layout
+        return ParticleLayout(
+            self.pair.particles, -layout.max_plate_nesting - 1, num_particles, len(self.index)
+        )
+
+    def _trace(self, layout: ParticleLayout, supply: Supply | None) -> tuple[Any, Any]:
+        x, index, count = self.x, self.index, layout.num_particles
+        plate = (count, layout.particle_dim) if layout.strategy == "plate" else None
+        if layout.strategy == "repeat" and count > 1:
+            x = tuple(part.repeat(count, *(1,) * (part.dim() - 1)) for part in x)
+            index = index.repeat(count)
+        return run_pair(self.pair.model, self.pair.guide, x, index, supply, plate)
+
+    def _run(self, particles: range, noise: KeyedNoise | None) -> Draw:
+        layout = self._particle_layout(len(particles))
+        supply = None if noise is None else self._keyed_supply(layout, particles, noise)
+        return self._read(layout, *self._trace(layout, supply))
+
+    def _keyed_supply(self, layout: ParticleLayout, particles: range, noise: KeyedNoise) -> Supply:
+        dim = self.pair.layout.guide_dim
+
+        def supply(name: str, site: Site) -> Tensor:
+            fn = site["fn"]
+            num_batch_dims = len(fn.batch_shape)
+            shape = list(noise_shape(fn))
+            taken = {num_batch_dims + dim}
+            if layout.strategy == "plate":
+                taken.add(num_batch_dims + layout.particle_dim)
+            local = [size for position, size in enumerate(shape) if position not in taken]
+            values = noise.normal(name, self.index, particles, local, noise_like(fn))
+            return draw_from_noise(fn, layout.to_site(values, dim, num_batch_dims))
+
+        return supply
+
+    def _read(self, layout: ParticleLayout, guide_trace: Any, model_trace: Any) -> Draw:
+        pair = self.pair.layout
+        observed = observed_sites(model_trace)
+        self._check_support(observed)
+        latents = latent_sites(guide_trace)
+
+        def total(sites: dict[str, Site], dim: int) -> Tensor:
+            terms = [layout.per_observation(name, site, dim) for name, site in sites.items()]
+            return torch.stack(terms).sum(0)
+
+        return Draw(
+            total(latent_sites(model_trace), pair.model_dim),
+            total(observed, pair.model_dim),
+            total(latents, pair.guide_dim),
+            {
+                name: layout.from_site(site["value"], pair.guide_dim, len(site["fn"].batch_shape))
+                for name, site in latents.items()
+            },
+        )
+
+    def _check_support(self, observed: dict[str, Site]) -> None:
+        if not self._support_checked:
+            for name, site in observed.items():
+                if can_check_support(site):
+                    check_support(name, site["fn"], site["value"])
+            self._support_checked = True
+
+    def kl(self) -> Tensor:
+        """Closed-form KL(q(z given x) to p(z)), summed over the latent sites, shape (N,).
+
+        Raises:
+            NotDefinedError: a site has no closed form, is masked, or depends on another latent.
+        """
+        return self._two_runs(self._site_kl)[0]
+
+    def kl_per_dimension(self) -> Tensor:
+        """Closed-form KL of each latent dimension, shape (N, D); one latent site with one event dimension."""
+        names = self.pair.layout.latents
+        if len(names) > 1:
+            raise NotDefinedError(
+                f"kl_per_dimension is defined for one latent site, this pair has {list(names)}. Use kl_to_prior."
+            )
+        return self._two_runs(self._site_kl_per_dimension)[0]
+
+    def _two_runs(self, kl_of_site: Any) -> Tensor:
+        """The KL of two particles: it differs between them where a site depends on another latent."""
+        layout = self._particle_layout(2 if self.pair.particles != "loop" else 1)
+        runs = [self._kl_of_run(layout, kl_of_site) for _ in range(2 // layout.num_particles)]
+        kl = torch.cat(runs)
+        if not torch.allclose(kl[0], kl[1], rtol=1e-5, atol=1e-6):
+            raise NotDefinedError(
+                "the KL has no closed form here: a latent site depends on another latent, so its KL differs "
+                'between draws. Use kl="sampled".'
+            )
+        return kl
+
+    def _kl_of_run(self, layout: ParticleLayout, kl_of_site: Any) -> Tensor:
+        guide_trace, model_trace = self._trace(layout, None)
+        model_sites = latent_sites(model_trace)
+        terms = [
+            kl_of_site(layout, name, site, model_sites[name]) for name, site in latent_sites(guide_trace).items()
+        ]
+        return torch.stack(terms).sum(0)
+
+    def _site_kl(self, layout: ParticleLayout, name: str, guide: Site, model: Site) -> Tensor:
+        if guide["mask"] is not None or model["mask"] is not None:
+            raise NotDefinedError(f'latent site {name!r} is masked: its KL has no closed form. Use kl="sampled".')
+        kl = analytic_kl(guide["fn"], model["fn"])
+        if kl is None:
+            raise NotDefinedError(
+                f"site {name!r}: no closed-form KL from {type(guide['fn']).__name__} to "
+                f'{type(model["fn"]).__name__} is known. Use kl="sampled".'
+            )
+        return layout.reduce(name, guide, kl, self.pair.layout.guide_dim)
+
+    def _site_kl_per_dimension(self, layout: ParticleLayout, name: str, guide: Site, model: Site) -> Tensor:
+        kl = analytic_kl_per_dimension(guide["fn"], model["fn"])
+        values = layout.from_site(kl, self.pair.layout.guide_dim, len(guide["fn"].batch_shape))
+        return values.flatten(2)

@@ -1,0 +1,80 @@
+"""One run of a guide and of the model replayed against it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import pyro
+import pyro.poutine as poutine
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+
+from bayes_vae.errors import ProgramError
+from bayes_vae.terms.layout import Site
+from bayes_vae.terms.program import Observations, Program, index_arguments
+
+__all__ = ["PARTICLE_PLATE", "Supply", "run_pair"]
+
+PARTICLE_PLATE = "_bayes_vae_particles"
+
+Supply = Callable[[str, Site], Tensor]
+"""Gives the value of a latent site from its name and its message."""
+
+
+class _SupplyLatents(Messenger):
+    """Sets the value of each latent site in place of sampling it."""
+
+    def __init__(self, supply: Supply) -> None:
+        super().__init__()
+        self.supply = supply
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if not msg["is_observed"] and not msg["done"] and not site_is_subsample(msg):
+            msg["value"] = self.supply(msg["name"], msg)
+            msg["done"] = True
+
+
+def run_pair(
+    model: Program,
+    guide: Program,
+    x: Observations,
+    index: Tensor,
+    supply: Supply | None = None,
+    plate: tuple[int, int] | None = None,
+) -> tuple[poutine.Trace, poutine.Trace]:
+    """Trace the guide, then the model with the guide's latents.
+
+    Args:
+        model, guide: the programs.
+        x: observations, passed positionally.
+        index: their indices, passed to programs that declare ``needs_index``.
+        supply: gives the latents; None lets the guide sample them.
+        plate: size and dim of an outer plate of particles.
+
+    Raises:
+        ProgramError: a site whose batch shape does not fit its plate.
+    """
+
+    def within(program: Program) -> Callable[[], Any]:
+        def call() -> Any:
+            context = pyro.plate(PARTICLE_PLATE, plate[0], dim=plate[1]) if plate else nullcontext()
+            with context:
+                return program(*x, **index_arguments(program, index))
+
+        return call
+
+    try:
+        with _SupplyLatents(supply) if supply else nullcontext():
+            guide_trace = poutine.trace(within(guide)).get_trace()
+        model_trace = poutine.trace(poutine.replay(within(model), trace=guide_trace)).get_trace()
+    except ValueError as error:
+        if "Shape mismatch inside plate" not in str(error):
+            raise
+        raise ProgramError(
+            f"{error}. The dimensions of one observation must be declared with .to_event(n), so that the batch "
+            "dimensions of a site are those of its plates alone."
+        ) from error
+    return guide_trace, model_trace

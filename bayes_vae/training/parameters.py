@@ -1,0 +1,130 @@
+"""Gathering what can be trained: from modules, from the owners of bound methods, and from ``param`` sites."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pyro
+import pyro.poutine as poutine
+import torch
+from torch import Tensor, nn
+
+from bayes_vae.errors import ProgramError
+from bayes_vae.randomness import isolated_rng
+from bayes_vae.terms.program import Observations, Program, modules_of
+from bayes_vae.terms.tracing import run_pair
+
+__all__ = ["StoredProgram", "Trainable", "gather", "own_store"]
+
+
+@dataclass(frozen=True, eq=False)
+class Trainable:
+    """What is trained of a pair.
+
+    Attributes:
+        parameters: name → leaf tensor.
+        modules: "model" and "guide" → the modules behind them, each once.
+        sites: names of the ``pyro.param`` sites that belong to no module.
+    """
+
+    parameters: dict[str, Tensor]
+    modules: dict[str, nn.Module]
+    sites: tuple[str, ...]
+
+    def state(self) -> dict[str, Tensor]:
+        """A copy of all weights on the CPU: module states, and unconstrained values of ``param`` sites."""
+        state = {
+            f"{name}.{key}": value.detach().cpu().clone()
+            for name, module in self.modules.items()
+            for key, value in module.state_dict().items()
+        }
+        sites = {f"param.{name}": self.parameters[name].detach().cpu().clone() for name in self.sites}
+        return {**state, **sites}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Put a state of :meth:`state` back in place."""
+        for name, module in self.modules.items():
+            prefix = f"{name}."
+            module.load_state_dict(
+                {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            )
+        with torch.no_grad():
+            for name in self.sites:
+                self.parameters[name].copy_(state[f"param.{name}"])
+
+
+@contextmanager
+def own_store() -> Iterator[None]:
+    """Give the block a parameter store of its own; the caller's comes back as it was.
+
+    It starts with copies of the caller's values, but for those that ``pyro.module`` stored: a module holds its own,
+    and a stale entry of the same name would be trained in its place.
+    """
+    store = pyro.get_param_store()
+    caller = store.get_state()
+    names = [name for name in caller["params"] if "$$$" not in name]
+    copies = {name: caller["params"][name].detach().clone().requires_grad_() for name in names}
+    with store.scope({"params": copies, "constraints": {name: caller["constraints"][name] for name in names}}):
+        yield
+
+
+def gather(model: Program, guide: Program, x: Observations, index: Tensor) -> Trainable:
+    """Gather the parameters of a pair from its modules and from one traced step. Call inside :func:`own_store`.
+
+    Raises:
+        ProgramError: none found.
+    """
+    sites = _param_sites(model, guide, x, index)
+    modules: dict[str, nn.Module] = {}
+    for name, program in (("model", model), ("guide", guide)):
+        for owner in modules_of(program):
+            if all(owner is not module for module in modules.values()):
+                modules[name] = owner
+    parameters: dict[str, Tensor] = {
+        f"{name}.{key}": value
+        for name, module in modules.items()
+        for key, value in module.named_parameters()
+        if value.requires_grad
+    }
+    known = {id(value) for value in parameters.values()}
+    stray = {name: leaf for name, leaf in sites.items() if id(leaf) not in known}
+    if not parameters and not stray:
+        raise ProgramError(
+            "nothing to train: neither program is or belongs to a torch module with parameters that require "
+            "gradients, and one step showed no pyro.param site. Pass modules, or register the networks with "
+            "pyro.module inside the programs."
+        )
+    return Trainable({**parameters, **stray}, modules, tuple(stray))
+
+
+def _param_sites(model: Program, guide: Program, x: Observations, index: Tensor) -> dict[str, Tensor]:
+    with isolated_rng(0, index.device), poutine.trace(param_only=True) as captured:
+        run_pair(model, guide, x, index)
+    return {name: site["value"].unconstrained() for name, site in captured.trace.nodes.items()}
+
+
+class StoredProgram:
+    """A program that carries the values of its ``pyro.param`` sites with it.
+
+    Args:
+        program: the Pyro program.
+        state: state of a parameter store, from ``get_state``.
+    """
+
+    def __init__(self, program: Program, state: Any) -> None:
+        self.program, self.state = program, state
+
+    @property
+    def needs_index(self) -> bool:
+        """As the program says."""
+        return bool(getattr(self.program, "needs_index", False))
+
+    def __call__(self, *x: Tensor, **kwargs: Tensor) -> Any:
+        """Run the program with its own parameters, whatever Pyro's store holds."""
+        state = {"params": dict(self.state["params"]), "constraints": dict(self.state["constraints"])}
+        with pyro.get_param_store().scope(state):
+            return self.program(*x, **kwargs)
+

@@ -1,0 +1,62 @@
+"""What every guide is: a Pyro program of q(z given x), and a plain torch module."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+from torch import Tensor, nn
+
+from bayes_vae.registration import register_parameters
+
+__all__ = ["Guide", "SingleLatentGuide"]
+
+
+class Guide(nn.Module, ABC):
+    """An approximate posterior q(z given x) as a Pyro program."""
+
+    needs_index: bool = False
+    """Whether the program takes ``index=``, the observations' indices (guides with parameters per observation)."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self.settings: dict[str, Any] = settings
+        """The constructor's arguments, from which :func:`bayes_vae.load` rebuilds the guide."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Any:
+        """The Pyro program: sample each latent given x."""
+
+    def register(self) -> None:
+        """Declare the parameters to Pyro under names unique to this instance, for Pyro's own losses in ``SVI``."""
+        register_parameters(self)
+
+
+class SingleLatentGuide(Guide):
+    """A guide of one latent ``"z"`` for each observation.
+
+    Subclasses say what :meth:`variational_posterior` is; the Pyro program follows from it.
+    """
+
+    @property
+    def exposes_distributions(self) -> bool:
+        """Whether the Pyro program is the one below, so that terms may be read off the distribution."""
+        return type(self).forward is SingleLatentGuide.forward
+
+    @abstractmethod
+    def variational_posterior(self, x: Tensor) -> dist.TorchDistribution:
+        """q(z given x) for x of shape (N, *data_shape); batch shape (N,), event shape (D,)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The Pyro program of q(z given x).
+
+        Args:
+            x: observations, shape (N, *data_shape).
+
+        Returns:
+            one draw of z for each observation, shape (N, D).
+        """
+        with pyro.plate("data", len(x), dim=-1):
+            return pyro.sample("z", self.variational_posterior(x))

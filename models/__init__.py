@@ -1,0 +1,7 @@
+"""Generative models p(x, z), each a Pyro program: the prior p(z) times the likelihood p(x given z)."""
+
+from bayes_vae.models.base import Model, SingleLatentModel
+from bayes_vae.models.linear_gaussian import LinearGaussianVAE
+from bayes_vae.models.vae import VAE
+
+__all__ = ["VAE", "LinearGaussianVAE", "Model", "SingleLatentModel"]

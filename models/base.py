@@ -1,0 +1,124 @@
+"""What every generative model is: a Pyro program of p(x, z), and a plain torch module."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Size, Tensor, nn
+
+from bayes_vae.errors import ShapeError
+from bayes_vae.randomness import isolated_rng
+from bayes_vae.registration import register_parameters
+
+__all__ = ["Model", "SingleLatentModel"]
+
+
+class Model(nn.Module, ABC):
+    """A generative model p(x, z) as a Pyro program; ``forward(None)`` samples from it."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self.settings: dict[str, Any] = settings
+        """The constructor's arguments, from which :func:`bayes_vae.load` rebuilds the model."""
+
+    @abstractmethod
+    def forward(self, x: Tensor | None = None) -> Tensor:
+        """The Pyro program: sample z, then sample x or condition on the given one."""
+
+    def register(self) -> None:
+        """Declare the parameters to Pyro under names unique to this instance, for Pyro's own losses in ``SVI``."""
+        register_parameters(self)
+
+
+class SingleLatentModel(Model):
+    r"""A model with one latent z for each observation: p(x, z) = p(z) p(x \mid z).
+
+    Subclasses say what :meth:`prior` and :meth:`likelihood` are; the Pyro program follows from them.
+    """
+
+    data_shape: Size
+    latent_dim: int
+
+    @property
+    def exposes_distributions(self) -> bool:
+        """Whether the Pyro program is the one below, so that terms may be read off the distributions."""
+        return type(self).forward is SingleLatentModel.forward
+
+    @abstractmethod
+    def prior(self) -> dist.TorchDistribution:
+        """p(z): what is believed of z before any observation; batch shape (), event shape (D,)."""
+
+    @abstractmethod
+    def likelihood(self, z: Tensor) -> dist.TorchDistribution:
+        """p(x given z) for z of shape (*batch, D); batch shape (*batch), event shape ``data_shape``."""
+
+    def forward(self, x: Tensor | None = None) -> Tensor:
+        """The Pyro program of p(x, z): prior, then likelihood.
+
+        Args:
+            x: observations, shape (N, *data_shape), or None to sample one.
+
+        Returns:
+            the observations, given or sampled, shape (N, *data_shape).
+        """
+        x = None if x is None else self.check_observations(x)
+        with pyro.plate("data", 1 if x is None else len(x), dim=-1):
+            z = pyro.sample("z", self.prior())
+            return pyro.sample("x", self.likelihood(z), obs=x)
+
+    def check_observations(self, x: Tensor) -> Tensor:
+        """Return x as the model's dtype, or say which shape was expected.
+
+        Raises:
+            ShapeError: x is not of shape (N, *data_shape).
+        """
+        if x.shape[1:] != self.data_shape or x.dim() != len(self.data_shape) + 1:
+            raise ShapeError(
+                f"{type(self).__name__} takes observations of shape (N, {', '.join(map(str, self.data_shape))}), "
+                f"got {tuple(x.shape)}. Reshape x, or build the model with data_shape={tuple(x.shape[1:])}."
+            )
+        return x.to(next(self.parameters()).dtype)
+
+    @torch.no_grad()
+    def sample(self, num_observations: int, *, seed: int | None = None, mean: bool = False) -> Tensor:
+        """Observations drawn from the model: z from the prior, then x from the likelihood.
+
+        Args:
+            num_observations: how many.
+            seed: makes the draw repeatable and leaves the caller's random state as it was; None draws from it.
+            mean: return the likelihood's mean in place of a draw, as pictures usually show.
+
+        Returns:
+            shape (num_observations, *data_shape).
+        """
+        if seed is not None:
+            with isolated_rng(seed, next(self.parameters()).device):
+                return self.sample(num_observations, mean=mean)
+        likelihood = self.likelihood(self.prior().sample((num_observations,)))
+        return likelihood.mean if mean else likelihood.sample()
+
+    @torch.no_grad()
+    def reconstruct(
+        self, x: Tensor, guide: nn.Module, *, seed: int | None = None, mean: bool = True
+    ) -> Tensor:
+        """Observations drawn again from their codes: z from q(z given x), then p(x given z).
+
+        Args:
+            x: observations, shape (N, *data_shape).
+            guide: a guide with ``variational_posterior(x)``.
+            seed: as in :meth:`sample`.
+            mean: return the likelihood's mean for the drawn z, in place of a draw.
+
+        Returns:
+            shape (N, *data_shape). z is always drawn: decoding the mean of q is another thing.
+        """
+        if seed is not None:
+            with isolated_rng(seed, next(self.parameters()).device):
+                return self.reconstruct(x, guide, mean=mean)
+        z = guide.variational_posterior(self.check_observations(x)).sample()  # type: ignore[operator]
+        likelihood = self.likelihood(z)
+        return likelihood.mean if mean else likelihood.sample()

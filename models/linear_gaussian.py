@@ -1,0 +1,108 @@
+"""The VAE whose every term is known in closed form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pyro.distributions as dist
+import torch
+from torch import Size, Tensor, nn
+
+from bayes_vae.distributions import analytic_kl, diagonal_normal
+from bayes_vae.errors import NotDefinedError
+from bayes_vae.models.base import SingleLatentModel
+
+__all__ = ["LinearGaussianVAE"]
+
+
+class LinearGaussianVAE(SingleLatentModel):
+    r"""Linear decoder and normal noise: probabilistic PCA, where evidence and posterior are exact.
+
+    .. math:: p(z) = N(0, I), \quad p(x \mid z) = N(Wz + b, \sigma^2 I)
+
+    .. math:: p(x) = N(b, WW^\top + \sigma^2 I), \quad
+        p(z \mid x) = N(M^{-1} W^\top (x - b), \sigma^2 M^{-1}), \quad M = W^\top W + \sigma^2 I
+
+    Args:
+        latent_dim: D, the size of z.
+        data_shape: shape of one observation, P numbers in all.
+        noise_scale: the starting σ.
+
+    Reference: Tipping, Bishop (1999), "Probabilistic principal component analysis", eqs. 4–8;
+    Lucas, Tucker, Grosse, Norouzi (2019), "Don't blame the ELBO!", section 3.
+    """
+
+    prior_loc: Tensor
+    prior_scale: Tensor
+
+    def __init__(self, latent_dim: int, data_shape: Sequence[int], noise_scale: float = 1.0) -> None:
+        super().__init__(latent_dim=latent_dim, data_shape=tuple(data_shape), noise_scale=noise_scale)
+        self.latent_dim, self.data_shape = latent_dim, Size(data_shape)
+        size = math.prod(data_shape)
+        self.weight = nn.Parameter(torch.randn(size, latent_dim) / math.sqrt(latent_dim))
+        self.bias = nn.Parameter(torch.zeros(size))
+        self.log_scale = nn.Parameter(torch.tensor(math.log(noise_scale)))
+        self.register_buffer("prior_loc", torch.zeros(latent_dim), persistent=False)
+        self.register_buffer("prior_scale", torch.ones(latent_dim), persistent=False)
+
+    def prior(self) -> dist.TorchDistribution:
+        """p(z), the standard normal."""
+        return diagonal_normal(self.prior_loc, self.prior_scale)
+
+    def likelihood(self, z: Tensor) -> dist.TorchDistribution:
+        """p(x given z): normal pixels around W z + b."""
+        loc = (z @ self.weight.T + self.bias).reshape(*z.shape[:-1], *self.data_shape)
+        return dist.Normal(loc, self.log_scale.exp(), validate_args=False).to_event(len(self.data_shape))
+
+    def _centred(self, x: Tensor) -> Tensor:
+        return self.check_observations(x).flatten(1) - self.bias
+
+    def _precision(self) -> Tensor:
+        """Precision of the exact posterior, (WᵀW + σ²I) / σ², shape (D, D)."""
+        eye = torch.eye(self.latent_dim, dtype=self.weight.dtype, device=self.weight.device)
+        return self.weight.T @ self.weight * (-2 * self.log_scale).exp() + eye
+
+    def log_evidence(self, x: Tensor) -> Tensor:
+        """Exact log p(x), the marginal likelihood; shape (N,), nats."""
+        centred, variance = self._centred(x), (2 * self.log_scale).exp()
+        precision = torch.linalg.cholesky(self._precision())
+        projected = torch.linalg.solve_triangular(
+            precision, self.weight.T @ centred.T / variance, upper=False
+        )
+        distance = centred.square().sum(-1) / variance - projected.square().sum(0)
+        size = centred.shape[1]
+        log_det = size * 2 * self.log_scale + 2 * precision.diagonal().log().sum()
+        return -0.5 * (distance + log_det + size * math.log(2 * math.pi))
+
+    def exact_posterior(self, x: Tensor) -> dist.TorchDistribution:
+        """Exact p(z given x); batch shape (N,), event shape (D,), full covariance."""
+        precision = self._precision()
+        centred = self._centred(x) * (-2 * self.log_scale).exp()
+        loc = torch.linalg.solve(precision, self.weight.T @ centred.T).T
+        return dist.MultivariateNormal(loc, precision_matrix=precision, validate_args=False)
+
+    def elbo(self, x: Tensor, variational_posterior: dist.TorchDistribution) -> Tensor:
+        r"""Exact ELBO of a normal q, without any sampling.
+
+        .. math:: E_q \log p(x \mid z) = \log N(x; Wm + b, \sigma^2 I)
+            - \tfrac{1}{2\sigma^2} \operatorname{tr}(W^\top W S)
+
+        Args:
+            x: observations, shape (N, *data_shape).
+            variational_posterior: q(z given x), normal with mean m and covariance S, batch shape (N,).
+
+        Returns:
+            shape (N,), nats; at most :meth:`log_evidence`.
+        """
+        q = variational_posterior
+        kl = analytic_kl(q, self.prior())
+        if kl is None:
+            raise NotDefinedError(
+                f"the exact ELBO is known for a normal q, got {type(q).__name__}. Use bayes_vae.elbo_terms."
+            )
+        spread = getattr(q, "covariance_matrix", None)
+        spread = q.variance.diag_embed() if spread is None else spread
+        trace = (self.weight.T @ self.weight * spread).sum((-2, -1))
+        expected = self.likelihood(q.mean).log_prob(self.check_observations(x))
+        return expected - 0.5 * trace * (-2 * self.log_scale).exp() - kl

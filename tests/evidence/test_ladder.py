@@ -1,0 +1,71 @@
+"""The ladder from the ELBO to the tightest bound."""
+
+import pytest
+import torch
+
+import bayes_vae as bv
+from bayes_vae.errors import SettingsError
+from bayes_vae.guides import ExactLinearGaussianGuide
+
+RUNGS = (1, 5, 50, 500)
+
+
+def test_ladder_rises_for_every_observation(small_vae):
+    comparison = bv.compare(*small_vae, RUNGS, seed=1)
+    values = torch.stack([rung.values for rung in comparison.rungs])
+    assert [rung.name for rung in comparison.rungs] == ["ELBO", "L_5", "L_50", "L_500"]
+    assert (values.diff(dim=0) >= 0).all()
+
+
+def test_rungs_are_those_of_the_same_draws(small_vae):
+    comparison = bv.compare(*small_vae, RUNGS, seed=1)
+    weights = bv.log_terms(*small_vae, 500, seed=1).log_importance_weights
+    torch.testing.assert_close(comparison.rungs[0].values, weights.mean(0))
+    fives = torch.logsumexp(weights.reshape(100, 5, -1), 1) - torch.tensor(5.0).log()
+    torch.testing.assert_close(comparison.rungs[1].values, fives.mean(0))
+    torch.testing.assert_close(comparison.rungs[1].standard_errors, fives.std(0) / 10)
+    estimate = bv.estimate_log_evidence(*small_vae, 500, seed=1)
+    torch.testing.assert_close(comparison.rungs[-1].values, estimate.log_evidence)
+    torch.testing.assert_close(comparison.estimate.pareto_k, estimate.pareto_k)
+
+
+def test_exact_evidence_is_the_last_rung(linear_gaussian, rescaled_guide, within):
+    model, x = linear_gaussian
+    comparison = bv.compare(model, rescaled_guide(model, 1.5), x, RUNGS)
+    exact = comparison.rungs[-1]
+    assert exact.name == "exact"
+    within(comparison.rungs[-2].values, exact.values, comparison.rungs[-2].standard_errors)
+    within(
+        comparison.rungs[0].values,
+        model.elbo(x, rescaled_guide(model, 1.5).variational_posterior(x)),
+        comparison.rungs[0].standard_errors,
+    )
+
+
+def test_exact_guide_makes_a_flat_ladder(linear_gaussian):
+    model, x = linear_gaussian
+    comparison = bv.compare(model, ExactLinearGaussianGuide(model), x, RUNGS)
+    for rung in comparison.rungs:
+        torch.testing.assert_close(rung.values, model.log_evidence(x).detach(), rtol=0, atol=1e-9)
+
+
+def test_text_says_what_every_figure_needs(small_vae):
+    comparison = bv.compare(*small_vae, RUNGS, data_policy="threshold")
+    text = str(comparison)
+    for part in ("ELBO", "L_500", "K = 500", "N = 5", "data policy: threshold", "KL weight 1"):
+        assert part in text
+    assert "The ELBO falls short of L_500 by" in comparison.sentence()
+    assert comparison.provenance.kl_weight == 1
+
+
+def test_few_particles_are_a_lower_bound(small_vae):
+    comparison = bv.compare(*small_vae, (1, 5), seed=1)
+    assert "5 particles are too few for a k̂" in comparison.rungs[-1].note
+    assert "log p(x) may lie higher still" in comparison.sentence()
+    assert comparison.rungs[-1].standard_errors.isnan().all()
+
+
+@pytest.mark.parametrize("rungs", [(1,), (5, 50), (1, 5, 12), (1, 5, 5), (5, 1)])
+def test_rungs_must_divide_each_other(small_vae, rungs):
+    with pytest.raises(SettingsError, match="rungs must start at 1"):
+        bv.compare(*small_vae, rungs)
