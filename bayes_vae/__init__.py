@@ -9,19 +9,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bayes_vae.ladder import Comparison as Comparison
-    from bayes_vae.ladder import compare as compare
     from bayes_vae.data import load_data as load_data
     from bayes_vae.elbo import ElboTerms as ElboTerms
     from bayes_vae.elbo import elbo_terms as elbo_terms
     from bayes_vae.evidence import LogEvidenceEstimate as LogEvidenceEstimate
     from bayes_vae.evidence import estimate_log_evidence as estimate_log_evidence
     from bayes_vae.evidence import importance_weighted_bound as importance_weighted_bound
-    from bayes_vae.terms import LogTerms as LogTerms
-    from bayes_vae.terms import log_terms as log_terms
+    from bayes_vae.ladder import Comparison as Comparison
+    from bayes_vae.ladder import compare as compare
     from bayes_vae.objectives import Elbo as Elbo
     from bayes_vae.runs import load as load
     from bayes_vae.runs import save as save
+    from bayes_vae.terms import LogTerms as LogTerms
+    from bayes_vae.terms import log_terms as log_terms
     from bayes_vae.training import fit as fit
 
 __version__ = "0.1.0"
@@ -43,7 +43,7 @@ _HOMES = {
     "save": "runs",
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the names of _HOMES are strings
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ All of them skip torch's own argument validation; the support of the data is che
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -23,6 +24,7 @@ __all__ = [
     "diagonal_normal",
     "draw_from_noise",
     "has_normal_base",
+    "is_point_mass",
     "noise_like",
     "noise_shape",
 ]
@@ -30,7 +32,7 @@ __all__ = [
 
 def diagonal_normal(loc: Tensor, scale: Tensor) -> dist.Independent:
     """Normal distribution with independent dimensions; the last dimension is the event."""
-    return dist.Normal(loc, scale, validate_args=False).to_event(1)
+    return dist.Independent(dist.Normal(loc, scale, validate_args=False), 1, validate_args=False)
 
 
 class BernoulliLogits(dist.TorchDistribution):
@@ -46,7 +48,7 @@ class BernoulliLogits(dist.TorchDistribution):
         event_dim: number of event dimensions.
     """
 
-    arg_constraints = {"logits": dist.constraints.real}
+    arg_constraints: ClassVar[dict[str, Any]] = {"logits": dist.constraints.real}
     has_enumerate_support = False
 
     def __init__(self, logits: Tensor, event_dim: int = 1) -> None:
@@ -93,13 +95,13 @@ class BernoulliLogits(dist.TorchDistribution):
         return BernoulliLogits(self.logits.expand(shape + self.event_shape), len(self.event_shape))
 
 
-def _unwrap(distribution: dist.TorchDistribution) -> dist.TorchDistribution:
+def _unwrap(distribution: Any) -> Any:
     while isinstance(distribution, dist.Independent | torch.distributions.Independent):
         distribution = distribution.base_dist
     return distribution
 
 
-def has_normal_base(distribution: dist.TorchDistribution) -> bool:
+def has_normal_base(distribution: torch.distributions.Distribution) -> bool:
     """Whether a draw is a fixed function of standard-normal noise."""
     base = _unwrap(distribution)
     if isinstance(base, torch.distributions.TransformedDistribution):
@@ -107,7 +109,12 @@ def has_normal_base(distribution: dist.TorchDistribution) -> bool:
     return isinstance(base, torch.distributions.Normal | torch.distributions.MultivariateNormal)
 
 
-def noise_shape(distribution: dist.TorchDistribution) -> Size:
+def is_point_mass(distribution: dist.TorchDistribution) -> bool:
+    """Whether the distribution has one possible value, as ``Delta`` has."""
+    return isinstance(_unwrap(distribution), dist.Delta)
+
+
+def noise_shape(distribution: torch.distributions.Distribution) -> Size:
     """Shape of the noise behind one draw: batch and event dimensions of the Normal at the base."""
     base = _unwrap(distribution)
     if isinstance(base, torch.distributions.TransformedDistribution):
@@ -118,10 +125,11 @@ def noise_shape(distribution: dist.TorchDistribution) -> Size:
 def noise_like(distribution: dist.TorchDistribution) -> Tensor:
     """A tensor of the dtype and device that noise for this distribution takes."""
     base = _unwrap(distribution)
-    return noise_like(base.base_dist) if hasattr(base, "base_dist") else base.loc
+    like: Tensor = noise_like(base.base_dist) if hasattr(base, "base_dist") else base.loc
+    return like
 
 
-def draw_from_noise(distribution: dist.TorchDistribution, noise: Tensor) -> Tensor:
+def draw_from_noise(distribution: torch.distributions.Distribution, noise: Tensor) -> Tensor:
     """Turn standard-normal noise into a reparameterized draw.
 
     Args:
@@ -138,8 +146,11 @@ def draw_from_noise(distribution: dist.TorchDistribution, noise: Tensor) -> Tens
             value = transform(value)
         return value
     if isinstance(base, torch.distributions.Normal):
-        return base.loc + base.scale * noise
-    return base.loc + (base._unbroadcasted_scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
+        offset: Tensor = base.scale * noise
+    else:
+        offset = (base._unbroadcasted_scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
+    value: Tensor = base.loc + offset
+    return value
 
 
 def _normal_parts(distribution: dist.TorchDistribution) -> tuple[Tensor, Tensor] | None:
@@ -180,18 +191,34 @@ def analytic_kl_per_dimension(q: dist.TorchDistribution, p: dist.TorchDistributi
     return kl_divergence(_unwrap(q), _unwrap(p))
 
 
-def check_support(name: str, distribution: dist.TorchDistribution, value: Tensor) -> None:
-    """Refuse observations outside the support of their likelihood.
+def _inside(distribution: dist.TorchDistribution, value: Tensor) -> Tensor:
+    """Which values lie in the support or are masked, over the batch shape."""
+    if isinstance(distribution, dist.Independent | torch.distributions.Independent):
+        inside = _inside(distribution.base_dist, value)
+        size = distribution.reinterpreted_batch_ndims
+        return inside.flatten(inside.dim() - size).all(-1) if size else inside
+    if isinstance(distribution, dist.MaskedDistribution):
+        return _inside(distribution.base_dist, value) | ~torch.as_tensor(distribution._mask)
+    support = distribution.support
+    return torch.ones((), dtype=torch.bool) if support is None else support.check(value)
+
+
+def check_support(
+    name: str, distribution: dist.TorchDistribution, value: Tensor, mask: Tensor | bool | None = None
+) -> None:
+    """Refuse observations outside the support of their likelihood, but for those that are masked.
 
     Raises:
         SupportError: names the range that arrived and what to do; for gray pixels under a Bernoulli likelihood it
             names the continuous Bernoulli and binarization.
     """
     try:
-        inside = bool(distribution.support.check(value).all())
+        inside = _inside(distribution, value)
     except NotImplementedError:
         return
-    if inside:
+    if mask is not None:
+        inside = inside | ~torch.as_tensor(mask)
+    if bool(inside.all()):
         return
     low, high = float(value.min()), float(value.max())
     base = _unwrap(distribution)
@@ -203,6 +230,6 @@ def check_support(name: str, distribution: dist.TorchDistribution, value: Tensor
             "Bernoulli likelihood."
         )
     raise SupportError(
-        f"site {name!r}: observations in [{low:g}, {high:g}] leave the support {distribution.support} of "
+        f"site {name!r}: observations in [{low:g}, {high:g}] leave the support {base.support} of "
         f"{type(base).__name__}. Rescale the data or choose a likelihood with that support."
     )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bayes_vae.averages import Average, average
 from bayes_vae.errors import NotDefinedError, SettingsError
+from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.program import Program, as_observations, undisturbed
 from bayes_vae.terms.stream import (
     Batch,
@@ -21,7 +22,6 @@ from bayes_vae.terms.stream import (
     read_pair,
     stream,
 )
-from bayes_vae.terms.containers import Provenance
 
 __all__ = ["KL", "ElboTerms", "elbo_terms", "resolve_kl"]
 
@@ -129,13 +129,19 @@ def elbo_terms(
             resolved, closed = resolve_kl(batch.bound, kl if batch.number == 0 else resolved)
             rows.append(_batch_terms(batch, closed))
             per_dimension = _append_per_dimension(per_dimension, batch.bound)
-    columns = [torch.cat(column) for column in zip(*rows, strict=True)]
+    likelihood, kl_to_prior, likelihood_error, kl_error, elbo_error = (
+        torch.cat(column) for column in zip(*rows, strict=True)
+    )
     return ElboTerms(
-        *columns,
-        resolved,
-        num_particles,
-        provenance(pair, seed, data_policy),
-        per_dimension if isinstance(per_dimension, str) else torch.cat(per_dimension),
+        likelihood,
+        kl_to_prior,
+        likelihood_error,
+        kl_error,
+        elbo_error,
+        kl=resolved,
+        num_particles=num_particles,
+        provenance=provenance(pair, seed, data_policy),
+        _kl_per_dimension=per_dimension if isinstance(per_dimension, str) else torch.cat(per_dimension),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from bayes_vae.averages import Average, average
 from bayes_vae.errors import SettingsError
 from bayes_vae.evidence.bound import grouped_bound
 from bayes_vae.evidence.estimate import LogEvidenceEstimate
-from bayes_vae.evidence.importance import log_weights_of, summarize_weights
+from bayes_vae.evidence.importance import WeightSummary, estimate_from, log_weights_of, summarize_weights
 from bayes_vae.settings import LADDER
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.program import Program, as_observations, undisturbed
@@ -132,7 +133,7 @@ def compare(
     indices = as_index(index, len(parts[0]), parts[0].device)
     start = time.perf_counter()
     bounds: list[list[tuple[Tensor, Tensor]]] = []
-    reliability: list[tuple[Tensor, ...]] = []
+    reliability: list[WeightSummary] = []
     with undisturbed(model, guide, device=parts[0].device, seed=seed):
         pair = read_pair(model, guide, parts, indices, source)
         for batch in stream(pair, parts, indices, rungs[-1], seed, batch_size, chunk_size, progress):
@@ -142,15 +143,14 @@ def compare(
         exact = _exact_rung(model, parts)
     seconds = time.perf_counter() - start
     origin = provenance(pair, seed, data_policy)
-    columns = [torch.cat(column) for column in zip(*reliability, strict=True)]
-    estimate = LogEvidenceEstimate(*columns, rungs[-1], "importance", origin)
+    estimate = estimate_from(reliability, rungs[-1], origin)
     steps = [_rung(size, [batch[i] for batch in bounds], estimate) for i, size in enumerate(rungs)]
     return Comparison((*steps, *exact), estimate, seconds, origin)
 
 
 def _checked_rungs(rungs: Sequence[int]) -> tuple[int, ...]:
     rungs = tuple(rungs)
-    pairs = list(zip(rungs[:-1], rungs[1:], strict=True))
+    pairs = list(pairwise(rungs))
     if len(rungs) < 2 or rungs[0] != 1 or any(low >= high or high % low for low, high in pairs):
         raise SettingsError(
             f"rungs must start at 1 (the ELBO) and rise, each dividing the next, as 1 5 50 500 5000; got {rungs}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from torch import nn
 
@@ -42,7 +43,7 @@ def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:
         known = ", ".join(ACTIVATIONS)
         raise SettingsError(f"unknown activation {activation!r}: choose one of {known}.")
     layers: list[nn.Module] = []
-    for width, next_width in zip(sizes[:-1], sizes[1:], strict=True):
+    for width, next_width in pairwise(sizes):
         layers += [_linear(width, next_width), ACTIVATIONS[activation]()]
     return nn.Sequential(*layers[:-1])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import pyro.poutine as poutine
@@ -10,9 +11,9 @@ from pyro.infer import ELBO
 from torch import Tensor, nn
 
 from bayes_vae.elbo import KL, resolve_kl
-from bayes_vae.errors import ProgramError, SettingsError
+from bayes_vae.errors import ProgramError, ScaledSiteWarning, SettingsError
 from bayes_vae.registration import register_parameters
-from bayes_vae.terms.program import Program, as_observations, modules_of, undisturbed
+from bayes_vae.terms.program import Program, as_observations, modules_of, own_parameters, undisturbed
 from bayes_vae.terms.stream import Pair, as_index, read_pair
 from bayes_vae.terms.tracing import run_pair
 
@@ -41,13 +42,15 @@ class ElboModule(nn.Module):
                 if all(owner is not module for module in self.children()):
                     self.add_module(name, owner)
 
-    def forward(self, *x: Tensor) -> Tensor:
+    def forward(self, *x: Tensor, index: Tensor | None = None) -> Tensor:
         """Negative ELBO of the batch, summed over its observations, nats."""
-        return self.elbo.differentiable_loss(*self._programs, *x)
+        with own_parameters(*self._programs):
+            return self.elbo.differentiable_loss(*self._programs, *x, index=index)
 
-    def terms(self, *x: Tensor) -> ObjectiveTerms:
+    def terms(self, *x: Tensor, index: Tensor | None = None) -> ObjectiveTerms:
         """The two terms for each observation."""
-        return self.elbo.terms(*self._programs, *x)
+        with own_parameters(*self._programs):
+            return self.elbo.terms(*self._programs, *x, index=index)
 
 
 class Elbo(ELBO):
@@ -71,19 +74,20 @@ class Elbo(ELBO):
     """
 
     def __init__(self, num_particles: int = 1, *, kl: KL = "auto", kl_weight: float = 1.0) -> None:
-        super().__init__(num_particles=num_particles)
+        super().__init__(num_particles=num_particles)  # type: ignore[no-untyped-call]
         if num_particles < 1:
             raise SettingsError(f"num_particles must be at least 1, got {num_particles}.")
         self.kl, self.kl_weight = kl, kl_weight
         self._read: tuple[Program, Program, Pair] | None = None
 
-    def __call__(self, model: Program, guide: Program) -> ElboModule:
+    def __call__(self, model: Program, guide: Program) -> ElboModule:  # type: ignore[override]
         """The objective of this pair, as a module: called with x it gives the loss."""
         return ElboModule(model, guide, self)
 
     def _pair(self, model: Program, guide: Program, x: tuple[Tensor, ...], index: Tensor) -> Pair:
         if self._read is None or self._read[0] != model or self._read[1] != guide:
-            with poutine.block(), undisturbed(model, guide, device=x[0].device):
+            with poutine.block(), undisturbed(model, guide, device=x[0].device), warnings.catch_warnings():
+                warnings.simplefilter("ignore", ScaledSiteWarning)  # refused below
                 pair = read_pair(model, guide, x, index)
             _refuse_untrainable(pair)
             self._read = (model, guide, pair)
@@ -121,7 +125,8 @@ class Elbo(ELBO):
         """Register the pair's parameters with Pyro's store, as ``SVI`` expects, and run backward.
 
         Raises:
-            ProgramError: the pair has no parameter that could be trained.
+            ProgramError: the pair has no parameter that could be trained, or the store holds another module's parameters
+                under the names of this one's.
         """
         with poutine.trace(param_only=True) as captured:
             for program in (model, guide):
@@ -134,8 +139,21 @@ class Elbo(ELBO):
                 "require gradients, and neither has a pyro.param site. Pass modules, or register the networks with "
                 "pyro.module inside the programs."
             )
+        _refuse_stale(captured.trace.nodes)
         loss.backward()
         return float(loss.detach())
+
+
+def _refuse_stale(sites: dict[str, Any]) -> None:
+    """``pyro.module`` hands SVI what the store holds under its name, be it another module's."""
+    trained = {id(site["value"].unconstrained()) for site in sites.values()}
+    for name, site in sites.items():
+        given = site["args"][1] if len(site["args"]) > 1 else None
+        if isinstance(given, nn.Parameter) and id(given) not in trained:
+            raise ProgramError(
+                f"the parameter store holds another tensor under the name {name!r}, left there by an earlier pair, so "
+                "this pair's would never train. Call pyro.clear_param_store() first, or use another name in pyro.module."
+            )
 
 
 def _refuse_untrainable(pair: Pair) -> None:

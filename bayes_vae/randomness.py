@@ -69,9 +69,7 @@ class KeyedNoise:
     def _key(self, site: str) -> np.ndarray:
         return np.frombuffer(_digest((self.seed, site)), dtype=np.uint64)
 
-    def normal(
-        self, site: str, index: Tensor, particles: range, shape: Sequence[int], like: Tensor
-    ) -> Tensor:
+    def normal(self, site: str, index: Tensor, particles: range, shape: Sequence[int], like: Tensor) -> Tensor:
         """Standard-normal noise for some particles of some observations.
 
         Args:

@@ -31,10 +31,11 @@ def register_parameters(module: nn.Module) -> None:
     if isinstance(module, PyroModule):
         return
     store = pyro.get_param_store()
+    stored = dict(store.named_parameters())
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             continue
         full_name = f"{_name_of(module)}.{name}"
-        if full_name in store and store[full_name].unconstrained() is not parameter:
+        if full_name in stored and stored[full_name] is not parameter:
             del store[full_name]
         pyro.param(full_name, parameter)

@@ -16,9 +16,7 @@ ROUNDS = 7
 IMPORT_LIMIT = 0.2
 HELP_LIMIT = 0.45
 
-TORCH, BOTH, NOTHING = (
-    f"python -c {source!r}" for source in ("import torch", "import torch, bayes_vae", "pass")
-)
+TORCH, BOTH, NOTHING = (f"python -c {source!r}" for source in ("import torch", "import torch, bayes_vae", "pass"))
 HELP = "bayes-vae --help"
 INSIDE = "import bayes_vae, timed after torch"
 

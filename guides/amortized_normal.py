@@ -36,6 +36,8 @@ class AmortizedNormalGuide(SingleLatentGuide):
     Reference: Kingma, Welling (2014), "Auto-encoding variational Bayes", eq. 9.
     """
 
+    _scale_offset: Tensor
+
     def __init__(
         self,
         latent_dim: int,
@@ -51,8 +53,7 @@ class AmortizedNormalGuide(SingleLatentGuide):
         )
         self.latent_dim, self.data_shape = latent_dim, Size(data_shape)
         self.encoder = mlp([math.prod(data_shape), *hidden_dims, 2 * latent_dim], activation)
-        with torch.no_grad():
-            self.encoder[-1].bias[latent_dim:] = math.log(math.e - 1)
+        self.register_buffer("_scale_offset", torch.tensor(math.log(math.e - 1)), persistent=False)
 
     def variational_posterior(self, x: Tensor) -> dist.TorchDistribution:
         """q(z given x).
@@ -65,6 +66,6 @@ class AmortizedNormalGuide(SingleLatentGuide):
                 f"AmortizedNormalGuide takes observations of shape (N, {', '.join(map(str, self.data_shape))}), "
                 f"got {tuple(x.shape)}. Reshape x, or build the guide with data_shape={tuple(x.shape[1:])}."
             )
-        output = self.encoder(x.flatten(1).to(self.encoder[0].weight.dtype))
+        output = self.encoder(x.flatten(1).to(self._scale_offset.dtype))
         loc, raw_scale = output.chunk(2, dim=-1)
-        return diagonal_normal(loc, softplus(raw_scale) + SCALE_FLOOR)
+        return diagonal_normal(loc, softplus(raw_scale + self._scale_offset) + SCALE_FLOOR)

@@ -102,9 +102,7 @@ class SingleLatentModel(Model):
         return likelihood.mean if mean else likelihood.sample()
 
     @torch.no_grad()
-    def reconstruct(
-        self, x: Tensor, guide: nn.Module, *, seed: int | None = None, mean: bool = True
-    ) -> Tensor:
+    def reconstruct(self, x: Tensor, guide: nn.Module, *, seed: int | None = None, mean: bool = True) -> Tensor:
         """Observations drawn again from their codes: z from q(z given x), then p(x given z).
 
         Args:

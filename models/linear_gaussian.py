@@ -53,7 +53,8 @@ class LinearGaussianVAE(SingleLatentModel):
     def likelihood(self, z: Tensor) -> dist.TorchDistribution:
         """p(x given z): normal pixels around W z + b."""
         loc = (z @ self.weight.T + self.bias).reshape(*z.shape[:-1], *self.data_shape)
-        return dist.Normal(loc, self.log_scale.exp(), validate_args=False).to_event(len(self.data_shape))
+        pixels = dist.Normal(loc, self.log_scale.exp(), validate_args=False)
+        return dist.Independent(pixels, len(self.data_shape), validate_args=False)
 
     def _centred(self, x: Tensor) -> Tensor:
         return self.check_observations(x).flatten(1) - self.bias
@@ -67,13 +68,12 @@ class LinearGaussianVAE(SingleLatentModel):
         """Exact log p(x), the marginal likelihood; shape (N,), nats."""
         centred, variance = self._centred(x), (2 * self.log_scale).exp()
         precision = torch.linalg.cholesky(self._precision())
-        projected = torch.linalg.solve_triangular(
-            precision, self.weight.T @ centred.T / variance, upper=False
-        )
+        projected = torch.linalg.solve_triangular(precision, self.weight.T @ centred.T / variance, upper=False)
         distance = centred.square().sum(-1) / variance - projected.square().sum(0)
         size = centred.shape[1]
         log_det = size * 2 * self.log_scale + 2 * precision.diagonal().log().sum()
-        return -0.5 * (distance + log_det + size * math.log(2 * math.pi))
+        log_density: Tensor = -0.5 * (distance + log_det + size * math.log(2 * math.pi))
+        return log_density
 
     def exact_posterior(self, x: Tensor) -> dist.TorchDistribution:
         """Exact p(z given x); batch shape (N,), event shape (D,), full covariance."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pyro.distributions as dist
 import torch
-from torch import Size, Tensor
+from torch import Size, Tensor, nn
 
 from bayes_vae.distributions import BernoulliLogits, diagonal_normal
 from bayes_vae.models.base import SingleLatentModel
@@ -32,6 +32,9 @@ class VAE(SingleLatentModel):
     >>> VAE(latent_dim=2, data_shape=(8, 8)).sample(3, seed=0).shape
     torch.Size([3, 8, 8])
     """
+
+    prior_loc: Tensor
+    prior_scale: Tensor
 
     def __init__(
         self,
@@ -67,5 +70,7 @@ class VAE(SingleLatentModel):
         Args:
             mean: mean of the training observations, shape ``data_shape``, in [0, 1].
         """
-        bias = self.decoder[-1].bias
+        output = self.decoder[-1]
+        assert isinstance(output, nn.Linear)
+        bias = output.bias
         bias.copy_(mean.flatten().to(bias).clamp(0.01, 0.99).logit())

@@ -101,9 +101,7 @@ GLOBALS = {
     "torch anomaly detection": Global(torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
     "torch threads": Global(torch.get_num_threads, torch.set_num_threads),
     "torch matmul precision": Global(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-    "torch deterministic algorithms": Global(
-        torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode
-    ),
+    "torch deterministic algorithms": Global(torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
     "cuDNN flags": Global(
         lambda: {name: getattr(torch.backends.cudnn, name) for name in ("benchmark", "deterministic")},
         lambda flags: [setattr(torch.backends.cudnn, name, value) for name, value in flags.items()],
@@ -115,9 +113,7 @@ GLOBALS = {
     "numpy error handling": Global(np.geterr, lambda settings: np.seterr(**settings)),
     "numpy print options": Global(np.get_printoptions, lambda options: np.set_printoptions(**options)),
     "random state": Global(random.getstate, random.setstate),
-    "Matplotlib rcParams": Global(
-        read_rc_params, lambda saved: sys.modules["matplotlib"].rcParams.update(saved)
-    ),
+    "Matplotlib rcParams": Global(read_rc_params, lambda saved: sys.modules["matplotlib"].rcParams.update(saved)),
 }
 """Every guarded global by name; ``Pyro settings`` holds Pyro's and torch's validation flags too."""
 
@@ -142,9 +138,7 @@ def restore_globals(before: dict[str, Any]) -> None:
 def describe_change(name: str, old: Any, new: Any) -> str:
     """Say in one line what changed; of settings, only those that did."""
     if isinstance(old, dict) and not isinstance(old, ParamStore):
-        return "; ".join(
-            f"{name}: {key} {old.get(key)!r} -> {new[key]!r}" for key in new if old.get(key) != new[key]
-        )
+        return "; ".join(f"{name}: {key} {old.get(key)!r} -> {new[key]!r}" for key in new if old.get(key) != new[key])
     detail = f" {old!r} -> {new!r}"
     return name + (f":{detail}" if len(detail) < 200 else "")
 

@@ -21,9 +21,7 @@ def test_errors_are_kept_apart():
 
 def test_repeated_means_scatter_as_stated(within):
     generator = torch.Generator().manual_seed(1)
-    means = [
-        average("x", torch.randn(50, generator=generator), torch.ones(50), 3).value for _ in range(2000)
-    ]
+    means = [average("x", torch.randn(50, generator=generator), torch.ones(50), 3).value for _ in range(2000)]
     spread = torch.tensor(means).std()
     within(spread, 1 / 50**0.5, (1 / 50**0.5) / (2 * 2000) ** 0.5)
 

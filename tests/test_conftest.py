@@ -109,9 +109,7 @@ def test_within_lets_chance_pass(within, difference):
 
 @pytest.mark.parametrize("difference", [4.9, -4.9, math.nan, math.inf])
 def test_within_fails_beyond_chance(within, difference):
-    with pytest.raises(
-        pytest.fail.Exception, match=r"1 of 1 estimates lie further from the truth than 4\.892"
-    ):
+    with pytest.raises(pytest.fail.Exception, match=r"1 of 1 estimates lie further from the truth than 4\.892"):
         within(2.0 + 0.1 * difference, 2.0, 0.1)
 
 

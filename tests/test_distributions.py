@@ -68,7 +68,11 @@ def test_draws_from_noise_follow_the_distribution(index, isolated_globals, withi
     draws = draw_from_noise(distribution, tensor(20_000, 3, 2, seed=2))
     with isolated_globals(seed=0):
         own = distribution.sample((20_000,))
-    for statistic in (torch.tanh, lambda z: torch.tanh(z).square(), lambda z: torch.tanh(z.prod(-1, keepdim=True))):
+    for statistic in (
+        torch.tanh,
+        lambda z: torch.tanh(z).square(),
+        lambda z: torch.tanh(z.prod(-1, keepdim=True)),
+    ):
         left, right = statistic(draws), statistic(own)
         error = (left.var(0) + right.var(0)).div(20_000).sqrt()
         within(left.mean(0), right.mean(0), error)
@@ -94,7 +98,9 @@ def test_kl_has_the_direction_q_to_p():
 
 
 def test_unknown_kl_is_none():
-    assert analytic_kl(dist.StudentT(3.0).expand((2,)).to_event(1), diagonal_normal(torch.zeros(2), torch.ones(2))) is None
+    assert (
+        analytic_kl(dist.StudentT(3.0).expand((2,)).to_event(1), diagonal_normal(torch.zeros(2), torch.ones(2))) is None
+    )
 
 
 def test_kl_per_dimension_sums_and_refuses():

@@ -1,7 +1,6 @@
 """Multilayer perceptrons."""
 
 import pytest
-import torch
 
 from bayes_vae.errors import SettingsError
 from bayes_vae.networks import mlp

@@ -78,9 +78,7 @@ def permutation(count: int) -> Tensor:
     return torch.from_numpy(np.argsort(bits, kind="stable"))
 
 
-def split_data(
-    name: str, values: Tensor, labels: Tensor | None, policy: Policy, sizes: Sequence[int]
-) -> Data:
+def split_data(name: str, values: Tensor, labels: Tensor | None, policy: Policy, sizes: Sequence[int]) -> Data:
     """Split rows at random, always in the same way.
 
     Args:

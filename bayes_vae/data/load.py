@@ -60,9 +60,7 @@ def load_data(
 
 def _load_named(name: str, root: str | Path | None, policy: Policy, labels: Any) -> Data:
     if name in DATA_NAMES and labels is not None:
-        raise DataError(
-            f"the data set {name!r} has its own labels: give labels only with an array or a file."
-        )
+        raise DataError(f"the data set {name!r} has its own labels: give labels only with an array or a file.")
     if name == "digits":
         return load_digits(policy)
     if name in FOLDERS:
@@ -70,8 +68,7 @@ def _load_named(name: str, root: str | Path | None, policy: Policy, labels: Any)
     path = Path(name).expanduser()
     if path.suffix.lower() not in ARRAY_SUFFIXES and not path.exists():
         raise DataError(
-            f"unknown data set {name!r}: choose one of {', '.join(DATA_NAMES)}, or the path of an "
-            ".npy or .npz file."
+            f"unknown data set {name!r}: choose one of {', '.join(DATA_NAMES)}, or the path of an .npy or .npz file."
         )
     values, own_labels = read_array_file(path)
     return from_array(path.name, values, own_labels if labels is None else labels, policy)

@@ -47,9 +47,7 @@ class Split:
         binary = binarize_once(self.values, self.index) if self.policy == "static" else threshold(self.values)
         return binary.to(torch.uint8)
 
-    def observations(
-        self, rows: Rows | None = None, *, seed: int = 0, device: torch.device | str = "cpu"
-    ) -> Tensor:
+    def observations(self, rows: Rows | None = None, *, seed: int = 0, device: torch.device | str = "cpu") -> Tensor:
         """Observations for evaluation: the same row gives the same x whatever the batch and the order.
 
         Args:

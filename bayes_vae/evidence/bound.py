@@ -52,10 +52,8 @@ def grouped_bound(log_importance_weights: Tensor, group_size: int) -> Tensor:
     _check(log_importance_weights)
     num_particles = len(log_importance_weights)
     if group_size < 1 or num_particles % group_size:
-        raise ShapeError(
-            f"groups of {group_size} do not divide the {num_particles} particles: choose a divisor of K."
-        )
-    groups = log_importance_weights.unflatten(0, (num_particles // group_size, group_size))
+        raise ShapeError(f"groups of {group_size} do not divide the {num_particles} particles: choose a divisor of K.")
+    groups = log_importance_weights.reshape(num_particles // group_size, group_size, -1)
     return torch.logsumexp(groups, 1) - math.log(group_size)
 
 

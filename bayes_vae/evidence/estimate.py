@@ -26,7 +26,7 @@ class LogEvidenceEstimate:
     Attributes:
         log_evidence: log mean weight, L_K, shape (N,), nats; from the raw weights, never smoothed ones.
         effective_sample_size: shape (N,).
-        pareto_k: tail index k̂ of the weights, shape (N,); −inf for constant weights, NaN for fewer than 25.
+        pareto_k: tail index k̂ of the weights, shape (N,); −inf for constant weights, NaN for fewer than 30.
         doubling_step: L_K − L_{K/2}, shape (N,), nats: what the last doubling of particles gained.
         num_particles: K, as drawn.
         estimator: name of the estimator.
@@ -48,7 +48,7 @@ class LogEvidenceEstimate:
 
     @property
     def converged(self) -> Tensor:
-        """Whether k̂ vouches for each estimate, shape (N,), bool; never with fewer than 25 particles."""
+        """Whether k̂ vouches for each estimate, shape (N,), bool; never with fewer than 30 particles."""
         constant = self.pareto_k == -torch.inf
         return constant | (self.pareto_k <= self.pareto_k_threshold)
 
@@ -88,7 +88,5 @@ class LogEvidenceEstimate:
             "effective_sample_size": average(
                 "effective_sample_size", self.effective_sample_size, exact * torch.nan, self.num_particles
             ),
-            "doubling_step": average(
-                "doubling_step", self.doubling_step, exact * torch.nan, self.num_particles
-            ),
+            "doubling_step": average("doubling_step", self.doubling_step, exact * torch.nan, self.num_particles),
         }

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from bayes_vae.evidence.accumulator import WeightAccumulator
 from bayes_vae.evidence.estimate import LogEvidenceEstimate
+from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.program import Program, as_observations, undisturbed
 from bayes_vae.terms.stream import Batch, Progress, Source, as_index, provenance, read_pair, stream
 
-__all__ = ["estimate_log_evidence", "log_weights_of", "summarize_weights"]
+__all__ = ["WeightSummary", "estimate_from", "estimate_log_evidence", "log_weights_of", "summarize_weights"]
 
 
 def estimate_log_evidence(
@@ -49,29 +51,38 @@ def estimate_log_evidence(
     """
     parts = as_observations(x)
     indices = as_index(index, len(parts[0]), parts[0].device)
-    rows: list[tuple[Tensor, ...]] = []
+    rows: list[WeightSummary] = []
     with undisturbed(model, guide, device=parts[0].device, seed=seed):
         pair = read_pair(model, guide, parts, indices, source)
         for batch in stream(pair, parts, indices, num_particles, seed, batch_size, chunk_size, progress):
             rows.append(summarize_weights(log_weights_of(batch), num_particles))
-    bound, sample_size, pareto_k, step = (torch.cat(column) for column in zip(*rows, strict=True))
-    return LogEvidenceEstimate(
-        bound, sample_size, pareto_k, step, num_particles, "importance", provenance(pair, seed, data_policy)
-    )
+    return estimate_from(rows, num_particles, provenance(pair, seed, data_policy))
 
 
-def summarize_weights(chunks: Iterable[Tensor], num_particles: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Bound, effective sample size, k̂ and doubling step of log weights that come in chunks of (K, N)."""
+class WeightSummary(NamedTuple):
+    """What is kept of the weights of some observations, each of shape (N,)."""
+
+    log_evidence: Tensor
+    effective_sample_size: Tensor
+    pareto_k: Tensor
+    doubling_step: Tensor
+
+
+def summarize_weights(chunks: Iterable[Tensor], num_particles: int) -> WeightSummary:
+    """Summarize log weights that come in chunks of shape (K, N)."""
     weights = WeightAccumulator(num_particles)
     for log_weights in chunks:
         weights.update(log_weights)
     bound = weights.bound()
-    return (
-        bound,
-        weights.effective_sample_size(),
-        weights.pareto_k().to(bound.device),
-        weights.doubling_step(),
+    return WeightSummary(
+        bound, weights.effective_sample_size(), weights.pareto_k().to(bound.device), weights.doubling_step()
     )
+
+
+def estimate_from(rows: Iterable[WeightSummary], num_particles: int, origin: Provenance) -> LogEvidenceEstimate:
+    """The estimate of a data set from the summaries of its batches."""
+    bound, sample_size, pareto_k, step = (torch.cat(column) for column in zip(*rows, strict=True))
+    return LogEvidenceEstimate(bound, sample_size, pareto_k, step, num_particles, "importance", origin)
 
 
 def log_weights_of(batch: Batch) -> Iterator[Tensor]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import tempfile
 import warnings
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -14,8 +16,8 @@ from bayes_vae.errors import NumericalError, ShapeError
 
 __all__ = ["MINIMUM_PARTICLES", "pareto_k", "pareto_k_threshold"]
 
-MINIMUM_PARTICLES = 25
-"""Fewer weights than this have no tail to speak of."""
+MINIMUM_PARTICLES = 30
+"""Fewer weights than this have no tail to speak of; ArviZ 1.x fits none to fewer."""
 
 
 def pareto_k(log_importance_weights: Tensor) -> Tensor:
@@ -29,7 +31,7 @@ def pareto_k(log_importance_weights: Tensor) -> Tensor:
 
     Returns:
         shape (N,), float64. −inf where all weights are equal (a perfect guide: nothing to estimate); NaN where there
-        are fewer than 25 weights.
+        are fewer than 30 weights.
 
     Raises:
         ShapeError: not of shape (K, N).
@@ -39,8 +41,7 @@ def pareto_k(log_importance_weights: Tensor) -> Tensor:
     """
     if log_importance_weights.dim() != 2:
         raise ShapeError(
-            "pareto_k takes log weights of shape (K, N), particles first, got "
-            f"{tuple(log_importance_weights.shape)}."
+            f"pareto_k takes log weights of shape (K, N), particles first, got {tuple(log_importance_weights.shape)}."
         )
     weights = np.ascontiguousarray(log_importance_weights.detach().T.cpu().numpy(), dtype=np.float64)
     if np.isnan(weights).any() or (weights == np.inf).any():
@@ -68,17 +69,27 @@ def _arviz_pareto_k(log_weights: np.ndarray) -> float:
 
 
 def _arviz_psislw() -> tuple[Any, float]:
-    try:
-        import arviz  # noqa: PLC0415 - slow, and it warns once a day
-    except OSError:  # its cache directory cannot be created; the function itself needs none
-        from arviz.stats.stats import psislw  # noqa: PLC0415
-
-        return psislw, 1.0
+    arviz = _import_arviz()
     if hasattr(arviz, "psislw"):
         return arviz.psislw, 1.0
-    from arviz_stats.base import array_stats  # noqa: PLC0415
+    from arviz_stats.base import array_stats
 
     return array_stats.psislw, -1.0
+
+
+def _import_arviz() -> Any:
+    """ArviZ, imported when first used: it is slow, warns once a day, and creates a cache directory."""
+    try:
+        import arviz
+    except OSError:  # the cache directory cannot be created: give it a throw-away one for the import
+        import platformdirs
+
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            mock.patch.object(platformdirs, "user_cache_dir", return_value=folder),
+        ):
+            import arviz
+    return arviz
 
 
 def pareto_k_threshold(num_particles: int) -> float:

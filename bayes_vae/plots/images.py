@@ -50,8 +50,10 @@ def reconstruction_figure(x: Tensor, means: Tensor, *, data_policy: str) -> Figu
             f"each observation needs its reconstruction: x is {tuple(x.shape)}, means {tuple(means.shape)}."
         )
     count = len(x)
-    subtitle = caption(1, count, data_policy, "z is drawn from q(z|x), once")
-    figure = new_figure(max(5.0, 0.85 * count + 1.2), 1.9, "Reconstructions", subtitle)
+    subtitle = (
+        caption(1, count, data_policy) + "\nbelow each observation: the mean of p(x|z) for one z drawn from q(z|x)"
+    )
+    figure = new_figure(max(5.2, 0.85 * count + 1.2), 1.8, "Reconstructions", subtitle, space=0.0)
     axes = np.asarray(figure.subplots(2, count, squeeze=False))
     low, high = _range(x)
     for column, pictures in enumerate(zip(as_pictures(x), as_pictures(means), strict=True)):
@@ -71,8 +73,8 @@ def prior_sample_figure(means: Tensor, *, data_policy: str) -> Figure:
     """
     columns = math.ceil(math.sqrt(len(means)))
     rows = math.ceil(len(means) / columns)
-    subtitle = caption(1, len(means), data_policy) + "\nmeans of p(x|z), each z drawn from the prior p(z)"
-    figure = new_figure(max(4.6, 0.7 * columns), 0.7 * rows, "Draws from the prior", subtitle)
+    subtitle = caption(1, len(means), data_policy) + "\nmeans of p(x|z), one z each, drawn from the prior p(z)"
+    figure = new_figure(max(4.6, 0.7 * columns), 0.7 * rows, "Draws from the prior", subtitle, space=0.0)
     axes = np.asarray(figure.subplots(rows, columns, squeeze=False)).flatten()
     low, high = _range(means)
     for place, picture in zip(axes, as_pictures(means), strict=False):

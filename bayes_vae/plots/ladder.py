@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import math
+import re
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
-from bayes_vae.ladder import Comparison
+from bayes_vae.ladder import Comparison, Rung
 from bayes_vae.plots.colours import COLOURS, GREY
-from bayes_vae.plots.style import caption, new_figure, plain_axes, thousands
+from bayes_vae.plots.style import caption, new_figure, plain_axes, signed, thousands
 
 __all__ = ["draw_ladder", "ladder_figure"]
 
 
 def ladder_figure(comparison: Comparison) -> Figure:
     """The rungs by number of particles, with Monte-Carlo error bars, and how far to trust the last one."""
-    subtitle = caption(
-        comparison.num_particles,
-        comparison.num_observations,
-        comparison.provenance.data_policy,
-        "KL weight 1",
-    )
-    lines = [subtitle, comparison.sentence(), _reliability(comparison)]
+    policy = comparison.provenance.data_policy
+    subtitle = caption(comparison.num_particles, comparison.num_observations, policy, "KL weight 1")
+    lines = [subtitle, _with_subscripts(comparison.sentence()), _reliability(comparison)]
     figure = new_figure(7.6, 3.9, "From the ELBO up to log p(x)", "\n".join(lines))
     draw_ladder(figure.add_subplot(), comparison)
     return figure
@@ -32,83 +30,58 @@ def draw_ladder(axes: Axes, comparison: Comparison) -> Axes:
     """Draw the rungs of a comparison; the exact evidence, where there is one, is a line."""
     bounds = [rung for rung in comparison.rungs if rung.name != "exact"]
     particles = [rung.num_particles for rung in bounds]
-    averages = [rung.average for rung in bounds]
-    axes.plot(particles, [average.value for average in averages], color=GREY, linewidth=1, zorder=1)
-    for rung, average in zip(bounds, averages, strict=True):
-        colour = COLOURS["elbo" if rung.name == "ELBO" else "evidence"]
-        face = "white" if rung.note else colour
-        error = 0.0 if math.isnan(average.monte_carlo_error) else average.monte_carlo_error
-        axes.errorbar(
-            rung.num_particles,
-            average.value,
-            error,
-            color=colour,
-            marker="o",
-            markersize=7,
-            markerfacecolor=face,
-            markeredgewidth=1.6,
-            capsize=3,
-            elinewidth=1.4,
-            zorder=2,
-        )
-        _name_rung(axes, rung.name, rung.num_particles, average.value, colour)
-    _draw_top(axes, comparison)
+    axes.plot(particles, [rung.average.value for rung in bounds], color=GREY, linewidth=1, zorder=1)
+    for rung in bounds:
+        _draw_rung(axes, rung, below=rung.name == "ELBO" or len(comparison.rungs) > len(bounds))
+    for rung in comparison.rungs[len(bounds) :]:
+        _draw_exact(axes, rung, particles[0])
     axes.set_xscale("log")
     axes.set_xticks(particles, [thousands(count) for count in particles])
     axes.set_xticks([], minor=True)
     axes.set(xlabel="particles k of the bound $L_k$", ylabel="nats per observation")
-    axes.margins(x=0.1, y=0.16)
+    axes.margins(x=0.1, y=0.18)
     return plain_axes(axes)
 
 
-def _name_rung(axes: Axes, name: str, particles: int, value: float, colour: str) -> None:
-    label = f"$L_{{{particles}}}$" if name.startswith("L_") else name
-    axes.annotate(
-        f"{label}\n{value:.2f}",
-        (particles, value),
-        (0, 9),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        fontsize=9,
-        color=colour,
-    )
+def _draw_rung(axes: Axes, rung: Rung, *, below: bool) -> None:
+    """A dot with its name and value; a hollow one with words where the bound has not converged."""
+    average = rung.average
+    colour = COLOURS["elbo" if rung.name == "ELBO" else "evidence"]
+    error = average.monte_carlo_error
+    bar: dict[str, Any] = {"yerr": error, "capsize": 3, "elinewidth": 1.4} if error == error else {}
+    face = "white" if rung.note else colour
+    dot: dict[str, Any] = {"marker": "o", "markersize": 7, "markerfacecolor": face, "markeredgewidth": 1.6}
+    axes.errorbar(rung.num_particles, average.value, color=colour, zorder=2, **dot, **bar)
+    place = (rung.num_particles, average.value)
+    name = _with_subscripts(f"{rung.name}\n{signed(average.value)}")
+    _write(axes, name, place, -9 if below else 9, colour, va="top" if below else "bottom")
+    if rung.note:
+        words = rung.note.partition(":")[0].replace(", ", ",\n")
+        _write(axes, words, place, -36 if below else -13, colour, va="top", style="italic")
 
 
-def _draw_top(axes: Axes, comparison: Comparison) -> None:
-    """The exact evidence as a line, or the mark of a last rung that has not converged."""
-    top = comparison.rungs[-1]
-    value = top.average.value
-    if top.name == "exact":
-        axes.axhline(value, color=COLOURS["evidence"], linewidth=1.2, linestyle=(0, (6, 3)), zorder=0)
-        axes.annotate(
-            f"exact log p(x)  {value:.2f}",
-            (0.01, value),
-            (0, 4),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            fontsize=9,
-            color=COLOURS["evidence"],
-        )
-    elif top.note:
-        axes.annotate(
-            "lower bound,\nnot converged",
-            (top.num_particles, value),
-            (0, -14),
-            textcoords="offset points",
-            ha="center",
-            va="top",
-            fontsize=8.5,
-            color=COLOURS["evidence"],
-            style="italic",
-        )
+def _draw_exact(axes: Axes, rung: Rung, leftmost: int) -> None:
+    value, colour = rung.average.value, COLOURS["evidence"]
+    axes.axhline(value, color=colour, linewidth=1.2, linestyle=(0, (6, 3)), zorder=0)
+    _write(axes, f"exact log p(x)\n{signed(value)}", (leftmost, value), -4, colour, va="top")
+
+
+def _write(axes: Axes, text: str, place: tuple[float, float], points: float, colour: str, **style: Any) -> None:
+    """Write at so many points above a place in the data."""
+    style = {"ha": "center", "fontsize": 9, **style}
+    note = axes.annotate(text, place, (0, points), textcoords="offset points", color=colour, **style)
+    note.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+
+
+def _with_subscripts(text: str) -> str:
+    return re.sub(r"L_(\d+)", r"$L_{\1}$", text)
 
 
 def _reliability(comparison: Comparison) -> str:
     """The share of observations whose k̂ is too large, and the errors that the bars leave out."""
     estimate = comparison.estimate
     data_error = comparison.rungs[0].average.data_error
-    bars = f"bars: Monte-Carlo error; data error ± {data_error:.2g} nats, nearly the same for all rungs"
+    bars = f"bars: Monte-Carlo error; data error ± {data_error:.2g} nats, shared by all rungs"
     if bool(estimate.pareto_k.isnan().any()):
         return f"too few particles for a k̂ · {bars}"
     share = float((~estimate.converged).double().mean())

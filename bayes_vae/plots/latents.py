@@ -26,7 +26,7 @@ def latent_figure(means: Tensor, labels: Tensor | None = None, *, data_policy: s
         labels: shape (N,), or None.
         data_policy: how pixels became observations.
     """
-    subtitle = caption("none, the means are exact", len(means), data_policy)
+    subtitle = caption("0 (means need no draws)", len(means), data_policy)
     figure = new_figure(6.2, 5.0, "Means of the guide q(z|x)", subtitle)
     draw_latent_means(figure.add_subplot(), means, labels)
     return figure
@@ -48,11 +48,9 @@ def draw_latent_means(axes: Axes, means: Tensor, labels: Tensor | None = None) -
         axes.set(xlabel="$z_1$", ylabel="$z_2$")
         _draw_prior(axes)
     else:
-        first, second = (
-            f"principal component of the means ({share:.0%} of their variance)" for share in shares
-        )
+        first, second = (f"principal component of the means ({share:.0%} of their variance)" for share in shares)
         axes.set(xlabel=f"first {first}", ylabel=f"second {second}")
-    _scatter(axes, points, labels)
+    _scatter(axes, points, labels, name_classes=means.shape[1] > 1)
     if means.shape[1] > 1:
         axes.set_aspect("equal", adjustable="datalim")
     return plain_axes(axes)
@@ -92,7 +90,7 @@ def _draw_prior(axes: Axes) -> None:
         ).set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 
-def _scatter(axes: Axes, points: np.ndarray, labels: Tensor | None) -> None:
+def _scatter(axes: Axes, points: np.ndarray, labels: Tensor | None, *, name_classes: bool) -> None:
     style: dict[str, Any] = {"s": max(3.0, min(18.0, 9000 / len(points))), "alpha": 0.75, "linewidths": 0}
     if labels is None:
         axes.scatter(points[:, 0], points[:, 1], color=COLOURS["variational_posterior"], **style)
@@ -100,40 +98,48 @@ def _scatter(axes: Axes, points: np.ndarray, labels: Tensor | None) -> None:
     numbers = labels.detach().cpu().numpy()
     classes = np.unique(numbers)
     if len(classes) > len(LABEL_COLOURS):
-        dots = axes.scatter(points[:, 0], points[:, 1], c=numbers, cmap="viridis", **style)
+        dots = axes.scatter(points[:, 0], points[:, 1], cmap="viridis", **style | {"c": numbers})
         axes.figure.colorbar(dots, ax=axes, label="label", shrink=0.7)
         return
     for colour, label in zip(LABEL_COLOURS, classes, strict=False):
         chosen = points[numbers == label]
         axes.scatter(chosen[:, 0], chosen[:, 1], color=colour, label=f"{label:g}", **style)
-        _name_class(axes, chosen, f"{label:g}", colour)
+    if name_classes:
+        _name_classes(axes, points, numbers, classes)
+    _legend(axes, style["s"])
+
+
+def _name_classes(axes: Axes, points: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> None:
+    """Write each label where its points lie."""
+    medians = np.stack([np.median(points[labels == label], 0) for label in classes])
+    medians = _apart(medians, 0.05 * float(np.ptp(points, axis=0).max()))
+    for colour, label, (x, y) in zip(LABEL_COLOURS, classes, medians.tolist(), strict=False):
+        style: dict[str, Any] = {"color": colour, "fontsize": 13, "fontweight": "bold", "zorder": 5}
+        text = axes.text(x, y, f"{label:g}", ha="center", va="center", **style)
+        text.set_path_effects([withStroke(linewidth=3, foreground="white")])
+
+
+def _apart(places: np.ndarray, distance: float) -> np.ndarray:
+    """Push places that are closer than ``distance`` away from each other."""
+    for _ in range(50):
+        arrows = places[:, None] - places[None]
+        gaps = np.linalg.norm(arrows, axis=-1, keepdims=True)
+        pushes = np.where((gaps < distance) & (gaps > 0), arrows / np.maximum(gaps, 1e-12) * (distance - gaps) / 2, 0)
+        places = places + pushes.sum(1)
+    return places
+
+
+def _legend(axes: Axes, dot_size: float) -> None:
     legend = axes.legend(
         title="label",
         frameon=False,
         fontsize=9,
-        title_fontsize=9,
         loc="center left",
         bbox_to_anchor=(1, 0.5),
-        markerscale=(40 / style["s"]) ** 0.5,
+        markerscale=(40 / dot_size) ** 0.5,
         handletextpad=0.1,
         labelcolor=GREY,
     )
     for handle in legend.legend_handles:
         if handle is not None:
             handle.set_alpha(1)
-
-
-def _name_class(axes: Axes, points: np.ndarray, name: str, colour: str) -> None:
-    x, y = np.median(points, 0)
-    text = axes.text(
-        x,
-        y,
-        name,
-        color=colour,
-        fontsize=13,
-        fontweight="bold",
-        ha="center",
-        va="center",
-        zorder=5,
-    )
-    text.set_path_effects([withStroke(linewidth=3, foreground="white")])

@@ -10,7 +10,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from bayes_vae.plots.colours import GREY
 
-__all__ = ["caption", "new_figure", "plain_axes", "save_figure", "thousands"]
+__all__ = ["caption", "new_figure", "plain_axes", "save_figure", "signed", "thousands"]
 
 DOTS_PER_INCH = 150
 TITLE_INCHES = 0.62
@@ -31,14 +31,21 @@ def caption(num_particles: int | str, num_observations: int | str, data_policy: 
     >>> caption(5000, 500, "stochastic")
     'K = 5,000 · N = 500 · data policy: stochastic'
     """
-    counts = [
-        thousands(count) if isinstance(count, int) else count for count in (num_particles, num_observations)
-    ]
+    counts = [thousands(count) if isinstance(count, int) else count for count in (num_particles, num_observations)]
     text = f"K = {counts[0]} · N = {counts[1]} · data policy: {data_policy}"
     return f"{text} · {note}" if note else text
 
 
-def new_figure(width: float, height: float, title: str, subtitle: str) -> Figure:
+def signed(value: float) -> str:
+    """A figure with two decimals and a true minus sign.
+
+    >>> signed(-1.5)
+    '−1.50'
+    """
+    return f"{value:.2f}".replace("-", "−")
+
+
+def new_figure(width: float, height: float, title: str, subtitle: str, *, space: float = 0.02) -> Figure:
     """A figure with its title and subtitle at the left, and the rest left free.
 
     Args:
@@ -46,10 +53,12 @@ def new_figure(width: float, height: float, title: str, subtitle: str) -> Figure
         height: inches, without the title's lines, which come on top.
         title: what is shown.
         subtitle: from :func:`caption`; further lines after a newline.
+        space: between subplots, as a part of their size.
     """
     lines = subtitle.count("\n") + 1
     top = TITLE_INCHES + 0.17 * (lines - 1)
-    layout = ConstrainedLayoutEngine(rect=(0, 0, 1, height / (height + top)), w_pad=0.06, h_pad=0.06)
+    rect = (0, 0, 1, height / (height + top))
+    layout = ConstrainedLayoutEngine(rect=rect, w_pad=0.03, h_pad=0.03, wspace=space, hspace=space)
     figure = Figure(figsize=(width, height + top), layout=layout)
     left, inch = 0.1 / width, 1 / (height + top)
     figure.text(left, 1 - 0.1 * inch, title, fontsize=12, fontweight="bold", va="top")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bayes_vae.plots.colours import COLOURS, GREY
-from bayes_vae.plots.style import caption, new_figure, plain_axes
+from bayes_vae.plots.style import caption, new_figure, plain_axes, signed
 
 __all__ = ["draw_term_by_epoch", "training_figure"]
 
@@ -36,56 +37,54 @@ def training_figure(
     weighted = any(row["kl_weight"] != 1 for row in history)
     note = "KL weight in training as shown, 1 in validation" if weighted else "KL weight 1"
     subtitle = caption(num_particles, num_observations, data_policy, note)
-    figure = new_figure(9.6, 3.0 + 0.9 * weighted, "Training, term by term", subtitle)
-    grid = figure.add_gridspec(1 + weighted, 3, height_ratios=[3.0, 0.8][: 1 + weighted])
+    columns = len(PANELS) + weighted
+    figure = new_figure(9.6 + 2.4 * weighted, 3.0, "Training, term by term", subtitle, space=0.05)
+    grid = figure.add_gridspec(1, columns, width_ratios=[3, 3, 3, 2][:columns])
     for column, term in enumerate(PANELS):
-        draw_term_by_epoch(figure.add_subplot(grid[0, column]), history, term)
+        axes = draw_term_by_epoch(figure.add_subplot(grid[column]), history, term)
+        if column == 0:
+            axes.legend(frameon=False, fontsize=8.5, loc="lower right", labelcolor=GREY)
     if weighted:
-        _draw_kl_weight(figure.add_subplot(grid[1, 2]), history)
+        _draw_kl_weight(figure.add_subplot(grid[-1]), history)
     return figure
 
 
 def draw_term_by_epoch(axes: Axes, history: History, term: str) -> Axes:
-    """One term by epoch: validation solid, training dashed, the best epoch of the validation ELBO marked.
+    """One term by epoch: validation solid, training dashed, the epoch of the best validation ELBO marked.
 
     Args:
         axes: where to draw.
         history: one row for each epoch.
         term: "elbo", "expected_log_likelihood" or "kl_to_prior".
     """
-    name, colour_name = PANELS[term]
-    colour = COLOURS[colour_name]
+    name, colour = PANELS[term][0], COLOURS[PANELS[term][1]]
     epochs = [row["epoch"] for row in history]
     validation = [row[f"validation_{term}"] for row in history]
     training = [row[f"train_{term}"] for row in history]
-    marker = "o" if len(epochs) == 1 else ""
-    axes.plot(
-        epochs, training, color=colour, linestyle=(0, (3, 2)), linewidth=1.3, marker=marker, label="training"
-    )
-    axes.plot(epochs, validation, color=colour, linewidth=2, marker=marker, label="validation")
     best = max(range(len(history)), key=lambda row: history[row]["validation_elbo"])
-    axes.plot(
-        epochs[best],
-        validation[best],
-        "o",
-        color=colour,
-        markersize=6,
-        label=f"best epoch: {validation[best]:.2f}",
-    )
+    dash: dict[str, Any] = {"linestyle": (0, (3, 2)), "linewidth": 1.3}
+    if len(epochs) == 1:
+        dash = {"marker": "o", "markerfacecolor": "white", "linestyle": ""}
+    axes.plot(epochs, training, color=colour, label="training", **dash)
+    axes.plot(epochs, validation, color=colour, linewidth=2, label="validation")
+    axes.plot(epochs[best], validation[best], "o", color=colour, markersize=6, label="best epoch, validation")
     axes.set_title(name, fontsize=10.5, color=colour, loc="left")
-    axes.set_ylabel("nats per observation" if term == "elbo" else "")
-    axes.legend(frameon=False, fontsize=8, loc="best", labelcolor=GREY)
-    return _epoch_axis(axes)
+    axes.set_title(f"best epoch {signed(validation[best])}", fontsize=9, color=GREY, loc="right")
+    axes.set_ylabel("nats per observation")
+    return _epoch_axis(axes, history)
 
 
 def _draw_kl_weight(axes: Axes, history: History) -> Axes:
-    axes.plot([row["epoch"] for row in history], [row["kl_weight"] for row in history], color=COLOURS["kl"])
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel("KL weight")
-    return _epoch_axis(axes)
+    weights = [row["kl_weight"] for row in history]
+    axes.plot([row["epoch"] for row in history], weights, "o-", color=COLOURS["kl"], linewidth=2, markersize=3)
+    axes.set_title("KL weight in training", fontsize=10.5, color=COLOURS["kl"], loc="left")
+    axes.set_ylim(0, 1.05 * max(*weights, 1.0))
+    axes.set_ylabel("weight (no unit)")
+    return _epoch_axis(axes, history)
 
 
-def _epoch_axis(axes: Axes) -> Axes:
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+def _epoch_axis(axes: Axes, history: History) -> Axes:
+    axes.set_xlim(history[0]["epoch"] - 0.5, history[-1]["epoch"] + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch")
     return plain_axes(axes)

@@ -93,15 +93,11 @@ class RunDirectory:
         """
         path = inside(self.path, name)
         if name in (*CORE_FILES, MANIFEST):
-            raise RunError(
-                f"{name} of {self.path} belongs to the training and is never replaced: choose another name."
-            )
+            raise RunError(f"{name} of {self.path} belongs to the training and is never replaced: choose another name.")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(
-                f"the folder {path.parent} cannot be made ({error}). Choose another name."
-            ) from error
+            raise RunError(f"the folder {path.parent} cannot be made ({error}). Choose another name.") from error
         write_atomically(path, content)
         digests = read_manifest(self.path) | {name: hashlib.sha256(content).hexdigest()}
         write_atomically(self.path / MANIFEST, manifest_bytes(digests))
@@ -119,9 +115,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     try:
         config = json.loads(content)
         complete = config["format_version"] == FORMAT_VERSION
-        complete = complete and all(
-            isinstance(config[part], dict) for part in ("model", "guide", "data", "settings")
-        )
+        complete = complete and all(isinstance(config[part], dict) for part in ("model", "guide", "data", "settings"))
     except (KeyError, TypeError, ValueError):
         complete = False
     if not complete:

@@ -36,6 +36,4 @@ def read_metrics(content: bytes, name: str) -> list[dict[str, float]]:
         rows = csv.DictReader(io.StringIO(content.decode()))
         return [{key: float(value) for key, value in row.items() if value} for row in rows]
     except (TypeError, ValueError, csv.Error) as error:
-        raise RunError(
-            f"{name} is not a table of numbers ({error}). Restore it from a copy of the run."
-        ) from error
+        raise RunError(f"{name} is not a table of numbers ({error}). Restore it from a copy of the run.") from error

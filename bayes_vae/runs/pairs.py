@@ -84,9 +84,7 @@ def build_program(role: str, description: Mapping[str, Any], model: Any = None) 
         ) from error
 
 
-def fill_pair(
-    model: Any, guide: Any, state: Mapping[str, Tensor], built: Collection[str] = ()
-) -> tuple[Any, Any]:
+def fill_pair(model: Any, guide: Any, state: Mapping[str, Tensor], built: Collection[str] = ()) -> tuple[Any, Any]:
     """Put weights into a pair and switch it to evaluation mode.
 
     Args:
@@ -121,9 +119,7 @@ def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)}
 
 
-def _targets(
-    model: Any, guide: Any, state: Mapping[str, Tensor]
-) -> list[tuple[str, nn.Module, dict[str, Tensor]]]:
+def _targets(model: Any, guide: Any, state: Mapping[str, Tensor]) -> list[tuple[str, nn.Module, dict[str, Tensor]]]:
     """The modules behind a pair, each once, with the weights that go there."""
     programs = {"model": model, "guide": guide}
     owners = {role: owner for role, program in programs.items() for owner in modules_of(program)}

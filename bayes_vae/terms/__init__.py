@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bayes_vae.terms.containers import LogTerms, Provenance, join_particles
 from bayes_vae.terms.program import Program, as_observations, undisturbed
 from bayes_vae.terms.stream import Progress, Source, as_index, provenance, read_pair, stream
-from bayes_vae.terms.containers import LogTerms, Provenance
 
 __all__ = ["LogTerms", "Progress", "Provenance", "Source", "log_terms"]
 
@@ -59,20 +59,12 @@ def log_terms(
     indices = as_index(index, len(parts[0]), parts[0].device)
     with undisturbed(model, guide, device=parts[0].device, seed=seed):
         pair = read_pair(model, guide, parts, indices, source)
-        columns: list[tuple[Tensor, ...]] = []
-        latents: list[dict[str, Tensor]] = []
-        for batch in stream(pair, parts, indices, num_particles, seed, batch_size, chunk_size, progress):
-            draws = list(batch.draws())
-            columns.append(
-                tuple(torch.cat(terms).double() for terms in zip(*(draw[:3] for draw in draws), strict=True))
-            )
-            if keep_latents:
-                latents.append({name: torch.cat([d.latents[name] for d in draws]) for name in draws[0].latents})
-    prior, likelihood, guide_term = (torch.cat(terms, dim=1) for terms in zip(*columns, strict=True))
-    return LogTerms(
-        prior,
-        likelihood,
-        guide_term,
-        provenance(pair, seed, data_policy),
-        {name: torch.cat([part[name] for part in latents], dim=1) for name in latents[0]} if latents else {},
+        draws = [
+            join_particles([draw if keep_latents else draw._replace(latents={}) for draw in batch.draws()])
+            for batch in stream(pair, parts, indices, num_particles, seed, batch_size, chunk_size, progress)
+        ]
+    prior, likelihood, log_guide = (
+        torch.cat(terms, dim=1).double() for terms in zip(*(draw[:3] for draw in draws), strict=True)
     )
+    latents = {name: torch.cat([draw.latents[name] for draw in draws], dim=1) for name in draws[0].latents}
+    return LogTerms(prior, likelihood, log_guide, provenance(pair, seed, data_policy), latents)

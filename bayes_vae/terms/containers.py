@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
-__all__ = ["Draw", "LogTerms", "Provenance"]
+__all__ = ["Draw", "LogTerms", "Provenance", "join_particles"]
 
 
 class Draw(NamedTuple):
@@ -17,6 +19,19 @@ class Draw(NamedTuple):
     log_likelihood: Tensor
     log_guide: Tensor
     latents: dict[str, Tensor]
+
+    def select(self, particles: Any = slice(None), rows: Any = slice(None)) -> Draw:
+        """Some particles of some observations."""
+        prior, likelihood, guide = (term[particles][:, rows] for term in self[:3])
+        latents = {name: value[particles][:, rows] for name, value in self.latents.items()}
+        return Draw(prior, likelihood, guide, latents)
+
+
+def join_particles(draws: Sequence[Draw]) -> Draw:
+    """The particles of several draws of the same observations, one after another."""
+    prior, likelihood, guide = (torch.cat(parts) for parts in zip(*(draw[:3] for draw in draws), strict=True))
+    latents = {name: torch.cat([draw.latents[name] for draw in draws]) for name in draws[0].latents}
+    return Draw(prior, likelihood, guide, latents)
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,17 @@ from torch import Tensor
 from bayes_vae.distributions import (
     analytic_kl,
     analytic_kl_per_dimension,
-    check_support,
     draw_from_noise,
     has_normal_base,
+    is_point_mass,
+    noise_like,
     noise_shape,
 )
-from bayes_vae.errors import NotDefinedError, ProgramError
-from bayes_vae.terms.program import Observations, Program, index_arguments
-from bayes_vae.terms.containers import Draw
+from bayes_vae.errors import NotDefinedError, ProgramError, ShapeError
 from bayes_vae.randomness import KeyedNoise
+from bayes_vae.terms.containers import Draw
+from bayes_vae.terms.layout import check_observed
+from bayes_vae.terms.program import Observations, Program, index_arguments
 
 __all__ = ["ExposedBatch", "ExposedPair", "exposes_distributions"]
 
@@ -38,7 +40,18 @@ class ExposedPair:
 
     def __init__(self, model: Any, guide: Any, x: Observations, index: Tensor) -> None:
         self.model, self.guide = model, guide
+        if len(x) != 1:
+            raise ShapeError(
+                f"a pair that exposes its distributions takes one tensor of observations, got a tuple of {len(x)}. "
+                "A model with covariates is a Pyro program model(x, y): override forward."
+            )
+        _expect_batch("prior()", model.prior(), ())
         posterior = self.bind(tuple(part[:1] for part in x), index[:1]).posterior
+        if is_point_mass(posterior):
+            raise ProgramError(
+                "variational_posterior(x) is a point mass (Delta), which has no density: no ELBO and no importance "
+                "weight. Return a distribution with a density, such as a normal."
+            )
         self.keyed = has_normal_base(posterior)
         self.not_reparameterized = () if posterior.has_rsample else ("z",)
 
@@ -51,7 +64,7 @@ class ExposedPair:
         """Run the encoder on a batch of observations, once."""
         posterior = self.guide.variational_posterior(x[0], **index_arguments(self.guide, index))
         _expect_batch("variational_posterior(x)", posterior, (len(index),))
-        return ExposedBatch(self.model, posterior, x[0], index)
+        return ExposedBatch(self.model, posterior, self.model.check_observations(x[0]), index)
 
 
 class ExposedBatch:
@@ -80,12 +93,12 @@ class ExposedBatch:
             sample = self.posterior.rsample if self.posterior.has_rsample else self.posterior.sample
             return sample((len(particles),))
         shape = noise_shape(self.posterior)
-        like = next(self.model.parameters(), self.x)
-        return draw_from_noise(self.posterior, noise.normal("z", self.index, particles, shape[1:], like))
+        normal = noise.normal("z", self.index, particles, shape[1:], noise_like(self.posterior))
+        return draw_from_noise(self.posterior, normal)
 
     def _check_support(self, likelihood: dist.TorchDistribution) -> None:
         if not self._support_checked:
-            check_support("x", likelihood, self.x)
+            check_observed("x", likelihood, self.x, None, (self.x,), self.index)
             self._support_checked = True
 
     def kl(self) -> Tensor:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyro.poutine as poutine
+import torch
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
-from torch.distributions import constraints
 
-from bayes_vae.distributions import has_normal_base
-from bayes_vae.errors import ProgramError
+from bayes_vae.distributions import check_support, has_normal_base, is_point_mass
+from bayes_vae.errors import NumericalError, ProgramError, SupportError
+from bayes_vae.terms.program import Observations
 
-__all__ = ["PairLayout", "Site", "can_check_support", "latent_sites", "observed_sites", "read_layout"]
+__all__ = ["PairLayout", "Site", "check_observed", "latent_sites", "observed_sites", "read_layout"]
 
-Site = dict[str, Any]
+Site: TypeAlias = Any
+"""The message of one sample site, as Pyro's trace stores it."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class PairLayout:
     Attributes:
         guide_dim, model_dim: dim of the plate over the observations in each program.
         max_plate_nesting: the particle plate goes one dim to the left of this.
-        latents: names of the latent sites, in the guide's order.
+        latents: names of the guide's sites, in its order; those that Pyro's guides mark as auxiliary among them.
         keyed: whether every latent is a function of standard-normal noise.
         scaled: (site, factor) of every scaled site.
         not_reparameterized: latents whose draws carry no gradient.
@@ -42,7 +44,8 @@ class PairLayout:
 
 
 def _sample_sites(trace: poutine.Trace) -> Iterator[tuple[str, Site]]:
-    for name, site in trace.nodes.items():
+    nodes: dict[str, Site] = trace.nodes
+    for name, site in nodes.items():
         if site["type"] == "sample" and not site_is_subsample(site) and not site["infer"].get("_deterministic"):
             yield name, site
 
@@ -66,6 +69,7 @@ def read_layout(guide_trace: poutine.Trace, model_trace: poutine.Trace, num_obse
     guide_latents, model_latents = latent_sites(guide_trace), latent_sites(model_trace)
     observed = observed_sites(model_trace)
     _match_sites(guide_latents, model_latents, observed)
+    _refuse_what_is_no_density(guide_latents, observed_sites(guide_trace))
     sites = [*guide_latents.items(), *model_latents.items(), *observed.items()]
     for name, site in sites:
         _refuse_subsampling(name, site)
@@ -77,7 +81,7 @@ def read_layout(guide_trace: poutine.Trace, model_trace: poutine.Trace, num_obse
         model_dim,
         -min(dims),
         tuple(guide_latents),
-        all(has_normal_base(site["fn"]) for site in guide_latents.values()),
+        all(has_normal_base(site["fn"]) or is_point_mass(site["fn"]) for site in guide_latents.values()),
         tuple(_scaled({**guide_latents, **model_latents, **observed})),
         tuple(name for name, site in guide_latents.items() if not site["fn"].has_rsample),
     )
@@ -90,11 +94,9 @@ def _match_sites(guide: dict[str, Site], model: dict[str, Site], observed: dict[
             "Pass the observations to it as obs=."
         )
     if not guide:
-        raise ProgramError(
-            "the guide samples no latent: expected a pyro.sample site for each latent of the model."
-        )
-    for name in guide:
-        if name not in model:
+        raise ProgramError("the guide samples no latent: expected a pyro.sample site for each latent of the model.")
+    for name, site in guide.items():
+        if name not in model and not _is_auxiliary(site):
             raise ProgramError(
                 f"guide site {name!r} is no latent of the model, whose latents are {sorted(model)}. "
                 "Give both the same name, or remove it from the guide."
@@ -104,6 +106,26 @@ def _match_sites(guide: dict[str, Site], model: dict[str, Site], observed: dict[
             raise ProgramError(
                 f"model site {name!r} has no counterpart in the guide, whose sites are {sorted(guide)}. "
                 "Add it to the guide, or pass its value as obs=."
+            )
+
+
+def _is_auxiliary(site: Site) -> bool:
+    return bool(site["infer"].get("is_auxiliary", False))
+
+
+def _refuse_what_is_no_density(guide: dict[str, Site], observed: dict[str, Site]) -> None:
+    for name in observed:
+        raise ProgramError(
+            f"guide site {name!r} is observed, or a pyro.factor: expected the sites of a density q(z given x) alone. "
+            "Remove it from the guide."
+        )
+    if any(_is_auxiliary(site) for site in guide.values()):
+        return  # a point mass at a function of an auxiliary draw, with its log density: Pyro's AutoNormal
+    for name, site in guide.items():
+        if is_point_mass(site["fn"]):
+            raise ProgramError(
+                f"guide site {name!r} is a point mass (Delta): a point estimate has no density q(z given x), so no "
+                "ELBO and no importance weight. Use a guide with a density, such as a normal one."
             )
 
 
@@ -164,7 +186,25 @@ def _scaled(sites: dict[str, Site]) -> Iterator[tuple[str, str]]:
             yield name, f"{scale:g}"
 
 
-def can_check_support(site: Site) -> bool:
-    """Whether the observations of a site can be compared with its support."""
-    support = getattr(site["fn"], "support", None)
-    return site["mask"] is None and isinstance(support, constraints.Constraint) and site["value"].numel() > 0
+def check_observed(
+    name: str, fn: Any, value: Tensor, mask: Tensor | bool | None, x: Observations, index: Tensor
+) -> None:
+    """Refuse the observations of a site that lie outside its support where they are not masked.
+
+    Raises:
+        SupportError: as :func:`bayes_vae.distributions.check_support`.
+        NumericalError: they hold NaN; the message gives the index.
+    """
+    if value.numel() == 0:  # pyro.factor
+        return
+    try:
+        check_support(name, fn, value, mask)
+    except SupportError as error:
+        parts = [part.reshape(len(part), -1) for part in x if part.is_floating_point()]
+        found = index[sum((part.isnan().any(1) for part in parts), torch.zeros_like(index)) > 0].tolist()
+        if not found:
+            raise
+        raise NumericalError(
+            f"site {name!r}: the data of {len(found)} observation(s) hold NaN, the first with index {found[0]}. "
+            "Remove these observations, or mask their missing values with .mask(...)."
+        ) from error

@@ -40,14 +40,15 @@ class ParticleLayout:
         frame = num_batch_dims + frame_dim
         if self.strategy == "plate":
             return value.movedim((num_batch_dims + self.particle_dim, frame), (0, 1))
-        return value.movedim(frame, 0).unflatten(0, (self.num_particles, self.num_observations))
+        rows = value.movedim(frame, 0)
+        return rows.reshape(self.num_particles, self.num_observations, *rows.shape[1:])
 
-    def per_observation(self, name: str, site: dict[str, Any], frame_dim: int) -> Tensor:
+    def per_observation(self, name: str, site: Any, frame_dim: int) -> Tensor:
         """Log density of a site with its mask and without its scale, summed to (K, N)."""
         log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
         return self.reduce(name, site, scale_and_mask(log_prob, 1.0, site["mask"]), frame_dim)
 
-    def reduce(self, name: str, site: dict[str, Any], values: Tensor, frame_dim: int) -> Tensor:
+    def reduce(self, name: str, site: Any, values: Tensor, frame_dim: int) -> Tensor:
         """Sum every batch dimension but particle and observation; shape (K, N)."""
         self._refuse_unowned(name, site, values)
         rows = self.num_observations * (1 if self.strategy == "plate" else self.num_particles)
@@ -62,7 +63,7 @@ class ParticleLayout:
         summed = values.sum(others) if others else values
         return summed.reshape(self.num_particles, self.num_observations)
 
-    def _refuse_unowned(self, name: str, site: dict[str, Any], values: Tensor) -> None:
+    def _refuse_unowned(self, name: str, site: Any, values: Tensor) -> None:
         """A batch dimension outside every plate belongs to no observation: its terms would be nonsense."""
         owned = {frame.dim for frame in site["cond_indep_stack"]}
         unowned = [dim for dim in range(-values.dim(), 0) if values.shape[dim] != 1 and dim not in owned]
@@ -74,4 +75,3 @@ class ParticleLayout:
                 f"dimensions of one observation with .to_event({max(1, len(shape) - len(owned))}), or put a "
                 "pyro.plate around them."
             )
-

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import ScaledSiteWarning
-from bayes_vae.terms.layout import read_layout
-from bayes_vae.terms.program import Observations, Program, take_rows
+from bayes_vae.randomness import KeyedNoise
 from bayes_vae.terms.containers import Draw
-from bayes_vae.terms.traced import TracedPair
+from bayes_vae.terms.layout import read_layout
+from bayes_vae.terms.program import Observations, Program, own_parameters, take_rows
+from bayes_vae.terms.traced import TracedBatch, TracedPair
 from bayes_vae.terms.tracing import run_pair
 
 __all__ = ["read_traced_pair"]
@@ -43,60 +44,73 @@ def read_traced_pair(model: Program, guide: Program, x: Observations, index: Ten
     return pair
 
 
-def _single_run_pair(
-    model: Program, guide: Program, x: Observations, index: Tensor, splittable: bool
-) -> TracedPair:
+def _single_run_pair(model: Program, guide: Program, x: Observations, index: Tensor, splittable: bool) -> TracedPair:
     layout = read_layout(*run_pair(model, guide, x, index), len(index))
     return TracedPair(model, guide, layout, "loop", splittable)
 
 
-def _splittable_pair(
-    model: Program, guide: Program, x: Observations, index: Tensor, whole: bool
-) -> TracedPair | None:
+def _splittable_pair(model: Program, guide: Program, x: Observations, index: Tensor, whole: bool) -> TracedPair | None:
     """The pair read off a few rows, or None where rows depend on their number or place."""
-    try:
-        pair = _single_run_pair(model, guide, x, index, splittable=True)
-    except Exception:  # whatever a program raises on other rows than its own; the whole then says why
-        if whole:
-            raise
-        return None
-    return pair if _rows_stand_alone(pair, x, index) else None
+    with own_parameters():  # a parameter that is created here has as many rows as this probe, not as the data
+        try:
+            pair = _single_run_pair(model, guide, x, index, splittable=True)
+        except Exception:  # whatever a program raises on other rows than its own; the whole then says why
+            if whole:
+                raise
+            return None
+        return pair if _rows_stand_alone(pair, x, index) else None
 
 
 def _rows_stand_alone(pair: TracedPair, x: Observations, index: Tensor) -> bool:
     """Whether rows in another order and number have the same terms."""
     if len(index) == 1:
         return True
-    order = torch.arange(len(index) - 1, 0, -1)
-    draw = pair.bind(x, index).draw(range(1), None)
-    latents = {name: value[:, order] for name, value in draw.latents.items()}
+    order = torch.arange(len(index) - 1, 0, -1, device=index.device)
+    draw = _draw(pair.bind(x, index), range(1))
+    moved = _columns(draw, order)
     try:
-        moved = pair.bind(take_rows(x, order), index[order]).evaluate(latents)
+        again = _draw_again(pair.bind(take_rows(x, order), index[order]), range(1), moved)
     except Exception:  # a plate or a parameter of fixed size
         return False
-    return _agree(moved, Draw(*(term[:, order] for term in draw[:3]), latents))
+    return _agree(again, moved)
 
 
-def _agrees_with_single_runs(
-    candidate: TracedPair, single: TracedPair, x: Observations, index: Tensor
-) -> bool:
+def _agrees_with_single_runs(candidate: TracedPair, single: TracedPair, x: Observations, index: Tensor) -> bool:
     try:
-        draw = candidate.bind(x, index).draw(range(2), None)
+        draw = _draw(candidate.bind(x, index), range(2))
     except Exception:  # the program cannot run this way; the next way is tried
         return False
     batch = single.bind(x, index)
-    return all(
-        _agree(
-            Draw(*(term[k : k + 1] for term in draw[:3]), {}),
-            batch.evaluate({name: value[k : k + 1] for name, value in draw.latents.items()}),
-        )
-        for k in range(2)
-    )
+    singles = [_particle(draw, k) for k in range(2)]
+    return all(_agree(_draw_again(batch, range(k, k + 1), one), one) for k, one in enumerate(singles))
+
+
+def _draw(batch: TracedBatch, particles: range) -> Draw:
+    return batch.draw(particles, KeyedNoise(0) if batch.pair.keyed else None)
+
+
+def _draw_again(batch: TracedBatch, particles: range, earlier: Draw) -> Draw:
+    """The same latents by another way: from the same noise where it is keyed, which a flow without inverse needs."""
+    return batch.draw(particles, KeyedNoise(0)) if batch.pair.keyed else batch.evaluate(earlier.latents)
+
+
+def _columns(draw: Draw, order: Tensor) -> Draw:
+    latents = {name: value[:, order] for name, value in draw.latents.items()}
+    return Draw(*(term[:, order] for term in draw[:3]), latents)
+
+
+def _particle(draw: Draw, k: int) -> Draw:
+    latents = {name: value[k : k + 1] for name, value in draw.latents.items()}
+    return Draw(*(term[k : k + 1] for term in draw[:3]), latents)
 
 
 def _agree(left: Draw, right: Draw) -> bool:
-    """Whether all three terms are the same up to rounding; NaN agrees with NaN."""
-    for a, b in zip(left[:3], right[:3], strict=True):
+    """Whether all three terms and the latents are the same up to rounding; NaN agrees with NaN."""
+    pairs = [
+        *zip(left[:3], right[:3], strict=True),
+        *((left.latents[name], right.latents[name]) for name in left.latents),
+    ]
+    for a, b in pairs:
         tolerance = 1e-9 if b.dtype == torch.float64 else 1e-4
         if a.shape != b.shape or not torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True):
             return False

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 import pyro
 import torch
+from pyro.nn import PyroModule
+from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
 from bayes_vae.errors import ShapeError
@@ -20,6 +22,7 @@ __all__ = [
     "as_observations",
     "index_arguments",
     "modules_of",
+    "own_parameters",
     "take_rows",
     "undisturbed",
 ]
@@ -63,9 +66,13 @@ def index_arguments(program: Program, index: Tensor) -> dict[str, Tensor]:
 
 
 def modules_of(program: Program) -> list[nn.Module]:
-    """The module behind a program: itself, or what its bound method belongs to; empty for a function."""
+    """The module behind a program: itself, or what its bound method belongs to; empty for a function.
+
+    ``functools.partial`` and Pyro's handlers, such as ``poutine.mask(program, ...)``, are looked through.
+    """
     if isinstance(program, functools.partial):
-        return modules_of(program.func)
+        handled = len(program.args) == 2 and isinstance(program.args[0], Messenger)
+        return modules_of(program.args[1] if handled else program.func)
     owner = program if isinstance(program, nn.Module) else getattr(program, "__self__", None)
     return [owner] if isinstance(owner, nn.Module) else []
 
@@ -85,14 +92,41 @@ def _evaluation_mode(programs: tuple[Program, ...]) -> Iterator[None]:
 
 
 @contextmanager
+def own_parameters(*programs: Program) -> Iterator[None]:
+    """Run programs on their modules' own weights, and drop what they add to Pyro's parameter store.
+
+    Entries of the store that other modules left under the same names are neither used nor changed.
+    """
+    store = pyro.get_param_store()
+    state = store.get_state()
+    for name in _pyro_module_parameters(programs):
+        state["params"].pop(name, None)
+        state["constraints"].pop(name, None)
+    try:
+        with store.scope(state):
+            yield
+    finally:
+        # get_state takes from each value the link to its unconstrained one, which SVI follows; reading restores it
+        list(store.values())
+
+
+def _pyro_module_parameters(programs: tuple[Program, ...]) -> Iterator[str]:
+    """Names of ``PyroModule`` parameters in the store; such a module takes over whatever the store holds there."""
+    for owner in (owner for program in programs for owner in modules_of(program)):
+        for part in owner.modules():
+            if isinstance(part, PyroModule):
+                for name, _ in part.named_parameters(recurse=False):
+                    yield f"{part._pyro_name}.{name.removesuffix('_unconstrained')}".removeprefix(".")
+
+
+@contextmanager
 def undisturbed(*programs: Program, device: torch.device | str = "cpu", seed: int = 0) -> Iterator[None]:
     """Run programs in evaluation mode, without gradients, and leave no global of the process changed.
 
     Pyro's parameter store keeps what it holds; what a program adds to it is dropped at the end.
     """
-    store = pyro.get_param_store()
     with ExitStack() as stack:
-        stack.enter_context(store.scope(store.get_state()))
+        stack.enter_context(own_parameters(*programs))
         stack.enter_context(_evaluation_mode(programs))
         stack.enter_context(isolated_rng(seed, device))
         stack.enter_context(torch.no_grad())

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from bayes_vae.errors import NumericalError, SettingsError, ShapeError
+from bayes_vae.randomness import KeyedNoise, derived_seed, isolated_rng
+from bayes_vae.terms.containers import Draw, Provenance
 from bayes_vae.terms.exposed import ExposedPair, exposes_distributions
 from bayes_vae.terms.probe import read_traced_pair
 from bayes_vae.terms.program import Observations, Program, take_rows
-from bayes_vae.terms.containers import Draw, Provenance
-from bayes_vae.randomness import KeyedNoise, derived_seed, isolated_rng
 
 __all__ = ["Batch", "BoundBatch", "Pair", "Progress", "Source", "read_pair", "stream"]
 
@@ -47,7 +48,7 @@ class Pair(Protocol):
 
     @property
     def source(self) -> str:
-        """ "distributions" or "traces"."""
+        """Either "distributions" or "traces"."""
 
     @property
     def particles(self) -> str:
@@ -55,7 +56,7 @@ class Pair(Protocol):
 
     @property
     def randomness(self) -> str:
-        """ "per observation" or "data blocks"."""
+        """Either "per observation" or "data blocks"."""
 
     @property
     def keyed(self) -> bool:
@@ -143,9 +144,7 @@ def stream(
         progress: called after each batch.
     """
     size, chunk = _sizes(pair, len(index), num_particles, batch_size, chunk_size)
-    chunks = tuple(
-        range(start, min(start + chunk, num_particles)) for start in range(0, num_particles, chunk)
-    )
+    chunks = tuple(range(start, min(start + chunk, num_particles)) for start in range(0, num_particles, chunk))
     for number, start in enumerate(range(0, len(index), size)):
         rows = slice(start, min(start + size, len(index)))
         bound = pair.bind(take_rows(x, rows), index[rows])
@@ -162,10 +161,12 @@ def _sizes(
         ("batch_size", batch_size),
         ("chunk_size", chunk_size),
     ):
-        if value is not None and value < 1:
-            raise SettingsError(f"{name} must be at least 1, got {value}.")
+        if value is not None and (not isinstance(value, Integral) or value < 1):
+            raise SettingsError(f"{name} must be a whole number of at least 1, got {value!r}.")
     if not pair.keyed:
-        return (BLOCK if pair.splittable else num_observations), BLOCK
+        if pair.splittable:
+            return BLOCK, BLOCK
+        return num_observations, min(BLOCK, max(1, ROWS_AT_ONCE // num_observations))
     if not pair.splittable:
         batch_size = num_observations
     size = batch_size or min(1024, max(32, ROWS_AT_ONCE // num_particles))
@@ -186,7 +187,7 @@ def as_index(index: Tensor | None, num_observations: int, device: torch.device) 
     if index is None:
         return torch.arange(num_observations, device=device)
     index = torch.as_tensor(index, device=device)
-    if index.shape != (num_observations,) or index.is_floating_point():
+    if index.shape != (num_observations,) or index.is_floating_point() or index.dtype == torch.bool:
         raise ShapeError(
             f"index must hold one integer for each of the {num_observations} observations, got shape "
             f"{tuple(index.shape)} of {index.dtype}."

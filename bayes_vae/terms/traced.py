@@ -11,18 +11,18 @@ from torch import Tensor
 from bayes_vae.distributions import (
     analytic_kl,
     analytic_kl_per_dimension,
-    check_support,
     draw_from_noise,
+    is_point_mass,
     noise_like,
     noise_shape,
 )
 from bayes_vae.errors import NotDefinedError
-from bayes_vae.terms.layout import PairLayout, Site, can_check_support, latent_sites, observed_sites
+from bayes_vae.randomness import KeyedNoise
+from bayes_vae.terms.containers import Draw, join_particles
+from bayes_vae.terms.layout import PairLayout, Site, check_observed, latent_sites, observed_sites
 from bayes_vae.terms.particles import ParticleLayout
 from bayes_vae.terms.program import Observations, Program
-from bayes_vae.terms.containers import Draw
 from bayes_vae.terms.tracing import Supply, run_pair
-from bayes_vae.randomness import KeyedNoise
 
 __all__ = ["TracedBatch", "TracedPair"]
 
@@ -82,10 +82,7 @@ class TracedBatch:
         if self.pair.particles != "loop":
             return self._run(particles, noise)
         draws = [self._run(range(k, k + 1), noise) for k in particles]
-        return Draw(
-            *(torch.cat(terms) for terms in zip(*(draw[:3] for draw in draws), strict=True)),
-            {name: torch.cat([draw.latents[name] for draw in draws]) for name in self.pair.layout.latents},
-        )
+        return join_particles(draws)
 
     def evaluate(self, latents: dict[str, Tensor]) -> Draw:
         """The three log densities at given latents, each of shape (K, N, *rest)."""
@@ -93,15 +90,15 @@ class TracedBatch:
         dim = self.pair.layout.guide_dim
 
         def supply(name: str, site: Site) -> Tensor:
+            if is_point_mass(site["fn"]):
+                return site["fn"].rsample()
             return layout.to_site(latents[name], dim, len(site["fn"].batch_shape))
 
         return self._read(layout, *self._trace(layout, supply))
 
     def _particle_layout(self, num_particles: int) -> ParticleLayout:
         layout = self.pair.layout
-        return ParticleLayout(
-            self.pair.particles, -layout.max_plate_nesting - 1, num_particles, len(self.index)
-        )
+        return ParticleLayout(self.pair.particles, -layout.max_plate_nesting - 1, num_particles, len(self.index))
 
     def _trace(self, layout: ParticleLayout, supply: Supply | None) -> tuple[Any, Any]:
         x, index, count = self.x, self.index, layout.num_particles
@@ -121,6 +118,8 @@ class TracedBatch:
 
         def supply(name: str, site: Site) -> Tensor:
             fn = site["fn"]
+            if is_point_mass(fn):  # a function of the latents before it
+                return fn.rsample()
             num_batch_dims = len(fn.batch_shape)
             shape = list(noise_shape(fn))
             taken = {num_batch_dims + dim}
@@ -155,8 +154,7 @@ class TracedBatch:
     def _check_support(self, observed: dict[str, Site]) -> None:
         if not self._support_checked:
             for name, site in observed.items():
-                if can_check_support(site):
-                    check_support(name, site["fn"], site["value"])
+                check_observed(name, site["fn"], site["value"], site["mask"], self.x, self.index)
             self._support_checked = True
 
     def kl(self) -> Tensor:
@@ -165,7 +163,17 @@ class TracedBatch:
         Raises:
             NotDefinedError: a site has no closed form, is masked, or depends on another latent.
         """
+        self._refuse_unknown_parents()
         return self._two_runs(self._site_kl)[0]
+
+    def _refuse_unknown_parents(self) -> None:
+        """Two draws of a discrete latent may coincide, and then do not show what depends on it."""
+        layout = self.pair.layout
+        if len(layout.latents) > 1 and layout.not_reparameterized:
+            raise NotDefinedError(
+                f"latent site {layout.not_reparameterized[0]!r} is one of {len(layout.latents)} and has no rsample: "
+                'whether another latent depends on it cannot be seen from a few draws. Use kl="sampled".'
+            )
 
     def kl_per_dimension(self) -> Tensor:
         """Closed-form KL of each latent dimension, shape (N, D); one latent site with one event dimension."""
@@ -191,15 +199,12 @@ class TracedBatch:
     def _kl_of_run(self, layout: ParticleLayout, kl_of_site: Any) -> Tensor:
         guide_trace, model_trace = self._trace(layout, None)
         model_sites = latent_sites(model_trace)
-        terms = [
-            kl_of_site(layout, name, site, model_sites[name]) for name, site in latent_sites(guide_trace).items()
-        ]
+        terms = [kl_of_site(layout, name, site, model_sites[name]) for name, site in latent_sites(guide_trace).items()]
         return torch.stack(terms).sum(0)
 
     def _site_kl(self, layout: ParticleLayout, name: str, guide: Site, model: Site) -> Tensor:
-        if guide["mask"] is not None or model["mask"] is not None:
-            raise NotDefinedError(f'latent site {name!r} is masked: its KL has no closed form. Use kl="sampled".')
-        kl = analytic_kl(guide["fn"], model["fn"])
+        _refuse_masked(name, guide, model)
+        kl = None if is_point_mass(guide["fn"]) else analytic_kl(guide["fn"], model["fn"])
         if kl is None:
             raise NotDefinedError(
                 f"site {name!r}: no closed-form KL from {type(guide['fn']).__name__} to "
@@ -208,6 +213,12 @@ class TracedBatch:
         return layout.reduce(name, guide, kl, self.pair.layout.guide_dim)
 
     def _site_kl_per_dimension(self, layout: ParticleLayout, name: str, guide: Site, model: Site) -> Tensor:
+        _refuse_masked(name, guide, model)
         kl = analytic_kl_per_dimension(guide["fn"], model["fn"])
         values = layout.from_site(kl, self.pair.layout.guide_dim, len(guide["fn"].batch_shape))
         return values.flatten(2)
+
+
+def _refuse_masked(name: str, guide: Site, model: Site) -> None:
+    if guide["mask"] is not None or model["mask"] is not None:
+        raise NotDefinedError(f'latent site {name!r} is masked: its KL has no closed form. Use kl="sampled".')

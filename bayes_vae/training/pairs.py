@@ -21,8 +21,6 @@ def build_pair(settings: PairSettings, data: Data, seed: int = 0) -> tuple[VAE, 
     """
     with isolated_rng(derived_seed(seed, "initial weights")):
         model = VAE(settings.latent_dim, data.data_shape, settings.hidden_dims, settings.activation)
-        guide = AmortizedNormalGuide(
-            settings.latent_dim, data.data_shape, settings.hidden_dims, settings.activation
-        )
+        guide = AmortizedNormalGuide(settings.latent_dim, data.data_shape, settings.hidden_dims, settings.activation)
     model.set_output_bias(data.train.mean())
     return model, guide

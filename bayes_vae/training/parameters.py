@@ -103,7 +103,8 @@ def gather(model: Program, guide: Program, x: Observations, index: Tensor) -> Tr
 def _param_sites(model: Program, guide: Program, x: Observations, index: Tensor) -> dict[str, Tensor]:
     with isolated_rng(0, index.device), poutine.trace(param_only=True) as captured:
         run_pair(model, guide, x, index)
-    return {name: site["value"].unconstrained() for name, site in captured.trace.nodes.items()}
+    nodes: dict[str, Any] = captured.trace.nodes
+    return {name: site["value"].unconstrained() for name, site in nodes.items()}
 
 
 class StoredProgram:
@@ -124,7 +125,6 @@ class StoredProgram:
 
     def __call__(self, *x: Tensor, **kwargs: Tensor) -> Any:
         """Run the program with its own parameters, whatever Pyro's store holds."""
-        state = {"params": dict(self.state["params"]), "constraints": dict(self.state["constraints"])}
+        state: Any = {part: dict(values) for part, values in self.state.items()}
         with pyro.get_param_store().scope(state):
             return self.program(*x, **kwargs)
-

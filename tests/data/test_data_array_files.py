@@ -52,9 +52,7 @@ def test_x_wins_over_other_arrays(tmp_path):
 
 def test_several_arrays_and_no_x_are_refused(tmp_path):
     np.savez(tmp_path / "x.npz", train=PIXELS, test=PIXELS)
-    with pytest.raises(
-        DataError, match=r"must hold the array 'x', or a single array.*it holds train, test. Save it"
-    ):
+    with pytest.raises(DataError, match=r"must hold the array 'x', or a single array.*it holds train, test. Save it"):
         load_data(tmp_path / "x.npz")
 
 
@@ -77,9 +75,7 @@ def test_a_folder_is_refused(tmp_path):
 
 def test_another_kind_of_file_is_refused(tmp_path):
     (tmp_path / "x.pt").write_bytes(b"")
-    with pytest.raises(
-        DataError, match=r"not an array file: expected .npy or .npz, got the suffix '.pt'. Save"
-    ):
+    with pytest.raises(DataError, match=r"not an array file: expected .npy or .npz, got the suffix '.pt'. Save"):
         load_data(tmp_path / "x.pt")
 
 

@@ -130,18 +130,14 @@ def test_what_is_no_data_set_is_refused(case, policy):
 @pytest.mark.parametrize("policy", ["stochastic", "static", "threshold"])
 @pytest.mark.parametrize("array", [PIXELS.astype(float), PIXELS / 255 - 0.01])
 def test_floats_outside_the_range_of_the_policy_are_refused(policy, array):
-    message = (
-        rf"policy '{policy}' takes floats in \[0, 1\], but they range over .* Divide pixels by 255.*'none'"
-    )
+    message = rf"policy '{policy}' takes floats in \[0, 1\], but they range over .* Divide pixels by 255.*'none'"
     with pytest.raises(SupportError, match=message):
         load_data(array, policy=policy)
 
 
 @pytest.mark.parametrize("shift", [-1, 1])
 def test_integers_outside_0_to_255_are_refused(shift):
-    with pytest.raises(
-        SupportError, match=r"integers are taken as pixels in 0…255, but they range over .*floats"
-    ):
+    with pytest.raises(SupportError, match=r"integers are taken as pixels in 0…255, but they range over .*floats"):
         load_data(PIXELS.astype(int) + shift, policy="none")
 
 

@@ -152,9 +152,7 @@ def test_damaged_files_are_refused(tmp_path, case):
     file, damage = DAMAGE[case]
     path = write_small(tmp_path) / file
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(
-        DataError, match=rf"the files {file.split('-')[0]}-\* in .* are damaged .*Delete them"
-    ):
+    with pytest.raises(DataError, match=rf"the files {file.split('-')[0]}-\* in .* are damaged .*Delete them"):
         load_data("mnist", root=tmp_path)
 
 

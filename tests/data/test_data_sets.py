@@ -100,16 +100,12 @@ def test_labels_of_a_named_data_set_are_refused():
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(
-        DataError, match=r"unknown data set 'mnits': choose one of digits, mnist, fashion-mnist, or"
-    ):
+    with pytest.raises(DataError, match=r"unknown data set 'mnits': choose one of digits, mnist, fashion-mnist, or"):
         load_data("mnits")
 
 
 def test_gray_values_are_refused_for_a_bernoulli_likelihood():
-    with pytest.raises(
-        SupportError, match=r"'digits' under the policy 'none'.*binarize.*continuous Bernoulli"
-    ):
+    with pytest.raises(SupportError, match=r"'digits' under the policy 'none'.*binarize.*continuous Bernoulli"):
         require_binary(load_data("digits", policy="none"))
 
 
@@ -136,8 +132,7 @@ def test_one_gray_value_in_any_split_is_found(split):
 
 def test_loading_gives_no_warning_and_needs_no_torchvision():
     source = (
-        "import sys; from bayes_vae.data import load_data; load_data('digits');"
-        "assert 'torchvision' not in sys.modules"
+        "import sys; from bayes_vae.data import load_data; load_data('digits');assert 'torchvision' not in sys.modules"
     )
     command = [sys.executable, "-W", "error", "-c", source]
     folder = Path(__file__).resolve().parents[2]

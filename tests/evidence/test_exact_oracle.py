@@ -20,9 +20,7 @@ def test_exact_guide_makes_every_weight_log_evidence(linear_gaussian, source, nu
     terms = bv.log_terms(model, guide, x, num_particles, source=source)
     truth = model.log_evidence(x).detach()
     assert terms.log_importance_weights.shape == (num_particles, len(x))
-    torch.testing.assert_close(
-        terms.log_importance_weights, truth.expand(num_particles, -1), rtol=0, atol=1e-9
-    )
+    torch.testing.assert_close(terms.log_importance_weights, truth.expand(num_particles, -1), rtol=0, atol=1e-9)
     estimate = bv.estimate_log_evidence(model, guide, x, num_particles, source=source)
     torch.testing.assert_close(estimate.log_evidence, truth, rtol=0, atol=1e-9)
 

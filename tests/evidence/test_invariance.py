@@ -16,9 +16,7 @@ def whole(small_vae):
 @pytest.mark.parametrize("source", ["distributions", "traces"])
 @pytest.mark.parametrize(("batch_size", "chunk_size"), CUTS)
 def test_terms_do_not_depend_on_the_cut(small_vae, whole, source, batch_size, chunk_size):
-    cut = bv.log_terms(
-        *small_vae, 130, seed=4, source=source, batch_size=batch_size, chunk_size=chunk_size
-    )
+    cut = bv.log_terms(*small_vae, 130, seed=4, source=source, batch_size=batch_size, chunk_size=chunk_size)
     for name in ("log_prior", "log_likelihood", "log_guide"):
         torch.testing.assert_close(getattr(cut, name), getattr(whole, name), rtol=0, atol=1e-10)
 
@@ -28,9 +26,7 @@ def test_estimates_do_not_depend_on_the_cut(small_vae, whole, batch_size, chunk_
     cut = bv.estimate_log_evidence(*small_vae, 130, seed=4, batch_size=batch_size, chunk_size=chunk_size)
     truth = bv.importance_weighted_bound(whole.log_importance_weights)
     torch.testing.assert_close(cut.log_evidence, truth, rtol=0, atol=1e-10)
-    elbo = bv.elbo_terms(
-        *small_vae, 130, kl="sampled", seed=4, batch_size=batch_size, chunk_size=chunk_size
-    )
+    elbo = bv.elbo_terms(*small_vae, 130, kl="sampled", seed=4, batch_size=batch_size, chunk_size=chunk_size)
     weights = whole.log_importance_weights
     torch.testing.assert_close(elbo.elbo, weights.mean(0), rtol=0, atol=1e-10)
     torch.testing.assert_close(elbo.elbo_error, weights.std(0) / 130**0.5, rtol=1e-8, atol=0)
@@ -40,9 +36,7 @@ def test_terms_follow_the_observation_not_its_place(small_vae, whole):
     model, guide, x = small_vae
     order = torch.tensor([3, 0, 4])
     some = bv.log_terms(model, guide, x[order], 130, seed=4, index=order)
-    torch.testing.assert_close(
-        some.log_likelihood, whole.log_likelihood[:, order], rtol=0, atol=1e-10
-    )
+    torch.testing.assert_close(some.log_likelihood, whole.log_likelihood[:, order], rtol=0, atol=1e-10)
 
 
 def test_more_particles_extend_fewer(small_vae, whole):

@@ -22,10 +22,13 @@ from bayes_vae.training.parameters import StoredProgram, Trainable, gather, own_
 from bayes_vae.training.reporting import ProgressStyle, Reporter, reporter
 from bayes_vae.training.schedules import kl_weight_at, learning_rate_at
 
-__all__ = ["ADAM_EPSILON", "fit"]
+__all__ = ["ADAM_EPSILON", "VALIDATION_PARTICLES", "fit"]
 
 ADAM_EPSILON = 1e-4
 """Adam's ε, as Burda, Grosse, Salakhutdinov (2016) have it."""
+
+VALIDATION_PARTICLES = 2
+"""Draws from q for each validation image, after each epoch."""
 
 
 class _Objective(nn.Module):
@@ -44,7 +47,7 @@ class _Training:
     """The state of one training: what is trained, its optimizer, and what was measured."""
 
     def __init__(self, model: Program, guide: Program, data: Data, settings: TrainingSettings) -> None:
-        from lightning_fabric import Fabric  # noqa: PLC0415 - slow to import
+        from lightning_fabric import Fabric
 
         self.model, self.guide, self.data, self.settings = model, guide, data, settings
         self.fabric = Fabric(accelerator=_accelerator(settings.device), devices=1)
@@ -56,7 +59,7 @@ class _Training:
         self.trainable = gather(model, guide, (probe,), index)
         objective = _Objective(model, guide, self.trainable, settings.num_particles)
         optimizer = torch.optim.Adam(
-            list(self.trainable.parameters.values()), lr=settings.learning_rate, eps=ADAM_EPSILON
+            list(self.trainable.parameters.values()), lr=settings.learning_rate, eps=ADAM_EPSILON, fused=True
         )
         self.objective, self.optimizer = self.fabric.setup(objective, optimizer)
         self.history: list[dict[str, float]] = []
@@ -78,6 +81,7 @@ class _Training:
             done = number - 1 + step / self.steps_per_epoch
             sums += self._step(rows, done, batches)
         likelihood, kl = (sums / len(order)).tolist()
+        train_seconds = time.perf_counter() - start
         return {
             "epoch": number,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
@@ -86,6 +90,7 @@ class _Training:
             "train_expected_log_likelihood": likelihood,
             "train_kl_to_prior": kl,
             **self._validation(),
+            "train_seconds": train_seconds,
             "seconds": time.perf_counter() - start,
         }
 
@@ -113,7 +118,7 @@ class _Training:
         split = self.data.validation
         x = split.observations(seed=derived_seed(self.settings.seed, "validation"), device=self.fabric.device)
         index = split.index.to(self.fabric.device)
-        terms = elbo_terms(self.model, self.guide, x, 2, seed=self.settings.seed, index=index)
+        terms = elbo_terms(self.model, self.guide, x, VALIDATION_PARTICLES, seed=self.settings.seed, index=index)
         averages = terms.averages()
         return {
             "validation_elbo": averages["elbo"].value,

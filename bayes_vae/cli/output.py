@@ -1,0 +1,89 @@
+"""What a command prints: tables for people, JSON for programs, notes and progress beside them."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import unicodedata
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+__all__ = ["error_text", "json_text", "note", "say", "table", "value_text"]
+
+
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Print a text; what the stream cannot encode becomes a question mark."""
+    stream = sys.stdout if stream is None else stream
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+    stream.flush()
+
+
+def note(text: str) -> None:
+    """A line for people beside the result, on standard error."""
+    say(text, sys.stderr)
+
+
+def json_text(content: Any) -> str:
+    """Strict JSON; NaN and infinities, which it lacks, become null.
+
+    >>> json_text({"value": float("nan")})
+    '{\\n  "value": null\\n}'
+    """
+    return json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {str(key): _plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_plain(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def value_text(value: float) -> str:
+    """A figure with three decimals and a true minus sign.
+
+    >>> value_text(-1.5)
+    '−1.500'
+    """
+    return "–" if math.isnan(value) else f"{value:.3f}".replace("-", "−")
+
+
+def error_text(error: float) -> str:
+    """An error with three decimals; a dash where it is unknown.
+
+    >>> error_text(float("nan")), error_text(0.0), error_text(0.0001), error_text(0.25)
+    ('–', '0', '<0.001', '0.250')
+    """
+    if math.isnan(error):
+        return "–"
+    return "0" if error == 0 else f"{error:.3f}" if error >= 0.0005 else "<0.001"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """Columns of text, indented by two.
+
+    Args:
+        header: names of the columns.
+        rows: the cells.
+        right: numbers of the columns that are aligned to the right.
+    """
+    lines = [list(header), *(list(row) for row in rows)]
+    widths = [max(_width(line[column]) for line in lines) for column in range(len(header))]
+    texts = [
+        "  ".join(_pad(cell, width, column in right) for column, (cell, width) in enumerate(zip(line, widths, strict=True)))
+        for line in lines
+    ]
+    return "\n".join(f"  {text}".rstrip() for text in texts)
+
+
+def _width(text: str) -> int:
+    """Columns that a text takes: combining marks take none."""
+    return sum(not unicodedata.combining(character) for character in text)
+
+
+def _pad(text: str, width: int, right: bool) -> str:
+    space = " " * (width - _width(text))
+    return space + text if right else text + space
