@@ -149,8 +149,8 @@ def draw_from_noise(distribution: torch.distributions.Distribution, noise: Tenso
         offset: Tensor = base.scale * noise
     else:
         offset = (base._unbroadcasted_scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
-    value: Tensor = base.loc + offset
-    return value
+    drawn: Tensor = base.loc + offset
+    return drawn
 
 
 def _normal_parts(distribution: dist.TorchDistribution) -> tuple[Tensor, Tensor] | None:
@@ -222,6 +222,8 @@ def check_support(
         return
     low, high = float(value.min()), float(value.max())
     base = _unwrap(distribution)
+    while isinstance(base, dist.MaskedDistribution):
+        base = _unwrap(base.base_dist)
     if isinstance(base, BernoulliLogits | torch.distributions.Bernoulli):
         raise SupportError(
             f"site {name!r}: a Bernoulli likelihood takes zeros and ones, but the observations range over "

@@ -80,8 +80,9 @@ class Comparison:
         errors = torch.hypot(top.standard_errors.nan_to_num(), self.rungs[0].standard_errors.nan_to_num())
         shortfall = average("gain", gain, errors, self.num_particles)
         tail = "" if top.name == "exact" else ", and log p(x) may lie higher still" if top.note else ""
+        target = "the exact log p(x)" if top.name == "exact" else top.name
         return (
-            f"The ELBO falls short of {top.name} by {shortfall.value:.2f} ± {shortfall.total_error:.2g} nats per "
+            f"The ELBO falls short of {target} by {shortfall.value:.2f} ± {shortfall.total_error:.2g} nats per "
             f"observation{tail}."
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any, NamedTuple
 
+import pyro
 import pyro.poutine as poutine
 import torch
 from pyro.infer import ELBO
@@ -13,7 +14,14 @@ from torch import Tensor, nn
 from bayes_vae.elbo import KL, resolve_kl
 from bayes_vae.errors import ProgramError, ScaledSiteWarning, SettingsError
 from bayes_vae.registration import register_parameters
-from bayes_vae.terms.program import Program, as_observations, modules_of, own_parameters, undisturbed
+from bayes_vae.terms.program import (
+    Program,
+    as_observations,
+    modules_of,
+    own_parameters,
+    pyro_module_parameters,
+    undisturbed,
+)
 from bayes_vae.terms.stream import Pair, as_index, read_pair
 from bayes_vae.terms.tracing import run_pair
 
@@ -125,9 +133,10 @@ class Elbo(ELBO):
         """Register the pair's parameters with Pyro's store, as ``SVI`` expects, and run backward.
 
         Raises:
-            ProgramError: the pair has no parameter that could be trained, or the store holds another module's parameters
-                under the names of this one's.
+            ProgramError: the pair has no parameter that could be trained, or the store holds another module's
+                parameters under the names of this one's.
         """
+        _refuse_sharing(model, guide)
         with poutine.trace(param_only=True) as captured:
             for program in (model, guide):
                 for owner in modules_of(program):
@@ -150,10 +159,22 @@ def _refuse_stale(sites: dict[str, Any]) -> None:
     for name, site in sites.items():
         given = site["args"][1] if len(site["args"]) > 1 else None
         if isinstance(given, nn.Parameter) and id(given) not in trained:
-            raise ProgramError(
-                f"the parameter store holds another tensor under the name {name!r}, left there by an earlier pair, so "
-                "this pair's would never train. Call pyro.clear_param_store() first, or use another name in pyro.module."
-            )
+            raise ProgramError(_stale(name, "would never train", "give pyro.module another name"))
+
+
+def _refuse_sharing(*programs: Program) -> None:
+    """A ``PyroModule`` takes over what the store holds under its name, be it another module's."""
+    stored = dict(pyro.get_param_store().named_parameters())
+    for name, parameter in pyro_module_parameters(programs):
+        if stored.get(name, parameter) is not parameter:
+            raise ProgramError(_stale(name, "would be replaced by it", "train this pair with bayes_vae.fit"))
+
+
+def _stale(name: str, consequence: str, remedy: str) -> str:
+    return (
+        f"the parameter store holds another tensor under the name {name!r}, left there by an earlier pair, so this "
+        f"pair's {consequence}. Call pyro.clear_param_store() first, or {remedy}."
+    )
 
 
 def _refuse_untrainable(pair: Pair) -> None:

@@ -6,10 +6,9 @@ import itertools
 import weakref
 
 import pyro
-from pyro.nn import PyroModule
 from torch import nn
 
-__all__ = ["register_parameters"]
+__all__ = ["register_at_each_call", "register_parameters"]
 
 _serial = itertools.count()
 _names: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
@@ -26,10 +25,8 @@ def register_parameters(module: nn.Module) -> None:
     """Declare each trainable parameter of ``module`` as a ``pyro.param``, so that ``SVI`` trains it.
 
     ``pyro.module`` under a fixed name makes a second instance share the first one's entries and never train.
-    Here each instance has its own. Frozen parameters stay frozen. A ``PyroModule`` registers itself.
+    Here each instance has its own. Frozen parameters stay frozen.
     """
-    if isinstance(module, PyroModule):
-        return
     store = pyro.get_param_store()
     stored = dict(store.named_parameters())
     for name, parameter in module.named_parameters():
@@ -39,3 +36,17 @@ def register_parameters(module: nn.Module) -> None:
         if full_name in stored and stored[full_name] is not parameter:
             del store[full_name]
         pyro.param(full_name, parameter)
+
+
+def register_at_each_call(module: nn.Module) -> None:
+    """Register the parameters now and whenever the program runs, as ``pyro.module`` inside it would.
+
+    ``SVI`` with a loss of Pyro's trains what is declared while the programs run, and nothing else.
+    """
+    register_parameters(module)
+    if _declare not in module._forward_pre_hooks.values():
+        module.register_forward_pre_hook(_declare)
+
+
+def _declare(module: nn.Module, _inputs: object) -> None:
+    register_parameters(module)

@@ -79,7 +79,7 @@ class TrainingSettings:
 
     epochs: int = 20
     batch_size: int = 100
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     final_learning_rate: float = 2e-5
     num_particles: int = 1
     kl_weight: float = 1.0

@@ -9,7 +9,7 @@ import pyro
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from bayes_vae.registration import register_parameters
+from bayes_vae.registration import register_at_each_call
 
 __all__ = ["Guide", "SingleLatentGuide"]
 
@@ -31,7 +31,7 @@ class Guide(nn.Module, ABC):
 
     def register(self) -> None:
         """Declare the parameters to Pyro under names unique to this instance, for Pyro's own losses in ``SVI``."""
-        register_parameters(self)
+        register_at_each_call(self)
 
 
 class SingleLatentGuide(Guide):

@@ -12,7 +12,7 @@ from torch import Size, Tensor, nn
 
 from bayes_vae.errors import ShapeError
 from bayes_vae.randomness import isolated_rng
-from bayes_vae.registration import register_parameters
+from bayes_vae.registration import register_at_each_call
 
 __all__ = ["Model", "SingleLatentModel"]
 
@@ -31,7 +31,7 @@ class Model(nn.Module, ABC):
 
     def register(self) -> None:
         """Declare the parameters to Pyro under names unique to this instance, for Pyro's own losses in ``SVI``."""
-        register_parameters(self)
+        register_at_each_call(self)
 
 
 class SingleLatentModel(Model):

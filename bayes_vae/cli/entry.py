@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
 
 from bayes_vae import __version__
-from bayes_vae.cli.output import say
+from bayes_vae.cli.output import note
 from bayes_vae.errors import BayesVaeError
 
 __all__ = ["COMMANDS", "main"]
@@ -35,16 +37,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         the exit code: 0, 2 for wrong input, 130 after Ctrl-C.
     """
+    if argv is None and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without Greek letters gets question marks
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _run(arguments)
         sys.stdout.flush()
-    except SystemExit as ending:
-        return ending.code if isinstance(ending.code, int) else 0 if ending.code is None else 1
     except KeyboardInterrupt as interruption:
         return _complain(str(interruption) or "interrupted.", INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.suppress(OSError):  # else Python complains when it flushes at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except (BayesVaeError, OSError) as error:
         if "--debug" in arguments:
@@ -54,14 +57,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    parser = _top_level()
-    if not arguments:
-        parser.print_help()
-        return 0
-    command = parser.parse_args(arguments[:1]).command
-    module = importlib.import_module(f"bayes_vae.cli.{command}")
-    code: int = module.run(arguments[1:])
+    """The exit code of a command, of help (0), or of wrong flags (2)."""
+    try:
+        command = _command(arguments)
+        module = importlib.import_module(f"bayes_vae.cli.{command}")
+        code: int = module.run(arguments[1:])
+    except SystemExit as ending:  # how argparse ends help and errors
+        return ending.code if isinstance(ending.code, int) else 0
     return code
+
+
+def _command(arguments: list[str]) -> str:
+    """The first word, which names the command."""
+    parser = _top_level()
+    first = arguments[0] if arguments else "--help"
+    if first not in COMMANDS and first not in ("-h", "--help", "--version"):
+        problem = "flags come after the command" if first.startswith("-") else f"there is no command {first!r}"
+        parser.error(f"{problem}; the commands are {', '.join(COMMANDS)}.")
+    parser.parse_args([first])
+    return first
 
 
 def _top_level() -> argparse.ArgumentParser:
@@ -83,5 +97,5 @@ def _top_level() -> argparse.ArgumentParser:
 
 
 def _complain(message: str, code: int) -> int:
-    say(f"bayes-vae: {message}", sys.stderr)
+    note(f"bayes-vae: {message}")
     return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -39,9 +40,7 @@ class Flags(ArgumentParser):
         )
         self._several: set[str] = set()
 
-    def add_settings(
-        self, settings: type, title: str, only: Sequence[str] | None = None, **defaults: Any
-    ) -> None:
+    def add_settings(self, settings: type, title: str, only: Sequence[str] | None = None, **defaults: Any) -> None:
         """Add a flag for each field of a settings class, or for those named in ``only``.
 
         Args:
@@ -55,7 +54,7 @@ class Flags(ArgumentParser):
         for field in fields(settings):
             if only is None or field.name in only:
                 default = defaults.get(field.name, field.default)
-                self._add_flag(group, field.name, types[field.name], default, helps.get(field.name, ""))
+                self.add_flag(group, field.name, types[field.name], default, helps.get(field.name, ""))
 
     def add_common(self) -> None:
         """Add the flags of every command that are not settings."""
@@ -63,7 +62,16 @@ class Flags(ArgumentParser):
         group.add_argument("--json", action="store_true", help="print JSON, and nothing else, on standard output")
         group.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
-    def _add_flag(self, group: Any, name: str, hint: Any, default: Any, text: str) -> None:
+    def add_flag(self, group: Any, name: str, hint: Any, default: Any, text: str) -> None:
+        """Add one flag.
+
+        Args:
+            group: where it stands in the help.
+            name: of the setting, with underscores.
+            hint: its type.
+            default: its default.
+            text: its help.
+        """
         flag = "--" + name.replace("_", "-")
         shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
         text = text if default is None else f"{text} (default: {shown})"
@@ -135,8 +143,8 @@ def field_help(settings: Any) -> dict[str, str]:
     >>> field_help(Both)
     {'first': 'of them', 'second': 'the other one'}
     """
-    _, _, section = (settings.__doc__ or "").partition("Args:\n")
-    entries = re.findall(r"^ {8}(\w+): (.*(?:\n {9,}\S.*)*)", section, re.MULTILINE)
+    _, _, section = inspect.cleandoc(settings.__doc__ or "").partition("Args:\n")
+    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}\S.*)*)", section, re.MULTILINE)
     return {name: " ".join(text.split()).removesuffix(".") for name, text in entries}
 
 

@@ -7,29 +7,28 @@ import math
 import sys
 import unicodedata
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import Any
 
 __all__ = ["error_text", "json_text", "note", "say", "table", "value_text"]
 
 
-def say(text: str, stream: TextIO | None = None) -> None:
-    """Print a text; what the stream cannot encode becomes a question mark."""
-    stream = sys.stdout if stream is None else stream
-    encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
-    stream.flush()
+def say(text: str) -> None:
+    """Print a result on standard output, at once."""
+    print(text, flush=True)
 
 
 def note(text: str) -> None:
     """A line for people beside the result, on standard error."""
-    say(text, sys.stderr)
+    print(text, file=sys.stderr, flush=True)
 
 
 def json_text(content: Any) -> str:
     """Strict JSON; NaN and infinities, which it lacks, become null.
 
-    >>> json_text({"value": float("nan")})
-    '{\\n  "value": null\\n}'
+    >>> print(json_text({"value": float("nan")}))
+    {
+      "value": null
+    }
     """
     return json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
 
@@ -73,7 +72,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
     lines = [list(header), *(list(row) for row in rows)]
     widths = [max(_width(line[column]) for line in lines) for column in range(len(header))]
     texts = [
-        "  ".join(_pad(cell, width, column in right) for column, (cell, width) in enumerate(zip(line, widths, strict=True)))
+        "  ".join(
+            _pad(cell, width, column in right) for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
         for line in lines
     ]
     return "\n".join(f"  {text}".rstrip() for text in texts)

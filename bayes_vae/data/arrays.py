@@ -65,9 +65,7 @@ def as_values(array: Any, policy: Policy) -> Tensor:
             f"the data are {what}: expected shape (N, *event), N observations of at least one number each, "
             f"got shape {numbers.shape}. For observations of one number each, use shape (N, 1)."
         )
-    if numbers.dtype.kind == "b":
-        return torch.from_numpy(numbers.astype(np.uint8) * np.uint8(255))
-    return _from_integers(numbers) if numbers.dtype.kind in "iu" else _from_floats(numbers, policy)
+    return _from_floats(numbers, policy) if numbers.dtype.kind == "f" else _from_integers(numbers)
 
 
 def _as_numpy(array: Any, what: str) -> np.ndarray:

@@ -45,6 +45,8 @@ class ExposedPair:
                 f"a pair that exposes its distributions takes one tensor of observations, got a tuple of {len(x)}. "
                 "A model with covariates is a Pyro program model(x, y): override forward."
             )
+        if x[0].shape[1:] != model.data_shape:
+            model.check_observations(x[0])  # says so of all of x, and not of the first row alone
         _expect_batch("prior()", model.prior(), ())
         posterior = self.bind(tuple(part[:1] for part in x), index[:1]).posterior
         if is_point_mass(posterior):

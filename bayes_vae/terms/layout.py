@@ -69,6 +69,7 @@ def read_layout(guide_trace: poutine.Trace, model_trace: poutine.Trace, num_obse
     guide_latents, model_latents = latent_sites(guide_trace), latent_sites(model_trace)
     observed = observed_sites(model_trace)
     _match_sites(guide_latents, model_latents, observed)
+    _match_shapes(guide_latents, model_latents)
     _refuse_what_is_no_density(guide_latents, observed_sites(guide_trace))
     sites = [*guide_latents.items(), *model_latents.items(), *observed.items()]
     for name, site in sites:
@@ -106,6 +107,17 @@ def _match_sites(guide: dict[str, Site], model: dict[str, Site], observed: dict[
             raise ProgramError(
                 f"model site {name!r} has no counterpart in the guide, whose sites are {sorted(guide)}. "
                 "Add it to the guide, or pass its value as obs=."
+            )
+
+
+def _match_shapes(guide: dict[str, Site], model: dict[str, Site]) -> None:
+    for name, site in model.items():
+        expected, found = site["fn"].batch_shape + site["fn"].event_shape, guide[name]["value"].shape
+        if expected != found:
+            raise ProgramError(
+                f"latent {name!r} has shape {tuple(found)} in the guide and {tuple(expected)} in the model: expected "
+                "the same in both. Declare the dimensions of one latent in both with .to_event(n), and give the plate "
+                "over the observations the same dim."
             )
 
 

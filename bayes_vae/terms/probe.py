@@ -8,11 +8,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from bayes_vae.errors import ScaledSiteWarning
+from bayes_vae.errors import ProgramError, ScaledSiteWarning
 from bayes_vae.randomness import KeyedNoise
 from bayes_vae.terms.containers import Draw
 from bayes_vae.terms.layout import read_layout
-from bayes_vae.terms.program import Observations, Program, own_parameters, take_rows
+from bayes_vae.terms.program import Observations, Program, modules_of, own_parameters, take_rows
 from bayes_vae.terms.traced import TracedBatch, TracedPair
 from bayes_vae.terms.tracing import run_pair
 
@@ -30,6 +30,7 @@ def read_traced_pair(model: Program, guide: Program, x: Observations, index: Ten
     Raises:
         ProgramError: the terms of this pair cannot be read; see :func:`read_layout`.
     """
+    _refuse_unready(guide)
     rows = slice(0, PROBE_ROWS)
     pair = _splittable_pair(model, guide, take_rows(x, rows), index[rows], whole=len(index) <= PROBE_ROWS)
     if pair is None:
@@ -42,6 +43,15 @@ def read_traced_pair(model: Program, guide: Program, x: Observations, index: Ten
         if _agrees_with_single_runs(candidate, pair, probe_x, probe_index):
             return candidate
     return pair
+
+
+def _refuse_unready(guide: Program) -> None:
+    for owner in modules_of(guide):
+        if getattr(owner, "prototype_trace", owner) is None:
+            raise ProgramError(
+                f"the guide {type(owner).__name__} takes its shapes from the first data that it sees, and would take "
+                "them from a probe of a few rows. Call guide(x) once with all of x, and train it, before."
+            )
 
 
 def _single_run_pair(model: Program, guide: Program, x: Observations, index: Tensor, splittable: bool) -> TracedPair:
@@ -96,12 +106,13 @@ def _draw_again(batch: TracedBatch, particles: range, earlier: Draw) -> Draw:
 
 def _columns(draw: Draw, order: Tensor) -> Draw:
     latents = {name: value[:, order] for name, value in draw.latents.items()}
-    return Draw(*(term[:, order] for term in draw[:3]), latents)
+    return Draw(draw.log_prior[:, order], draw.log_likelihood[:, order], draw.log_guide[:, order], latents)
 
 
 def _particle(draw: Draw, k: int) -> Draw:
-    latents = {name: value[k : k + 1] for name, value in draw.latents.items()}
-    return Draw(*(term[k : k + 1] for term in draw[:3]), latents)
+    one = slice(k, k + 1)
+    latents = {name: value[one] for name, value in draw.latents.items()}
+    return Draw(draw.log_prior[one], draw.log_likelihood[one], draw.log_guide[one], latents)
 
 
 def _agree(left: Draw, right: Draw) -> bool:

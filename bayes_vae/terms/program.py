@@ -23,6 +23,8 @@ __all__ = [
     "index_arguments",
     "modules_of",
     "own_parameters",
+    "pyro_module_parameters",
+    "relink_store",
     "take_rows",
     "undisturbed",
 ]
@@ -99,24 +101,28 @@ def own_parameters(*programs: Program) -> Iterator[None]:
     """
     store = pyro.get_param_store()
     state = store.get_state()
-    for name in _pyro_module_parameters(programs):
+    for name, _ in pyro_module_parameters(programs):
         state["params"].pop(name, None)
         state["constraints"].pop(name, None)
     try:
         with store.scope(state):
             yield
     finally:
-        # get_state takes from each value the link to its unconstrained one, which SVI follows; reading restores it
-        list(store.values())
+        relink_store()
 
 
-def _pyro_module_parameters(programs: tuple[Program, ...]) -> Iterator[str]:
-    """Names of ``PyroModule`` parameters in the store; such a module takes over whatever the store holds there."""
+def relink_store() -> None:
+    """Give each value in Pyro's store its link to the unconstrained one, which ``get_state`` takes and SVI follows."""
+    list(pyro.get_param_store().values())
+
+
+def pyro_module_parameters(programs: tuple[Program, ...]) -> Iterator[tuple[str, nn.Parameter]]:
+    """Each parameter of a ``PyroModule`` with its name in the store; the module takes over whatever is there."""
     for owner in (owner for program in programs for owner in modules_of(program)):
         for part in owner.modules():
             if isinstance(part, PyroModule):
-                for name, _ in part.named_parameters(recurse=False):
-                    yield f"{part._pyro_name}.{name.removesuffix('_unconstrained')}".removeprefix(".")
+                for name, parameter in part.named_parameters(recurse=False):
+                    yield f"{part._pyro_name}.{name.removesuffix('_unconstrained')}".removeprefix("."), parameter
 
 
 @contextmanager

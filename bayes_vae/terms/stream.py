@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Literal, Protocol
 
 import torch
@@ -21,6 +20,9 @@ __all__ = ["Batch", "BoundBatch", "Pair", "Progress", "Source", "read_pair", "st
 
 ROWS_AT_ONCE = 8192
 """Particles times observations in one pass through the networks."""
+
+WEIGHTS_AT_ONCE = 2**23
+"""Particles times observations of one batch, whose weights some estimators hold together (64 MiB)."""
 
 BLOCK = 64
 """Observations, and particles, in one block of a guide whose noise is not keyed by observation."""
@@ -161,7 +163,7 @@ def _sizes(
         ("batch_size", batch_size),
         ("chunk_size", chunk_size),
     ):
-        if value is not None and (not isinstance(value, Integral) or value < 1):
+        if value is not None and not (hasattr(value, "__index__") and value >= 1):
             raise SettingsError(f"{name} must be a whole number of at least 1, got {value!r}.")
     if not pair.keyed:
         if pair.splittable:
@@ -169,7 +171,7 @@ def _sizes(
         return num_observations, min(BLOCK, max(1, ROWS_AT_ONCE // num_observations))
     if not pair.splittable:
         batch_size = num_observations
-    size = batch_size or min(1024, max(32, ROWS_AT_ONCE // num_particles))
+    size = batch_size or max(1, min(1024, max(32, ROWS_AT_ONCE // num_particles), WEIGHTS_AT_ONCE // num_particles))
     return size, chunk_size or max(1, ROWS_AT_ONCE // min(size, num_observations))
 
 

@@ -91,7 +91,7 @@ class TracedBatch:
 
         def supply(name: str, site: Site) -> Tensor:
             if is_point_mass(site["fn"]):
-                return site["fn"].rsample()
+                return _point_of(site)
             return layout.to_site(latents[name], dim, len(site["fn"].batch_shape))
 
         return self._read(layout, *self._trace(layout, supply))
@@ -118,8 +118,8 @@ class TracedBatch:
 
         def supply(name: str, site: Site) -> Tensor:
             fn = site["fn"]
-            if is_point_mass(fn):  # a function of the latents before it
-                return fn.rsample()
+            if is_point_mass(fn):
+                return _point_of(site)
             num_batch_dims = len(fn.batch_shape)
             shape = list(noise_shape(fn))
             taken = {num_batch_dims + dim}
@@ -199,6 +199,11 @@ class TracedBatch:
     def _kl_of_run(self, layout: ParticleLayout, kl_of_site: Any) -> Tensor:
         guide_trace, model_trace = self._trace(layout, None)
         model_sites = latent_sites(model_trace)
+        for name in latent_sites(guide_trace).keys() - model_sites.keys():
+            raise NotDefinedError(
+                f"guide site {name!r} is auxiliary, with no prior to compare it with: the KL has no closed form. "
+                'Use kl="sampled".'
+            )
         terms = [kl_of_site(layout, name, site, model_sites[name]) for name, site in latent_sites(guide_trace).items()]
         return torch.stack(terms).sum(0)
 
@@ -217,6 +222,12 @@ class TracedBatch:
         kl = analytic_kl_per_dimension(guide["fn"], model["fn"])
         values = layout.from_site(kl, self.pair.layout.guide_dim, len(guide["fn"].batch_shape))
         return values.flatten(2)
+
+
+def _point_of(site: Site) -> Tensor:
+    """The one value of a point mass, a function of the latents before it."""
+    value: Tensor = site["fn"].rsample()
+    return value
 
 
 def _refuse_masked(name: str, guide: Site, model: Site) -> None:

@@ -74,7 +74,8 @@ def run_pair(
         if "Shape mismatch inside plate" not in str(error):
             raise
         raise ProgramError(
-            f"{error}. The dimensions of one observation must be declared with .to_event(n), so that the batch "
-            "dimensions of a site are those of its plates alone."
+            f"{error}. Either the dimensions of one observation are not declared with .to_event(n), so that they are "
+            "taken for plates, or the program holds as many rows as other data had (a plate of fixed size, parameters "
+            "per observation)."
         ) from error
     return guide_trace, model_trace

@@ -14,7 +14,13 @@ from torch import Tensor, nn
 
 from bayes_vae.errors import ProgramError
 from bayes_vae.randomness import isolated_rng
-from bayes_vae.terms.program import Observations, Program, modules_of
+from bayes_vae.terms.program import (
+    Observations,
+    Program,
+    modules_of,
+    pyro_module_parameters,
+    relink_store,
+)
 from bayes_vae.terms.tracing import run_pair
 
 __all__ = ["StoredProgram", "Trainable", "gather", "own_store"]
@@ -57,18 +63,22 @@ class Trainable:
 
 
 @contextmanager
-def own_store() -> Iterator[None]:
+def own_store(*programs: Program) -> Iterator[None]:
     """Give the block a parameter store of its own; the caller's comes back as it was.
 
-    It starts with copies of the caller's values, but for those that ``pyro.module`` stored: a module holds its own,
-    and a stale entry of the same name would be trained in its place.
+    It starts with copies of the caller's values, but for those of modules (from ``pyro.module``, or of a ``PyroModule``
+    among the programs): a module holds its own, and a stale entry of the same name would be trained in its place.
     """
     store = pyro.get_param_store()
     caller = store.get_state()
-    names = [name for name in caller["params"] if "$$$" not in name]
+    of_modules = {name for name, _ in pyro_module_parameters(programs)}
+    names = [name for name in caller["params"] if "$$$" not in name and name not in of_modules]
     copies = {name: caller["params"][name].detach().clone().requires_grad_() for name in names}
-    with store.scope({"params": copies, "constraints": {name: caller["constraints"][name] for name in names}}):
-        yield
+    try:
+        with store.scope({"params": copies, "constraints": {name: caller["constraints"][name] for name in names}}):
+            yield
+    finally:
+        relink_store()
 
 
 def gather(model: Program, guide: Program, x: Observations, index: Tensor) -> Trainable:
@@ -126,5 +136,8 @@ class StoredProgram:
     def __call__(self, *x: Tensor, **kwargs: Tensor) -> Any:
         """Run the program with its own parameters, whatever Pyro's store holds."""
         state: Any = {part: dict(values) for part, values in self.state.items()}
-        with pyro.get_param_store().scope(state):
-            return self.program(*x, **kwargs)
+        try:
+            with pyro.get_param_store().scope(state):
+                return self.program(*x, **kwargs)
+        finally:
+            relink_store()

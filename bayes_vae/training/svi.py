@@ -170,7 +170,7 @@ def fit(
     """
     settings = replace(settings or TrainingSettings(), **overrides)
     report = reporter(progress)
-    with own_store(), isolated_rng(derived_seed(settings.seed, "training"), _device(settings.device)):
+    with own_store(model, guide), isolated_rng(derived_seed(settings.seed, "training"), _device(settings.device)):
         training = _Training(model, guide, data, settings)
         report.start(tuple(training.trainable.parameters), settings.epochs)
         interrupted = _run_epochs(training, report)

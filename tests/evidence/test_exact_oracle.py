@@ -123,3 +123,15 @@ def test_narrow_guide_is_flagged(linear_gaussian, rescaled_guide):
     average = estimate.averages()["log_evidence"]
     assert math.isnan(average.monte_carlo_error)
     assert f"lower bound, not converged: k̂ above 0.70 for {int(flagged.sum())} of 70" in str(average)
+
+
+def test_standard_error_is_the_delta_methods(linear_gaussian, rescaled_guide):
+    """Standard deviation of the weights over their mean and √K; and nothing at all for equal weights."""
+    model, x = linear_gaussian
+    guide = rescaled_guide(model, 1.8)
+    weights = bv.log_terms(model, guide, x, 1000).log_importance_weights.exp()
+    estimate = bv.estimate_log_evidence(model, guide, x, 1000)
+    expected = weights.std(0, correction=0) / weights.mean(0) / 1000**0.5
+    torch.testing.assert_close(estimate.standard_error, expected)
+    exact = bv.estimate_log_evidence(model, ExactLinearGaussianGuide(model), x, 1000)
+    assert (exact.standard_error < 1e-6).all()

@@ -7,6 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 
+import bayes_vae.models
 from bayes_vae.errors import RunError
 from bayes_vae.runs import RunDirectory, load, read_config, save
 from bayes_vae.runs.saving import CORE_FILES
@@ -97,7 +98,7 @@ def test_another_configuration_is_refused(saved, content):
         read_config(saved)
 
 
-BAD_NAMES = ["../x", "a/../../x", "/etc/x", "a\\b", "c:x", "", ".", "./x", "a//b", "a/", "a\0b"]
+BAD_NAMES = ["../x", "a/../../x", "a/../config.json", "/etc/x", "a\\b", "c:x", "", ".", "./x", "a//b", "a/", "a\0b"]
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
@@ -116,6 +117,11 @@ def test_a_manifest_with_such_a_name_is_refused(saved, name):
     (saved / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(RunError, match="is no file name within the run directory"):
         load(saved)
+
+
+def test_an_absolute_name_is_refused_within_the_folder_too(saved):
+    with pytest.raises(RunError, match="is no file name within the run directory"):
+        RunDirectory(saved).add_file(str(saved.resolve() / "x"), b"x")
 
 
 def test_a_link_out_of_the_folder_is_not_followed(saved, tmp_path):
@@ -148,8 +154,9 @@ def test_added_files_are_listed_and_checked(saved):
     load(saved)
 
 
-def test_a_class_is_looked_up_among_our_own_never_imported(saved):
-    for name in ("os.system", "Model", "base", "__builtins__", "NoSuchVAE", 3):
+def test_a_class_is_looked_up_among_our_own_never_imported(saved, monkeypatch):
+    monkeypatch.setattr(bayes_vae.models, "NotPublic", bayes_vae.models.VAE, raising=False)
+    for name in ("NotPublic", "os.system", "Model", "base", "__builtins__", "NoSuchVAE", 3):
         edit_config(saved, model={"class": name, "settings": {}})
         with pytest.raises(RunError, match=f"the model of this run is of class {name!r}, which bayes_vae.models lacks"):
             load(saved)

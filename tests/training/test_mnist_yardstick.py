@@ -10,7 +10,11 @@ pytestmark = [pytest.mark.statistical, pytest.mark.mnist]
 
 
 def test_twenty_epochs_reach_the_plain_loop(mnist_root):
-    """A plain loop has a test ELBO near −98.8 and L_1000 near −92.9 (first 500 test images)."""
+    """A plain loop has a test ELBO near −98.8 and L_1000 near −92.9 (first 500 test images).
+
+    Longer training of the same networks ends near log p(x) = −86 (Burda et al. 2016, 3,280 epochs): a figure above
+    that would be a wrong sign or a lost log K.
+    """
     data = bv.load_data("mnist", root=mnist_root)
     model, guide = build_pair(PairSettings(latent_dim=50, hidden_dims=(200, 200)), data)
     bv.fit(model, guide, data, epochs=20, progress="none")
@@ -18,6 +22,6 @@ def test_twenty_epochs_reach_the_plain_loop(mnist_root):
     x, index = data.test.observations(rows), data.test.index[:500]
     comparison = bv.compare(model, guide, x, (1, 10, 100, 1000), index=index, data_policy=data.policy)
     elbo, bound = comparison.rungs[0].average, comparison.rungs[-1].average
-    assert elbo.value == pytest.approx(-98.8, abs=1.0)
-    assert bound.value == pytest.approx(-92.9, abs=1.0)
+    assert -98.8 < elbo.value < bound.value
+    assert -92.9 < bound.value < -86
     assert "lower bound, not converged" in bound.note

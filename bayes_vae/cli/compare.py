@@ -1,0 +1,87 @@
+"""``bayes-vae compare``: the ladder from the ELBO to the tightest bound on log p(x)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bayes_vae.cli.evaluate import add_run, open_named
+from bayes_vae.cli.flags import Flags, build_settings
+from bayes_vae.cli.output import json_text, say
+from bayes_vae.cli.progress import Progress
+from bayes_vae.cli.results import ladder
+from bayes_vae.cli.tables import conditions, ladder_table, reliability_text
+from bayes_vae.settings import CompareSettings
+
+if TYPE_CHECKING:
+    from bayes_vae.cli.loading import OpenedRun
+
+__all__ = ["compare_run", "comparison_text", "run"]
+
+
+def flags() -> Flags:
+    """The flags of the command."""
+    parser = Flags(
+        "compare",
+        "RUN [--flag value ...]",
+        "The ladder ELBO ≤ L_5 ≤ L_50 ≤ … ≤ log p(x) on a run's test set; draws RUN/figures/ladder.png.",
+    )
+    parser.add_settings(CompareSettings, "estimates")
+    add_run(parser)
+    parser.add_common()
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    options = flags().parse_args(arguments)
+    settings = build_settings(CompareSettings, options)
+    result = compare_run(open_named(options), settings)
+    say(json_text(result) if options.json else comparison_text(result))
+    return 0
+
+
+def compare_run(opened: OpenedRun, settings: CompareSettings) -> dict[str, Any]:
+    """Climb the ladder on the test set, and draw it.
+
+    Args:
+        opened: the run.
+        settings: rungs, N and seed.
+
+    Returns:
+        the result in JSON types.
+    """
+    from bayes_vae.ladder import compare
+    from bayes_vae.plots import ladder_figure, save_figure
+
+    x, index = opened.test_set(settings.num_observations, settings.seed)
+    with Progress("ladder") as progress:
+        comparison = compare(
+            opened.model,
+            opened.guide,
+            x,
+            settings.rungs,
+            seed=settings.seed,
+            index=index,
+            data_policy=opened.data.policy,
+            progress=progress,
+        )
+    path = opened.directory.add_file("figures/ladder.png", save_figure(ladder_figure(comparison)))
+    data = {"name": opened.data.name, "split": "test", "policy": opened.data.policy}
+    return {"run": str(opened.directory.path), "data": data, **ladder(comparison), "figure": str(path)}
+
+
+def comparison_text(result: dict[str, Any]) -> str:
+    """The result as a person reads it."""
+    rungs = result["rungs"]
+    top = {**rungs[0], "num_particles": result["num_particles"]}
+    return "\n".join(
+        [
+            ladder_table(rungs),
+            "",
+            result["sentence"],
+            reliability_text(result["reliability"]),
+            conditions(top, result["data"]["name"]),
+            f"Drawn in {result['figure']}",
+        ]
+    )

@@ -1,0 +1,88 @@
+"""``bayes-vae demo``: train on the bundled digits, and show every term."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bayes_vae.cli.compare import compare_run
+from bayes_vae.cli.evaluate import evaluate, evaluation_text
+from bayes_vae.cli.flags import Flags, build_settings
+from bayes_vae.cli.output import json_text, say, table
+from bayes_vae.cli.tables import ladder_table
+from bayes_vae.cli.train import default_folder, exit_code, train, training_text
+from bayes_vae.settings import CompareSettings, DataSettings, EvaluateSettings, PairSettings, TrainingSettings
+
+__all__ = ["run"]
+
+EPOCHS, PARTICLES, RUNGS = 40, 500, (1, 5, 50, 500)
+
+LEGEND = (
+    ("z", "hypothesis", "a few numbers that say which digit, how slanted, how bold"),
+    ("p(z)", "prior", "what is believed of z before seeing x: a standard normal"),
+    ("p(x|z)", "likelihood", "how probable the pixels x are under z: the decoder's Bernoulli"),
+    ("p(x)", "evidence", "how probable x is under the whole model: the integral over z, which needs estimating"),
+    ("p(z|x)", "exact posterior", "what is believed of z after seeing x: what Bayes' rule asks for, out of reach here"),
+    ("q(z|x)", "guide", "the variational posterior, which stands in for p(z|x): the encoder's normal"),
+)
+
+
+def flags() -> Flags:
+    """The flags of the command."""
+    parser = Flags(
+        "demo",
+        "[--flag value ...]",
+        "Train a VAE on scikit-learn's digits, read every term of Bayes' rule off it, and draw it all.",
+    )
+    parser.add_settings(PairSettings, "networks of the model and the guide", only=["latent_dim"])
+    parser.add_settings(TrainingSettings, "training", only=["epochs", "seed", "device"], epochs=EPOCHS)
+    group = parser.add_argument_group("result")
+    group.add_argument("--out", metavar="RUN", help="the run directory to make (default: runs/demo-TIME)")
+    parser.add_common()
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    options = flags().parse_args(arguments)
+    pair, training = build_settings(PairSettings, options), build_settings(TrainingSettings, options)
+    out = Path(options.out) if options.out else default_folder("demo")
+    if not options.json:
+        say(_introduction())
+    trained, opened = train(DataSettings(), pair, training, out)
+    if trained["interrupted"]:
+        say(json_text({"training": trained}) if options.json else training_text(trained))
+        return exit_code(trained)
+    seed, device = training.seed, opened.device
+    evaluation = evaluate(opened, EvaluateSettings(num_particles=PARTICLES, seed=seed, device=device))
+    comparison = compare_run(opened, CompareSettings(rungs=RUNGS, seed=seed, device=device))
+    results = {"training": trained, "evaluation": evaluation, "comparison": comparison}
+    say(json_text(results) if options.json else _text(results))
+    return 0
+
+
+def _introduction() -> str:
+    rule = "Bayes' rule, for one picture x:   p(z|x) = p(x|z) p(z) / p(x)"
+    return f"\n{rule}\n\n{table(['symbol', 'name', 'here'], LEGEND)}\n"
+
+
+def _text(results: dict[str, Any]) -> str:
+    training, evaluation, comparison = (results[name] for name in ("training", "evaluation", "comparison"))
+    figures = {**training["figures"], "ladder": comparison["figure"]}
+    heading = (
+        f"The terms, after {training['epochs']} epochs on {training['data']['sizes']['train']:,} digits "
+        f"({training['seconds']:.0f} s):   ELBO = E_q log p(x|z) − KL(q(z|x) ‖ p(z)) ≤ log p(x)"
+    )
+    return "\n".join(
+        [
+            f"\n{heading}\n",
+            evaluation_text(evaluation),
+            "\nThe ladder from the ELBO up to log p(x), from one set of draws:\n",
+            ladder_table(comparison["rungs"]),
+            f"\n{comparison['sentence']}",
+            "\nThe pictures:\n",
+            table(["figure", "path"], list(figures.items())),
+            f"\nThe run is in {training['run']}: try bayes-vae evaluate {training['run']} --num-particles 5000",
+        ]
+    )

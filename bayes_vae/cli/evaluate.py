@@ -1,0 +1,101 @@
+"""``bayes-vae evaluate``: the Bayes terms of a run's test set, with errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bayes_vae.cli.flags import Flags, build_settings
+from bayes_vae.cli.output import json_text, say
+from bayes_vae.cli.progress import Progress
+from bayes_vae.cli.results import bayes_terms, reliability
+from bayes_vae.cli.tables import conditions, reliability_text, terms_table
+from bayes_vae.settings import EvaluateSettings
+
+if TYPE_CHECKING:
+    from bayes_vae.cli.loading import OpenedRun
+
+__all__ = ["add_run", "evaluate", "evaluation_text", "open_named", "run"]
+
+
+def flags() -> Flags:
+    """The flags of the command."""
+    parser = Flags(
+        "evaluate",
+        "RUN [--flag value ...]",
+        "The terms of Bayes' rule on a run's test set, with errors; writes RUN/evaluation.json.",
+    )
+    parser.add_settings(EvaluateSettings, "estimates")
+    add_run(parser)
+    parser.add_common()
+    return parser
+
+
+def add_run(parser: Flags) -> None:
+    """Add the run directory, and the flags for other data than the run's own."""
+    parser.add_argument("run", metavar="RUN", help="a run directory")
+    group = parser.add_argument_group("data, where they are not the run's own")
+    group.add_argument("--data", metavar="NAME", help="another data set")
+    group.add_argument("--data-root", metavar="NAME", help="folder of MNIST and Fashion-MNIST")
+    group.add_argument("--policy", metavar="NAME", help="another policy: stochastic, static, threshold or none")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    options = flags().parse_args(arguments)
+    settings = build_settings(EvaluateSettings, options)
+    result = evaluate(open_named(options), settings)
+    say(json_text(result) if options.json else evaluation_text(result))
+    return 0
+
+
+def open_named(options: Any) -> OpenedRun:
+    """Open the run that the flags of :func:`add_run` name."""
+    from bayes_vae.cli.device import resolve_device
+    from bayes_vae.cli.loading import open_run
+
+    device = resolve_device(options.device)
+    return open_run(options.run, device, options.data, options.data_root, options.policy)
+
+
+def evaluate(opened: OpenedRun, settings: EvaluateSettings) -> dict[str, Any]:
+    """Estimate the terms on the test set, and write them to the run directory.
+
+    Args:
+        opened: the run.
+        settings: K, N and seed.
+
+    Returns:
+        the result in JSON types.
+    """
+    from bayes_vae.elbo import elbo_terms
+    from bayes_vae.evidence import estimate_log_evidence
+
+    x, index = opened.test_set(settings.num_observations, settings.seed)
+    draws: dict[str, Any] = {"index": index, "seed": settings.seed, "data_policy": opened.data.policy}
+    particles = settings.num_particles
+    with Progress("ELBO and its terms") as progress:
+        terms = elbo_terms(opened.model, opened.guide, x, particles, progress=progress, **draws)
+    with Progress("log evidence") as progress:
+        estimate = estimate_log_evidence(opened.model, opened.guide, x, particles, progress=progress, **draws)
+    result = {
+        "data": {"name": opened.data.name, "split": "test", "policy": opened.data.policy},
+        "terms": bayes_terms(terms, estimate),
+        "reliability": reliability(estimate),
+    }
+    path = opened.directory.add_file("evaluation.json", json_text(result).encode())
+    return {"run": str(opened.directory.path), **result, "file": str(path)}
+
+
+def evaluation_text(result: dict[str, Any]) -> str:
+    """The result as a person reads it."""
+    terms = result["terms"]
+    return "\n".join(
+        [
+            terms_table(terms),
+            "",
+            reliability_text(result["reliability"]),
+            conditions(terms["log_evidence"], result["data"]["name"]),
+            f"Written to {result['file']}",
+        ]
+    )

@@ -1,0 +1,69 @@
+"""``bayes-vae experiment``: run one of the scripts in ``bayes_vae.experiments``, or list them."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import difflib
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from typing import Any, get_type_hints
+
+from bayes_vae.cli.flags import Flags, field_help
+from bayes_vae.cli.output import json_text, say, table
+from bayes_vae.errors import SettingsError
+
+__all__ = ["experiments", "run"]
+
+PACKAGE = "bayes_vae.experiments"
+
+
+def experiments() -> dict[str, str]:
+    """Name → first line of the docstring, read from the source; nothing is imported."""
+    scripts = (file for file in files(PACKAGE).iterdir() if file.name.endswith(".py") and file.name[0] != "_")
+    texts = {file.name.removesuffix(".py"): file.read_text(encoding="utf-8") for file in scripts}
+    return {name: (ast.get_docstring(ast.parse(texts[name])) or "").partition("\n")[0] for name in sorted(texts)}
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    if not arguments or arguments[0].startswith("-"):
+        return _list(arguments)
+    name, rest = arguments[0].replace("-", "_"), arguments[1:]
+    if name not in experiments():
+        close = difflib.get_close_matches(name, experiments(), 1, 0)
+        raise SettingsError(
+            f"no experiment is called {name!r}: did you mean {close[0]}? `bayes-vae experiment` lists them."
+        )
+    main = importlib.import_module(f"{PACKAGE}.{name}").main
+    options = vars(_flags(name, main).parse_args(rest))
+    as_json = options.pop("json")
+    options.pop("debug")
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        result = main(**options)
+    if as_json:
+        say(json_text(result))
+    return 0
+
+
+def _list(arguments: Sequence[str]) -> int:
+    parser = Flags("experiment", "[NAME] [--flag value ...]", "Run a script that answers one question, or list them.")
+    parser.add_common()
+    options = parser.parse_args(arguments)
+    found = experiments()
+    say(json_text(found) if options.json else table(["name", "what it shows"], list(found.items())))
+    return 0
+
+
+def _flags(name: str, main: Callable[..., Any]) -> Flags:
+    """The flags of a script: the arguments of its ``main``."""
+    parser = Flags(f"experiment {name}", "[--flag value ...]", experiments()[name])
+    group = parser.add_argument_group("settings of the script")
+    types, helps = get_type_hints(main), field_help(main)
+    for argument in inspect.signature(main).parameters.values():
+        parser.add_flag(group, argument.name, types[argument.name], argument.default, helps.get(argument.name, ""))
+    parser.add_common()
+    return parser

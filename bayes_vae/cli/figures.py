@@ -1,0 +1,74 @@
+"""The figures of a training, written into its run directory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from bayes_vae.cli.loading import OpenedRun
+
+__all__ = ["write_training_figures"]
+
+RECONSTRUCTIONS, SAMPLES, LATENTS = 10, 64, 5000
+"""Pictures in each figure at most."""
+
+
+def write_training_figures(run: OpenedRun, seed: int) -> dict[str, str]:
+    """Draw and save them.
+
+    Args:
+        run: the run, opened.
+        seed: of every draw.
+
+    Returns:
+        name of the figure → its path.
+    """
+    from bayes_vae.plots import save_figure
+
+    figures = {"training": training(run), **pictures(run, seed), "latent means": latents(run, seed)}
+    return {
+        name: str(run.directory.add_file(f"figures/{name.replace(' ', '_')}.png", save_figure(figure)))
+        for name, figure in figures.items()
+    }
+
+
+def training(run: OpenedRun) -> Figure:
+    """The terms by epoch."""
+    from bayes_vae.plots import training_figure
+    from bayes_vae.training.svi import VALIDATION_PARTICLES
+
+    particles = run.directory.settings["training"]["num_particles"]
+    return training_figure(
+        run.directory.history,
+        num_particles=f"{particles} (validation {VALIDATION_PARTICLES})",
+        num_observations=f"{len(run.data.train):,} (validation {len(run.data.validation):,})",
+        data_policy=run.data.policy,
+    )
+
+
+def pictures(run: OpenedRun, seed: int) -> dict[str, Figure]:
+    """Reconstructions of test images, and draws from the prior."""
+    from bayes_vae.plots import prior_sample_figure, reconstruction_figure
+
+    x, _ = run.test_set(RECONSTRUCTIONS, seed)
+    means = run.model.reconstruct(x, run.guide, seed=seed)
+    samples = run.model.sample(SAMPLES, seed=seed, mean=True)
+    return {
+        "reconstructions": reconstruction_figure(x, means, data_policy=run.data.policy),
+        "prior samples": prior_sample_figure(samples, data_policy=run.data.policy),
+    }
+
+
+def latents(run: OpenedRun, seed: int) -> Figure:
+    """Means of q for the test images, coloured by label."""
+    import torch
+
+    from bayes_vae.plots import latent_figure
+
+    x, _ = run.test_set(LATENTS, seed)
+    labels = run.data.test.labels
+    with torch.no_grad():
+        means = run.guide.variational_posterior(x).mean
+    return latent_figure(means, None if labels is None else labels[: len(x)], data_policy=run.data.policy)

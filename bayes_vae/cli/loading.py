@@ -1,0 +1,102 @@
+"""A run directory, opened for evaluation: its pair, its test set, and notes where the data are not the run's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from bayes_vae.cli.output import note
+from bayes_vae.errors import RunError
+from bayes_vae.settings import DataSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bayes_vae.data import Data
+    from bayes_vae.runs import RunDirectory
+
+__all__ = ["OpenedRun", "open_run"]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedRun:
+    """A run and the data that it is evaluated on.
+
+    Attributes:
+        directory: where it is.
+        model: p(x, z), on the device.
+        guide: q(z given x), on the device.
+        data: the data set.
+        device: name of the device.
+    """
+
+    directory: RunDirectory
+    model: Any
+    guide: Any
+    data: Data
+    device: str
+
+    def test_set(self, num_observations: int | None, seed: int) -> tuple[Tensor, Tensor]:
+        """The first test observations, binarized with noise keyed by the seed, and their indices."""
+        import torch
+
+        split = self.data.test
+        rows = torch.arange(len(split) if num_observations is None else min(num_observations, len(split)))
+        return split.observations(rows, seed=seed, device=self.device), split.index[rows].to(self.device)
+
+
+def open_run(path: str, device: str, data: str | None, data_root: str | None, policy: Any) -> OpenedRun:
+    """Open a run directory.
+
+    Args:
+        path: of the run.
+        device: already resolved.
+        data: another data set than the run's, or None.
+        data_root: its folder, or None.
+        policy: another policy than the run's, or None.
+
+    Raises:
+        RunError: not a run directory, or its data are not known.
+        DataError, SupportError: the data cannot be had, or are unfit for the policy.
+    """
+    from bayes_vae.data import load_data
+    from bayes_vae.runs import RunDirectory
+
+    directory = RunDirectory(path)
+    settings = _data_settings(directory, named=data is not None)
+    given = {"data": data, "data_root": data_root, "policy": policy}
+    settings = replace(settings, **{key: value for key, value in given.items() if value is not None})
+    data_set = load_data(settings)
+    _note_differences(data_set, directory.config["data"])
+    model, guide = directory.pair()
+    return OpenedRun(directory, model.to(device), guide.to(device), data_set, device)
+
+
+def _data_settings(directory: RunDirectory, *, named: bool) -> DataSettings:
+    """The run's data; ``named`` says that others will be put in their place."""
+    from bayes_vae.data import DATA_NAMES
+
+    stored = directory.settings.get("data")
+    if stored is not None:
+        return DataSettings(**stored)
+    about = directory.config["data"]
+    if about["name"] not in DATA_NAMES and not named:
+        raise RunError(
+            f"the run {directory.path} was trained on {about['name']!r}, which is not a data set that can be loaded by "
+            "name. Say which data with --data FILE."
+        )
+    return DataSettings(data=about["name"], policy=about["policy"])
+
+
+def _note_differences(data: Data, trained_on: dict[str, Any]) -> None:
+    """Say so on standard error where figures would not be comparable with those of the run."""
+    if data.policy != trained_on["policy"]:
+        note(
+            f"note: data policy {data.policy}, but the run was trained with {trained_on['policy']}: figures of "
+            "different policies cannot be compared."
+        )
+    elif data.digest != trained_on["digest"]:
+        note(
+            f"note: these are not the data of the training (then {trained_on['name']}, now {data.name}): figures of "
+            "different data cannot be compared, and test images may have been trained on."
+        )

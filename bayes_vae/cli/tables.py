@@ -1,0 +1,64 @@
+"""Results as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bayes_vae.cli.output import error_text, table, value_text
+
+__all__ = ["conditions", "ladder_table", "reliability_text", "terms_table"]
+
+ERRORS = ("value", "± Monte Carlo", "± data")
+
+Figures = Mapping[str, Any]
+
+
+def terms_table(terms: Mapping[str, Figures]) -> str:
+    """Symbol, name, value and errors of each term, and how it reads."""
+    rows = [[term["symbol"], term["name"], *_numbers(term), _reading(term)] for term in terms.values()]
+    return table(["symbol", "name", *ERRORS, "reads as"], rows, right=(2, 3, 4))
+
+
+def ladder_table(rungs: Sequence[Figures]) -> str:
+    """The rungs from the ELBO up."""
+    rows = [[rung["name"], *_numbers(rung), _short(rung["note"])] for rung in rungs]
+    return table(["rung", *ERRORS, ""], rows, right=(1, 2, 3))
+
+
+def _numbers(figures: Figures) -> list[str]:
+    errors = [error_text(figures[name]) for name in ("monte_carlo_error", "data_error")]
+    return [value_text(figures["value"]), *errors]
+
+
+def _reading(term: Figures) -> str:
+    if term["note"]:
+        return _short(term["note"])
+    if term["name"] == "elbo":
+        return "lower bound on log p(x)"
+    return "estimate" if term["monte_carlo_error"] else "closed form"
+
+
+def _short(note: str) -> str:
+    return note.partition(":")[0]
+
+
+def reliability_text(reliability: Figures) -> str:
+    """One or two lines: effective sample size, k̂, and the last doubling step."""
+    particles = reliability["num_particles"]
+    size = f"effective sample size {reliability['effective_sample_size_median']:.1f} of {particles:,} (median)"
+    share = reliability["pareto_k_share_above"]
+    tail = f"no k̂ with so few particles as {particles}"
+    if share is not None:
+        tail = f"k̂ above {reliability['pareto_k_threshold']:.2f} for {share:.0%} of the observations"
+    step = f"the last doubling gained {value_text(reliability['doubling_step'])}"
+    half = particles // 2
+    return f"How far to trust log p(x): {size}; {tail};\n{step} (L_{particles} − L_{half})."
+
+
+def conditions(term: Figures, data: str) -> str:
+    """What every figure of a table was measured under."""
+    return (
+        f"Nats per observation. K = {term['num_particles']:,}, N = {term['num_observations']:,} test images of {data}, "
+        f"data policy {term['data_policy']}, KL weight {term['kl_weight']:g}, seed {term['seed']}."
+    )

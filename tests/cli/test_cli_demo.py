@@ -1,0 +1,37 @@
+"""``bayes-vae demo``."""
+
+from pathlib import Path
+
+import pytest
+
+from bayes_vae.training import svi
+
+
+def test_the_demo_shows_everything(command, tmp_path):
+    outcome = command("demo", "--epochs", "1", "--latent-dim", "2", "--out", tmp_path / "run")
+    assert outcome.code == 0
+    for words in ("p(z|x) = p(x|z) p(z) / p(x)", "prior", "likelihood", "evidence", "exact posterior", "guide"):
+        assert words in outcome.out
+    for name in ("expected_log_likelihood", "kl_to_prior", "elbo", "log_evidence", "L_500", "falls short of"):
+        assert name in outcome.out
+    figures = [word for word in outcome.out.split() if word.endswith(".png")]
+    assert len(figures) == 5
+    assert all(Path(figure).is_file() for figure in figures)
+
+
+def test_the_demo_for_a_program(command, tmp_path):
+    result = command("demo", "--epochs", "1", "--latent-dim", "1", "--out", tmp_path / "run", "--json").json
+    assert set(result) == {"training", "evaluation", "comparison"}
+    assert result["evaluation"]["terms"]["elbo"]["num_particles"] == 500
+
+
+def test_the_demo_stops_where_it_was_interrupted(monkeypatch, command, tmp_path):
+    def run_epochs(training, report):
+        training.record(training.epoch(1, pytest.importorskip("torch").Generator()))
+        return True
+
+    monkeypatch.setattr(svi, "_run_epochs", run_epochs)
+    outcome = command("demo", "--latent-dim", "2", "--out", tmp_path / "run")
+    assert outcome.code == 130
+    assert "log_evidence" not in outcome.out
+    assert outcome.err.endswith(f"interrupted: the weights of 1 whole epochs are in {tmp_path / 'run'}\n")

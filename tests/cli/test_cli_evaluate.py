@@ -1,0 +1,201 @@
+"""``bayes-vae evaluate`` and ``bayes-vae compare``."""
+
+import json
+import shutil
+
+import pytest
+
+import bayes_vae as bv
+from bayes_vae.runs import RunDirectory
+
+FEW = ["--num-particles", "40", "--num-observations", "20"]
+SHORT = ["--rungs", "1", "5", "50", "--num-observations", "20"]
+
+EVERY_FIGURE = {
+    "symbol",
+    "name",
+    "value",
+    "monte_carlo_error",
+    "data_error",
+    "num_particles",
+    "num_observations",
+    "estimator",
+    "data_policy",
+    "kl_weight",
+    "seed",
+    "note",
+}
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A copy of the trained run, to write in."""
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def test_the_terms_are_those_of_the_library(command, run):
+    result = command("evaluate", run, *FEW, "--seed", "3", "--json").json
+    data = bv.load_data("digits", policy="stochastic")
+    x, index = data.test.observations(slice(0, 20), seed=3), data.test.index[:20]
+    model, guide = bv.load(run)
+    terms = bv.elbo_terms(model, guide, x, 40, seed=3, index=index).averages()
+    terms |= bv.estimate_log_evidence(model, guide, x, 40, seed=3, index=index).averages()
+    assert list(result["terms"]) == ["expected_log_likelihood", "kl_to_prior", "elbo", "log_evidence"]
+    for name, term in result["terms"].items():
+        assert term["value"] == pytest.approx(terms[name].value, rel=1e-6)
+        assert term["data_error"] == pytest.approx(terms[name].data_error, rel=1e-4)
+    assert result["reliability"]["doubling_step"] == pytest.approx(terms["doubling_step"].value, rel=1e-3)
+
+
+def test_every_figure_carries_its_conditions(command, run):
+    terms = command("evaluate", run, *FEW, "--seed", "3", "--json").json["terms"]
+    conditions = {"num_particles": 40, "num_observations": 20, "data_policy": "stochastic", "kl_weight": 1, "seed": 3}
+    for term in terms.values():
+        assert set(term) == EVERY_FIGURE
+        assert conditions.items() <= term.items()
+    assert terms["kl_to_prior"]["estimator"] == "closed form"
+    assert terms["log_evidence"]["estimator"] == "importance sampling from q, L_40"
+
+
+def test_evaluation_json_is_part_of_the_run(command, run):
+    result = command("evaluate", run, *FEW, "--json").json
+    stored = json.loads(RunDirectory(run).read_file("evaluation.json"))
+    assert result == {"run": str(run), **stored, "file": str(run / "evaluation.json")}
+
+
+def test_a_table_for_a_person(command, run):
+    outcome = command("evaluate", run, *FEW)
+    assert outcome.code == 0
+    for symbol in ("E_q log p(x|z)", "KL(q(z|x) ‖ p(z))", "ELBO", "log p(x)", "± Monte Carlo", "± data"):
+        assert symbol in outcome.out
+    assert "effective sample size" in outcome.out
+    assert "the last doubling gained" in outcome.out
+    assert (
+        "Nats per observation. K = 40, N = 20 test images of digits, data policy stochastic, KL weight 1, seed 0."
+        in outcome.out
+    )
+
+
+def test_with_few_particles_there_is_no_reliability_and_it_says_so(command, run):
+    words = ["evaluate", run, "--num-particles", "6", "--num-observations", "5"]
+    outcome = command(*words)
+    assert "no k̂ with so few particles as 6" in outcome.out
+    assert "lower bound, not converged" in outcome.out
+    result = command(*words, "--json").json
+    assert result["reliability"]["pareto_k_share_above"] is None
+    assert result["reliability"]["pareto_k_threshold"] is None
+    assert result["terms"]["log_evidence"]["monte_carlo_error"] is None
+
+
+def test_more_observations_than_there_are_means_all(command, run):
+    result = command("evaluate", run, "--num-particles", "2", "--num-observations", "99999", "--json").json
+    assert result["terms"]["elbo"]["num_observations"] == 300
+
+
+@pytest.mark.parametrize("name", ["evaluate", "compare"])
+def test_another_policy_is_noted(command, run, name):
+    outcome = command(name, run, *(FEW if name == "evaluate" else SHORT), "--policy", "threshold", "--json")
+    assert outcome.code == 0
+    assert outcome.json["data"]["policy"] == "threshold"
+    assert outcome.err == (
+        "note: data policy threshold, but the run was trained with stochastic: figures of different policies cannot be "
+        "compared.\n"
+    )
+
+
+def test_other_data_are_noted(command, run, tmp_path):
+    import numpy as np
+
+    np.save(tmp_path / "other.npy", np.ones((40, 8, 8), dtype=np.uint8))
+    outcome = command("evaluate", run, "--num-particles", "2", "--data", tmp_path / "other.npy", "--json")
+    assert outcome.code == 0
+    assert "note: these are not the data of the training (then digits, now other.npy)" in outcome.err
+
+
+@pytest.mark.parametrize("name", ["evaluate", "compare"])
+def test_what_is_no_run_is_one_line(command, tmp_path, name):
+    outcome = command(name, tmp_path)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "is not a run directory" in outcome.err
+
+
+def test_a_run_of_unnamed_data_asks_for_them(command, tmp_path, isolated_globals):
+    import torch
+
+    from bayes_vae.settings import PairSettings
+    from bayes_vae.training import build_pair
+
+    pixels = torch.zeros(40, 8, 8, dtype=torch.uint8)
+    data = bv.load_data(pixels, policy="threshold")
+    with isolated_globals(seed=0):
+        run = bv.fit(*build_pair(PairSettings(2, (4,)), data), data, epochs=1, progress="none")
+    bv.save(run, tmp_path / "run")
+    outcome = command("evaluate", tmp_path / "run")
+    assert outcome.code == 2
+    assert "was trained on 'array', which is not a data set that can be loaded by name" in outcome.err
+    assert "--data FILE" in outcome.err
+
+
+def test_a_run_saved_in_python_finds_its_data_by_name(command, tmp_path, isolated_globals):
+    from bayes_vae.settings import PairSettings
+    from bayes_vae.training import build_pair
+
+    data = bv.load_data("digits", policy="threshold")
+    with isolated_globals(seed=0):
+        run = bv.fit(*build_pair(PairSettings(2, (4,)), data), data, epochs=1, progress="none")
+    bv.save(run, tmp_path / "run")
+    outcome = command("evaluate", tmp_path / "run", *FEW, "--json")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.json["data"] == {"name": "digits", "split": "test", "policy": "threshold"}
+
+
+def test_given_data_alone_are_enough_for_a_run_of_unnamed_data(command, tmp_path, isolated_globals):
+    import numpy as np
+
+    from bayes_vae.settings import PairSettings
+    from bayes_vae.training import build_pair
+
+    pixels = np.eye(8, dtype=np.uint8)[np.arange(40) % 8]
+    np.save(tmp_path / "mine.npy", pixels)
+    data = bv.load_data(pixels, policy="static")
+    with isolated_globals(seed=0):
+        run = bv.fit(*build_pair(PairSettings(2, (4,)), data), data, epochs=1, progress="none")
+    bv.save(run, tmp_path / "run")
+    outcome = command("evaluate", tmp_path / "run", *FEW, "--data", tmp_path / "mine.npy", "--json")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.json["data"] == {"name": "mine.npy", "split": "test", "policy": "static"}
+
+
+def test_the_ladder_rises_and_is_drawn(command, run):
+    result = command("compare", run, *SHORT, "--json").json
+    values = [rung["value"] for rung in result["rungs"]]
+    assert values == sorted(values)
+    assert [rung["name"] for rung in result["rungs"]] == ["ELBO", "L_5", "L_50"]
+    assert [rung["num_particles"] for rung in result["rungs"]] == [1, 5, 50]
+    for rung in result["rungs"]:
+        assert set(rung) == EVERY_FIGURE
+    assert RunDirectory(run).read_file("figures/ladder.png").startswith(b"\x89PNG")
+
+
+def test_the_ladder_as_a_table(command, run):
+    outcome = command("compare", run, *SHORT)
+    assert "The ELBO falls short of L_50 by" in outcome.out
+    assert "K = 50, N = 20 test images of digits, data policy stochastic, KL weight 1, seed 0." in outcome.out
+    assert str(run / "figures" / "ladder.png") in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["compare", "--rungs", "1", "3", "5"], "rungs must start at 1"),
+        (["compare", "--rungs"], "rungs must start at 1"),
+        (["compare", "--num-observations", "0"], "num_observations must be at least 1"),
+        (["evaluate", "--num-particles", "1"], "num_particles must be at least 2"),
+        (["evaluate", "--policy", "gray"], "unknown data policy 'gray'"),
+        (["evaluate", "--device", "abacus"], "unknown device 'abacus'"),
+    ],
+)
+def test_what_cannot_work_is_one_line(command, run, words, message):
+    outcome = command(words[0], run, *words[1:])
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"bayes-vae: {message}")

@@ -1,0 +1,59 @@
+"""Tables, JSON and progress."""
+
+import io
+import json
+import math
+import sys
+
+from bayes_vae.cli import progress as progress_module
+from bayes_vae.cli.output import error_text, json_text, table, value_text
+from bayes_vae.cli.progress import Progress
+
+
+def test_json_has_no_nan():
+    content = {"a": math.nan, "b": [math.inf, (1.5, -math.inf)], "c": {"d": None, "e": True}, "text": "≤"}
+    text = json_text(content)
+    assert json.loads(text) == {"a": None, "b": [None, [1.5, None]], "c": {"d": None, "e": True}, "text": "≤"}
+    assert "≤" in text
+
+
+def test_figures_as_text():
+    assert [value_text(value) for value in (-23.4567, 0.0, math.nan)] == ["−23.457", "0.000", "–"]
+    assert [error_text(value) for value in (math.nan, 0.0, 0.0004, 0.0005, 1.5)] == [
+        "–",
+        "0",
+        "<0.001",
+        "0.001",
+        "1.500",
+    ]
+
+
+def test_columns_line_up_whatever_the_letters():
+    lines = table(["name", "value"], [["k̂", "1"], ["long", "22"]], right=(1,)).splitlines()
+    assert lines == ["  name  value", "  k̂         1", "  long     22"]
+
+
+def test_progress_tells_a_line_now_and_then(monkeypatch, capsys):
+    seconds = iter([0.0, 1.0, 11.0, 11.0, 12.0, 30.0, 30.0])
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(seconds))
+    with Progress("ladder") as progress:
+        for done in (1000, 2000, 3000, 4000, 5000):
+            progress(done, 5000)
+    assert capsys.readouterr().err.splitlines() == [
+        "ladder: 2,000 of 5,000 observations",
+        "ladder: 4,000 of 5,000 observations",
+    ]
+
+
+def test_progress_is_a_bar_on_a_terminal(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with Progress("ladder") as progress:
+        progress(2, 4)
+        progress(4, 4)
+    assert "ladder:   0%" in stream.getvalue()
+    assert "observations" not in stream.getvalue()
