@@ -72,6 +72,7 @@ def average(
         num_particles: K.
         note: how the figure reads.
 
+    >>> import torch
     >>> average("elbo", torch.tensor([1.0, 3.0]), torch.tensor([0.3, 0.4]), 10).value
     2.0
     """

@@ -34,6 +34,7 @@ def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:
     Raises:
         SettingsError: a width below one, or an unknown activation.
 
+    >>> import torch
     >>> mlp([4, 8, 2], "tanh")(torch.zeros(3, 5, 4)).shape
     torch.Size([3, 5, 2])
     """

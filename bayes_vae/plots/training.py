@@ -67,9 +67,10 @@ def draw_term_by_epoch(axes: Axes, history: History, term: str) -> Axes:
         dash = {"marker": "o", "markerfacecolor": "white", "linestyle": ""}
     axes.plot(epochs, training, color=colour, label="training", **dash)
     axes.plot(epochs, validation, color=colour, linewidth=2, label="validation")
-    axes.plot(epochs[best], validation[best], "o", color=colour, markersize=6, label="best epoch, validation")
+    dot: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 6, "clip_on": False}
+    axes.plot(epochs[best], validation[best], color=colour, label="best epoch, validation", **dot)
     axes.set_title(name, fontsize=10.5, color=colour, loc="left")
-    axes.set_title(f"best epoch {signed(validation[best])}", fontsize=9, color=GREY, loc="right")
+    axes.set_title(f"best epoch: {signed(validation[best])}", fontsize=9, color=GREY, loc="right")
     axes.set_ylabel("nats per observation")
     return _epoch_axis(axes, history)
 
@@ -85,6 +86,6 @@ def _draw_kl_weight(axes: Axes, history: History) -> Axes:
 
 def _epoch_axis(axes: Axes, history: History) -> Axes:
     axes.set_xlim(history[0]["epoch"] - 0.5, history[-1]["epoch"] + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     axes.set_xlabel("epoch")
     return plain_axes(axes)

@@ -100,7 +100,7 @@ def test_training_shows_three_terms_in_their_colours():
     assert colours == [COLOURS[name] for name in ("elbo", "likelihood", "kl")]
     assert [axes.lines[1].get_ydata()[-1] for axes in figure.axes] == [-26.0, -23.0, 3.0]
     assert "K = 1 · N = 40 (validation 5) · data policy: static · KL weight 1" in words(figure)
-    assert "best epoch −26.00" in words(figure)
+    assert "best epoch: −26.00" in words(figure)
 
 
 def test_training_shows_a_kl_weight_that_is_not_one():

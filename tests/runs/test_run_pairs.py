@@ -238,7 +238,7 @@ def test_a_program_says_whether_it_needs_the_index(needs):
 
 
 def test_views_and_tied_weights_are_stored_once_and_come_back(same):
-    whole = torch.arange(6.0).reshape(2, 3)
+    whole = torch.arange(9.0).reshape(3, 3)
     state = {
         "model.a": whole,
         "model.tied": whole,
