@@ -45,21 +45,32 @@ def flags() -> Flags:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
+    from bayes_vae.cli.device import one_thread
+
     options = flags().parse_args(arguments)
     pair, training = build_settings(PairSettings, options), build_settings(TrainingSettings, options)
     out = Path(options.out) if options.out else default_folder("demo")
     if not options.json:
         say(_introduction())
+    with one_thread():
+        results = _results(pair, training, out)
+    trained = results["training"]
+    if options.json:
+        say(json_text(results))
+    else:
+        say(training_text(trained) if trained["interrupted"] else _text(results))
+    return exit_code(trained)
+
+
+def _results(pair: PairSettings, training: TrainingSettings, out: Path) -> dict[str, Any]:
+    """Train, evaluate and compare; after Ctrl-C only what was trained."""
     trained, opened = train(DataSettings(), pair, training, out)
     if trained["interrupted"]:
-        say(json_text({"training": trained}) if options.json else training_text(trained))
-        return exit_code(trained)
-    seed, device = training.seed, opened.device
-    evaluation = evaluate(opened, EvaluateSettings(num_particles=PARTICLES, seed=seed, device=device))
-    comparison = compare_run(opened, CompareSettings(rungs=RUNGS, seed=seed, device=device))
-    results = {"training": trained, "evaluation": evaluation, "comparison": comparison}
-    say(json_text(results) if options.json else _text(results))
-    return 0
+        return {"training": trained}
+    shared: dict[str, Any] = {"seed": training.seed, "device": opened.device}
+    evaluation = evaluate(opened, EvaluateSettings(num_particles=PARTICLES, **shared))
+    comparison = compare_run(opened, CompareSettings(rungs=RUNGS, **shared))
+    return {"training": trained, "evaluation": evaluation, "comparison": comparison}
 
 
 def _introduction() -> str:

@@ -63,13 +63,7 @@ def default_folder(name: str) -> Path:
 def train(
     data: DataSettings, pair: PairSettings, training: TrainingSettings, out: Path
 ) -> tuple[dict[str, Any], OpenedRun]:
-    """Train, save, and draw the figures.
-
-    Args:
-        data: which data.
-        pair: the networks.
-        training: how.
-        out: the run directory to make; refused before training where it holds something.
+    """Train, save to ``out``, which is refused before training where it holds something, and draw the figures.
 
     Returns:
         the result in JSON types, and the run.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Draw", "LogTerms", "Provenance", "join_particles"]
+__all__ = ["Draw", "JointTerms", "LogTerms", "Provenance", "join_particles"]
 
 
 class Draw(NamedTuple):
@@ -25,6 +25,13 @@ class Draw(NamedTuple):
         prior, likelihood, guide = (term[particles][:, rows] for term in self[:3])
         latents = {name: value[particles][:, rows] for name, value in self.latents.items()}
         return Draw(prior, likelihood, guide, latents)
+
+
+class JointTerms(NamedTuple):
+    """The model's two log densities at given latents, each (K, N), differentiable in them."""
+
+    log_prior: Tensor
+    log_likelihood: Tensor
 
 
 def join_particles(draws: Sequence[Draw]) -> Draw:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyro.distributions as dist
 from torch import Tensor
+from torch.distributions import constraints
 
 from bayes_vae.distributions import (
     analytic_kl,
@@ -18,7 +19,7 @@ from bayes_vae.distributions import (
 )
 from bayes_vae.errors import NotDefinedError, ProgramError, ShapeError
 from bayes_vae.randomness import KeyedNoise
-from bayes_vae.terms.containers import Draw
+from bayes_vae.terms.containers import Draw, JointTerms
 from bayes_vae.terms.layout import check_observed
 from bayes_vae.terms.program import Observations, Program, index_arguments
 
@@ -89,6 +90,15 @@ class ExposedBatch:
         self._check_support(likelihood)
         log_likelihood = likelihood.log_prob(self.x)
         return Draw(self.model.prior().log_prob(z), log_likelihood, self.posterior.log_prob(z), {"z": z})
+
+    def log_joint(self, latents: dict[str, Tensor]) -> JointTerms:
+        """The model's log densities at given latents, z of shape (K, N, D)."""
+        z = latents["z"]
+        return JointTerms(self.model.prior().log_prob(z), self.model.likelihood(z).log_prob(self.x))
+
+    def supports(self) -> dict[str, constraints.Constraint]:
+        """Where each latent lives."""
+        return {"z": self.model.prior().support}
 
     def _latents(self, particles: range, noise: KeyedNoise | None) -> Tensor:
         if noise is None:

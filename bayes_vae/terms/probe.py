@@ -32,7 +32,7 @@ def read_traced_pair(model: Program, guide: Program, x: Observations, index: Ten
     """
     _refuse_unready(guide)
     rows = slice(0, PROBE_ROWS)
-    pair = _splittable_pair(model, guide, take_rows(x, rows), index[rows], whole=len(index) <= PROBE_ROWS)
+    pair = _splittable_pair(model, guide, take_rows(x, rows), index[rows])
     if pair is None:
         rows = slice(None)
         pair = _single_run_pair(model, guide, x, index, splittable=False)
@@ -59,14 +59,12 @@ def _single_run_pair(model: Program, guide: Program, x: Observations, index: Ten
     return TracedPair(model, guide, layout, "loop", splittable)
 
 
-def _splittable_pair(model: Program, guide: Program, x: Observations, index: Tensor, whole: bool) -> TracedPair | None:
+def _splittable_pair(model: Program, guide: Program, x: Observations, index: Tensor) -> TracedPair | None:
     """The pair read off a few rows, or None where rows depend on their number or place."""
     with own_parameters():  # a parameter that is created here has as many rows as this probe, not as the data
         try:
             pair = _single_run_pair(model, guide, x, index, splittable=True)
         except Exception:  # whatever a program raises on other rows than its own; the whole then says why
-            if whole:
-                raise
             return None
         return pair if _rows_stand_alone(pair, x, index) else None
 

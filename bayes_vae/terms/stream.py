@@ -8,10 +8,11 @@ from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 
 from bayes_vae.errors import NumericalError, SettingsError, ShapeError
 from bayes_vae.randomness import KeyedNoise, derived_seed, isolated_rng
-from bayes_vae.terms.containers import Draw, Provenance
+from bayes_vae.terms.containers import Draw, JointTerms, Provenance
 from bayes_vae.terms.exposed import ExposedPair, exposes_distributions
 from bayes_vae.terms.probe import read_traced_pair
 from bayes_vae.terms.program import Observations, Program, take_rows
@@ -37,6 +38,12 @@ class BoundBatch(Protocol):
 
     def draw(self, particles: range, noise: KeyedNoise | None) -> Draw:
         """Draw latents and evaluate the terms."""
+
+    def log_joint(self, latents: dict[str, Tensor]) -> JointTerms:
+        """The model's log densities at given latents."""
+
+    def supports(self) -> dict[str, constraints.Constraint]:
+        """Where each latent lives."""
 
     def kl(self) -> Tensor:
         """Closed-form KL, shape (N,)."""

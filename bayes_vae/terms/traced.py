@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 
 from bayes_vae.distributions import (
     analytic_kl,
@@ -18,11 +19,11 @@ from bayes_vae.distributions import (
 )
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.randomness import KeyedNoise
-from bayes_vae.terms.containers import Draw, join_particles
+from bayes_vae.terms.containers import Draw, JointTerms, join_particles
 from bayes_vae.terms.layout import PairLayout, Site, check_observed, latent_sites, observed_sites
 from bayes_vae.terms.particles import ParticleLayout
 from bayes_vae.terms.program import Observations, Program
-from bayes_vae.terms.tracing import Supply, run_pair
+from bayes_vae.terms.tracing import Supply, run_model, run_pair
 
 __all__ = ["TracedBatch", "TracedPair"]
 
@@ -96,17 +97,53 @@ class TracedBatch:
 
         return self._read(layout, *self._trace(layout, supply))
 
+    def log_joint(self, latents: dict[str, Tensor]) -> JointTerms:
+        """The model's log densities at given latents, each of shape (K, N, *rest)."""
+        count = len(next(iter(latents.values())))
+        if self.pair.particles == "loop" and count > 1:
+            runs = [self.log_joint({name: value[k : k + 1] for name, value in latents.items()}) for k in range(count)]
+            return JointTerms(*(torch.cat([run[i] for run in runs]) for i in range(2)))
+        layout, trace = self._run_model(count, latents)
+        sums = [
+            torch.stack(
+                [layout.per_observation(name, site, self.pair.layout.model_dim) for name, site in sites.items()]
+            )
+            for sites in (latent_sites(trace), observed_sites(trace))
+        ]
+        return JointTerms(sums[0].sum(0), sums[1].sum(0))
+
+    def supports(self) -> dict[str, constraints.Constraint]:
+        """Where each latent lives."""
+        _, trace = self._run_model(1, None)
+        return {name: site["fn"].support for name, site in latent_sites(trace).items()}
+
+    def _run_model(self, num_particles: int, latents: dict[str, Tensor] | None) -> tuple[ParticleLayout, Any]:
+        layout, dim = self._particle_layout(num_particles), self.pair.layout.model_dim
+
+        def supply(name: str, site: Site) -> Tensor:
+            values = (latents or {})[name]
+            return layout.to_site(values, dim, len(site["fn"].batch_shape))
+
+        x, index, plate = self._laid_out(layout)
+        return layout, run_model(self.pair.model, x, index, supply if latents else None, plate)
+
     def _particle_layout(self, num_particles: int) -> ParticleLayout:
         layout = self.pair.layout
         return ParticleLayout(self.pair.particles, -layout.max_plate_nesting - 1, num_particles, len(self.index))
 
     def _trace(self, layout: ParticleLayout, supply: Supply | None) -> tuple[Any, Any]:
-        x, index, count = self.x, self.index, layout.num_particles
-        plate = (count, layout.particle_dim) if layout.strategy == "plate" else None
-        if layout.strategy == "repeat" and count > 1:
-            x = tuple(part.repeat(count, *(1,) * (part.dim() - 1)) for part in x)
-            index = index.repeat(count)
+        x, index, plate = self._laid_out(layout)
         return run_pair(self.pair.model, self.pair.guide, x, index, supply, plate)
+
+    def _laid_out(self, layout: ParticleLayout) -> tuple[Observations, Tensor, tuple[int, int] | None]:
+        """The observations, their indices and the outer plate with which so many particles are run."""
+        count = layout.num_particles
+        if layout.strategy == "plate":
+            return self.x, self.index, (count, layout.particle_dim)
+        if count == 1:
+            return self.x, self.index, None
+        x = tuple(part.repeat(count, *(1,) * (part.dim() - 1)) for part in self.x)
+        return x, self.index.repeat(count), None
 
     def _run(self, particles: range, noise: KeyedNoise | None) -> Draw:
         layout = self._particle_layout(len(particles))

@@ -16,7 +16,7 @@ from bayes_vae.errors import ProgramError
 from bayes_vae.terms.layout import Site
 from bayes_vae.terms.program import Observations, Program, index_arguments
 
-__all__ = ["PARTICLE_PLATE", "Supply", "run_pair"]
+__all__ = ["PARTICLE_PLATE", "Supply", "run_model", "run_pair"]
 
 PARTICLE_PLATE = "_bayes_vae_particles"
 
@@ -35,6 +35,26 @@ class _SupplyLatents(Messenger):
         if not msg["is_observed"] and not msg["done"] and not site_is_subsample(msg):
             msg["value"] = self.supply(msg["name"], msg)
             msg["done"] = True
+
+
+def run_model(
+    model: Program,
+    x: Observations,
+    index: Tensor,
+    supply: Supply | None = None,
+    plate: tuple[int, int] | None = None,
+) -> poutine.Trace:
+    """Trace the model alone, with latents that are supplied or drawn from the prior; arguments as in run_pair."""
+    with _SupplyLatents(supply) if supply else nullcontext():
+        return poutine.trace(_within(model, x, index, plate)).get_trace()
+
+
+def _within(program: Program, x: Observations, index: Tensor, plate: tuple[int, int] | None) -> Callable[[], Any]:
+    def call() -> Any:
+        with pyro.plate(PARTICLE_PLATE, plate[0], dim=plate[1]) if plate else nullcontext():
+            return program(*x, **index_arguments(program, index))
+
+    return call
 
 
 def run_pair(
@@ -58,18 +78,10 @@ def run_pair(
         ProgramError: a site whose batch shape does not fit its plate.
     """
 
-    def within(program: Program) -> Callable[[], Any]:
-        def call() -> Any:
-            context = pyro.plate(PARTICLE_PLATE, plate[0], dim=plate[1]) if plate else nullcontext()
-            with context:
-                return program(*x, **index_arguments(program, index))
-
-        return call
-
     try:
         with _SupplyLatents(supply) if supply else nullcontext():
-            guide_trace = poutine.trace(within(guide)).get_trace()
-        model_trace = poutine.trace(poutine.replay(within(model), trace=guide_trace)).get_trace()
+            guide_trace = poutine.trace(_within(guide, x, index, plate)).get_trace()
+        model_trace = poutine.trace(poutine.replay(_within(model, x, index, plate), trace=guide_trace)).get_trace()
     except ValueError as error:
         if "Shape mismatch inside plate" not in str(error):
             raise

@@ -23,7 +23,7 @@ from bayes_vae.terms.program import (
 )
 from bayes_vae.terms.tracing import run_pair
 
-__all__ = ["StoredProgram", "Trainable", "gather", "own_store"]
+__all__ = ["Trainable", "gather", "own_store"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +49,10 @@ class Trainable:
         }
         sites = {f"param.{name}": self.parameters[name].detach().cpu().clone() for name in self.sites}
         return {**state, **sites}
+
+    def site_values(self) -> dict[str, Tensor]:
+        """Copies of the unconstrained values of the ``param`` sites that belong to no module."""
+        return {name: self.parameters[name].detach().clone() for name in self.sites}
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Put a state of :meth:`state` back in place."""
@@ -115,29 +119,3 @@ def _param_sites(model: Program, guide: Program, x: Observations, index: Tensor)
         run_pair(model, guide, x, index)
     nodes: dict[str, Any] = captured.trace.nodes
     return {name: site["value"].unconstrained() for name, site in nodes.items()}
-
-
-class StoredProgram:
-    """A program that carries the values of its ``pyro.param`` sites with it.
-
-    Args:
-        program: the Pyro program.
-        state: state of a parameter store, from ``get_state``.
-    """
-
-    def __init__(self, program: Program, state: Any) -> None:
-        self.program, self.state = program, state
-
-    @property
-    def needs_index(self) -> bool:
-        """As the program says."""
-        return bool(getattr(self.program, "needs_index", False))
-
-    def __call__(self, *x: Tensor, **kwargs: Tensor) -> Any:
-        """Run the program with its own parameters, whatever Pyro's store holds."""
-        state: Any = {part: dict(values) for part, values in self.state.items()}
-        try:
-            with pyro.get_param_store().scope(state):
-                return self.program(*x, **kwargs)
-        finally:
-            relink_store()

@@ -6,7 +6,6 @@ import time
 from dataclasses import replace
 from typing import Any
 
-import pyro
 import torch
 from torch import Tensor, nn
 
@@ -15,10 +14,10 @@ from bayes_vae.elbo import elbo_terms
 from bayes_vae.errors import NumericalError
 from bayes_vae.objectives import Elbo, ObjectiveTerms
 from bayes_vae.randomness import derived_seed, isolated_rng
-from bayes_vae.runs import Run
+from bayes_vae.runs import ParameterizedProgram, Run
 from bayes_vae.settings import TrainingSettings, as_json
 from bayes_vae.terms.program import Program
-from bayes_vae.training.parameters import StoredProgram, Trainable, gather, own_store
+from bayes_vae.training.parameters import Trainable, gather, own_store
 from bayes_vae.training.reporting import ProgressStyle, Reporter, reporter
 from bayes_vae.training.schedules import kl_weight_at, learning_rate_at
 
@@ -178,8 +177,8 @@ def fit(
         for module in training.trainable.modules.values():
             module.eval()
         if training.trainable.sites:
-            store = pyro.get_param_store().get_state()
-            model, guide = StoredProgram(model, store), StoredProgram(guide, store)
+            values = training.trainable.site_values()
+            model, guide = ParameterizedProgram(model, values), ParameterizedProgram(guide, values)
     return Run(
         model=model,
         guide=guide,

@@ -116,6 +116,22 @@ def test_rows_that_do_not_stand_alone_are_never_split(encoder):
     check(terms[0], data(8), posterior=encoder)
 
 
+def test_sites_observations_and_particles_have_noise_of_their_own(within):
+    def two_sites(x, obs=None):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", prior())
+            w = pyro.sample("w", prior())
+            if obs is not None:
+                pyro.sample("x", likelihood(z + w), obs=obs)
+
+    latents = log_terms(lambda x: two_sites(x, x), two_sites, data(40), 130, keep_latents=True).latents
+    noise = torch.stack([latents["z"], latents["w"]]).flatten(0, 1).movedim(1, 0).flatten(1)  # (40, 2 · 130 · 2)
+    size = noise.numel()
+    within(noise.mean(), 0, size**-0.5)
+    within(noise.square().mean(), 1, (2 / size) ** 0.5)
+    assert len(noise.unique()) == size
+
+
 def test_a_batch_and_a_chunk_bound_what_a_program_is_given():
     rows = []
 

@@ -1,0 +1,86 @@
+"""The latents of a pair as one unconstrained vector for each observation, whitened by the guide's own scales."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Transform, biject_to
+
+from bayes_vae.errors import NotDefinedError
+from bayes_vae.terms.stream import BoundBatch
+
+__all__ = ["LatentSpace", "whitened_space"]
+
+
+class _Part(NamedTuple):
+    """One site within the vector."""
+
+    name: str
+    transform: Transform
+    shape: torch.Size
+    size: int
+
+
+class LatentSpace:
+    r"""Coordinates v with z = T(m + s v), site by site; T maps unconstrained numbers into each site's support.
+
+    Attributes:
+        loc, scale: m and s of each observation, shape (N, D).
+    """
+
+    def __init__(self, parts: list[_Part], loc: Tensor, scale: Tensor) -> None:
+        self._parts, self.loc, self.scale = parts, loc, scale
+
+    @property
+    def size(self) -> int:
+        """D, over all sites."""
+        return self.loc.shape[-1]
+
+    def latents(self, v: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Latents at coordinates v of shape (K, N, D), and log |dz/dv| of shape (K, N)."""
+        u = self.loc + self.scale * v
+        log_det = self.scale.log().sum(-1).expand(u.shape[:2])
+        values = {}
+        for part, piece in zip(self._parts, u.split([part.size for part in self._parts], dim=-1), strict=True):
+            unconstrained = piece.reshape(*piece.shape[:2], *part.shape)
+            values[part.name] = part.transform(unconstrained)
+            jacobian = part.transform.log_abs_det_jacobian(unconstrained, values[part.name])
+            log_det = log_det + jacobian.reshape(*u.shape[:2], -1).sum(-1)
+        return values, log_det
+
+    def coordinates(self, latents: dict[str, Tensor]) -> Tensor:
+        """Coordinates of latents, each of shape (K, N, *rest); shape (K, N, D)."""
+        return (_flatten(self._parts, latents) - self.loc) / self.scale
+
+
+def whitened_space(batch: BoundBatch, draws: dict[str, Tensor]) -> LatentSpace:
+    """The space whose origin and scales are the mean and deviation of some draws, observation by observation.
+
+    Args:
+        batch: gives the support of each site.
+        draws: site → (K, N, *rest), K of at least 2.
+
+    Raises:
+        NotDefinedError: a discrete latent.
+    """
+    parts = []
+    for name, support in batch.supports().items():
+        if support.is_discrete:
+            raise NotDefinedError(
+                f"latent site {name!r} is discrete: annealing moves along gradients and needs continuous latents. "
+                "Use estimate_log_evidence, or marginalize the site in the model."
+            )
+        transform = biject_to(support)
+        shape = transform.inv(draws[name]).shape[2:]
+        parts.append(_Part(name, transform, shape, math.prod(shape)))
+    u = _flatten(parts, draws)
+    scale = u.std(0).clamp(min=1e-6)
+    return LatentSpace(parts, u.mean(0), scale)
+
+
+def _flatten(parts: list[_Part], latents: dict[str, Tensor]) -> Tensor:
+    pieces = [part.transform.inv(latents[part.name]) for part in parts]
+    return torch.cat([piece.reshape(*piece.shape[:2], -1) for piece in pieces], dim=-1)
