@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from bayes_vae.elbo import ElboTerms as ElboTerms
     from bayes_vae.elbo import elbo_terms as elbo_terms
     from bayes_vae.evidence import LogEvidenceEstimate as LogEvidenceEstimate
+    from bayes_vae.evidence import AnnealedEstimate as AnnealedEstimate
+    from bayes_vae.evidence import annealed_log_evidence as annealed_log_evidence
     from bayes_vae.evidence import estimate_log_evidence as estimate_log_evidence
     from bayes_vae.evidence import importance_weighted_bound as importance_weighted_bound
     from bayes_vae.ladder import Comparison as Comparison
@@ -27,11 +29,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AnnealedEstimate": "evidence",
     "Comparison": "ladder",
     "Elbo": "objectives",
     "ElboTerms": "elbo",
     "LogEvidenceEstimate": "evidence",
     "LogTerms": "terms",
+    "annealed_log_evidence": "evidence",
     "compare": "ladder",
     "elbo_terms": "elbo",
     "estimate_log_evidence": "evidence",

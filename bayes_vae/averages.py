@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["Average", "average"]
+__all__ = ["Average", "average", "with_error"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,18 @@ class Average:
             f"{self.value:.3f} ± {_error(self.monte_carlo_error)} (Monte Carlo) "
             f"± {_error(self.data_error)} (data){note}"
         )
+
+
+def with_error(value: float, error: float) -> str:
+    """A value and its error to two digits of the error.
+
+    >>> with_error(0.17239, 0.0036)
+    '0.1724 ± 0.0036'
+    """
+    if not math.isfinite(error) or error <= 0:
+        return f"{value:.3f}"
+    decimals = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
 def _error(value: float) -> str:

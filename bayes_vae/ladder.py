@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from bayes_vae.averages import Average, average
+from bayes_vae.averages import Average, average, with_error
 from bayes_vae.errors import SettingsError
 from bayes_vae.evidence.bound import grouped_bound
 from bayes_vae.evidence.estimate import LogEvidenceEstimate
@@ -82,7 +82,7 @@ class Comparison:
         tail = "" if top.name == "exact" else ", and log p(x) may lie higher still" if top.note else ""
         target = "the exact log p(x)" if top.name == "exact" else top.name
         return (
-            f"The ELBO falls short of {target} by {shortfall.value:.2f} ± {shortfall.total_error:.2g} nats per "
+            f"The ELBO falls short of {target} by {with_error(shortfall.value, shortfall.total_error)} nats per "
             f"observation{tail}."
         )
 

@@ -47,16 +47,12 @@ def main(
     draws: dict[str, Any] = {"seed": seed, "index": data.test.index.to(device), "data_policy": data.policy}
     terms = bv.elbo_terms(model, guide, x, num_particles, **draws).averages()
     evidence = bv.estimate_log_evidence(model, guide, x, num_particles, **draws).averages()["log_evidence"]
-    print(
-        f"\nOn {len(x)} test images, in nats per image, K = {num_particles}, policy {data.policy}, seed {seed}, KL weight 1:"
-    )
+    print(f"\nOn {len(x)} test images, in nats each: K = {num_particles}, KL weight 1, {data.policy}, seed {seed}")
     for term in (*terms.values(), evidence):
         print(f"  {term.name:<24} {term}")
 
     gap = evidence.value - terms["elbo"].value
-    print(
-        f"\nThe ELBO lies {gap:.2f} nats below log p(x), or more: {num_particles} draws from q give a lower bound on it."
-    )
+    print(f"\nThe ELBO lies {gap:.2f} nats below log p(x), or more: {num_particles} draws give a lower bound on it.")
     return {**{name: term.value for name, term in terms.items()}, "log_evidence": evidence.value, "gap": gap}
 
 

@@ -100,9 +100,7 @@ class AnnealedEstimate:
 
     def averages(self) -> dict[str, Average]:
         """Figures over the data set."""
-        return {
-            "log_evidence": average("log_evidence", self.log_evidence, self.standard_error, self.num_chains)
-        }
+        return {"log_evidence": average("log_evidence", self.log_evidence, self.standard_error, self.num_chains)}
 
 
 def annealed_log_evidence(
@@ -185,9 +183,7 @@ class _Level(NamedTuple):
     acceptance: Tensor
 
 
-def _check(
-    num_temperatures: int, num_chains: int, num_leapfrog: int, schedule: str, tolerance: float | None
-) -> None:
+def _check(num_temperatures: int, num_chains: int, num_leapfrog: int, schedule: str, tolerance: float | None) -> None:
     numbers = {"num_temperatures": num_temperatures, "num_chains": num_chains, "num_leapfrog": num_leapfrog}
     for name, value in numbers.items():
         if value < 1:

@@ -64,9 +64,7 @@ class GuidePath:
         log_start = -0.5 * (position / WIDENING).square().sum(-1)
         log_start = log_start - self.space.size * math.log(WIDENING * math.sqrt(2 * math.pi))
         start_gradient = -position / WIDENING**2
-        return State(
-            position, log_start, target.detach() - log_start, start_gradient, gradient - start_gradient
-        )
+        return State(position, log_start, target.detach() - log_start, start_gradient, gradient - start_gradient)
 
 
 class PriorPath:

@@ -19,6 +19,9 @@ __all__ = ["MINIMUM_PARTICLES", "pareto_k", "pareto_k_threshold"]
 MINIMUM_PARTICLES = 30
 """Fewer weights than this have no tail to speak of; ArviZ 1.x fits none to fewer."""
 
+ROUNDING = 3e-6
+"""Weights are equal where their logarithms differ by less than this part of their size: float32 sums do no better."""
+
 
 def pareto_k(log_importance_weights: Tensor) -> Tensor:
     r"""Shape k̂ of the generalized Pareto distribution fitted to the largest weights, for each observation.
@@ -30,7 +33,8 @@ def pareto_k(log_importance_weights: Tensor) -> Tensor:
         log_importance_weights: shape (K, N), nats; one set of weights for each observation.
 
     Returns:
-        shape (N,), float64. −inf where all weights are equal (a perfect guide: nothing to estimate); NaN where there
+        shape (N,), float64. −inf where all weights are equal but for rounding (a perfect guide: nothing to
+        estimate); NaN where there
         are fewer than 30 weights.
 
     Raises:
@@ -54,8 +58,9 @@ def pareto_k(log_importance_weights: Tensor) -> Tensor:
 def _one(log_weights: np.ndarray) -> float:
     if len(log_weights) < MINIMUM_PARTICLES:
         return math.nan
-    shifted = log_weights - log_weights.max()
-    if shifted.min() > -1e-9:
+    largest = log_weights.max()
+    shifted = log_weights - largest
+    if shifted.min() >= -(ROUNDING * max(1.0, abs(largest))):
         return -math.inf
     return _arviz_pareto_k(np.maximum(shifted, -700.0))
 

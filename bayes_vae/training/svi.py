@@ -49,7 +49,9 @@ class _Training:
         from lightning_fabric import Fabric
 
         self.model, self.guide, self.data, self.settings = model, guide, data, settings
-        self.fabric = Fabric(accelerator=_accelerator(settings.device), devices=1)
+        device = torch.device(_device(settings.device))
+        devices = 1 if device.index is None else [device.index]
+        self.fabric = Fabric(accelerator=device.type, devices=devices)
         probe = data.train.observations(torch.arange(min(3, len(data.train)))).to(self.fabric.device)
         index = data.train.index[: len(probe)].to(self.fabric.device)
         for program in (model, guide):
@@ -214,7 +216,3 @@ def _device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device
-
-
-def _accelerator(device: str) -> str:
-    return _device(device).split(":")[0]

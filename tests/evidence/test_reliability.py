@@ -5,8 +5,11 @@ import math
 import pytest
 import torch
 
+import bayes_vae as bv
 from bayes_vae.errors import NumericalError, ShapeError
 from bayes_vae.evidence import pareto_k, pareto_k_threshold
+from bayes_vae.guides import ExactLinearGaussianGuide
+from bayes_vae.models import LinearGaussianVAE
 
 
 def pareto_weights(tail_index, num_particles=20_000, columns=4):
@@ -76,3 +79,14 @@ def test_bad_weights_are_refused(weights, error, message):
 )
 def test_threshold(num_particles, threshold):
     assert pareto_k_threshold(num_particles) == pytest.approx(threshold)
+
+
+def test_rounding_of_float32_counts_as_equal(isolated_globals):
+    """A perfect guide in float32 has weights that differ in the last digits only."""
+    with isolated_globals(seed=0):
+        model = LinearGaussianVAE(2, (40,))
+    x = model.sample(20, seed=1)
+    estimate = bv.estimate_log_evidence(model, ExactLinearGaussianGuide(model), x, 200)
+    assert (estimate.pareto_k == -math.inf).all()
+    assert estimate.note == ""
+    assert (pareto_k(1e-3 * torch.randn(100, 3, generator=torch.Generator().manual_seed(0))) > -math.inf).all()
