@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from bayes_vae.data import load_data as load_data
     from bayes_vae.elbo import ElboTerms as ElboTerms
     from bayes_vae.elbo import elbo_terms as elbo_terms
-    from bayes_vae.evidence import LogEvidenceEstimate as LogEvidenceEstimate
     from bayes_vae.evidence import AnnealedEstimate as AnnealedEstimate
+    from bayes_vae.evidence import LogEvidenceEstimate as LogEvidenceEstimate
     from bayes_vae.evidence import annealed_log_evidence as annealed_log_evidence
     from bayes_vae.evidence import estimate_log_evidence as estimate_log_evidence
     from bayes_vae.evidence import importance_weighted_bound as importance_weighted_bound

@@ -125,8 +125,8 @@ def annealed_log_evidence(
         \log w = \sum_t (\beta_t - \beta_{t-1}) \log \frac{p(x, z_{t-1})}{s(z_{t-1})}
 
     The start s is a normal with the guide's means and its scales times 1.2 (in unconstrained coordinates), or the prior
-    where no guide is given. Steps are preconditioned by those scales and tuned for each temperature and observation in a
-    pilot whose weights are thrown away, then frozen, so the mean weight is unbiased.
+    where no guide is given. Steps are preconditioned by those scales and tuned for each temperature and observation in
+    a pilot whose weights are thrown away, then frozen, so the mean weight is unbiased.
 
     Args:
         model: Pyro program of p(x, z) with continuous latents.

@@ -36,7 +36,7 @@ class State(NamedTuple):
 
 
 class Path(Protocol):
-    r"""log f_β(v) = log start(v) + β delta(v), from a normalized start at β = 0 to log p(x, z) + log|dz/dv| at β = 1."""
+    """log f_β(v) = log start(v) + β delta(v): a normalized start at β = 0, log p(x, z) + log|dz/dv| at β = 1."""
 
     def state(self, position: Tensor) -> State:
         """Densities and gradients at a position."""

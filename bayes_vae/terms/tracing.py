@@ -77,7 +77,6 @@ def run_pair(
     Raises:
         ProgramError: a site whose batch shape does not fit its plate.
     """
-
     try:
         with _SupplyLatents(supply) if supply else nullcontext():
             guide_trace = poutine.trace(_within(guide, x, index, plate)).get_trace()

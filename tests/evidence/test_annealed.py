@@ -1,6 +1,7 @@
 """Annealed importance sampling against exact evidence."""
 
 import math
+from itertools import pairwise
 
 import pyro
 import pyro.distributions as dist
@@ -147,5 +148,5 @@ def test_schedules_rise_from_zero_to_one(schedule):
     assert len(betas) == 11
     assert betas[0] == 0
     assert betas[-1] == pytest.approx(1)
-    assert all(low < high for low, high in zip(betas[:-1], betas[1:], strict=True))
+    assert all(low < high for low, high in pairwise(betas))
     assert [1 - beta for beta in reversed(betas)] == pytest.approx(betas)
