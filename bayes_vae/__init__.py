@@ -9,14 +9,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bayes_vae.aggregate_posterior import AggregatePosteriorTerms as AggregatePosteriorTerms
+    from bayes_vae.aggregate_posterior import aggregate_posterior_terms as aggregate_posterior_terms
     from bayes_vae.data import load_data as load_data
     from bayes_vae.elbo import ElboTerms as ElboTerms
     from bayes_vae.elbo import elbo_terms as elbo_terms
     from bayes_vae.evidence import AnnealedEstimate as AnnealedEstimate
     from bayes_vae.evidence import LogEvidenceEstimate as LogEvidenceEstimate
+    from bayes_vae.evidence import QuadratureEstimate as QuadratureEstimate
     from bayes_vae.evidence import annealed_log_evidence as annealed_log_evidence
+    from bayes_vae.evidence import bidirectional_bounds as bidirectional_bounds
     from bayes_vae.evidence import estimate_log_evidence as estimate_log_evidence
     from bayes_vae.evidence import importance_weighted_bound as importance_weighted_bound
+    from bayes_vae.evidence import quadrature_log_evidence as quadrature_log_evidence
     from bayes_vae.ladder import Comparison as Comparison
     from bayes_vae.ladder import compare as compare
     from bayes_vae.objectives import Elbo as Elbo
@@ -29,13 +34,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AggregatePosteriorTerms": "aggregate_posterior",
     "AnnealedEstimate": "evidence",
     "Comparison": "ladder",
     "Elbo": "objectives",
     "ElboTerms": "elbo",
     "LogEvidenceEstimate": "evidence",
     "LogTerms": "terms",
+    "QuadratureEstimate": "evidence",
+    "aggregate_posterior_terms": "aggregate_posterior",
     "annealed_log_evidence": "evidence",
+    "bidirectional_bounds": "evidence",
     "compare": "ladder",
     "elbo_terms": "elbo",
     "estimate_log_evidence": "evidence",
@@ -44,6 +53,7 @@ _HOMES = {
     "load": "runs",
     "load_data": "data",
     "log_terms": "terms",
+    "quadrature_log_evidence": "evidence",
     "save": "runs",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,9 +11,10 @@ from torch import Tensor
 from torch.distributions import Transform, biject_to
 
 from bayes_vae.errors import NotDefinedError
-from bayes_vae.terms.stream import BoundBatch
+from bayes_vae.randomness import KeyedNoise, derived_seed, isolated_rng
+from bayes_vae.terms.stream import Batch, BoundBatch
 
-__all__ = ["LatentSpace", "whitened_space"]
+__all__ = ["LatentSpace", "pilot_draws", "whitened_space"]
 
 
 class _Part(NamedTuple):
@@ -38,6 +40,16 @@ class LatentSpace:
     def size(self) -> int:
         """D, over all sites."""
         return self.loc.shape[-1]
+
+    @classmethod
+    def join(cls, spaces: Sequence[LatentSpace]) -> LatentSpace:
+        """The observations of several spaces of the same sites, one after another."""
+        loc, scale = (torch.cat([getattr(space, name) for space in spaces]) for name in ("loc", "scale"))
+        return cls(spaces[0]._parts, loc, scale)
+
+    def rows(self, rows: slice) -> LatentSpace:
+        """Some observations."""
+        return LatentSpace(self._parts, self.loc[rows], self.scale[rows])
 
     def latents(self, v: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Latents at coordinates v of shape (K, N, D), and log |dz/dv| of shape (K, N)."""
@@ -79,6 +91,15 @@ def whitened_space(batch: BoundBatch, draws: dict[str, Tensor]) -> LatentSpace:
     u = _flatten(parts, draws)
     scale = u.std(0).clamp(min=1e-6)
     return LatentSpace(parts, u.mean(0), scale)
+
+
+def pilot_draws(batch: Batch, count: int, purpose: str) -> dict[str, Tensor]:
+    """Draws of the guide, of which no weight is taken."""
+    seed = derived_seed(batch.seed, purpose)
+    if batch.keyed:
+        return batch.bound.draw(range(count), KeyedNoise(seed)).latents
+    with isolated_rng(derived_seed(seed, batch.number), batch.index.device):
+        return batch.bound.draw(range(count), None).latents
 
 
 def _flatten(parts: list[_Part], latents: dict[str, Tensor]) -> Tensor:

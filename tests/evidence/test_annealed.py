@@ -11,7 +11,7 @@ import torch
 import bayes_vae as bv
 from bayes_vae import reference
 from bayes_vae.errors import NotDefinedError, SettingsError
-from bayes_vae.evidence.annealed import _betas
+from bayes_vae.evidence.chains import inverse_temperatures
 from bayes_vae.guides import ExactLinearGaussianGuide
 
 SOURCES = ("distributions", "traces")
@@ -144,7 +144,7 @@ def test_settings_are_checked(linear_gaussian, settings, message):
 
 @pytest.mark.parametrize("schedule", ["linear", "sigmoid"])
 def test_schedules_rise_from_zero_to_one(schedule):
-    betas = _betas(10, schedule)
+    betas = inverse_temperatures(10, schedule)
     assert len(betas) == 11
     assert betas[0] == 0
     assert betas[-1] == pytest.approx(1)
