@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from bayes_vae.evidence import estimate_log_evidence as estimate_log_evidence
     from bayes_vae.evidence import importance_weighted_bound as importance_weighted_bound
     from bayes_vae.evidence import quadrature_log_evidence as quadrature_log_evidence
+    from bayes_vae.exact_posterior import BayesRuleOnGrid as BayesRuleOnGrid
+    from bayes_vae.exact_posterior import bayes_rule_on_grid as bayes_rule_on_grid
+    from bayes_vae.gaps import InferenceGap as InferenceGap
+    from bayes_vae.gaps import inference_gap as inference_gap
     from bayes_vae.ladder import Comparison as Comparison
     from bayes_vae.ladder import compare as compare
     from bayes_vae.objectives import Elbo as Elbo
@@ -36,20 +40,24 @@ __version__ = "0.1.0"
 _HOMES = {
     "AggregatePosteriorTerms": "aggregate_posterior",
     "AnnealedEstimate": "evidence",
+    "BayesRuleOnGrid": "exact_posterior",
     "Comparison": "ladder",
     "Elbo": "objectives",
     "ElboTerms": "elbo",
+    "InferenceGap": "gaps",
     "LogEvidenceEstimate": "evidence",
     "LogTerms": "terms",
     "QuadratureEstimate": "evidence",
     "aggregate_posterior_terms": "aggregate_posterior",
     "annealed_log_evidence": "evidence",
     "bidirectional_bounds": "evidence",
+    "bayes_rule_on_grid": "exact_posterior",
     "compare": "ladder",
     "elbo_terms": "elbo",
     "estimate_log_evidence": "evidence",
     "fit": "training",
     "importance_weighted_bound": "evidence",
+    "inference_gap": "gaps",
     "load": "runs",
     "load_data": "data",
     "log_terms": "terms",

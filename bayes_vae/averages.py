@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["Average", "average", "with_error"]
+__all__ = ["Average", "average", "log_mean_bias", "with_error"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def with_error(value: float, error: float) -> str:
     """
     if not math.isfinite(error) or error <= 0:
         return f"{value:.3f}"
-    decimals = max(0, 1 - math.floor(math.log10(error)))
+    decimals = min(6, max(0, 1 - math.floor(math.log10(error))))
     return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
@@ -67,13 +67,14 @@ def average(
     standard_errors: Tensor,
     num_particles: int,
     note: str = "",
+    bias: float = 0.0,
 ) -> Average:
     r"""Mean over observations with Monte-Carlo and data error apart.
 
     .. math::
 
         \bar v = \frac1N \sum_n v_n, \quad
-        e_\mathrm{MC}^2 = \frac1{N^2} \sum_n s_n^2, \quad
+        e_\mathrm{MC}^2 = \frac1{N^2} \sum_n s_n^2 + b^2, \quad
         e_\mathrm{data}^2 = \max\Big(0, \frac{\operatorname{Var}_n v_n}{N} - e_\mathrm{MC}^2\Big)
 
     Args:
@@ -83,6 +84,7 @@ def average(
             then the Monte-Carlo error of the mean is unknown too and the data error holds both.
         num_particles: K.
         note: how the figure reads.
+        bias: b, a known size of an error that all observations share, which does not average out.
 
     >>> import torch
     >>> average("elbo", torch.tensor([1.0, 3.0]), torch.tensor([0.3, 0.4]), 10).value
@@ -94,4 +96,16 @@ def average(
     variance = float(values.var()) / count if count > 1 else math.nan
     known = 0.0 if math.isnan(monte_carlo) else monte_carlo**2
     data = math.nan if math.isnan(variance) else math.sqrt(max(0.0, variance - known))
-    return Average(name, float(values.mean()), monte_carlo, data, num_particles, count, note)
+    return Average(name, float(values.mean()), math.hypot(monte_carlo, bias), data, num_particles, count, note)
+
+
+def log_mean_bias(standard_errors: Tensor) -> float:
+    r"""How far the mean of log mean weights lies low, to second order.
+
+    .. math:: \log p(x) - E\Big[\log \tfrac1K \sum_k w_k\Big] \approx \tfrac12 s^2, \qquad
+        b = \frac1N \sum_n \tfrac12 s_n^2
+
+    Each observation's logarithm lies low by about half its squared error, all in the same direction: for many
+    observations this outgrows the error that averages out.
+    """
+    return float(standard_errors.double().square().mean()) / 2

@@ -6,12 +6,14 @@ All of them skip torch's own argument validation; the support of the data is che
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import getattr_static
 from typing import Any, ClassVar
 
 import pyro.distributions as dist
 import torch
 from torch import Size, Tensor
-from torch.distributions import kl_divergence
+from torch.distributions import constraints, kl_divergence
+from torch.distributions.kl import _KL_REGISTRY as KL_REGISTRY
 from torch.nn.functional import softplus
 
 from bayes_vae.errors import NotDefinedError, SupportError
@@ -24,9 +26,11 @@ __all__ = [
     "diagonal_normal",
     "draw_from_noise",
     "has_normal_base",
+    "is_discrete",
     "is_point_mass",
     "noise_like",
     "noise_shape",
+    "normal_parts",
 ]
 
 
@@ -48,7 +52,7 @@ class BernoulliLogits(dist.TorchDistribution):
         event_dim: number of event dimensions.
     """
 
-    arg_constraints: ClassVar[dict[str, Any]] = {"logits": dist.constraints.real}
+    arg_constraints: ClassVar[dict[str, Any]] = {"logits": constraints.real}
     has_enumerate_support = False
 
     def __init__(self, logits: Tensor, event_dim: int = 1) -> None:
@@ -57,9 +61,9 @@ class BernoulliLogits(dist.TorchDistribution):
         super().__init__(logits.shape[:split], logits.shape[split:], validate_args=False)
 
     @property
-    def support(self) -> dist.constraints.Constraint:
+    def support(self) -> constraints.Constraint:
         """Zeros and ones."""
-        return dist.constraints.independent(dist.constraints.boolean, len(self.event_shape))
+        return constraints.independent(constraints.boolean, len(self.event_shape))
 
     @property
     def mean(self) -> Tensor:
@@ -101,17 +105,32 @@ def _unwrap(distribution: Any) -> Any:
     return distribution
 
 
+def _is_stock(distribution: Any) -> bool:
+    """Whether a distribution is torch's or Pyro's own: a class derived from one may draw and weigh as it likes."""
+    return type(distribution).__module__.partition(".")[0] in ("torch", "pyro")
+
+
 def has_normal_base(distribution: torch.distributions.Distribution) -> bool:
     """Whether a draw is a fixed function of standard-normal noise."""
     base = _unwrap(distribution)
     if isinstance(base, torch.distributions.TransformedDistribution):
-        return has_normal_base(base.base_dist)
-    return isinstance(base, torch.distributions.Normal | torch.distributions.MultivariateNormal)
+        return _is_stock(base) and has_normal_base(base.base_dist)
+    normals = torch.distributions.Normal | torch.distributions.MultivariateNormal
+    return isinstance(base, normals) and _is_stock(base)
 
 
 def is_point_mass(distribution: dist.TorchDistribution) -> bool:
     """Whether the distribution has one possible value, as ``Delta`` has."""
     return isinstance(_unwrap(distribution), dist.Delta)
+
+
+def is_discrete(distribution: dist.TorchDistribution) -> bool:
+    """Whether the values are discrete; unknown supports are taken as continuous."""
+    try:
+        support = distribution.support
+    except NotImplementedError:
+        return False
+    return support is not None and bool(support.is_discrete)
 
 
 def noise_shape(distribution: torch.distributions.Distribution) -> Size:
@@ -153,19 +172,29 @@ def draw_from_noise(distribution: torch.distributions.Distribution, noise: Tenso
     return drawn
 
 
-def _normal_parts(distribution: dist.TorchDistribution) -> tuple[Tensor, Tensor] | None:
+def normal_parts(distribution: dist.TorchDistribution) -> tuple[Tensor, Tensor] | None:
+    """Means and deviations of a normal with independent dimensions; None for any other distribution."""
     base = _unwrap(distribution)
-    if isinstance(base, torch.distributions.Normal):
+    if isinstance(base, torch.distributions.Normal) and _is_stock(base):
         return base.loc, base.scale
     return None
 
 
 def analytic_kl(q: dist.TorchDistribution, p: dist.TorchDistribution) -> Tensor | None:
-    """Closed-form KL(q to p) over the batch shape, or None where no closed form is known.
+    r"""Closed-form KL(q to p), or None where no closed form is known.
 
-    A full-covariance normal against a factorized one is added to the pairs that torch registers.
+    .. math:: \mathrm{KL}(q \,\|\, p) = \int q(z) \log \frac{q(z)}{p(z)} \, dz \ge 0
+
+    A full-covariance normal against a factorized one is added to the pairs that torch registers. A class derived from
+    torch's or Pyro's has a closed form only where one is registered for that very class.
+
+    Returns:
+        shape of the batch, nats.
     """
-    parts = _normal_parts(p)
+    bases = _unwrap(q), _unwrap(p)
+    if not (all(map(_is_stock, bases)) or (type(bases[0]), type(bases[1])) in KL_REGISTRY):
+        return None
+    parts = normal_parts(p)
     if isinstance(_unwrap(q), torch.distributions.MultivariateNormal) and parts is not None:
         p = dist.MultivariateNormal(parts[0], scale_tril=parts[1].diag_embed(), validate_args=False)
         q = _unwrap(q)
@@ -176,13 +205,16 @@ def analytic_kl(q: dist.TorchDistribution, p: dist.TorchDistribution) -> Tensor 
 
 
 def analytic_kl_per_dimension(q: dist.TorchDistribution, p: dist.TorchDistribution) -> Tensor:
-    """Closed-form KL(q to p), one term for each latent dimension; shape (*batch, *event).
+    """Closed-form KL(q to p), one term for each latent dimension.
+
+    Returns:
+        shape (*batch, *event), nats; its sum over the event is :func:`analytic_kl`.
 
     Raises:
         NotDefinedError: where q or p does not factorize over its dimensions.
     """
     for name, distribution in (("variational posterior", q), ("prior", p)):
-        if _normal_parts(distribution) is None:
+        if normal_parts(distribution) is None:
             raise NotDefinedError(
                 f"kl_per_dimension needs a prior and a guide that factorize into normals, but the {name} is "
                 f"{type(_unwrap(distribution)).__name__}: its dimensions are not independent, or no closed form "
@@ -199,6 +231,8 @@ def _inside(distribution: dist.TorchDistribution, value: Tensor) -> Tensor:
         return inside.flatten(inside.dim() - size).all(-1) if size else inside
     if isinstance(distribution, dist.MaskedDistribution):
         return _inside(distribution.base_dist, value) | ~torch.as_tensor(distribution._mask)
+    if isinstance(getattr_static(type(distribution), "support", None), constraints.dependent_property):
+        return torch.ones((), dtype=torch.bool)  # it may depend on z: that log p(x | z) = -inf says it rightly
     support = distribution.support
     return torch.ones((), dtype=torch.bool) if support is None else support.check(value)
 

@@ -23,7 +23,7 @@ from bayes_vae.terms.stream import (
     stream,
 )
 
-__all__ = ["KL", "ElboTerms", "elbo_terms", "resolve_kl"]
+__all__ = ["KL", "ElboTerms", "check_kl", "elbo_terms", "resolve_kl"]
 
 KL = Literal["auto", "analytic", "sampled"]
 
@@ -145,6 +145,12 @@ def elbo_terms(
     )
 
 
+def check_kl(kl: str) -> None:
+    """Refuse an unknown choice of how the KL is computed."""
+    if kl not in ("auto", "analytic", "sampled"):
+        raise SettingsError(f"kl must be 'auto', 'analytic' or 'sampled', got {kl!r}.")
+
+
 def resolve_kl(bound: BoundBatch, kl: str) -> tuple[str, Tensor | None]:
     """Resolve "auto" and give the closed-form KL of a batch, or None where it is to be sampled.
 
@@ -152,8 +158,7 @@ def resolve_kl(bound: BoundBatch, kl: str) -> tuple[str, Tensor | None]:
         SettingsError: an unknown choice.
         NotDefinedError: "analytic" without a closed form.
     """
-    if kl not in ("auto", "analytic", "sampled"):
-        raise SettingsError(f"kl must be 'auto', 'analytic' or 'sampled', got {kl!r}.")
+    check_kl(kl)
     if kl == "sampled":
         return kl, None
     try:
@@ -171,9 +176,12 @@ class _Moments:
         self.count = 0
         self.mean: Tensor = torch.zeros(())
         self.squares: Tensor = torch.zeros(())
+        self.infinite: Tensor = torch.zeros(())
 
     def update(self, values: Tensor) -> None:
-        """Add values of shape (K, N)."""
+        """Add values of shape (K, N); an infinite one makes the mean infinite, whatever the chunks."""
+        self.infinite = self.infinite + torch.where(values.isinf(), values, 0.0).sum(0)
+        values = values.masked_fill(values.isinf(), 0.0)
         count, mean = len(values), values.mean(0)
         total = self.count + count
         delta = mean - self.mean
@@ -183,10 +191,15 @@ class _Moments:
         self.count = total
 
     def error(self) -> Tensor:
-        """Standard error of the mean, shape (N,); NaN for one particle."""
+        """Standard error of the mean, shape (N,); NaN for one particle, and where the mean is infinite."""
         if self.count < 2:
             return torch.full_like(self.mean, torch.nan)
-        return (self.squares / (self.count - 1) / self.count).sqrt()
+        error = (self.squares / (self.count - 1) / self.count).sqrt()
+        return error.masked_fill(self.infinite != 0, torch.nan)
+
+    def value(self) -> Tensor:
+        """The mean, shape (N,)."""
+        return torch.where(self.infinite == 0, self.mean, self.infinite)
 
 
 def _batch_terms(batch: Batch, closed_kl: Tensor | None) -> tuple[Tensor, ...]:
@@ -200,8 +213,8 @@ def _batch_terms(batch: Batch, closed_kl: Tensor | None) -> tuple[Tensor, ...]:
             elbo.update(log_likelihood - sampled)
     if closed_kl is not None:
         exact = closed_kl.double()
-        return likelihood.mean, exact, likelihood.error(), torch.zeros_like(exact), likelihood.error()
-    return likelihood.mean, kl.mean, likelihood.error(), kl.error(), elbo.error()
+        return likelihood.value(), exact, likelihood.error(), torch.zeros_like(exact), likelihood.error()
+    return likelihood.value(), kl.value(), likelihood.error(), kl.error(), elbo.error()
 
 
 def _append_per_dimension(so_far: list[Tensor] | str, bound: BoundBatch) -> list[Tensor] | str:

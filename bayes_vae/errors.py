@@ -7,6 +7,7 @@ __all__ = [
     "BayesVaeWarning",
     "DataError",
     "DataPolicyWarning",
+    "GridWarning",
     "NotDefinedError",
     "NumericalError",
     "ProgramError",
@@ -64,3 +65,7 @@ class ScaledSiteWarning(BayesVaeWarning):
 
 class DataPolicyWarning(BayesVaeWarning):
     """Figures of different data policies are about to be compared."""
+
+
+class GridWarning(BayesVaeWarning):
+    """A grid over z misses a part of the prior, of q or of the posterior."""

@@ -1,4 +1,4 @@
-"""The ladder from the ELBO up to the tightest importance-weighted bound."""
+"""The ladder from the ELBO up to log p(x): importance-weighted bounds, annealing, and the exact value."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from bayes_vae.averages import Average, average, with_error
+from bayes_vae.averages import Average, average, log_mean_bias, with_error
 from bayes_vae.errors import SettingsError
+from bayes_vae.evidence.annealed import AnnealedEstimate, annealed_log_evidence
 from bayes_vae.evidence.bound import grouped_bound
 from bayes_vae.evidence.estimate import LogEvidenceEstimate
 from bayes_vae.evidence.importance import WeightSummary, estimate_from, log_weights_of, summarize_weights
@@ -28,11 +30,13 @@ class Rung:
     """One bound of the ladder.
 
     Attributes:
-        name: "ELBO", "L_5", …, or "exact".
-        num_particles: k of the bound.
+        name: "ELBO", "L_5", …, "annealed" or "exact".
+        num_particles: k of the bound; the number of chains where annealed; 0 where exact.
         values: shape (N,), nats.
         standard_errors: Monte-Carlo error of each value, shape (N,); NaN where it is unknown.
         note: how the figure reads.
+        bias: of the mean of log mean weights, see ``log_mean_bias``; only where one group of particles is all there is.
+        seconds: time that it took; the bounds share their draws, so only the last of them has a time.
     """
 
     name: str
@@ -40,21 +44,23 @@ class Rung:
     values: Tensor
     standard_errors: Tensor
     note: str = ""
+    seconds: float | None = None
+    bias: float = 0.0
 
     @property
     def average(self) -> Average:
         """The rung's figure over the data set."""
-        return average(self.name, self.values, self.standard_errors, self.num_particles, self.note)
+        return average(self.name, self.values, self.standard_errors, self.num_particles, self.note, self.bias)
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """ELBO ≤ L_5 ≤ L_50 ≤ … ≤ log p(x), for every observation, from one set of draws.
+    """ELBO ≤ L_5 ≤ L_50 ≤ … ≤ log p(x), the bounds for every observation from one set of draws.
 
     Attributes:
-        rungs: from the ELBO to the tightest bound, then the exact evidence where the model knows it.
-        estimate: the tightest bound with its reliability.
-        seconds: time for all rungs together: they share their draws.
+        rungs: from the ELBO to L_K, then the annealed estimate, then the exact evidence where the model knows it.
+        estimate: L_K with its reliability.
+        seconds: time for all of it.
         provenance: seed, source and policy.
     """
 
@@ -75,16 +81,22 @@ class Comparison:
 
     def sentence(self) -> str:
         """What the ladder says: how far the ELBO lies below the tightest figure."""
+        top, bound = self.rungs[-1], f"L_{self.num_particles}"
+        target = {"exact": "the exact log p(x)", "annealed": "the annealed log p(x)"}.get(top.name, top.name)
+        short = self._shortfall(self.rungs[0])
+        rest = "" if top.name == bound else f", {bound} by {self._shortfall(self._named(bound))}"
+        tail = ", and log p(x) may lie higher still" if top.note else ""
+        return f"The ELBO falls short of {target} by {short} nats per observation{rest}{tail}."
+
+    def _named(self, name: str) -> Rung:
+        return next(rung for rung in self.rungs if rung.name == name)
+
+    def _shortfall(self, rung: Rung) -> str:
+        """How far a rung lies below the last, over the data."""
         top = self.rungs[-1]
-        gain = top.values - self.rungs[0].values
-        errors = torch.hypot(top.standard_errors.nan_to_num(), self.rungs[0].standard_errors.nan_to_num())
-        shortfall = average("gain", gain, errors, self.num_particles)
-        tail = "" if top.name == "exact" else ", and log p(x) may lie higher still" if top.note else ""
-        target = "the exact log p(x)" if top.name == "exact" else top.name
-        return (
-            f"The ELBO falls short of {target} by {with_error(shortfall.value, shortfall.total_error)} nats per "
-            f"observation{tail}."
-        )
+        errors = torch.hypot(top.standard_errors.nan_to_num(), rung.standard_errors.nan_to_num())
+        shortfall = average("shortfall", top.values - rung.values, errors, self.num_particles)
+        return with_error(shortfall.value, shortfall.total_error)
 
     def __str__(self) -> str:
         lines = [f"{rung.name:>8}  {rung.average}" for rung in self.rungs]
@@ -102,6 +114,7 @@ def compare(
     x: Tensor | tuple[Tensor, ...],
     rungs: Sequence[int] = LADDER,
     *,
+    num_temperatures: int = 0,
     seed: int = 0,
     index: Tensor | None = None,
     source: Source = "auto",
@@ -119,6 +132,8 @@ def compare(
 
     Args:
         rungs: particles at each rung, rising, each a divisor of the next; the last is K.
+        num_temperatures: of the annealed rung, :func:`bayes_vae.annealed_log_evidence` from the guide with 4 chains; 0
+            leaves it out. It has draws of its own, so for a single observation it may fall below L_K by chance.
         Others: as in :func:`bayes_vae.log_terms`.
 
     Returns:
@@ -143,10 +158,14 @@ def compare(
             reliability.append(summarize_weights([log_weights], rungs[-1]))
         exact = _exact_rung(model, parts)
     seconds = time.perf_counter() - start
+    annealed = []
+    if num_temperatures:
+        shared: dict[str, Any] = {"seed": seed, "index": indices, "source": source, "progress": progress}
+        annealed = [_annealed_rung(annealed_log_evidence(model, x, guide, num_temperatures=num_temperatures, **shared))]
     origin = provenance(pair, seed, data_policy)
-    estimate = estimate_from(reliability, rungs[-1], origin)
-    steps = [_rung(size, [batch[i] for batch in bounds], estimate) for i, size in enumerate(rungs)]
-    return Comparison((*steps, *exact), estimate, seconds, origin)
+    estimate = estimate_from(reliability, rungs[-1], origin, bool(pair.discrete))
+    steps = [_rung(size, [batch[i] for batch in bounds], estimate, seconds) for i, size in enumerate(rungs)]
+    return Comparison((*steps, *annealed, *exact), estimate, time.perf_counter() - start, origin)
 
 
 def _checked_rungs(rungs: Sequence[int]) -> tuple[int, ...]:
@@ -166,11 +185,18 @@ def _mean_over_groups(groups: Tensor) -> tuple[Tensor, Tensor]:
     return groups.mean(0), error
 
 
-def _rung(size: int, batches: list[tuple[Tensor, Tensor]], estimate: LogEvidenceEstimate) -> Rung:
+def _rung(size: int, batches: list[tuple[Tensor, Tensor]], estimate: LogEvidenceEstimate, seconds: float) -> Rung:
     values, errors = (torch.cat(column) for column in zip(*batches, strict=True))
     if size == estimate.num_particles:
-        return Rung(f"L_{size}", size, values, estimate.standard_error, estimate.note)
+        error = estimate.standard_error
+        return Rung(f"L_{size}", size, values, error, estimate.note, seconds, log_mean_bias(error))
     return Rung("ELBO" if size == 1 else f"L_{size}", size, values, errors)
+
+
+def _annealed_rung(estimate: AnnealedEstimate) -> Rung:
+    error, seconds = estimate.standard_error, estimate.seconds
+    bias = log_mean_bias(error)
+    return Rung("annealed", estimate.num_chains, estimate.log_evidence, error, seconds=seconds, bias=bias)
 
 
 def _exact_rung(model: Program, x: tuple[Tensor, ...]) -> list[Rung]:

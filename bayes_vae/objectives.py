@@ -11,7 +11,7 @@ import torch
 from pyro.infer import ELBO
 from torch import Tensor, nn
 
-from bayes_vae.elbo import KL, resolve_kl
+from bayes_vae.elbo import KL, check_kl, resolve_kl
 from bayes_vae.errors import ProgramError, ScaledSiteWarning, SettingsError
 from bayes_vae.registration import register_parameters
 from bayes_vae.terms.program import (
@@ -83,8 +83,11 @@ class Elbo(ELBO):
 
     def __init__(self, num_particles: int = 1, *, kl: KL = "auto", kl_weight: float = 1.0) -> None:
         super().__init__(num_particles=num_particles)  # type: ignore[no-untyped-call]
-        if num_particles < 1:
-            raise SettingsError(f"num_particles must be at least 1, got {num_particles}.")
+        if not (hasattr(num_particles, "__index__") and num_particles >= 1):
+            raise SettingsError(f"num_particles must be a whole number of at least 1, got {num_particles!r}.")
+        if not kl_weight >= 0:
+            raise SettingsError(f"kl_weight must be at least 0, got {kl_weight}.")
+        check_kl(kl)
         self.kl, self.kl_weight = kl, kl_weight
         self._read: tuple[Program, Program, Pair] | None = None
 

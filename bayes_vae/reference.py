@@ -27,8 +27,8 @@ __all__ = [
     "effective_sample_size",
     "elbo",
     "importance_weighted_bound",
+    "linear_gaussian_exact_posterior",
     "linear_gaussian_log_evidence",
-    "linear_gaussian_posterior",
     "log_evidence_by_grid",
     "log_importance_weight",
     "log_standard_normal",
@@ -116,7 +116,9 @@ def linear_gaussian_log_evidence(x: Tensor, weight: Tensor, bias: Tensor, noise_
     return float(-0.5 * (distance + torch.logdet(covariance) + size * math.log(2 * math.pi)))
 
 
-def linear_gaussian_posterior(x: Tensor, weight: Tensor, bias: Tensor, noise_scale: float) -> tuple[Tensor, Tensor]:
+def linear_gaussian_exact_posterior(
+    x: Tensor, weight: Tensor, bias: Tensor, noise_scale: float
+) -> tuple[Tensor, Tensor]:
     """Mean and covariance of p(z given x) in the same model: precision = prior's (I) + likelihood's (WᵀW/σ²)."""
     eye = torch.eye(weight.shape[1], dtype=torch.float64)
     covariance = torch.linalg.inv(eye + weight.T @ weight / noise_scale**2)

@@ -23,6 +23,9 @@ __all__ = [
 
 Policy = Literal["stochastic", "static", "threshold", "none"]
 
+REAL_SETTINGS = ("kl_weight",)
+"""Checked settings that need not be whole numbers."""
+
 LADDER = (1, 5, 50, 500, 5000)
 """Particles at each rung of the ladder from the ELBO to the tightest importance-weighted bound."""
 
@@ -128,22 +131,27 @@ class CompareSettings:
 
     Args:
         rungs: particles at each rung; each divides the next.
+        num_temperatures: steps of the annealed estimate; 0 leaves it out.
         num_observations: how many test images, from the first on.
         seed: of every draw.
         device: cpu, cuda, or auto.
     """
 
     rungs: tuple[int, ...] = LADDER
+    num_temperatures: int = 50
     num_observations: int = 500
     seed: int = 0
     device: str = "auto"
 
     def __post_init__(self) -> None:
         _at_least("num_observations", self.num_observations, 1)
+        _at_least("num_temperatures", self.num_temperatures, 0)
 
 
 def _at_least(name: str, value: float, bound: float) -> None:
-    if value < bound:
+    if name not in REAL_SETTINGS and not hasattr(value, "__index__"):
+        raise SettingsError(f"{name} must be a whole number, got {value!r}.")
+    if not value >= bound:
         raise SettingsError(f"{name} must be at least {bound}, got {value}.")
 
 

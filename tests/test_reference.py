@@ -77,7 +77,7 @@ def test_linear_gaussian_closed_forms(linear_gaussian):
     for n, row in enumerate(x):
         truth = reference.linear_gaussian_log_evidence(row, weight, bias, noise)
         assert model.log_evidence(x)[n].item() == pytest.approx(truth, abs=1e-10)
-        mean, covariance = reference.linear_gaussian_posterior(row, weight, bias, noise)
+        mean, covariance = reference.linear_gaussian_exact_posterior(row, weight, bias, noise)
         torch.testing.assert_close(posterior.loc[n].detach(), mean)
         torch.testing.assert_close(posterior.covariance_matrix[n].detach(), covariance)
 

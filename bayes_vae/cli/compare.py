@@ -61,6 +61,7 @@ def compare_run(opened: OpenedRun, settings: CompareSettings) -> dict[str, Any]:
             opened.guide,
             x,
             settings.rungs,
+            num_temperatures=settings.num_temperatures,
             seed=settings.seed,
             index=index,
             data_policy=opened.data.policy,

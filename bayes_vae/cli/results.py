@@ -71,11 +71,14 @@ def reliability(estimate: LogEvidenceEstimate) -> dict[str, Any]:
 
 def ladder(comparison: Comparison) -> dict[str, Any]:
     """The rungs from the ELBO up, what they say, and how far to trust the last."""
-    exact = "closed form"
     sampled = "importance sampling from q, nested groups of one set of draws"
+    named = {"exact": "closed form", "annealed": "annealed importance sampling from the guide"}
     return {
         "rungs": [
-            figure(rung.average, exact if rung.name == "exact" else sampled, comparison.provenance)
+            {
+                **figure(rung.average, named.get(rung.name, sampled), comparison.provenance),
+                "seconds": rung.seconds,
+            }
             for rung in comparison.rungs
         ],
         "sentence": comparison.sentence(),

@@ -22,13 +22,17 @@ def terms_table(terms: Mapping[str, Figures]) -> str:
 
 def ladder_table(rungs: Sequence[Figures]) -> str:
     """The rungs from the ELBO up."""
-    rows = [[rung["name"], *_numbers(rung), _short(rung["note"])] for rung in rungs]
-    return table(["rung", *ERRORS, ""], rows, right=(1, 2, 3))
+    rows = [[rung["name"], *_numbers(rung), _seconds(rung), _short(rung["note"])] for rung in rungs]
+    return table(["rung", *ERRORS, "seconds", ""], rows, right=(1, 2, 3, 4))
 
 
 def _numbers(figures: Figures) -> list[str]:
     errors = [error_text(figures[name]) for name in ("monte_carlo_error", "data_error")]
     return [value_text(figures["value"]), *errors]
+
+
+def _seconds(rung: Figures) -> str:
+    return "" if rung["seconds"] is None else f"{rung['seconds']:.1f}"
 
 
 def _reading(term: Figures) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bayes_vae.averages import Average, average
+from bayes_vae.averages import Average, average, log_mean_bias
 from bayes_vae.errors import SettingsError
 from bayes_vae.evidence.bound import effective_sample_size, importance_weighted_bound
 from bayes_vae.evidence.chains import Chains, Plan, inverse_temperatures, join_observations, tune
@@ -44,6 +45,7 @@ class AnnealedEstimate:
         acceptance: mean acceptance probability of the moves, shape (N,).
         doubling_step: this level minus the one with half the temperatures, shape (N,); NaN where there is none.
         num_temperatures: T.
+        seconds: time that it took, all levels together.
         estimator: "annealed from the guide" or "annealed from the prior".
         provenance: seed, source and policy.
     """
@@ -53,6 +55,7 @@ class AnnealedEstimate:
     acceptance: Tensor
     doubling_step: Tensor
     num_temperatures: int
+    seconds: float
     estimator: str
     provenance: Provenance
 
@@ -85,7 +88,9 @@ class AnnealedEstimate:
 
     def averages(self) -> dict[str, Average]:
         """Figures over the data set."""
-        return {"log_evidence": average("log_evidence", self.log_evidence, self.standard_error, self.num_chains)}
+        bias = log_mean_bias(self.standard_error)
+        figure = average("log_evidence", self.log_evidence, self.standard_error, self.num_chains, bias=bias)
+        return {"log_evidence": figure}
 
 
 def annealed_log_evidence(
@@ -136,6 +141,7 @@ def annealed_log_evidence(
     quantitative analysis of decoder-based generative models".
     """
     _check(num_temperatures, num_chains, num_leapfrog, schedule, tolerance)
+    began = time.perf_counter()
     parts = as_observations(x)
     indices = as_index(index, len(parts[0]), parts[0].device)
     proposal = prior_as_guide(model, source) if guide is None else guide
@@ -154,6 +160,7 @@ def annealed_log_evidence(
         found.acceptance,
         step,
         temperatures,
+        time.perf_counter() - began,
         f"annealed from the {'prior' if guide is None else 'guide'}",
         provenance(pair, seed, data_policy),
     )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bayes_vae.averages import Average, average
-from bayes_vae.evidence.reliability import pareto_k_threshold
+from bayes_vae.averages import Average, average, log_mean_bias
+from bayes_vae.evidence.reliability import MINIMUM_PARTICLES, pareto_k_threshold
 from bayes_vae.terms.containers import Provenance
 
 __all__ = ["LogEvidenceEstimate"]
@@ -26,7 +26,8 @@ class LogEvidenceEstimate:
     Attributes:
         log_evidence: log mean weight, L_K, shape (N,), nats; from the raw weights, never smoothed ones.
         effective_sample_size: shape (N,).
-        pareto_k: tail index k̂ of the weights, shape (N,); −inf for constant weights, NaN for fewer than 30.
+        pareto_k: tail index k̂ of the weights, shape (N,); −inf for constant weights, +inf where
+            none can be fitted, NaN for fewer than 30 and for discrete latents, whose few values may all miss a mode.
         doubling_step: L_K − L_{K/2}, shape (N,), nats: what the last doubling of particles gained.
         num_particles: K, as drawn.
         estimator: name of the estimator.
@@ -74,8 +75,10 @@ class LogEvidenceEstimate:
         failed = int((~self.converged).sum())
         if not failed:
             return ""
-        if bool(self.pareto_k.isnan().any()):
+        if self.num_particles < MINIMUM_PARTICLES:
             return f"{NOT_CONVERGED}: {self.num_particles} particles are too few for a k̂"
+        if bool(self.pareto_k.isnan().any()):
+            return f"{NOT_CONVERGED}: k̂ is not defined for discrete latents"
         return f"{NOT_CONVERGED}: k̂ above {self.pareto_k_threshold:.2f} for {failed} of {self.num_observations}"
 
     def averages(self) -> dict[str, Average]:
@@ -83,7 +86,12 @@ class LogEvidenceEstimate:
         exact = torch.zeros_like(self.log_evidence)
         return {
             "log_evidence": average(
-                "log_evidence", self.log_evidence, self.standard_error, self.num_particles, self.note
+                "log_evidence",
+                self.log_evidence,
+                self.standard_error,
+                self.num_particles,
+                self.note,
+                bias=log_mean_bias(self.standard_error),
             ),
             "effective_sample_size": average(
                 "effective_sample_size", self.effective_sample_size, exact * torch.nan, self.num_particles

@@ -56,7 +56,7 @@ def estimate_log_evidence(
         pair = read_pair(model, guide, parts, indices, source)
         for batch in stream(pair, parts, indices, num_particles, seed, batch_size, chunk_size, progress):
             rows.append(summarize_weights(log_weights_of(batch), num_particles))
-    return estimate_from(rows, num_particles, provenance(pair, seed, data_policy))
+    return estimate_from(rows, num_particles, provenance(pair, seed, data_policy), bool(pair.discrete))
 
 
 class WeightSummary(NamedTuple):
@@ -79,9 +79,13 @@ def summarize_weights(chunks: Iterable[Tensor], num_particles: int) -> WeightSum
     )
 
 
-def estimate_from(rows: Iterable[WeightSummary], num_particles: int, origin: Provenance) -> LogEvidenceEstimate:
-    """The estimate of a data set from the summaries of its batches."""
+def estimate_from(
+    rows: Iterable[WeightSummary], num_particles: int, origin: Provenance, discrete: bool
+) -> LogEvidenceEstimate:
+    """The estimate of a data set from the summaries of its batches; with discrete latents k̂ is not defined."""
     bound, sample_size, pareto_k, step = (torch.cat(column) for column in zip(*rows, strict=True))
+    if discrete:
+        pareto_k = torch.full_like(pareto_k, torch.nan)
     return LogEvidenceEstimate(bound, sample_size, pareto_k, step, num_particles, "importance", origin)
 
 

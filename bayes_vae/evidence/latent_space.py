@@ -51,6 +51,10 @@ class LatentSpace:
         """Some observations."""
         return LatentSpace(self._parts, self.loc[rows], self.scale[rows])
 
+    def unwhitened(self) -> LatentSpace:
+        """The same sites, v being the unconstrained numbers themselves."""
+        return LatentSpace(self._parts, torch.zeros_like(self.loc), torch.ones_like(self.scale))
+
     def latents(self, v: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Latents at coordinates v of shape (K, N, D), and log |dz/dv| of shape (K, N)."""
         u = self.loc + self.scale * v

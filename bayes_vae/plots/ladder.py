@@ -15,6 +15,9 @@ from bayes_vae.plots.style import caption, new_figure, plain_axes, signed, thous
 
 __all__ = ["draw_ladder", "ladder_figure"]
 
+LINES = {"annealed": (0, (1, 2)), "exact": (0, (6, 3))}
+"""Line styles of the rungs that have no place on the axis of particles."""
+
 
 def ladder_figure(comparison: Comparison) -> Figure:
     """The rungs by number of particles, with Monte-Carlo error bars, and how far to trust the last one."""
@@ -27,14 +30,14 @@ def ladder_figure(comparison: Comparison) -> Figure:
 
 
 def draw_ladder(axes: Axes, comparison: Comparison) -> Axes:
-    """Draw the rungs of a comparison; the exact evidence, where there is one, is a line."""
-    bounds = [rung for rung in comparison.rungs if rung.name != "exact"]
+    """Draw the rungs of a comparison; the annealed and the exact evidence, where they are, are lines."""
+    bounds = [rung for rung in comparison.rungs if rung.name not in LINES]
     particles = [rung.num_particles for rung in bounds]
     axes.plot(particles, [rung.average.value for rung in bounds], color=GREY, linewidth=1, zorder=1)
     for rung in bounds:
         _draw_rung(axes, rung, below=rung.name == "ELBO" or len(comparison.rungs) > len(bounds))
     for rung in comparison.rungs[len(bounds) :]:
-        _draw_exact(axes, rung, particles[0])
+        _draw_line(axes, rung, particles[0])
     axes.set_xscale("log")
     axes.set_xticks(particles, [thousands(count) for count in particles])
     axes.set_xticks([], minor=True)
@@ -60,10 +63,16 @@ def _draw_rung(axes: Axes, rung: Rung, *, below: bool) -> None:
         _write(axes, words, place, -36 if below else -13, colour, va="top", style="italic")
 
 
-def _draw_exact(axes: Axes, rung: Rung, leftmost: int) -> None:
-    value, colour = rung.average.value, COLOURS["evidence"]
-    axes.axhline(value, color=colour, linewidth=1.2, linestyle=(0, (6, 3)), zorder=0)
-    _write(axes, f"exact log p(x)\n{signed(value)}", (leftmost, value), -4, colour, va="top")
+def _draw_line(axes: Axes, rung: Rung, leftmost: int) -> None:
+    """A dashed line for the exact value, a dotted one with its Monte-Carlo error as a band for the annealed."""
+    average, colour = rung.average, COLOURS["evidence"]
+    value, error = average.value, average.monte_carlo_error
+    axes.axhline(value, color=colour, linewidth=1.2, linestyle=LINES[rung.name], zorder=0)
+    if error == error:
+        axes.axhspan(value - error, value + error, color=colour, alpha=0.15, linewidth=0, zorder=0)
+    up = rung.name == "annealed"
+    text = f"{rung.name} log p(x)\n{signed(value)}"
+    _write(axes, text, (leftmost, value), 4 if up else -4, colour, va="bottom" if up else "top")
 
 
 def _write(axes: Axes, text: str, place: tuple[float, float], points: float, colour: str, **style: Any) -> None:

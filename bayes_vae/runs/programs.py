@@ -56,15 +56,15 @@ class ParameterizedProgram:
     """
 
     def __init__(self, program: Callable[..., Any], values: Mapping[str, Tensor]) -> None:
-        self.program = program
+        self.__wrapped__ = program
         self._supply = _SupplyParameters(values)
 
     @property
     def needs_index(self) -> bool:
         """As the program says."""
-        return bool(getattr(self.program, "needs_index", False))
+        return bool(getattr(self.__wrapped__, "needs_index", False))
 
     def __call__(self, *x: Any, **kwargs: Any) -> Any:
         """Run the program with its own parameters."""
         with self._supply:
-            return self.program(*x, **kwargs)
+            return self.__wrapped__(*x, **kwargs)

@@ -13,6 +13,7 @@ from bayes_vae.distributions import (
     analytic_kl_per_dimension,
     draw_from_noise,
     has_normal_base,
+    is_discrete,
     is_point_mass,
     noise_like,
     noise_shape,
@@ -49,14 +50,21 @@ class ExposedPair:
         if x[0].shape[1:] != model.data_shape:
             model.check_observations(x[0])  # says so of all of x, and not of the first row alone
         _expect_batch("prior()", model.prior(), ())
-        posterior = self.bind(tuple(part[:1] for part in x), index[:1]).posterior
-        if is_point_mass(posterior):
+        q = self.bind(tuple(part[:1] for part in x), index[:1]).variational_posterior
+        expected = tuple(model.prior().event_shape)
+        if tuple(q.event_shape) != expected:
+            raise ProgramError(
+                f"variational_posterior(x) has event shape {tuple(q.event_shape)} and prior() {expected}: "
+                "expected the same latent in both. Build model and guide with the same latent_dim."
+            )
+        if is_point_mass(q):
             raise ProgramError(
                 "variational_posterior(x) is a point mass (Delta), which has no density: no ELBO and no importance "
                 "weight. Return a distribution with a density, such as a normal."
             )
-        self.keyed = has_normal_base(posterior)
-        self.not_reparameterized = () if posterior.has_rsample else ("z",)
+        self.keyed = has_normal_base(q)
+        self.not_reparameterized = () if q.has_rsample else ("z",)
+        self.discrete = ("z",) if is_discrete(q) else ()
 
     @property
     def randomness(self) -> str:
@@ -65,16 +73,16 @@ class ExposedPair:
 
     def bind(self, x: Observations, index: Tensor) -> ExposedBatch:
         """Run the encoder on a batch of observations, once."""
-        posterior = self.guide.variational_posterior(x[0], **index_arguments(self.guide, index))
-        _expect_batch("variational_posterior(x)", posterior, (len(index),))
-        return ExposedBatch(self.model, posterior, self.model.check_observations(x[0]), index)
+        q = self.guide.variational_posterior(x[0], **index_arguments(self.guide, index))
+        _expect_batch("variational_posterior(x)", q, (len(index),))
+        return ExposedBatch(self.model, q, self.model.check_observations(x[0]), index)
 
 
 class ExposedBatch:
-    """A batch of observations with its variational posterior."""
+    """A batch of observations with its variational q."""
 
-    def __init__(self, model: Any, posterior: dist.TorchDistribution, x: Tensor, index: Tensor) -> None:
-        self.model, self.posterior, self.x, self.index = model, posterior, x, index
+    def __init__(self, model: Any, q: dist.TorchDistribution, x: Tensor, index: Tensor) -> None:
+        self.model, self.variational_posterior, self.x, self.index = model, q, x, index
         self._support_checked = False
 
     def draw(self, particles: range, noise: KeyedNoise | None) -> Draw:
@@ -87,9 +95,15 @@ class ExposedBatch:
         z = self._latents(particles, noise)
         likelihood = self.model.likelihood(z)
         _expect_batch("likelihood(z)", likelihood, tuple(z.shape[:2]))
+        _expect_event("likelihood(z)", likelihood, tuple(self.x.shape[1:]))
         self._check_support(likelihood)
         log_likelihood = likelihood.log_prob(self.x)
-        return Draw(self.model.prior().log_prob(z), log_likelihood, self.posterior.log_prob(z), {"z": z})
+        return Draw(self.model.prior().log_prob(z), log_likelihood, self.variational_posterior.log_prob(z), {"z": z})
+
+    def evaluate(self, latents: dict[str, Tensor]) -> Draw:
+        """The three log densities at given latents, z of shape (K, N, D)."""
+        joint = self.log_joint(latents)
+        return Draw(joint.log_prior, joint.log_likelihood, self.variational_posterior.log_prob(latents["z"]), latents)
 
     def log_joint(self, latents: dict[str, Tensor]) -> JointTerms:
         """The model's log densities at given latents, z of shape (K, N, D)."""
@@ -102,11 +116,15 @@ class ExposedBatch:
 
     def _latents(self, particles: range, noise: KeyedNoise | None) -> Tensor:
         if noise is None:
-            sample = self.posterior.rsample if self.posterior.has_rsample else self.posterior.sample
+            sample = (
+                self.variational_posterior.rsample
+                if self.variational_posterior.has_rsample
+                else self.variational_posterior.sample
+            )
             return sample((len(particles),))
-        shape = noise_shape(self.posterior)
-        normal = noise.normal("z", self.index, particles, shape[1:], noise_like(self.posterior))
-        return draw_from_noise(self.posterior, normal)
+        shape = noise_shape(self.variational_posterior)
+        normal = noise.normal("z", self.index, particles, shape[1:], noise_like(self.variational_posterior))
+        return draw_from_noise(self.variational_posterior, normal)
 
     def _check_support(self, likelihood: dist.TorchDistribution) -> None:
         if not self._support_checked:
@@ -119,18 +137,26 @@ class ExposedBatch:
         Raises:
             NotDefinedError: no closed form is known for this guide and prior.
         """
-        prior = self.model.prior()
-        kl = analytic_kl(self.posterior, prior)
+        q, prior = self.variational_posterior, self.model.prior()
+        kl = analytic_kl(q, prior)
         if kl is None:
             raise NotDefinedError(
-                f"site 'z': no closed-form KL from {type(self.posterior).__name__} to {type(prior).__name__} is "
-                'known. Use kl="sampled".'
+                f"site 'z': no closed-form KL from {type(q).__name__} to {type(prior).__name__} is known. "
+                'Use kl="sampled".'
             )
         return kl
 
     def kl_per_dimension(self) -> Tensor:
         """Closed-form KL of each latent dimension, shape (N, D)."""
-        return analytic_kl_per_dimension(self.posterior, self.model.prior())
+        return analytic_kl_per_dimension(self.variational_posterior, self.model.prior())
+
+
+def _expect_event(what: str, distribution: dist.TorchDistribution, shape: tuple[int, ...]) -> None:
+    if tuple(distribution.event_shape) != shape:
+        raise ProgramError(
+            f"{what} has event shape {tuple(distribution.event_shape)}, but an observation has shape {shape}: expected "
+            f"the same. Declare all of its dimensions with .to_event({len(shape)}), and give each pixel its parameter."
+        )
 
 
 def _expect_batch(what: str, distribution: dist.TorchDistribution, shape: tuple[int, ...]) -> None:

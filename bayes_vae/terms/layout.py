@@ -11,11 +11,11 @@ import torch
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from bayes_vae.distributions import check_support, has_normal_base, is_point_mass
+from bayes_vae.distributions import check_support, has_normal_base, is_discrete, is_point_mass
 from bayes_vae.errors import NumericalError, ProgramError, SupportError
 from bayes_vae.terms.program import Observations
 
-__all__ = ["PairLayout", "Site", "check_observed", "latent_sites", "observed_sites", "read_layout"]
+__all__ = ["PairLayout", "Site", "check_observed", "latent_sites", "observed_sites", "read_layout", "scaled_sites"]
 
 Site: TypeAlias = Any
 """The message of one sample site, as Pyro's trace stores it."""
@@ -32,6 +32,7 @@ class PairLayout:
         keyed: whether every latent is a function of standard-normal noise.
         scaled: (site, factor) of every scaled site.
         not_reparameterized: latents whose draws carry no gradient.
+        discrete: latents with discrete values.
     """
 
     guide_dim: int
@@ -41,6 +42,7 @@ class PairLayout:
     keyed: bool
     scaled: tuple[tuple[str, str], ...]
     not_reparameterized: tuple[str, ...]
+    discrete: tuple[str, ...]
 
 
 def _sample_sites(trace: poutine.Trace) -> Iterator[tuple[str, Site]]:
@@ -83,8 +85,9 @@ def read_layout(guide_trace: poutine.Trace, model_trace: poutine.Trace, num_obse
         -min(dims),
         tuple(guide_latents),
         all(has_normal_base(site["fn"]) or is_point_mass(site["fn"]) for site in guide_latents.values()),
-        tuple(_scaled({**guide_latents, **model_latents, **observed})),
+        tuple(scaled_sites({**guide_latents, **model_latents, **observed})),
         tuple(name for name, site in guide_latents.items() if not site["fn"].has_rsample),
+        tuple(name for name, site in guide_latents.items() if is_discrete(site["fn"])),
     )
 
 
@@ -188,7 +191,8 @@ def _outside(program: str, name: str, site: Site, num_observations: int) -> str:
     )
 
 
-def _scaled(sites: dict[str, Site]) -> Iterator[tuple[str, str]]:
+def scaled_sites(sites: dict[str, Site]) -> Iterator[tuple[str, str]]:
+    """(site, factor) of every site whose density is scaled."""
     for name, site in sites.items():
         scale = site["scale"]
         if isinstance(scale, Tensor):

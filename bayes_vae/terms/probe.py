@@ -18,7 +18,8 @@ from bayes_vae.terms.tracing import run_pair
 
 __all__ = ["read_traced_pair"]
 
-PROBE_ROWS = 3
+PROBE_ROWS = (3, 5)
+"""How many rows to probe with; the second where a plate within an observation happens to have the first's size."""
 
 
 def read_traced_pair(model: Program, guide: Program, x: Observations, index: Tensor) -> TracedPair:
@@ -31,9 +32,12 @@ def read_traced_pair(model: Program, guide: Program, x: Observations, index: Ten
         ProgramError: the terms of this pair cannot be read; see :func:`read_layout`.
     """
     _refuse_unready(guide)
-    rows = slice(0, PROBE_ROWS)
-    pair = _splittable_pair(model, guide, take_rows(x, rows), index[rows])
-    if pair is None:
+    for count in PROBE_ROWS:
+        rows = slice(0, count)
+        pair = _splittable_pair(model, guide, take_rows(x, rows), index[rows])
+        if pair is not None:
+            break
+    else:
         rows = slice(None)
         pair = _single_run_pair(model, guide, x, index, splittable=False)
     _warn_of_scales(pair)
@@ -75,7 +79,7 @@ def _rows_stand_alone(pair: TracedPair, x: Observations, index: Tensor) -> bool:
         return True
     order = torch.arange(len(index) - 1, 0, -1, device=index.device)
     draw = _draw(pair.bind(x, index), range(1))
-    moved = _columns(draw, order)
+    moved = draw.select(rows=order)
     try:
         again = _draw_again(pair.bind(take_rows(x, order), index[order]), range(1), moved)
     except Exception:  # a plate or a parameter of fixed size
@@ -89,7 +93,7 @@ def _agrees_with_single_runs(candidate: TracedPair, single: TracedPair, x: Obser
     except Exception:  # the program cannot run this way; the next way is tried
         return False
     batch = single.bind(x, index)
-    singles = [_particle(draw, k) for k in range(2)]
+    singles = [draw.select(slice(k, k + 1)) for k in range(2)]
     return all(_agree(_draw_again(batch, range(k, k + 1), one), one) for k, one in enumerate(singles))
 
 
@@ -100,17 +104,6 @@ def _draw(batch: TracedBatch, particles: range) -> Draw:
 def _draw_again(batch: TracedBatch, particles: range, earlier: Draw) -> Draw:
     """The same latents by another way: from the same noise where it is keyed, which a flow without inverse needs."""
     return batch.draw(particles, KeyedNoise(0)) if batch.pair.keyed else batch.evaluate(earlier.latents)
-
-
-def _columns(draw: Draw, order: Tensor) -> Draw:
-    latents = {name: value[:, order] for name, value in draw.latents.items()}
-    return Draw(draw.log_prior[:, order], draw.log_likelihood[:, order], draw.log_guide[:, order], latents)
-
-
-def _particle(draw: Draw, k: int) -> Draw:
-    one = slice(k, k + 1)
-    latents = {name: value[one] for name, value in draw.latents.items()}
-    return Draw(draw.log_prior[one], draw.log_likelihood[one], draw.log_guide[one], latents)
 
 
 def _agree(left: Draw, right: Draw) -> bool:

@@ -70,8 +70,11 @@ def index_arguments(program: Program, index: Tensor) -> dict[str, Tensor]:
 def modules_of(program: Program) -> list[nn.Module]:
     """The module behind a program: itself, or what its bound method belongs to; empty for a function.
 
-    ``functools.partial`` and Pyro's handlers, such as ``poutine.mask(program, ...)``, are looked through.
+    ``functools.partial``, wrappers with ``__wrapped__`` and Pyro's handlers, such as ``poutine.mask(program, ...)``,
+    are looked through.
     """
+    if not isinstance(program, nn.Module) and hasattr(program, "__wrapped__"):
+        return modules_of(program.__wrapped__)
     if isinstance(program, functools.partial):
         handled = len(program.args) == 2 and isinstance(program.args[0], Messenger)
         return modules_of(program.args[1] if handled else program.func)

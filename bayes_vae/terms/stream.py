@@ -39,6 +39,9 @@ class BoundBatch(Protocol):
     def draw(self, particles: range, noise: KeyedNoise | None) -> Draw:
         """Draw latents and evaluate the terms."""
 
+    def evaluate(self, latents: dict[str, Tensor]) -> Draw:
+        """The three log densities at given latents, each of shape (K, N, *rest)."""
+
     def log_joint(self, latents: dict[str, Tensor]) -> JointTerms:
         """The model's log densities at given latents."""
 
@@ -78,6 +81,10 @@ class Pair(Protocol):
     @property
     def scaled(self) -> tuple[tuple[str, str], ...]:
         """(site, factor) of every scaled site."""
+
+    @property
+    def discrete(self) -> tuple[str, ...]:
+        """Latents with discrete values."""
 
     @property
     def not_reparameterized(self) -> tuple[str, ...]:
@@ -200,6 +207,11 @@ def as_index(index: Tensor | None, num_observations: int, device: torch.device) 
         raise ShapeError(
             f"index must hold one integer for each of the {num_observations} observations, got shape "
             f"{tuple(index.shape)} of {index.dtype}."
+        )
+    if len(index.unique()) < len(index):
+        raise ShapeError(
+            "index must name each observation once: two with the same index would share their noise, and the error of "
+            "their mean would be understated. Pass different numbers, or leave index out."
         )
     return index
 

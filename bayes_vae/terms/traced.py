@@ -17,15 +17,20 @@ from bayes_vae.distributions import (
     noise_like,
     noise_shape,
 )
-from bayes_vae.errors import NotDefinedError
+from bayes_vae.errors import NotDefinedError, ProgramError
 from bayes_vae.randomness import KeyedNoise
 from bayes_vae.terms.containers import Draw, JointTerms, join_particles
-from bayes_vae.terms.layout import PairLayout, Site, check_observed, latent_sites, observed_sites
+from bayes_vae.terms.layout import PairLayout, Site, check_observed, latent_sites, observed_sites, scaled_sites
 from bayes_vae.terms.particles import ParticleLayout
 from bayes_vae.terms.program import Observations, Program
 from bayes_vae.terms.tracing import Supply, run_model, run_pair
 
 __all__ = ["TracedBatch", "TracedPair"]
+
+HAS_PARENT = (
+    "the KL has no closed form here: a latent site depends on another latent, so its KL differs between draws. "
+    'Use kl="sampled".'
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +67,11 @@ class TracedPair:
         return self.layout.scaled
 
     @property
+    def discrete(self) -> tuple[str, ...]:
+        """Latents with discrete values."""
+        return self.layout.discrete
+
+    @property
     def not_reparameterized(self) -> tuple[str, ...]:
         """Latents whose draws carry no gradient."""
         return self.layout.not_reparameterized
@@ -87,7 +97,11 @@ class TracedBatch:
 
     def evaluate(self, latents: dict[str, Tensor]) -> Draw:
         """The three log densities at given latents, each of shape (K, N, *rest)."""
-        layout = self._particle_layout(len(next(iter(latents.values()))))
+        count = len(next(iter(latents.values())))
+        if self.pair.particles == "loop" and count > 1:
+            each = ({name: value[k : k + 1] for name, value in latents.items()} for k in range(count))
+            return join_particles([self.evaluate(one) for one in each])
+        layout = self._particle_layout(count)
         dim = self.pair.layout.guide_dim
 
         def supply(name: str, site: Site) -> Tensor:
@@ -173,6 +187,7 @@ class TracedBatch:
         observed = observed_sites(model_trace)
         self._check_support(observed)
         latents = latent_sites(guide_trace)
+        self._refuse_new_scales({**latents, **latent_sites(model_trace), **observed})
 
         def total(sites: dict[str, Site], dim: int) -> Tensor:
             terms = [layout.per_observation(name, site, dim) for name, site in sites.items()]
@@ -187,6 +202,17 @@ class TracedBatch:
                 for name, site in latents.items()
             },
         )
+
+    def _refuse_new_scales(self, sites: dict[str, Site]) -> None:
+        """Scales are looked at when a pair is first read; one that comes later must not pass in silence."""
+        known = {site for site, _ in self.pair.layout.scaled}
+        for name, factor in scaled_sites(sites):
+            if name not in known:
+                raise ProgramError(
+                    f"site {name!r} is now scaled by {factor}, and was not when this pair was first read. Terms are "
+                    "evaluated at weight 1, and Elbo takes the weight of the KL as Elbo(kl_weight=...): remove "
+                    "poutine.scale, or train with pyro.infer.Trace_ELBO, which honours it."
+                )
 
     def _check_support(self, observed: dict[str, Site]) -> None:
         if not self._support_checked:
@@ -222,19 +248,35 @@ class TracedBatch:
         return self._two_runs(self._site_kl_per_dimension)[0]
 
     def _two_runs(self, kl_of_site: Any) -> Tensor:
-        """The KL of two particles: it differs between them where a site depends on another latent."""
+        """The KL of two particles, neither of which may depend on a latent."""
         layout = self._particle_layout(2 if self.pair.particles != "loop" else 1)
         runs = [self._kl_of_run(layout, kl_of_site) for _ in range(2 // layout.num_particles)]
         kl = torch.cat(runs)
         if not torch.allclose(kl[0], kl[1], rtol=1e-5, atol=1e-6):
-            raise NotDefinedError(
-                "the KL has no closed form here: a latent site depends on another latent, so its KL differs "
-                'between draws. Use kl="sampled".'
-            )
+            raise NotDefinedError(HAS_PARENT)
         return kl
 
     def _kl_of_run(self, layout: ParticleLayout, kl_of_site: Any) -> Tensor:
-        guide_trace, model_trace = self._trace(layout, None)
+        """The KL of one run; refused where its gradient shows that it depends on a latent, if only now and then."""
+        leaves: list[Tensor] = []
+
+        def supply(name: str, site: Site) -> Tensor:
+            value: Tensor = site["fn"].sample()
+            if value.is_floating_point():
+                leaves.append(value.detach().requires_grad_())
+                return leaves[-1]
+            return value
+
+        with torch.enable_grad():
+            kl = self._sum_of_sites(layout, kl_of_site, supply)
+            if kl.requires_grad and leaves:
+                gradients = torch.autograd.grad(kl.sum(), leaves, allow_unused=True, retain_graph=True)
+                if any(gradient is not None for gradient in gradients):
+                    raise NotDefinedError(HAS_PARENT)
+        return kl if torch.is_grad_enabled() else kl.detach()
+
+    def _sum_of_sites(self, layout: ParticleLayout, kl_of_site: Any, supply: Supply) -> Tensor:
+        guide_trace, model_trace = self._trace(layout, supply)
         model_sites = latent_sites(model_trace)
         for name in latent_sites(guide_trace).keys() - model_sites.keys():
             raise NotDefinedError(
@@ -258,7 +300,7 @@ class TracedBatch:
         _refuse_masked(name, guide, model)
         kl = analytic_kl_per_dimension(guide["fn"], model["fn"])
         values = layout.from_site(kl, self.pair.layout.guide_dim, len(guide["fn"].batch_shape))
-        return values.flatten(2)
+        return values.reshape(*values.shape[:2], -1)
 
 
 def _point_of(site: Site) -> Tensor:

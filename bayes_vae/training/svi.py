@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bayes_vae.data import Data
 from bayes_vae.elbo import elbo_terms
-from bayes_vae.errors import NumericalError
+from bayes_vae.errors import DataError, NumericalError, SettingsError
 from bayes_vae.objectives import Elbo, ObjectiveTerms
 from bayes_vae.randomness import derived_seed, isolated_rng
 from bayes_vae.runs import ParameterizedProgram, Run
@@ -169,7 +169,11 @@ def fit(
         ProgramError: nothing to train, a scaled site, or a latent without ``rsample``.
         NumericalError: training diverged.
     """
-    settings = replace(settings or TrainingSettings(), **overrides)
+    settings = _settings(settings or TrainingSettings(), overrides)
+    if not isinstance(data, Data):
+        raise DataError(
+            f"fit takes a data set with its policy, got {type(data).__name__}: pass bayes_vae.load_data(...) of it."
+        )
     report = reporter(progress)
     with own_store(model, guide), isolated_rng(derived_seed(settings.seed, "training"), _device(settings.device)):
         training = _Training(model, guide, data, settings)
@@ -212,7 +216,18 @@ def _run_epochs(training: _Training, report: Reporter) -> bool:
     return False
 
 
+def _settings(settings: TrainingSettings, overrides: dict[str, Any]) -> TrainingSettings:
+    known = [field.name for field in fields(TrainingSettings)]
+    for name in overrides:
+        if name not in known:
+            raise SettingsError(f"fit knows no setting {name!r}: choose from {', '.join(known)}.")
+    return replace(settings, **overrides)
+
+
 def _device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
+    try:
+        return str(torch.device(device))
+    except RuntimeError:
+        raise SettingsError(f"unknown device {device!r}: use cpu, cuda, cuda:0, … or auto.") from None

@@ -69,3 +69,26 @@ def test_few_particles_are_a_lower_bound(small_vae):
 def test_rungs_must_divide_each_other(small_vae, rungs):
     with pytest.raises(SettingsError, match="rungs must start at 1"):
         bv.compare(*small_vae, rungs)
+
+
+def test_annealed_rung_comes_before_the_exact_one(linear_gaussian, rescaled_guide, within):
+    model, x = linear_gaussian
+    guide = rescaled_guide(model, 1.5)
+    comparison = bv.compare(model, guide, x, RUNGS, num_temperatures=40, seed=2)
+    names = [rung.name for rung in comparison.rungs]
+    assert names == ["ELBO", "L_5", "L_50", "L_500", "annealed", "exact"]
+    annealed = comparison.rungs[4]
+    expected = bv.annealed_log_evidence(model, x, guide, num_temperatures=40, seed=2)
+    torch.testing.assert_close(annealed.values, expected.log_evidence)
+    assert annealed.seconds > 0
+    assert "The ELBO falls short of the exact log p(x) by" in comparison.sentence()
+    assert ", L_500 by " in comparison.sentence()
+
+
+def test_sentence_gives_both_shortfalls(small_vae):
+    comparison = bv.compare(*small_vae, RUNGS, num_temperatures=20, seed=1)
+    top, elbo, bound = comparison.rungs[-1], comparison.rungs[0], comparison.rungs[-2]
+    words = comparison.sentence().split()
+    assert float(words[words.index("by") + 1]) == pytest.approx((top.values - elbo.values).mean().item(), abs=0.05)
+    last = len(words) - 1 - words[::-1].index("by")
+    assert float(words[last + 1]) == pytest.approx((top.values - bound.values).mean().item(), abs=0.05)

@@ -9,9 +9,11 @@ import torch
 
 import bayes_vae as bv
 from bayes_vae import reference
+from bayes_vae.distributions import BernoulliLogits
 from bayes_vae.errors import NotDefinedError, NumericalError, SettingsError
 from bayes_vae.evidence import quadrature
-from bayes_vae.evidence.nodes import GaussHermite, product_indices
+from bayes_vae.evidence.latent_space import LatentSpace
+from bayes_vae.evidence.nodes import GaussHermite, TrapezoidGrid, product_indices
 from bayes_vae.guides import AmortizedNormalGuide
 from bayes_vae.models import VAE, LinearGaussianVAE
 
@@ -82,7 +84,7 @@ def square_evidence(x, noise_scale):
 
 def test_two_near_modes_are_flagged_by_gauss_hermite_and_right_on_the_grid():
     model, guide = square_model(0.6)
-    x = torch.tensor([1.5, 2.5], dtype=torch.float64)
+    x = torch.tensor([1.3, 1.6], dtype=torch.float64)
     truth = square_evidence(x, 0.6)
     short = bv.quadrature_log_evidence(model, guide, x, max_nodes=32)
     assert not short.converged.any()
@@ -130,11 +132,22 @@ def counts_guide(x):
 @pytest.mark.parametrize("method", METHODS)
 def test_several_sites_and_constrained_supports(method):
     x = torch.tensor([[0.0, 0.3], [2.0, -1.0], [5.0, 0.1]], dtype=torch.float64)
-    found = bv.quadrature_log_evidence(counts_model, counts_guide, x, method=method, tolerance=1e-7)
-    counts = dist.NegativeBinomial(total_count=torch.tensor(3.0).double(), probs=torch.tensor(1 / 3).double())
+    found = bv.quadrature_log_evidence(counts_model, counts_guide, x, method=method, tolerance=1e-9)
+    counts = dist.NegativeBinomial(
+        total_count=torch.tensor(3.0).double(), probs=torch.tensor(1 / 3, dtype=torch.float64)
+    )
     levels = dist.Normal(torch.zeros(3).double(), math.sqrt(1 + 0.25))
     truth = counts.log_prob(x[:, 0]) + levels.log_prob(x[:, 1])
-    torch.testing.assert_close(found.log_evidence, truth, rtol=0, atol=1e-7)
+    torch.testing.assert_close(found.log_evidence, truth, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_several_batches(rescaled_guide, isolated_globals, method):
+    with isolated_globals(seed=0):
+        model = LinearGaussianVAE(1, (2,)).double()
+        x = model.sample(40, seed=1)
+    found = bv.quadrature_log_evidence(model, rescaled_guide(model, 1.5), x, method=method)
+    torch.testing.assert_close(found.log_evidence, model.log_evidence(x).detach(), rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -221,6 +234,27 @@ def test_gauss_hermite_integrates_normal_moments(points):
     assert (mass * v[..., 0].square()).sum().item() == pytest.approx(1, abs=1e-12)
 
 
+def test_the_grid_covers_guide_and_prior_and_grows():
+    """A guide at (1, 0) with scales (0.5, 2) and a standard-normal prior: the box in z, by hand."""
+    zero, one = torch.zeros(1, 2).double(), torch.ones(1, 2).double()
+    space = LatentSpace([], torch.tensor([[1.0, 0.0]]).double(), torch.tensor([[0.5, 2.0]]).double())
+    grid = TrapezoidGrid(space, LatentSpace([], zero, one))
+    which = product_indices(range(25), 5, 2, torch.device("cpu"))
+    v, log_weights = grid.nodes(which, 5, 0)
+    z = space.loc + space.scale * v
+    expected_low, expected_high = torch.tensor([-5.0, -12.0]).double(), torch.tensor([5.0, 12.0]).double()
+    torch.testing.assert_close(z.amin((0, 1)), expected_low)
+    torch.testing.assert_close(z.amax((0, 1)), expected_high)
+    volume = (expected_high - expected_low).prod() / space.scale.prod()
+    torch.testing.assert_close(log_weights.exp().sum(), volume)
+    corner = log_weights[0] - log_weights[12]  # of a node at the middle
+    assert corner.item() == pytest.approx(math.log(1 / 4))
+    wider = grid.nodes(which, 5, 2)[0]
+    torch.testing.assert_close(wider.amax((0, 1)) - wider.amin((0, 1)), 1.25**2 * (v.amax((0, 1)) - v.amin((0, 1))))
+    assert grid.resolves(42, 0).tolist() == [True]
+    assert grid.resolves(20, 0).tolist() == [False]
+
+
 def test_four_dimensions_are_refused(isolated_globals):
     with isolated_globals(seed=0):
         networks = {"latent_dim": 4, "data_shape": (3,), "hidden_dims": (4,)}
@@ -244,30 +278,35 @@ def test_discrete_latents_are_refused():
         bv.quadrature_log_evidence(model, guide, torch.zeros(3))
 
 
-def likelihood_pair(log_likelihood):
-    def model(x):
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", dist.Normal(torch.zeros(len(x)).double(), 1.0))
-            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
-            pyro.factor("more", log_likelihood(z))
+class BrokenVAE(VAE):
+    """A decoder whose logits are NaN far from the origin."""
 
-    def guide(x):
-        with pyro.plate("data", len(x)):
-            pyro.sample("z", dist.Normal(torch.zeros(len(x)).double(), 0.5))
-
-    return model, guide
+    def likelihood(self, z):
+        return BernoulliLogits(torch.where(z[..., :1].abs() > 3, torch.nan, self.decoder(z)))
 
 
-def test_nan_at_a_node_is_an_error():
-    model, guide = likelihood_pair(lambda z: torch.where(z.abs() > 3, torch.nan, 0.0))
-    with pytest.raises(NumericalError, match=r"NaN or \+infinity at a node for 2 observation\(s\), .* index 0"):
-        bv.quadrature_log_evidence(model, guide, torch.zeros(2).double())
+def test_nan_at_a_node_is_an_error(isolated_globals):
+    with isolated_globals(seed=0):
+        networks = {"latent_dim": 1, "data_shape": (3,), "hidden_dims": (4,)}
+        model, guide = BrokenVAE(**networks), AmortizedNormalGuide(**networks)
+    message = r"NaN or \+infinity at a node for 2 observation\(s\), the first with index 5"
+    with pytest.raises(NumericalError, match=message):
+        bv.quadrature_log_evidence(model, guide, torch.zeros(2, 3), index=torch.tensor([5, 7]))
 
 
 def test_zero_at_every_node_is_an_error():
-    model, guide = likelihood_pair(lambda z: torch.full_like(z, -torch.inf))
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+            pyro.factor("impossible", torch.full_like(z, -torch.inf))
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(torch.zeros(len(x)), 0.5))
+
     with pytest.raises(NumericalError, match=r"zero at every node for 2 observation\(s\), the first with index 5"):
-        bv.quadrature_log_evidence(model, guide, torch.zeros(2).double(), index=torch.tensor([5, 7]))
+        bv.quadrature_log_evidence(model, guide, torch.zeros(2), index=torch.tensor([5, 7]))
 
 
 @pytest.mark.parametrize(

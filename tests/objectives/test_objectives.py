@@ -211,7 +211,7 @@ def test_what_svi_could_not_train_is_refused(model, guide, error, message, x):
 
 @pytest.mark.parametrize("num_particles", [0, -1])
 def test_a_number_of_particles_below_one(num_particles):
-    with pytest.raises(SettingsError, match=f"num_particles must be at least 1, got {num_particles}"):
+    with pytest.raises(SettingsError, match=f"num_particles must be a whole number of at least 1, got {num_particles}"):
         Elbo(num_particles)
 
 

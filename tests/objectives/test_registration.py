@@ -133,12 +133,15 @@ def test_pyros_own_losses_train_what_is_registered(loss, make_ours, x, parameter
         assert all(trained(copied, x, parameters_of, loss=loss()))
 
 
+@pytest.mark.parametrize("registered_before", [False, True])
 @pytest.mark.parametrize("loss", [Elbo, Trace_ELBO])
-def test_frozen_parameters_stay_frozen(loss, make_ours, x, parameters_of):
+def test_frozen_parameters_stay_frozen(loss, registered_before, make_ours, x, parameters_of):
     model, guide = make_ours()
-    model.register(), guide.register()
+    if registered_before:
+        model.register()
     model.decoder[0].requires_grad_(False)
     frozen = [not parameter.requires_grad for parameter in parameters_of(model, guide)]
+    model.register(), guide.register()
     moved = trained((model, guide), x, parameters_of, loss=loss())
     assert moved == [not still for still in frozen]
     assert frozen == [not parameter.requires_grad for parameter in parameters_of(model, guide)]

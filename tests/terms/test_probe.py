@@ -253,6 +253,18 @@ def test_both_ways_of_reading_a_pair_of_ours_agree(make_model, make_guide, sourc
     torch.testing.assert_close(found.latents["z"], expected.latents["z"], rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("source", ["distributions", "traces"])
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64, torch.float32])
+@pytest.mark.parametrize("name", ["VAE", "linear"])
+def test_pixels_of_any_type_are_taken(name, dtype, source, clean_globals):
+    make_model, make_guide = OURS[name]
+    model, guide = make_model().double(), make_guide(None).double()
+    x = (data(4) > 0).double()
+    expected = log_terms(model, guide, x, 2).log_importance_weights
+    found = log_terms(model, guide, x.to(dtype), 2, source=source).log_importance_weights
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize("name", ["VAE", "linear"])
 def test_both_ways_agree_on_the_closed_form_of_the_kl(name, clean_globals):
     make_model, make_guide = OURS[name]
