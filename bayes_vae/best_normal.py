@@ -121,7 +121,7 @@ class _Climb:
         return self.loc + self.scale * position[0], self.scale * position[1].exp()
 
     def window(self, draws: Tensor, tolerance: float) -> None:
-        """One window of steps, then the stopping rule; observations that have ended stay where they are."""
+        """One window of steps, then the stopping rule; the centre of observations that have ended stays."""
         total, centre = torch.zeros_like(self.before), torch.zeros_like(self.position)
         for half in draws.split(PAIRS):
             elbo, gradient = self._elbo(torch.cat([half, -half]))
@@ -155,5 +155,5 @@ class _Climb:
         self.second = DECAYS[1] * self.second + (1 - DECAYS[1]) * gradient.square()
         first = self.first / (1 - DECAYS[0] ** self.steps_done)
         second = self.second / (1 - DECAYS[1] ** self.steps_done)
-        move = (self.rate * self.running).unsqueeze(-1) * first / (second.sqrt() + 1e-8)
+        move = self.rate.unsqueeze(-1) * first / (second.sqrt() + 1e-8)
         self.position = self.position + move

@@ -6,7 +6,6 @@ __all__ = [
     "BayesVaeError",
     "BayesVaeWarning",
     "DataError",
-    "DataPolicyWarning",
     "GridWarning",
     "NotDefinedError",
     "NumericalError",
@@ -61,10 +60,6 @@ class BayesVaeWarning(UserWarning):
 
 class ScaledSiteWarning(BayesVaeWarning):
     """A site is scaled (KL annealing, say); its density is evaluated at weight 1."""
-
-
-class DataPolicyWarning(BayesVaeWarning):
-    """Figures of different data policies are about to be compared."""
 
 
 class GridWarning(BayesVaeWarning):

@@ -84,19 +84,25 @@ class Comparison:
         top, bound = self.rungs[-1], f"L_{self.num_particles}"
         target = {"exact": "the exact log p(x)", "annealed": "the annealed log p(x)"}.get(top.name, top.name)
         short = self._shortfall(self.rungs[0])
-        rest = "" if top.name == bound else f", {bound} by {self._shortfall(self._named(bound))}"
+        words = with_error(short.value, short.total_error)
+        rest = "" if top.name == bound else self._of_bound(bound)
         tail = ", and log p(x) may lie higher still" if top.note else ""
-        return f"The ELBO falls short of {target} by {short} nats per observation{rest}{tail}."
+        return f"The ELBO falls short of {target} by {words} nats per observation{rest}{tail}."
 
     def _named(self, name: str) -> Rung:
         return next(rung for rung in self.rungs if rung.name == name)
 
-    def _shortfall(self, rung: Rung) -> str:
+    def _of_bound(self, bound: str) -> str:
+        short = self._shortfall(self._named(bound))
+        if short.value <= 2 * short.total_error:
+            return f"; {bound} agrees with it within {2 * short.total_error:.2g}"
+        return f", {bound} by {with_error(short.value, short.total_error)}"
+
+    def _shortfall(self, rung: Rung) -> Average:
         """How far a rung lies below the last, over the data."""
         top = self.rungs[-1]
         errors = torch.hypot(top.standard_errors.nan_to_num(), rung.standard_errors.nan_to_num())
-        shortfall = average("shortfall", top.values - rung.values, errors, self.num_particles)
-        return with_error(shortfall.value, shortfall.total_error)
+        return average("shortfall", top.values - rung.values, errors, self.num_particles)
 
     def __str__(self) -> str:
         lines = [f"{rung.name:>8}  {rung.average}" for rung in self.rungs]

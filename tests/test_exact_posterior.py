@@ -76,6 +76,14 @@ def test_inference_gap_is_what_the_elbo_lacks(linear_gaussian, rescaled_guide):
     torch.testing.assert_close(exact.inference_gap, torch.zeros(len(x)).double(), rtol=0, atol=1e-9)
 
 
+def test_inference_gap_on_a_small_grid_is_that_of_what_the_grid_holds(linear_gaussian, rescaled_guide):
+    model, x = linear_gaussian
+    with pytest.warns(GridWarning):
+        rule = bv.bayes_rule_on_grid(model, rescaled_guide(model, 1.3), x, width=0.7, num_points=41)
+    q, posterior = rule.log_guide.flatten(1).softmax(1), rule.log_posterior.flatten(1).softmax(1)
+    torch.testing.assert_close(rule.inference_gap, (q * (q / posterior).log()).sum(1), rtol=0, atol=1e-8)
+
+
 def test_result_does_not_depend_on_the_chunk_and_memory_is_bounded(nonlinear, monkeypatch):
     model, guide, x = nonlinear
     whole = bv.bayes_rule_on_grid(model, guide, x, num_points=31)
@@ -161,6 +169,30 @@ def test_two_sites_one_of_them_constrained():
         torch.tensor(0.24, dtype=torch.float64), 0.5
     ).log_prob(z[..., 1])
     torch.testing.assert_close(rule.log_guide[0], log_q, rtol=0, atol=1e-8)
+
+
+def fixed_size_model(x):
+    """Neither a plate of particles nor repeated observations work here: particles are run one by one."""
+    with pyro.plate("data", 3):
+        z = pyro.sample("z", dist.Normal(torch.zeros(2).double(), 1.0).to_event(1))
+        pyro.sample("x", dist.Normal(z.reshape(3, 2).sum(-1), 1.0), obs=x)
+
+
+def fixed_size_guide(x):
+    with pyro.plate("data", 3):
+        pyro.sample("z", dist.Normal(x.unsqueeze(-1).expand(3, 2) / 3, 0.8).to_event(1))
+
+
+def test_particles_that_run_one_by_one():
+    x = torch.tensor([-1.0, 0.0, 2.0], dtype=torch.float64)
+    truth = dist.Normal(torch.zeros(3).double(), math.sqrt(3.0)).log_prob(x)
+    rule = bv.bayes_rule_on_grid(fixed_size_model, fixed_size_guide, x, num_points=25)
+    assert rule.provenance.particles == "loop"
+    torch.testing.assert_close(rule.log_evidence, truth, rtol=0, atol=1e-3)
+    log_q = dist.Normal(x / 3, 0.8).log_prob(nodes_of(rule).unsqueeze(-1)).sum(2).movedim(-1, 0)
+    torch.testing.assert_close(rule.log_guide, log_q, rtol=0, atol=1e-8)
+    found = bv.quadrature_log_evidence(fixed_size_model, fixed_size_guide, x, num_points=8, tolerance=1e-3)
+    torch.testing.assert_close(found.log_evidence, truth, rtol=0, atol=1e-3)
 
 
 def test_a_prior_that_depends_on_covariates_is_refused():

@@ -70,9 +70,12 @@ def test_both_parts_are_those_of_the_closed_form(correlated, within, shift, fact
     assert (gap.log_evidence_error == 0).all()
 
 
-@pytest.mark.parametrize(("shift", "factor"), [(0.0, 1.5), (4.0, 0.2)])
-def test_search_ends_at_the_best_of_the_family(correlated, shift, factor):
-    """By the exact ELBO: short of the optimum by a few times D / 800 nats at most, and never above."""
+@pytest.mark.parametrize(("shift", "factor", "off"), [(0.0, 1.5, 2e-3), (4.0, 0.2, 0.03)])
+def test_search_ends_at_the_best_of_the_family(correlated, shift, factor, off):
+    """By the exact ELBO: short of the optimum by a few times D / 800 nats at most, and never above.
+
+    Antithetic noise leaves the means no error but that of Adam.
+    """
     model, x = correlated
     index = torch.arange(7)
     batch = ExposedPair(model, OffGuide(model, shift, factor), (x,), index).bind((x,), index)
@@ -82,6 +85,7 @@ def test_search_ends_at_the_best_of_the_family(correlated, shift, factor):
     assert (shortfall >= 0).all()
     assert (shortfall < 5 * 2 / 800).all()
     torch.testing.assert_close(found.scale, best.base_dist.scale, rtol=0.15, atol=0)
+    torch.testing.assert_close(found.loc, best.mean, rtol=0, atol=off)
 
 
 def test_exact_guide_has_no_gap(isolated_globals):
@@ -149,6 +153,8 @@ def test_parts_add_up(small_vae):
     gap = bv.inference_gap(model, guide, x, num_particles=50, num_temperatures=10)
     torch.testing.assert_close(gap.inference_gap, gap.approximation_gap + gap.amortization_gap)
     torch.testing.assert_close(gap.inference_gap, gap.log_evidence - gap.elbo)
+    squares = gap.log_evidence_error**2 + gap.elbo_error**2
+    torch.testing.assert_close(gap.inference_gap_error, squares.sqrt())
     terms = bv.elbo_terms(model, guide, x, num_particles=50, kl="sampled")
     torch.testing.assert_close(gap.elbo, terms.elbo, rtol=0, atol=1e-10)
     torch.testing.assert_close(gap.elbo_error, terms.elbo_error, rtol=1e-8, atol=0)

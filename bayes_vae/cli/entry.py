@@ -20,7 +20,7 @@ COMMANDS = {
     "demo": "train on the bundled digits and show everything, in about a minute",
     "train": "train a VAE by SVI and save it as a run directory",
     "evaluate": "the Bayes terms of a run's test set, with errors",
-    "compare": "the ladder ELBO ≤ L_5 ≤ L_50 ≤ … ≤ log p(x): a table and a figure",
+    "compare": "the ladder ELBO ≤ L_5 ≤ L_50 ≤ … ≤ annealed ≤ log p(x): a table and a figure",
     "experiment": "a question answered by a script; without a name, the list of them",
 }
 
