@@ -263,7 +263,7 @@ def check_support(
             f"site {name!r}: a Bernoulli likelihood takes zeros and ones, but the observations range over "
             f"[{low:g}, {high:g}] with values in between or outside. On gray pixels it is not a normalized "
             "likelihood: binarize them (data policy 'stochastic', 'static' or 'threshold') or use a continuous "
-            "Bernoulli likelihood."
+            "Bernoulli likelihood, in a Pyro program of your own."
         )
     raise SupportError(
         f"site {name!r}: observations in [{low:g}, {high:g}] leave the support {base.support} of "

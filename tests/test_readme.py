@@ -11,6 +11,7 @@ def test_python_blocks_run(clean_globals, tmp_path, monkeypatch, capsys):
     for long, short in (("epochs=20", "epochs=1"), ("num_particles=5000", "num_particles=50")):
         assert long in code
         code = code.replace(long, short)
+    code = code.replace("torch.randn(100, 5))", "torch.randn(100, 5), 50)")
     code = code.replace("bv.compare(model, guide, x,", "bv.compare(model, guide, x, (1, 5, 50),")
     code = code.replace(
         "annealed_log_evidence(model, x, guide,", "annealed_log_evidence(model, x, guide, num_temperatures=2,"

@@ -67,7 +67,7 @@ def compare_run(opened: OpenedRun, settings: CompareSettings) -> dict[str, Any]:
             data_policy=opened.data.policy,
             progress=progress,
         )
-    path = opened.directory.add_file("figures/ladder.png", save_figure(ladder_figure(comparison)))
+    path = opened.directory.add_file(f"figures/ladder{opened.suffix}.png", save_figure(ladder_figure(comparison)))
     data = {"name": opened.data.name, "split": "test", "policy": opened.data.policy}
     return {"run": str(opened.directory.path), "data": data, **ladder(comparison), "figure": str(path)}
 

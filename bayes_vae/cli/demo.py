@@ -89,7 +89,7 @@ def _text(results: dict[str, Any]) -> str:
         [
             f"\n{heading}\n",
             evaluation_text(evaluation),
-            "\nThe ladder from the ELBO up to log p(x). Its bounds share one set of draws and sample the KL too, so its\n"
+            "\nThe ladder from the ELBO up to log p(x). Its bounds share their draws and sample the KL too, so its\n"
             "ELBO differs from the one above within the error; the annealed estimate has draws of its own:\n",
             ladder_table(comparison["rungs"]),
             f"\n{comparison['sentence']}",

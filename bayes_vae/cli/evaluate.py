@@ -83,7 +83,7 @@ def evaluate(opened: OpenedRun, settings: EvaluateSettings) -> dict[str, Any]:
         "terms": bayes_terms(terms, estimate),
         "reliability": reliability(estimate),
     }
-    path = opened.directory.add_file("evaluation.json", json_text(result).encode())
+    path = opened.directory.add_file(f"evaluation{opened.suffix}.json", json_text(result).encode())
     return {"run": str(opened.directory.path), **result, "file": str(path)}
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.output import note
-from bayes_vae.errors import RunError
+from bayes_vae.errors import DataError, RunError
 from bayes_vae.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -36,6 +36,12 @@ class OpenedRun:
     data: Data
     device: str
 
+    @property
+    def suffix(self) -> str:
+        """What sets apart the files of another data policy than the run's: they must not replace its own."""
+        trained_on = self.directory.config["data"]["policy"]
+        return "" if self.data.policy == trained_on else f"-{self.data.policy}"
+
     def test_set(self, num_observations: int | None, seed: int) -> tuple[Tensor, Tensor]:
         """The first test observations, binarized with noise keyed by the seed, and their indices."""
         import torch
@@ -59,14 +65,22 @@ def open_run(path: str, device: str, data: str | None, data_root: str | None, po
         RunError: not a run directory, or its data are not known.
         DataError, SupportError: the data cannot be had, or are unfit for the policy.
     """
-    from bayes_vae.data import load_data
+    from bayes_vae.data import DATA_NAMES, load_data
     from bayes_vae.runs import RunDirectory
 
     directory = RunDirectory(path)
     settings = _data_settings(directory, named=data is not None)
     given = {"data": data, "data_root": data_root, "policy": policy}
     settings = replace(settings, **{key: value for key, value in given.items() if value is not None})
-    data_set = load_data(settings)
+    try:
+        data_set = load_data(settings)
+    except DataError as error:
+        if data is not None or settings.data in DATA_NAMES:
+            raise
+        raise DataError(
+            f"{error} The run {path} was trained on {settings.data!r}, seen from the folder where training ran: say "
+            "where it is now with --data FILE."
+        ) from error
     _note_differences(data_set, directory.config["data"])
     model, guide = directory.pair()
     return OpenedRun(directory, model.to(device), guide.to(device), data_set, device)

@@ -94,6 +94,15 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _check_writable(folder: Path) -> None:
+    """The nearest folder that exists must take new files: found out before a long training, not after it."""
+    nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not nearest.is_dir():
+        raise RunError(f"{nearest} is a file, so no folder can be made below it. Choose another --out.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise RunError(f"{nearest} cannot be written to. Choose another --out, or change its permissions.")
+
+
 def check_destination(path: str | Path, *, overwrite: bool = False) -> None:
     """Refuse a folder that a run cannot be saved to; call it before a long training.
 
@@ -107,6 +116,7 @@ def check_destination(path: str | Path, *, overwrite: bool = False) -> None:
     folder = Path(path).resolve()
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file, but a run directory is a folder. Choose another --out.")
+    _check_writable(folder)
     if not folder.exists() or not any(folder.iterdir()):
         return
     if not (folder / MANIFEST).is_file():
@@ -117,7 +127,7 @@ def check_destination(path: str | Path, *, overwrite: bool = False) -> None:
     if not overwrite:
         raise RunError(
             f"{folder} already holds a run, and a run is never replaced unasked. Choose another --out, or "
-            "allow it with overwrite=True."
+            "allow it from Python with save(..., overwrite=True)."
         )
     own = {MANIFEST, *read_manifest(folder)}
     found = (file for file in folder.rglob("*") if not file.is_dir() and not is_temporary(file))

@@ -10,9 +10,11 @@ from matplotlib.text import Text
 
 import bayes_vae as bv
 from bayes_vae.errors import ShapeError
+from bayes_vae.exact_posterior import BayesRuleOnGrid
 from bayes_vae.plots import COLOURS, bayes_rule_figure, save_figure
 from bayes_vae.plots.bayes_rule import highest_density_levels
 from bayes_vae.plots.style import signed
+from bayes_vae.terms import Provenance
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +94,35 @@ def test_the_guide_carries_the_posteriors_lines_dashed(figure):
     assert to_hex(contours[1].get_edgecolor()[0]).upper() == COLOURS["exact_posterior"]
     assert contours[1].get_linestyle()[0][1] is not None
     assert contours[0].get_linestyle()[0][1] is None
+
+
+def test_lines_follow_their_densities(figure, rule, linear_gaussian, rescaled_guide):
+    """Along a line the density is what it is supposed to be: its own value for 50 % or 95 % of the mass."""
+    model, x = linear_gaussian
+    q, exact = rescaled_guide(model, 1.3).variational_posterior(x[2:3]), model.exact_posterior(x[2:3])
+    drawn = {
+        ("prior p(z)", 1): (model.prior(), rule.log_prior),
+        ("exact posterior p(z|x)", 1): (exact, rule.log_posterior[2]),
+        ("guide q(z|x)", 1): (q, rule.log_guide[2]),
+        ("guide q(z|x)", 2): (exact, rule.log_posterior[2]),
+    }
+    for (title, place), (density, log_density) in drawn.items():
+        paths = panels(figure)[title].collections[place].get_paths()
+        for path, level in zip(paths, highest_density_levels(log_density), strict=True):
+            heights = density.log_prob(torch.from_numpy(path.vertices.copy())).detach()
+            torch.testing.assert_close(heights, torch.full_like(heights, level), rtol=0, atol=0.1)
+
+
+def test_the_picture_is_cropped_to_where_the_densities_are():
+    """A narrow normal at (6, −3) in a wide grid: the frame is a square around it."""
+    axis = torch.linspace(-10, 10, 201, dtype=torch.float64)
+    log_density = -0.5 * ((axis[:, None] - 6).square() + (axis + 3).square()) - math.log(2 * math.pi)
+    each = log_density.unsqueeze(0)
+    origin = Provenance(0, "distributions", "vectorized", "per observation")
+    drawn = bayes_rule_figure(BayesRuleOnGrid(axis, axis, log_density, 0 * each, each, origin))
+    axes = panels(drawn)["prior p(z)"]
+    assert axes.get_xlim() == pytest.approx((6 - 3.75, 6 + 3.75), abs=0.2)
+    assert axes.get_ylim() == pytest.approx((-3 - 3.75, -3 + 3.75), abs=0.2)
 
 
 def test_the_caption_says_grid_policy_and_gap(figure, rule):

@@ -145,7 +145,7 @@ def test_the_new_run_is_complete_before_the_old_one_goes(make_run, saved, tmp_pa
 
 
 def test_a_run_is_never_replaced_unasked(run, saved):
-    with pytest.raises(RunError, match="run already holds a run.*another --out, or allow it with overwrite=True"):
+    with pytest.raises(RunError, match="run already holds a run.*another --out, or allow it from Python with save"):
         save(run, saved)
 
 
@@ -187,7 +187,7 @@ def test_the_destination_can_be_checked_before_a_long_training(saved, tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(run, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(RunError, match=r"file/run could not be written .*choose another folder"):
+    with pytest.raises(RunError, match=r"file is a file, so no folder can be made below it. Choose another --out"):
         save(run, tmp_path / "file" / "run")
 
 
@@ -218,3 +218,9 @@ def test_a_kill_between_a_file_and_the_manifest_costs_only_that_file(saved, monk
 def test_a_moved_run_is_the_same_run(saved, tmp_path):
     shutil.move(saved, tmp_path / "moved")
     load(tmp_path / "moved")
+
+
+def test_a_folder_without_permission_is_found_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(RunError, match="cannot be written to. Choose another --out, or change its permissions"):
+        check_destination(tmp_path / "deep" / "run")
