@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.flags import Flags, build_settings
@@ -10,6 +11,7 @@ from bayes_vae.cli.output import json_text, say
 from bayes_vae.cli.progress import Progress
 from bayes_vae.cli.results import bayes_terms, reliability
 from bayes_vae.cli.tables import conditions, reliability_text, terms_table
+from bayes_vae.errors import RunError
 from bayes_vae.settings import EvaluateSettings
 
 if TYPE_CHECKING:
@@ -50,7 +52,16 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def open_named(options: Any) -> OpenedRun:
-    """Open the run that the flags of :func:`add_run` name."""
+    """Open the run that the flags of :func:`add_run` name.
+
+    Raises:
+        RunError: no such folder; said at once, before anything slow is imported.
+    """
+    if not Path(options.run).is_dir():
+        raise RunError(
+            f"{options.run} is not a run directory: there is no such folder. Expected one that `bayes-vae train --out` "
+            "wrote."
+        )
     from bayes_vae.cli.device import resolve_device
     from bayes_vae.cli.loading import open_run
 
