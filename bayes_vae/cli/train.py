@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -85,7 +86,19 @@ def train(
     save(replace(trained, settings=sections), out)
     opened = OpenedRun(RunDirectory(out), model, guide, data_set, training.device)
     figures = write_training_figures(opened, training.seed)
-    return _result(trained, out, figures), opened
+    result = _result(trained, out, figures)
+    _note_divergence(result["validation"]["elbo"], math.prod(data_set.data_shape))
+    return result, opened
+
+
+def _note_divergence(elbo: float, num_pixels: int) -> None:
+    """Say so where even a coin for each pixel, log p(x) = −P log 2, would have been better."""
+    coin = -num_pixels * math.log(2)
+    if elbo < coin:
+        note(
+            f"note: the validation ELBO, {elbo:.1f}, is below {coin:.1f}, that of a coin for each pixel: training went "
+            "wrong. Lower --learning-rate, or train longer."
+        )
 
 
 def _fit(model: Any, guide: Any, data: Any, settings: TrainingSettings) -> Run:

@@ -137,3 +137,11 @@ def test_data_of_the_users_own(command, tmp_path, tiny):
 def test_save_refuses_what_train_refuses(trained):
     with pytest.raises(RunError, match="already holds a run"):
         train_module.train(*[None] * 3, trained)
+
+
+def test_a_result_worse_than_a_coin_is_noted(command, tmp_path, tiny):
+    rates = ["--learning-rate", "1000", "--final-learning-rate", "1000"]
+    outcome = command("train", *tiny, *rates, "--out", tmp_path / "run")
+    assert outcome.code == 0
+    assert "is below -44.4, that of a coin for each pixel: training went wrong" in outcome.err
+    assert "coin" not in command("train", *tiny, "--out", tmp_path / "fine").err
