@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 import bayes_vae as bv
-from bayes_vae.evidence.chains import Plan, inverse_temperatures, tune
+from bayes_vae.evidence.chains import make_plan, tune
 from bayes_vae.settings import PairSettings
 from bayes_vae.terms.program import undisturbed
 from bayes_vae.terms.stream import read_pair, stream
@@ -46,7 +46,7 @@ def leapfrog_ratios(model: Any, guide: Any, x: torch.Tensor, rounds: int) -> tup
     with undisturbed(model, guide):
         pair = read_pair(model, guide, (x,), index)
         batch = next(stream(pair, (x,), index, CHAINS, 0, batch_size=len(x)))
-        tuned = tune(batch, Plan(inverse_temperatures(21, "linear"), CHAINS, LEAPFROG, False))
+        tuned = tune(batch, make_plan(21, CHAINS, LEAPFROG, "linear", from_prior=False))
         annealing = statistics.median(timed(tuned.forward)[1] for _ in range(rounds)) / steps
     z = torch.randn(CHAINS, len(x), 50, requires_grad=True)
 

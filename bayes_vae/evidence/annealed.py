@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from torch import Tensor
 from bayes_vae.averages import Average, average, log_mean_bias
 from bayes_vae.errors import SettingsError
 from bayes_vae.evidence.bound import effective_sample_size, importance_weighted_bound
-from bayes_vae.evidence.chains import Chains, Plan, inverse_temperatures, join_observations, tune
+from bayes_vae.evidence.chains import Chains, Schedule, join_observations, make_plan, tune
 from bayes_vae.evidence.prior_guide import prior_as_guide
 from bayes_vae.randomness import derived_seed
 from bayes_vae.terms.containers import Provenance
@@ -31,8 +30,6 @@ __all__ = ["AnnealedEstimate", "annealed_log_evidence"]
 
 MOST_TEMPERATURES = 20_000
 """Where doubling ends."""
-
-Schedule = Literal["linear", "sigmoid"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +137,8 @@ def annealed_log_evidence(
     Reference: Neal (2001), "Annealed importance sampling"; Wu, Burda, Salakhutdinov, Grosse (2017), "On the
     quantitative analysis of decoder-based generative models".
     """
-    _check(num_temperatures, num_chains, num_leapfrog, schedule, tolerance)
+    if tolerance is not None and tolerance <= 0:
+        raise SettingsError(f"tolerance must be positive, in nats, got {tolerance}.")
     began = time.perf_counter()
     parts = as_observations(x)
     indices = as_index(index, len(parts[0]), parts[0].device)
@@ -149,7 +147,7 @@ def annealed_log_evidence(
         pair = read_pair(model, proposal, parts, indices, source)
 
         def level(temperatures: int) -> Chains:
-            plan = Plan(inverse_temperatures(temperatures, schedule), num_chains, num_leapfrog, guide is None)
+            plan = make_plan(temperatures, num_chains, num_leapfrog, schedule, from_prior=guide is None)
             batches = stream(pair, parts, indices, num_chains, derived_seed(seed, temperatures), progress=progress)
             return join_observations([tune(batch, plan).forward() for batch in batches])
 
@@ -164,17 +162,6 @@ def annealed_log_evidence(
         f"annealed from the {'prior' if guide is None else 'guide'}",
         provenance(pair, seed, data_policy),
     )
-
-
-def _check(num_temperatures: int, num_chains: int, num_leapfrog: int, schedule: str, tolerance: float | None) -> None:
-    numbers = {"num_temperatures": num_temperatures, "num_chains": num_chains, "num_leapfrog": num_leapfrog}
-    for name, value in numbers.items():
-        if value < 1:
-            raise SettingsError(f"{name} must be at least 1, got {value}.")
-    if schedule not in ("linear", "sigmoid"):
-        raise SettingsError(f"schedule must be 'linear' or 'sigmoid', got {schedule!r}.")
-    if tolerance is not None and tolerance <= 0:
-        raise SettingsError(f"tolerance must be positive, in nats, got {tolerance}.")
 
 
 def _until_levels_agree(

@@ -11,7 +11,7 @@ from torch import Tensor
 from bayes_vae.averages import Average, average
 from bayes_vae.errors import NotDefinedError, SettingsError
 from bayes_vae.evidence.bound import importance_weighted_bound
-from bayes_vae.evidence.chains import Plan, inverse_temperatures, join_observations, tune
+from bayes_vae.evidence.chains import Schedule, join_observations, make_plan, tune
 from bayes_vae.evidence.prior_guide import prior_as_guide
 from bayes_vae.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.containers import Provenance
@@ -60,7 +60,7 @@ def bidirectional_bounds(
     num_temperatures: int = 100,
     num_chains: int = 4,
     num_leapfrog: int = 5,
-    schedule: str = "linear",
+    schedule: Schedule = "linear",
     seed: int = 0,
     progress: Progress | None = None,
 ) -> BidirectionalBounds:
@@ -84,15 +84,16 @@ def bidirectional_bounds(
 
     Raises:
         NotDefinedError: a model that cannot be simulated from.
+        SettingsError: numbers below one, or an unknown schedule.
 
     Reference: Grosse, Ghahramani, Adams (2015), "Sandwiching the marginal likelihood using bidirectional Monte Carlo".
     """
     if num_observations < 1:
         raise SettingsError(f"num_observations must be at least 1, got {num_observations}.")
+    plan = make_plan(num_temperatures, num_chains, num_leapfrog, schedule, from_prior=guide is None)
     z, x = _simulate(model, num_observations, seed)
     index = torch.arange(num_observations, device=x.device)
     proposal = prior_as_guide(model, "auto") if guide is None else guide
-    plan = Plan(inverse_temperatures(num_temperatures, schedule), num_chains, num_leapfrog, guide is None)
     forward, reverse = [], []
     with undisturbed(model, proposal, device=x.device, seed=seed):
         pair = read_pair(model, proposal, (x,), index)

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
+from bayes_vae.errors import SettingsError
 from bayes_vae.evidence.latent_space import LatentSpace, pilot_draws, whitened_space
 from bayes_vae.evidence.path import WIDENING, GuidePath, Path, PriorPath, hamiltonian_move
 from bayes_vae.randomness import KeyedNoise, derived_seed
 from bayes_vae.terms.stream import Batch
 
-__all__ = ["Chains", "Plan", "TunedBatch", "inverse_temperatures", "join_observations", "tune"]
+__all__ = ["Chains", "Plan", "Schedule", "TunedBatch", "inverse_temperatures", "join_observations", "make_plan", "tune"]
+
+Schedule = Literal["linear", "sigmoid"]
+"""How the inverse temperatures are spaced."""
 
 PILOT_DRAWS = 64
 """Draws of the guide, or the prior, that set the scales; thrown away."""
@@ -45,6 +49,23 @@ class Plan:
     num_chains: int
     num_leapfrog: int
     from_prior: bool
+
+
+def make_plan(
+    num_temperatures: int, num_chains: int, num_leapfrog: int, schedule: Schedule, *, from_prior: bool
+) -> Plan:
+    """A plan of the given numbers.
+
+    Raises:
+        SettingsError: a number below one, or an unknown schedule.
+    """
+    numbers = {"num_temperatures": num_temperatures, "num_chains": num_chains, "num_leapfrog": num_leapfrog}
+    for name, value in numbers.items():
+        if value < 1:
+            raise SettingsError(f"{name} must be at least 1, got {value}.")
+    if schedule not in get_args(Schedule):
+        raise SettingsError(f"schedule must be 'linear' or 'sigmoid', got {schedule!r}.")
+    return Plan(inverse_temperatures(num_temperatures, schedule), num_chains, num_leapfrog, from_prior)
 
 
 class Chains(NamedTuple):

@@ -79,7 +79,7 @@ class ExposedPair:
 
 
 class ExposedBatch:
-    """A batch of observations with its variational q."""
+    """A batch of observations with its variational posterior."""
 
     def __init__(self, model: Any, q: dist.TorchDistribution, x: Tensor, index: Tensor) -> None:
         self.model, self.variational_posterior, self.x, self.index = model, q, x, index
@@ -115,16 +115,11 @@ class ExposedBatch:
         return {"z": self.model.prior().support}
 
     def _latents(self, particles: range, noise: KeyedNoise | None) -> Tensor:
+        q = self.variational_posterior
         if noise is None:
-            sample = (
-                self.variational_posterior.rsample
-                if self.variational_posterior.has_rsample
-                else self.variational_posterior.sample
-            )
-            return sample((len(particles),))
-        shape = noise_shape(self.variational_posterior)
-        normal = noise.normal("z", self.index, particles, shape[1:], noise_like(self.variational_posterior))
-        return draw_from_noise(self.variational_posterior, normal)
+            return (q.rsample if q.has_rsample else q.sample)((len(particles),))
+        normal = noise.normal("z", self.index, particles, noise_shape(q)[1:], noise_like(q))
+        return draw_from_noise(q, normal)
 
     def _check_support(self, likelihood: dist.TorchDistribution) -> None:
         if not self._support_checked:

@@ -57,6 +57,14 @@ def test_programs_that_cannot_be_simulated_are_refused():
         bv.bidirectional_bounds(program)
 
 
-def test_settings_are_checked(linear_gaussian):
-    with pytest.raises(SettingsError, match="num_observations must be at least 1, got 0"):
-        bv.bidirectional_bounds(linear_gaussian[0], num_observations=0)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_observations": 0}, "num_observations must be at least 1, got 0"),
+        ({"num_chains": 0}, "num_chains must be at least 1, got 0"),
+        ({"schedule": "cubic"}, "schedule must be 'linear' or 'sigmoid', got 'cubic'"),
+    ],
+)
+def test_settings_are_checked(linear_gaussian, settings, message):
+    with pytest.raises(SettingsError, match=message):
+        bv.bidirectional_bounds(linear_gaussian[0], **settings)
