@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bayes_vae.aggregate_posterior import AggregatePosteriorTerms as AggregatePosteriorTerms
     from bayes_vae.aggregate_posterior import aggregate_posterior_terms as aggregate_posterior_terms
+    from bayes_vae.calibration import GuideCalibration as GuideCalibration
+    from bayes_vae.calibration import calibrate_guide as calibrate_guide
     from bayes_vae.data import load_data as load_data
     from bayes_vae.elbo import ElboTerms as ElboTerms
     from bayes_vae.elbo import elbo_terms as elbo_terms
+    from bayes_vae.evaluation import Evaluation as Evaluation
+    from bayes_vae.evaluation import evaluate as evaluate
     from bayes_vae.evidence import AnnealedEstimate as AnnealedEstimate
     from bayes_vae.evidence import LogEvidenceEstimate as LogEvidenceEstimate
     from bayes_vae.evidence import QuadratureEstimate as QuadratureEstimate
@@ -29,6 +33,10 @@ if TYPE_CHECKING:
     from bayes_vae.ladder import Comparison as Comparison
     from bayes_vae.ladder import compare as compare
     from bayes_vae.objectives import Elbo as Elbo
+    from bayes_vae.posterior import PosteriorDraws as PosteriorDraws
+    from bayes_vae.posterior import exact_posterior_draws as exact_posterior_draws
+    from bayes_vae.posterior import nuts_draws as nuts_draws
+    from bayes_vae.posterior import posterior_draws as posterior_draws
     from bayes_vae.runs import load as load
     from bayes_vae.runs import save as save
     from bayes_vae.terms import LogTerms as LogTerms
@@ -44,23 +52,31 @@ _HOMES = {
     "Comparison": "ladder",
     "Elbo": "objectives",
     "ElboTerms": "elbo",
+    "Evaluation": "evaluation",
+    "GuideCalibration": "calibration",
     "InferenceGap": "gaps",
     "LogEvidenceEstimate": "evidence",
     "LogTerms": "terms",
+    "PosteriorDraws": "posterior",
     "QuadratureEstimate": "evidence",
     "aggregate_posterior_terms": "aggregate_posterior",
     "annealed_log_evidence": "evidence",
     "bidirectional_bounds": "evidence",
     "bayes_rule_on_grid": "exact_posterior",
+    "calibrate_guide": "calibration",
     "compare": "ladder",
     "elbo_terms": "elbo",
     "estimate_log_evidence": "evidence",
+    "evaluate": "evaluation",
+    "exact_posterior_draws": "posterior",
     "fit": "training",
     "importance_weighted_bound": "evidence",
     "inference_gap": "gaps",
     "load": "runs",
     "load_data": "data",
     "log_terms": "terms",
+    "nuts_draws": "posterior",
+    "posterior_draws": "posterior",
     "quadrature_log_evidence": "evidence",
     "save": "runs",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from bayes_vae.averages import Average, average
 from bayes_vae.errors import NotDefinedError, SettingsError
-from bayes_vae.terms.containers import Provenance
+from bayes_vae.terms.containers import Draw, Provenance
 from bayes_vae.terms.program import Program, as_observations, undisturbed
 from bayes_vae.terms.stream import (
     Batch,
@@ -23,7 +24,7 @@ from bayes_vae.terms.stream import (
     stream,
 )
 
-__all__ = ["KL", "ElboTerms", "check_kl", "elbo_terms", "resolve_kl"]
+__all__ = ["KL", "ElboCollector", "ElboTerms", "check_kl", "elbo_terms", "resolve_kl"]
 
 KL = Literal["auto", "analytic", "sampled"]
 
@@ -120,29 +121,64 @@ def elbo_terms(
     """
     parts = as_observations(x)
     indices = as_index(index, len(parts[0]), parts[0].device)
+    collector = ElboCollector(kl)
     with undisturbed(model, guide, device=parts[0].device, seed=seed):
         pair = read_pair(model, guide, parts, indices, source)
-        resolved: str = kl
-        per_dimension: list[Tensor] | str = []
-        rows: list[tuple[Tensor, ...]] = []
         for batch in stream(pair, parts, indices, num_particles, seed, batch_size, chunk_size, progress):
-            resolved, closed = resolve_kl(batch.bound, kl if batch.number == 0 else resolved)
-            rows.append(_batch_terms(batch, closed))
-            per_dimension = _append_per_dimension(per_dimension, batch.bound)
-    likelihood, kl_to_prior, likelihood_error, kl_error, elbo_error = (
-        torch.cat(column) for column in zip(*rows, strict=True)
-    )
-    return ElboTerms(
-        likelihood,
-        kl_to_prior,
-        likelihood_error,
-        kl_error,
-        elbo_error,
-        kl=resolved,
-        num_particles=num_particles,
-        provenance=provenance(pair, seed, data_policy),
-        _kl_per_dimension=per_dimension if isinstance(per_dimension, str) else torch.cat(per_dimension),
-    )
+            for _ in collector.over(batch):
+                pass
+    return collector.terms(num_particles, provenance(pair, seed, data_policy))
+
+
+class ElboCollector:
+    """Collects the ELBO's terms, batch by batch, from draws that may serve other estimators too.
+
+    Args:
+        kl: "analytic", "sampled" or "auto", which the first batch resolves.
+    """
+
+    def __init__(self, kl: str) -> None:
+        self._kl = kl
+        self._per_dimension: list[Tensor] | str = []
+        self._rows: list[tuple[Tensor, ...]] = []
+
+    def over(self, batch: Batch) -> Iterator[Draw]:
+        """The draws of a batch, each passed on once its terms are taken."""
+        self._kl, closed = resolve_kl(batch.bound, self._kl)
+        likelihood, kl, elbo = _Moments(), _Moments(), _Moments()
+        for draw in batch.draws():
+            log_likelihood = draw.log_likelihood.double()
+            likelihood.update(log_likelihood)
+            if closed is None:
+                sampled = draw.log_guide.double() - draw.log_prior.double()
+                kl.update(sampled)
+                elbo.update(log_likelihood - sampled)
+            yield draw
+        if closed is None:
+            row = likelihood.value(), kl.value(), likelihood.error(), kl.error(), elbo.error()
+        else:
+            exact = closed.double()
+            row = likelihood.value(), exact, likelihood.error(), torch.zeros_like(exact), likelihood.error()
+        self._rows.append(row)
+        self._per_dimension = _append_per_dimension(self._per_dimension, batch.bound)
+
+    def terms(self, num_particles: int, origin: Provenance) -> ElboTerms:
+        """The terms of all observations that came."""
+        likelihood, kl_to_prior, likelihood_error, kl_error, elbo_error = (
+            torch.cat(column) for column in zip(*self._rows, strict=True)
+        )
+        per_dimension = self._per_dimension
+        return ElboTerms(
+            likelihood,
+            kl_to_prior,
+            likelihood_error,
+            kl_error,
+            elbo_error,
+            kl=self._kl,
+            num_particles=num_particles,
+            provenance=origin,
+            _kl_per_dimension=per_dimension if isinstance(per_dimension, str) else torch.cat(per_dimension),
+        )
 
 
 def check_kl(kl: str) -> None:
@@ -200,21 +236,6 @@ class _Moments:
     def value(self) -> Tensor:
         """The mean, shape (N,)."""
         return torch.where(self.infinite == 0, self.mean, self.infinite)
-
-
-def _batch_terms(batch: Batch, closed_kl: Tensor | None) -> tuple[Tensor, ...]:
-    likelihood, kl, elbo = _Moments(), _Moments(), _Moments()
-    for draw in batch.draws():
-        log_likelihood = draw.log_likelihood.double()
-        likelihood.update(log_likelihood)
-        if closed_kl is None:
-            sampled = draw.log_guide.double() - draw.log_prior.double()
-            kl.update(sampled)
-            elbo.update(log_likelihood - sampled)
-    if closed_kl is not None:
-        exact = closed_kl.double()
-        return likelihood.value(), exact, likelihood.error(), torch.zeros_like(exact), likelihood.error()
-    return likelihood.value(), kl.value(), likelihood.error(), kl.error(), elbo.error()
 
 
 def _append_per_dimension(so_far: list[Tensor] | str, bound: BoundBatch) -> list[Tensor] | str:

@@ -12,6 +12,7 @@ from bayes_vae.errors import SettingsError
 
 __all__ = [
     "LADDER",
+    "SECTIONS",
     "CompareSettings",
     "DataSettings",
     "EvaluateSettings",
@@ -108,19 +109,22 @@ class EvaluateSettings:
     """How the terms of Bayes' rule are estimated on the test set.
 
     Args:
-        num_particles: draws from q for each image (K).
+        num_particles: draws from q for each image (K), for the ELBO and L_K.
+        num_temperatures: steps of the annealed log p(x); 0 leaves it out.
         num_observations: how many test images, from the first on; all when not given.
         seed: of every draw.
         device: cpu, cuda, or auto.
     """
 
     num_particles: int = 500
+    num_temperatures: int = 50
     num_observations: int | None = None
     seed: int = 0
     device: str = "auto"
 
     def __post_init__(self) -> None:
         _at_least("num_particles", self.num_particles, 2)
+        _at_least("num_temperatures", self.num_temperatures, 0)
         if self.num_observations is not None:
             _at_least("num_observations", self.num_observations, 1)
 
@@ -132,6 +136,7 @@ class CompareSettings:
     Args:
         rungs: particles at each rung; each divides the next.
         num_temperatures: steps of the annealed estimate; 0 leaves it out.
+        tolerance: adds a converged rung: the temperatures doubled until two levels agree to so many nats.
         num_observations: how many test images, from the first on.
         seed: of every draw.
         device: cpu, cuda, or auto.
@@ -139,6 +144,7 @@ class CompareSettings:
 
     rungs: tuple[int, ...] = LADDER
     num_temperatures: int = 50
+    tolerance: float | None = None
     num_observations: int = 500
     seed: int = 0
     device: str = "auto"
@@ -146,6 +152,18 @@ class CompareSettings:
     def __post_init__(self) -> None:
         _at_least("num_observations", self.num_observations, 1)
         _at_least("num_temperatures", self.num_temperatures, 0)
+        if self.tolerance is not None and not self.tolerance > 0:
+            raise SettingsError(f"tolerance must be positive, in nats, got {self.tolerance:g}.")
+
+
+SECTIONS = {
+    "data": DataSettings,
+    "pair": PairSettings,
+    "training": TrainingSettings,
+    "evaluate": EvaluateSettings,
+    "compare": CompareSettings,
+}
+"""Section of a settings file → its settings."""
 
 
 def _at_least(name: str, value: float, bound: float) -> None:

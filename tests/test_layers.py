@@ -11,11 +11,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = [
     {"errors", "settings"},
-    {"averages", "distributions", "networks", "randomness", "reference", "registration"},
+    {"arviz_import", "averages", "distributions", "networks", "randomness", "rank_tests", "reference", "registration"},
     {"terms"},
     {"elbo", "evidence", "exact_posterior", "objectives"},
-    {"ladder"},
-    {"aggregate_posterior", "best_normal", "gaps"},
+    {"evaluation", "ladder"},
+    {"aggregate_posterior", "best_normal", "gaps", "posterior"},
     {"guides", "models"},
     {"data", "runs", "training"},
     {"plots"},

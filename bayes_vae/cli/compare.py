@@ -10,7 +10,7 @@ from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.output import json_text, say
 from bayes_vae.cli.progress import Progress
 from bayes_vae.cli.results import ladder
-from bayes_vae.cli.tables import conditions, ladder_table, reliability_text
+from bayes_vae.cli.tables import annealing_text, conditions, ladder_table, reliability_text
 from bayes_vae.settings import CompareSettings
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def compare_run(opened: OpenedRun, settings: CompareSettings) -> dict[str, Any]:
             x,
             settings.rungs,
             num_temperatures=settings.num_temperatures,
+            tolerance=settings.tolerance,
             seed=settings.seed,
             index=index,
             data_policy=opened.data.policy,
@@ -81,6 +82,7 @@ def comparison_text(result: dict[str, Any]) -> str:
             ladder_table(rungs),
             "",
             result["sentence"],
+            annealing_text(result["annealing"]),
             reliability_text(result["reliability"]),
             conditions(top, result["data"]["name"]),
             f"Drawn in {result['figure']}",

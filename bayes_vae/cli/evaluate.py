@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.output import json_text, say
 from bayes_vae.cli.progress import Progress
-from bayes_vae.cli.results import bayes_terms, reliability
-from bayes_vae.cli.tables import conditions, reliability_text, terms_table
+from bayes_vae.cli.results import evaluation
+from bayes_vae.cli.tables import annealing_text, conditions, reliability_text, terms_table
 from bayes_vae.errors import RunError
 from bayes_vae.settings import EvaluateSettings
 
@@ -79,21 +79,23 @@ def evaluate(opened: OpenedRun, settings: EvaluateSettings) -> dict[str, Any]:
     Returns:
         the result in JSON types.
     """
-    from bayes_vae.elbo import elbo_terms
-    from bayes_vae.evidence import estimate_log_evidence
+    from bayes_vae.evaluation import evaluate as evaluate_terms
 
     x, index = opened.test_set(settings.num_observations, settings.seed)
-    draws: dict[str, Any] = {"index": index, "seed": settings.seed, "data_policy": opened.data.policy}
-    particles = settings.num_particles
-    with Progress("ELBO and its terms") as progress:
-        terms = elbo_terms(opened.model, opened.guide, x, particles, progress=progress, **draws)
-    with Progress("log evidence") as progress:
-        estimate = estimate_log_evidence(opened.model, opened.guide, x, particles, progress=progress, **draws)
-    result = {
-        "data": {"name": opened.data.name, "split": "test", "policy": opened.data.policy},
-        "terms": bayes_terms(terms, estimate),
-        "reliability": reliability(estimate),
-    }
+    with Progress("evaluation") as progress:
+        evaluated = evaluate_terms(
+            opened.model,
+            opened.guide,
+            x,
+            settings.num_particles,
+            num_temperatures=settings.num_temperatures,
+            index=index,
+            seed=settings.seed,
+            data_policy=opened.data.policy,
+            progress=progress,
+        )
+    data = {"name": opened.data.name, "split": "test", "policy": opened.data.policy}
+    result = {"data": data, **evaluation(evaluated)}
     path = opened.directory.add_file(f"evaluation{opened.suffix}.json", json_text(result).encode())
     return {"run": str(opened.directory.path), **result, "file": str(path)}
 
@@ -105,8 +107,9 @@ def evaluation_text(result: dict[str, Any]) -> str:
         [
             terms_table(terms),
             "",
+            annealing_text(result["annealing"]),
             reliability_text(result["reliability"]),
-            conditions(terms["log_evidence"], result["data"]["name"]),
+            conditions(terms["elbo"], result["data"]["name"]),
             f"Written to {result['file']}",
         ]
     )

@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bayes_vae.averages import Average
-    from bayes_vae.elbo import ElboTerms
-    from bayes_vae.evidence import LogEvidenceEstimate
+    from bayes_vae.evaluation import Evaluation
+    from bayes_vae.evidence import AnnealedEstimate, LogEvidenceEstimate
     from bayes_vae.ladder import Comparison
     from bayes_vae.terms import Provenance
 
-__all__ = ["SYMBOLS", "bayes_terms", "figure", "ladder", "reliability"]
+__all__ = ["SYMBOLS", "annealing", "evaluation", "figure", "ladder", "reliability"]
 
 SYMBOLS = {
     "expected_log_likelihood": "E_q log p(x|z)",
     "kl_to_prior": "KL(q(z|x) ‖ p(z))",
     "elbo": "ELBO",
+    "importance_weighted_bound": "L_K",
     "log_evidence": "log p(x)",
+    "inference_gap": "log p(x) − ELBO",
 }
 """Name in the code → symbol."""
 
@@ -40,19 +42,26 @@ def figure(average: Average, estimator: str, provenance: Provenance) -> dict[str
     }
 
 
-def bayes_terms(terms: ElboTerms, estimate: LogEvidenceEstimate) -> dict[str, dict[str, Any]]:
-    """The ELBO, its two terms and the log evidence, name → figure."""
-    closed = terms.kl == "analytic"
+def evaluation(result: Evaluation) -> dict[str, Any]:
+    """Every term, name → figure, and how far to trust the log evidence."""
+    closed = result.terms.kl == "analytic"
+    sampled = "mean over draws from q"
     estimators = {
-        "expected_log_likelihood": "mean over draws from q",
-        "kl_to_prior": "closed form" if closed else "mean over draws from q",
-        "elbo": "mean over draws from q" + (", KL in closed form" if closed else ""),
+        "expected_log_likelihood": sampled,
+        "kl_to_prior": "closed form" if closed else sampled,
+        "elbo": sampled + (", KL in closed form" if closed else ""),
+        "importance_weighted_bound": result.bound.estimator,
+        "log_evidence": result.estimator,
+        "inference_gap": f"log p(x) {result.estimator}, minus the ELBO",
     }
-    averages = terms.averages()
-    figures = {name: figure(averages[name], estimators[name], terms.provenance) for name in estimators}
-    evidence = estimate.averages()["log_evidence"]
-    name = f"{estimate.estimator} sampling from q, L_{estimate.num_particles}"
-    return {**figures, "log_evidence": figure(evidence, name, estimate.provenance)}
+    averages, origin = result.averages(), result.terms.provenance
+    terms = {name: figure(averages[name], words, origin) for name, words in estimators.items()}
+    terms["importance_weighted_bound"]["symbol"] = f"L_{result.bound.num_particles}"
+    return {
+        "terms": terms,
+        "reliability": reliability(result.bound),
+        "annealing": annealing(result.annealed, result.why_not_annealed),
+    }
 
 
 def reliability(estimate: LogEvidenceEstimate) -> dict[str, Any]:
@@ -69,20 +78,32 @@ def reliability(estimate: LogEvidenceEstimate) -> dict[str, Any]:
     }
 
 
+def annealing(estimate: AnnealedEstimate | None, why_not: str) -> dict[str, Any]:
+    """How the annealed chains did, averaged over the observations; only a note where there are none."""
+    if estimate is None:
+        return {"note": why_not}
+    return {
+        "num_temperatures": estimate.num_temperatures,
+        "num_chains": estimate.num_chains,
+        "acceptance": float(estimate.acceptance.mean()),
+        "effective_sample_size": float(estimate.effective_sample_size.mean()),
+        "spread": float(estimate.spread.mean()),
+        "doubling_step": float(estimate.doubling_step.mean()),
+        "seconds": estimate.seconds,
+        "note": "",
+    }
+
+
 def ladder(comparison: Comparison) -> dict[str, Any]:
-    """The rungs from the ELBO up, what they say, and how far to trust the last."""
-    sampled = "importance sampling from q, nested groups of one set of draws"
-    named = {"exact": "closed form", "annealed": "annealed importance sampling from the guide"}
+    """The rungs from the ELBO up, what they say, and how far to trust them."""
     return {
         "rungs": [
-            {
-                **figure(rung.average, named.get(rung.name, sampled), comparison.provenance),
-                "seconds": rung.seconds,
-            }
+            {**figure(rung.average, rung.estimator, comparison.provenance), "seconds": rung.seconds}
             for rung in comparison.rungs
         ],
         "sentence": comparison.sentence(),
         "reliability": reliability(comparison.estimate),
+        "annealing": annealing(comparison.annealed, comparison.why_not_annealed),
         "num_particles": comparison.num_particles,
         "num_observations": comparison.num_observations,
         "seconds": comparison.seconds,

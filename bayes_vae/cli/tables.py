@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bayes_vae.cli.output import error_text, table, value_text
 
-__all__ = ["conditions", "ladder_table", "reliability_text", "terms_table"]
+__all__ = ["annealing_text", "conditions", "ladder_table", "reliability_text", "terms_table"]
 
 ERRORS = ("value", "± Monte Carlo", "± data")
 
@@ -22,7 +23,7 @@ def terms_table(terms: Mapping[str, Figures]) -> str:
 
 def ladder_table(rungs: Sequence[Figures]) -> str:
     """The rungs from the ELBO up."""
-    rows = [[rung["name"], *_numbers(rung), _seconds(rung), _short(rung["note"])] for rung in rungs]
+    rows = [[rung["name"], *_numbers(rung), f"{rung['seconds']:.1f}", _short(rung["note"])] for rung in rungs]
     return table(["rung", *ERRORS, "seconds", ""], rows, right=(1, 2, 3, 4))
 
 
@@ -31,15 +32,13 @@ def _numbers(figures: Figures) -> list[str]:
     return [value_text(figures["value"]), *errors]
 
 
-def _seconds(rung: Figures) -> str:
-    return "" if rung["seconds"] is None else f"{rung['seconds']:.1f}"
-
-
 def _reading(term: Figures) -> str:
     if term["note"]:
         return _short(term["note"])
-    if term["name"] == "elbo":
+    if term["name"] in ("elbo", "importance_weighted_bound"):
         return "lower bound on log p(x)"
+    if term["name"] == "inference_gap":
+        return "KL(q(z|x) ‖ p(z|x))"
     return "estimate" if term["monte_carlo_error"] else "closed form"
 
 
@@ -57,7 +56,19 @@ def reliability_text(reliability: Figures) -> str:
         tail = f"k̂ above {reliability['pareto_k_threshold']:.2f} for {share:.0%} of the observations"
     step = f"the last doubling gained {value_text(reliability['doubling_step'])}"
     half = particles // 2
-    return f"How far to trust log p(x): {size}; {tail};\n{step} (L_{particles} − L_{half})."
+    return f"How far to trust L_{particles}: {size}; {tail};\n{step} (L_{particles} − L_{half})."
+
+
+def annealing_text(annealing: Figures) -> str:
+    """One line on the annealed chains, or why there are none."""
+    if annealing["note"]:
+        return f"{annealing['note'].capitalize()}."
+    step = annealing["doubling_step"]
+    doubling = "" if math.isnan(step) else f"; the last doubling gained {value_text(step)}"
+    return (
+        f"Annealed: {annealing['num_temperatures']} temperatures, {annealing['num_chains']} chains, acceptance "
+        f"{annealing['acceptance']:.2f}, spread over the chains {annealing['spread']:.2f} nats{doubling}."
+    )
 
 
 def conditions(term: Figures, data: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -15,8 +16,11 @@ from bayes_vae.plots.style import caption, new_figure, plain_axes, signed, thous
 
 __all__ = ["draw_ladder", "ladder_figure"]
 
-LINES = {"annealed": (0, (1, 2)), "exact": (0, (6, 3))}
+LINES = {"annealed": (0, (1, 2)), "converged": (0, (3, 1.5)), "exact": (0, (6, 3)), "quadrature": (0, (6, 3))}
 """Line styles of the rungs that have no place on the axis of particles."""
+
+APART = 0.075
+"""Least distance of the lines' names, as a part of the height."""
 
 
 def ladder_figure(comparison: Comparison) -> Figure:
@@ -32,17 +36,19 @@ def ladder_figure(comparison: Comparison) -> Figure:
 def draw_ladder(axes: Axes, comparison: Comparison) -> Axes:
     """Draw the rungs of a comparison; the annealed and the exact evidence, where they are, are lines."""
     bounds = [rung for rung in comparison.rungs if rung.name not in LINES]
+    lines = [rung for rung in comparison.rungs if rung.name in LINES]
     particles = [rung.num_particles for rung in bounds]
     axes.plot(particles, [rung.average.value for rung in bounds], color=GREY, linewidth=1, zorder=1)
     for rung in bounds:
-        _draw_rung(axes, rung, below=rung.name == "ELBO" or len(comparison.rungs) > len(bounds))
-    for rung in comparison.rungs[len(bounds) :]:
-        _draw_line(axes, rung, particles[0])
+        _draw_rung(axes, rung, below=rung.name == "ELBO" or bool(lines))
     axes.set_xscale("log")
     axes.set_xticks(particles, [thousands(count) for count in particles])
     axes.set_xticks([], minor=True)
     axes.set(xlabel="particles k of the bound $L_k$", ylabel="nats per observation")
     axes.margins(x=0.1, y=0.18)
+    for rung in lines:
+        _draw_line(axes, rung)
+    _name_lines(axes, lines)
     return plain_axes(axes)
 
 
@@ -63,16 +69,47 @@ def _draw_rung(axes: Axes, rung: Rung, *, below: bool) -> None:
         _write(axes, words, place, -36 if below else -13, colour, va="top", style="italic")
 
 
-def _draw_line(axes: Axes, rung: Rung, leftmost: int) -> None:
-    """A dashed line for the exact value, a dotted one with its Monte-Carlo error as a band for the annealed."""
+def _draw_line(axes: Axes, rung: Rung) -> None:
+    """A line with its Monte-Carlo error as a band."""
     average, colour = rung.average, COLOURS["evidence"]
     value, error = average.value, average.monte_carlo_error
     axes.axhline(value, color=colour, linewidth=1.2, linestyle=LINES[rung.name], zorder=0)
     if error == error:
-        axes.axhspan(value - error, value + error, color=colour, alpha=0.15, linewidth=0, zorder=0)
-    up = rung.name == "annealed"
-    text = f"{rung.name} log p(x)\n{signed(value)}"
-    _write(axes, text, (leftmost, value), 4 if up else -4, colour, va="bottom" if up else "top")
+        axes.axhspan(value - error, value + error, color=colour, alpha=0.12, linewidth=0, zorder=0)
+
+
+def _name_lines(axes: Axes, rungs: Sequence[Rung]) -> None:
+    """The lines' names and values at the right, apart from each other, each with a stroke to its line."""
+    values = [rung.average.value for rung in rungs]
+    low, high = axes.get_ylim()
+    heights = [(value - low) / (high - low) for value in values]
+    for rung, value, height in zip(rungs, values, spread_apart(heights, APART), strict=True):
+        axes.annotate(
+            f"{rung.name} {signed(value)}",
+            (1, value),
+            (1.03, height),
+            xycoords=axes.get_yaxis_transform(),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=9,
+            color=COLOURS["evidence"],
+            arrowprops={"arrowstyle": "-", "linewidth": 0.7, "color": GREY, "shrinkA": 1, "shrinkB": 0},
+        )
+
+
+def spread_apart(heights: Sequence[float], least: float) -> list[float]:
+    """Heights moved until neighbours are at least so far apart, their mean kept.
+
+    >>> [round(height, 3) for height in spread_apart([0.5, 0.52], 0.1)]
+    [0.46, 0.56]
+    """
+    order = sorted(range(len(heights)), key=heights.__getitem__)
+    placed: list[float] = []
+    for which in order:
+        placed.append(max(heights[which], placed[-1] + least) if placed else heights[which])
+    shift = (sum(placed) - sum(heights)) / max(1, len(heights))
+    moved = dict(zip(order, (height - shift for height in placed), strict=True))
+    return [moved[which] for which in range(len(heights))]
 
 
 def _write(axes: Axes, text: str, place: tuple[float, float], points: float, colour: str, **style: Any) -> None:

@@ -20,6 +20,11 @@ class Draw(NamedTuple):
     log_guide: Tensor
     latents: dict[str, Tensor]
 
+    @property
+    def log_importance_weights(self) -> Tensor:
+        """log p(x, z) − log q(z given x), shape (K, N), in float64."""
+        return self.log_prior.double() + self.log_likelihood.double() - self.log_guide.double()
+
     def select(self, particles: Any = slice(None), rows: Any = slice(None)) -> Draw:
         """Some particles of some observations."""
         prior, likelihood, guide = (term[particles][:, rows] for term in self[:3])

@@ -39,22 +39,29 @@ def test_the_terms_are_those_of_the_library(command, run):
     x, index = data.test.observations(slice(0, 20), seed=3), data.test.index[:20]
     model, guide = bv.load(run)
     terms = bv.elbo_terms(model, guide, x, 40, seed=3, index=index).averages()
-    terms |= bv.estimate_log_evidence(model, guide, x, 40, seed=3, index=index).averages()
-    assert list(result["terms"]) == ["expected_log_likelihood", "kl_to_prior", "elbo", "log_evidence"]
-    for name, term in result["terms"].items():
-        assert term["value"] == pytest.approx(terms[name].value, rel=1e-6)
-        assert term["data_error"] == pytest.approx(terms[name].data_error, rel=1e-4)
-    assert result["reliability"]["doubling_step"] == pytest.approx(terms["doubling_step"].value, rel=1e-3)
+    bound = bv.estimate_log_evidence(model, guide, x, 40, seed=3, index=index).averages()
+    terms["importance_weighted_bound"] = bound["log_evidence"]
+    terms |= bv.annealed_log_evidence(model, x, guide, seed=3, index=index).averages()
+    names = ["expected_log_likelihood", "kl_to_prior", "elbo", "importance_weighted_bound", "log_evidence"]
+    assert list(result["terms"]) == [*names, "inference_gap"]
+    for name in names:
+        assert result["terms"][name]["value"] == pytest.approx(terms[name].value, rel=1e-6)
+        assert result["terms"][name]["data_error"] == pytest.approx(terms[name].data_error, rel=1e-4)
+    gap = result["terms"]["log_evidence"]["value"] - result["terms"]["elbo"]["value"]
+    assert result["terms"]["inference_gap"]["value"] == pytest.approx(gap, abs=1e-6)
+    assert result["reliability"]["doubling_step"] == pytest.approx(bound["doubling_step"].value, rel=1e-3)
 
 
 def test_every_figure_carries_its_conditions(command, run):
     terms = command("evaluate", run, *FEW, "--seed", "3", "--json").json["terms"]
-    conditions = {"num_particles": 40, "num_observations": 20, "data_policy": "stochastic", "kl_weight": 1, "seed": 3}
-    for term in terms.values():
+    conditions = {"num_observations": 20, "data_policy": "stochastic", "kl_weight": 1, "seed": 3}
+    for name, term in terms.items():
         assert set(term) == EVERY_FIGURE
         assert conditions.items() <= term.items()
+        assert term["num_particles"] == (4 if name in ("log_evidence", "inference_gap") else 40)
     assert terms["kl_to_prior"]["estimator"] == "closed form"
-    assert terms["log_evidence"]["estimator"] == "importance sampling from q, L_40"
+    assert terms["importance_weighted_bound"]["symbol"] == "L_40"
+    assert terms["log_evidence"]["estimator"] == "annealed from the guide"
 
 
 def test_evaluation_json_is_part_of_the_run(command, run):
@@ -69,6 +76,7 @@ def test_a_table_for_a_person(command, run):
     for symbol in ("E_q log p(x|z)", "KL(q(z|x) ‖ p(z))", "ELBO", "log p(x)", "± Monte Carlo", "± data"):
         assert symbol in outcome.out
     assert "effective sample size" in outcome.out
+    assert "Annealed: 50 temperatures, 4 chains, acceptance 0." in outcome.out
     assert "the last doubling gained" in outcome.out
     assert (
         "Nats per observation. K = 40, N = 20 test images of digits, data policy stochastic, KL weight 1, seed 0."
@@ -77,10 +85,11 @@ def test_a_table_for_a_person(command, run):
 
 
 def test_with_few_particles_there_is_no_reliability_and_it_says_so(command, run):
-    words = ["evaluate", run, "--num-particles", "6", "--num-observations", "5"]
+    words = ["evaluate", run, "--num-particles", "6", "--num-observations", "5", "--num-temperatures", "0"]
     outcome = command(*words)
     assert "no k̂ with so few particles as 6" in outcome.out
     assert "lower bound, not converged" in outcome.out
+    assert "Not annealed: num_temperatures is 0." in outcome.out
     result = command(*words, "--json").json
     assert result["reliability"]["pareto_k_share_above"] is None
     assert result["reliability"]["pareto_k_threshold"] is None
@@ -170,18 +179,20 @@ def test_the_ladder_rises_and_is_drawn(command, run):
     result = command("compare", run, *SHORT, "--json").json
     bounds = [rung["value"] for rung in result["rungs"][:3]]
     assert bounds == sorted(bounds)
-    assert [rung["name"] for rung in result["rungs"]] == ["ELBO", "L_5", "L_50", "annealed"]
-    assert [rung["num_particles"] for rung in result["rungs"]] == [1, 5, 50, 4]
+    assert [rung["name"] for rung in result["rungs"]] == ["ELBO", "L_5", "L_50", "annealed", "quadrature"]
+    assert [rung["num_particles"] for rung in result["rungs"]] == [1, 5, 50, 4, 0]
     for rung in result["rungs"]:
         assert set(rung) == EVERY_FIGURE | {"seconds"}
-    assert result["rungs"][3]["estimator"] == "annealed importance sampling from the guide"
+    assert result["rungs"][3]["estimator"] == "annealed importance sampling from the guide, 50 temperatures"
+    assert result["rungs"][4]["estimator"] == "quadrature on a grid, D = 2"
+    assert result["annealing"]["num_temperatures"] == 50
     assert RunDirectory(run).read_file("figures/ladder.png").startswith(b"\x89PNG")
 
 
 def test_the_ladder_as_a_table(command, run):
     outcome = command("compare", run, *SHORT, "--num-temperatures", "0")
-    assert "The ELBO falls short of L_50 by" in outcome.out
-    assert "annealed" not in outcome.out
+    assert "The ELBO falls short of log p(x) by quadrature by" in outcome.out
+    assert "Not annealed: num_temperatures is 0." in outcome.out
     assert "K = 50, N = 20 test images of digits, data policy stochastic, KL weight 1, seed 0." in outcome.out
     assert str(run / "figures" / "ladder.png") in outcome.out
 
@@ -191,6 +202,8 @@ def test_the_ladder_as_a_table(command, run):
     [
         (["compare", "--rungs", "1", "3", "5"], "rungs must start at 1"),
         (["compare", "--rungs"], "rungs must start at 1"),
+        (["compare", "--tolerance", "0"], "tolerance must be positive"),
+        (["compare", "--tolerance", "0.1", "--num-temperatures", "0"], "tolerance is of the annealed rungs"),
         (["compare", "--num-observations", "0"], "num_observations must be at least 1"),
         (["evaluate", "--num-particles", "1"], "num_particles must be at least 2"),
         (["evaluate", "--policy", "gray"], "unknown data policy 'gray'"),

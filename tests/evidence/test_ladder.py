@@ -1,9 +1,12 @@
 """The ladder from the ELBO to the tightest bound."""
 
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 
 import bayes_vae as bv
+from bayes_vae import ladder
 from bayes_vae.errors import SettingsError
 from bayes_vae.guides import ExactLinearGaussianGuide
 
@@ -11,27 +14,27 @@ RUNGS = (1, 5, 50, 500)
 
 
 def test_ladder_rises_for_every_observation(small_vae):
-    comparison = bv.compare(*small_vae, RUNGS, seed=1)
-    values = torch.stack([rung.values for rung in comparison.rungs])
-    assert [rung.name for rung in comparison.rungs] == ["ELBO", "L_5", "L_50", "L_500"]
+    comparison = bv.compare(*small_vae, RUNGS, num_temperatures=0, seed=1)
+    values = torch.stack([rung.values for rung in comparison.rungs[:4]])
+    assert [rung.name for rung in comparison.rungs] == ["ELBO", "L_5", "L_50", "L_500", "quadrature"]
     assert (values.diff(dim=0) >= 0).all()
 
 
 def test_rungs_are_those_of_the_same_draws(small_vae):
-    comparison = bv.compare(*small_vae, RUNGS, seed=1)
+    comparison = bv.compare(*small_vae, RUNGS, num_temperatures=0, seed=1)
     weights = bv.log_terms(*small_vae, 500, seed=1).log_importance_weights
     torch.testing.assert_close(comparison.rungs[0].values, weights.mean(0))
     fives = torch.logsumexp(weights.reshape(100, 5, -1), 1) - torch.tensor(5.0).log()
     torch.testing.assert_close(comparison.rungs[1].values, fives.mean(0))
     torch.testing.assert_close(comparison.rungs[1].standard_errors, fives.std(0) / 10)
     estimate = bv.estimate_log_evidence(*small_vae, 500, seed=1)
-    torch.testing.assert_close(comparison.rungs[-1].values, estimate.log_evidence)
+    torch.testing.assert_close(comparison.rungs[3].values, estimate.log_evidence)
     torch.testing.assert_close(comparison.estimate.pareto_k, estimate.pareto_k)
 
 
 def test_exact_evidence_is_the_last_rung(linear_gaussian, rescaled_guide, within):
     model, x = linear_gaussian
-    comparison = bv.compare(model, rescaled_guide(model, 1.5), x, RUNGS)
+    comparison = bv.compare(model, rescaled_guide(model, 1.5), x, RUNGS, num_temperatures=0)
     exact = comparison.rungs[-1]
     assert exact.name == "exact"
     within(comparison.rungs[-2].values, exact.values, comparison.rungs[-2].standard_errors)
@@ -44,22 +47,24 @@ def test_exact_evidence_is_the_last_rung(linear_gaussian, rescaled_guide, within
 
 def test_exact_guide_makes_a_flat_ladder(linear_gaussian):
     model, x = linear_gaussian
-    comparison = bv.compare(model, ExactLinearGaussianGuide(model), x, RUNGS)
+    comparison = bv.compare(model, ExactLinearGaussianGuide(model), x, RUNGS, num_temperatures=0)
     for rung in comparison.rungs:
         torch.testing.assert_close(rung.values, model.log_evidence(x).detach(), rtol=0, atol=1e-9)
 
 
 def test_text_says_what_every_figure_needs(small_vae):
-    comparison = bv.compare(*small_vae, RUNGS, data_policy="threshold")
+    comparison = bv.compare(*small_vae, RUNGS, num_temperatures=0, data_policy="threshold")
     text = str(comparison)
     for part in ("ELBO", "L_500", "K = 500", "N = 5", "data policy: threshold", "KL weight 1"):
         assert part in text
-    assert "The ELBO falls short of L_500 by" in comparison.sentence()
+    assert "The ELBO falls short of log p(x) by quadrature by" in comparison.sentence()
+    assert comparison.why_not_annealed in text
     assert comparison.provenance.kl_weight == 1
 
 
-def test_few_particles_are_a_lower_bound(small_vae):
-    comparison = bv.compare(*small_vae, (1, 5), seed=1)
+def test_few_particles_are_a_lower_bound(monkeypatch, small_vae):
+    monkeypatch.setattr(ladder, "MOST_DIMENSIONS", 0)
+    comparison = bv.compare(*small_vae, (1, 5), num_temperatures=0, seed=1)
     assert "5 particles are too few for a k̂" in comparison.rungs[-1].note
     assert "log p(x) may lie higher still" in comparison.sentence()
     assert comparison.rungs[-1].standard_errors.isnan().all()
@@ -88,7 +93,9 @@ def test_sentence_gives_both_shortfalls(linear_gaussian, rescaled_guide):
     """The numbers in the sentence are the mean differences to the exact value; a bound that agrees is said to."""
     model, x = linear_gaussian
     for factor, rungs, agrees in ((2.5, (1, 2, 4), False), (1.3, (1, 50, 5000), True)):
-        comparison = bv.compare(model, rescaled_guide(model, factor), x.repeat(20, 1), rungs, seed=1)
+        comparison = bv.compare(
+            model, rescaled_guide(model, factor), x.repeat(20, 1), rungs, num_temperatures=0, seed=1
+        )
         exact, elbo, bound = comparison.rungs[-1], comparison.rungs[0], comparison.rungs[-2]
         words = comparison.sentence().split()
         said = float(words[words.index("by") + 1])
@@ -97,3 +104,44 @@ def test_sentence_gives_both_shortfalls(linear_gaussian, rescaled_guide):
         if not agrees:
             last = len(words) - 1 - words[::-1].index("by")
             assert float(words[last + 1]) == pytest.approx((exact.values - bound.values).mean().item(), abs=0.06)
+
+
+def test_quadrature_ends_the_ladder_of_a_small_latent(small_vae, within):
+    """It is the quadrature estimate itself, and L_K and the annealed rung lie below it within their errors."""
+    comparison = bv.compare(*small_vae, RUNGS, num_temperatures=40, seed=3)
+    names = [rung.name for rung in comparison.rungs]
+    assert names == ["ELBO", "L_5", "L_50", "L_500", "annealed", "quadrature"]
+    expected = bv.quadrature_log_evidence(*small_vae, method="grid", tolerance=1e-6)
+    torch.testing.assert_close(comparison.rungs[-1].values, expected.log_evidence, rtol=0, atol=1e-3)
+    within(comparison.rungs[4].values, expected.log_evidence, comparison.rungs[4].standard_errors)
+    assert comparison.rungs[-1].estimator == "quadrature on a grid, D = 1"
+
+
+def test_converged_rung_doubles_until_levels_agree(linear_gaussian, rescaled_guide):
+    model, x = linear_gaussian
+    guide = rescaled_guide(model, 1.5)
+    comparison = bv.compare(model, guide, x, (1, 5), num_temperatures=8, tolerance=0.5, seed=2)
+    assert [rung.name for rung in comparison.rungs] == ["ELBO", "L_5", "annealed", "converged", "exact"]
+    assert comparison.annealed.num_temperatures >= 16
+    assert abs(comparison.annealed.doubling_step.mean()) <= 0.5
+    assert f"{comparison.annealed.num_temperatures} temperatures" in comparison.rungs[3].estimator
+    with pytest.raises(SettingsError, match="num_temperatures=0 leaves them out"):
+        bv.compare(model, guide, x, (1, 5), num_temperatures=0, tolerance=0.5)
+
+
+def test_discrete_latents_leave_annealing_out_and_say_so():
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Bernoulli(0.3))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Bernoulli(torch.full((len(x),), 0.4)))
+
+    x = torch.tensor([0.1, 0.9, 2.0])
+    comparison = bv.compare(model, guide, x, (1, 50), seed=1)
+    assert [rung.name for rung in comparison.rungs] == ["ELBO", "L_50"]
+    assert comparison.annealed is None
+    assert comparison.why_not_annealed == "not annealed: annealing moves along gradients, and 'z' is discrete"
+    assert comparison.why_not_annealed in str(comparison)
