@@ -11,7 +11,7 @@ from bayes_vae.cli.evaluate import evaluate, evaluation_text
 from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.output import json_text, say, table
 from bayes_vae.cli.tables import ladder_table
-from bayes_vae.cli.train import default_folder, exit_code, train, training_text
+from bayes_vae.cli.train import command_line, default_folder, exit_code, train, training_text
 from bayes_vae.settings import CompareSettings, DataSettings, EvaluateSettings, PairSettings, TrainingSettings
 
 __all__ = ["run"]
@@ -53,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
     if not options.json:
         say(_introduction())
     with one_thread():
-        results = _results(pair, training, out)
+        results = _results(pair, training, out, command_line("demo", arguments))
     trained = results["training"]
     if options.json:
         say(json_text(results))
@@ -62,9 +62,9 @@ def run(arguments: Sequence[str]) -> int:
     return exit_code(trained)
 
 
-def _results(pair: PairSettings, training: TrainingSettings, out: Path) -> dict[str, Any]:
+def _results(pair: PairSettings, training: TrainingSettings, out: Path, command: str) -> dict[str, Any]:
     """Train, evaluate and compare; after Ctrl-C only what was trained."""
-    trained, opened = train(DataSettings(), pair, training, out)
+    trained, opened = train(DataSettings(), pair, training, out, command)
     if trained["interrupted"]:
         return {"training": trained}
     shared: dict[str, Any] = {"seed": training.seed, "device": opened.device}

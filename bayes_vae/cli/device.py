@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from bayes_vae.errors import SettingsError
 
-__all__ = ["one_thread", "resolve_device"]
+__all__ = ["on_threads", "one_thread", "resolve_device"]
 
 
 def resolve_device(name: str) -> str:
@@ -33,13 +33,18 @@ def resolve_device(name: str) -> str:
     return name
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> AbstractContextManager[None]:
     """Run on one thread, which for small networks is as fast, and far faster where the cores are busy."""
+    return on_threads(1)
+
+
+@contextmanager
+def on_threads(count: int) -> Iterator[None]:
+    """Run on so many threads."""
     import torch
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.output import json_text, note, say, table, value_text
+from bayes_vae.cli.repeating import check_repeated_data, threads_of
 from bayes_vae.cli.results import SYMBOLS
 from bayes_vae.settings import DataSettings, PairSettings, TrainingSettings, as_json
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from bayes_vae.cli.loading import OpenedRun
     from bayes_vae.runs import Run
 
-__all__ = ["default_folder", "exit_code", "run", "train", "training_text"]
+__all__ = ["command_line", "default_folder", "exit_code", "run", "train", "training_text"]
 
 INTERRUPTED = 130
 
@@ -43,7 +45,8 @@ def run(arguments: Sequence[str]) -> int:
     data, pair = build_settings(DataSettings, options), build_settings(PairSettings, options)
     training = build_settings(TrainingSettings, options)
     out = Path(options.out) if options.out else default_folder(Path(data.data).stem)
-    result, _ = train(data, pair, training, out)
+    with threads_of(options.repeats):
+        result, _ = train(data, pair, training, out, command_line("train", arguments), options.repeats)
     say(json_text(result) if options.json else training_text(result))
     return exit_code(result)
 
@@ -61,10 +64,26 @@ def default_folder(name: str) -> Path:
     return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
+def command_line(command: str, arguments: Sequence[str]) -> str:
+    """What was typed, as a shell takes it."""
+    return shlex.join(["bayes-vae", command, *arguments])
+
+
 def train(
-    data: DataSettings, pair: PairSettings, training: TrainingSettings, out: Path
+    data: DataSettings,
+    pair: PairSettings,
+    training: TrainingSettings,
+    out: Path,
+    command: str = "",
+    repeats: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], OpenedRun]:
     """Train, save to ``out``, which is refused before training where it holds something, and draw the figures.
+
+    Args:
+        data, pair, training: the settings.
+        out: the run directory.
+        command: the command line, which is stored.
+        repeats: the configuration of a run that this one repeats; its data must be these.
 
     Returns:
         the result in JSON types, and the run.
@@ -80,10 +99,12 @@ def train(
     training = replace(training, device=resolve_device(training.device))
     data_set = load_data(data)
     require_binary(data_set)
+    if repeats is not None:
+        check_repeated_data(repeats, data, data_set)
     model, guide = build_pair(pair, data_set, training.seed)
     trained = _fit(model, guide, data_set, training)
     sections = {"data": as_json(data), "pair": as_json(pair), **trained.settings}
-    save(replace(trained, settings=sections), out)
+    save(replace(trained, settings=sections, command=command), out)
     opened = OpenedRun(RunDirectory(out), model, guide, data_set, training.device)
     figures = write_training_figures(opened, training.seed)
     result = _result(trained, out, figures)

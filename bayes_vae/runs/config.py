@@ -8,15 +8,24 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import torch
+
 from bayes_vae.errors import RunError
 from bayes_vae.runs.manifest import FORMAT_VERSION
 from bayes_vae.runs.pairs import describe_program
 from bayes_vae.runs.run import Run
 from bayes_vae.runs.weights import alias_of
 
-__all__ = ["config_of", "json_bytes"]
+__all__ = ["config_of", "json_bytes", "machine", "versions"]
 
-_DISTRIBUTIONS = {"bayes_vae": "bayes_vae", "numpy": "numpy", "pyro": "pyro-ppl", "torch": "torch"}
+_DISTRIBUTIONS = {
+    "bayes_vae": "bayes_vae",
+    "lightning-fabric": "lightning-fabric",
+    "numpy": "numpy",
+    "pyro": "pyro-ppl",
+    "torch": "torch",
+    "torchvision": "torchvision",
+}
 
 
 def config_of(run: Run) -> dict[str, Any]:
@@ -24,10 +33,9 @@ def config_of(run: Run) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: _version(distribution) for name, distribution in _DISTRIBUTIONS.items()},
-        },
+        "command": run.command,
+        "versions": versions(),
+        "machine": machine(),
         "model": describe_program("model", run.model),
         "guide": describe_program("guide", run.guide),
         "data": run.data,
@@ -38,6 +46,25 @@ def config_of(run: Run) -> dict[str, Any]:
             "interrupted": run.interrupted,
         },
         "parameters": {"count": _count(run), "names": list(run.parameter_names)},
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that figures depend on."""
+    return {
+        "python": platform.python_version(),
+        **{name: _version(distribution) for name, distribution in _DISTRIBUTIONS.items()},
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What the last digits of figures depend on beside the versions."""
+    return {
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "dtype": str(torch.get_default_dtype()).removeprefix("torch."),
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
 
 

@@ -28,6 +28,7 @@ class Run:
         best_epoch: number of the epoch of ``best_state``.
         interrupted: whether training was stopped before its last epoch.
         parameter_names: what was trained, as named at the start of training.
+        command: the command line that trained it; empty where it was trained from Python.
     """
 
     model: Callable[..., Any]
@@ -40,3 +41,4 @@ class Run:
     best_epoch: int
     interrupted: bool = False
     parameter_names: tuple[str, ...] = ()
+    command: str = ""

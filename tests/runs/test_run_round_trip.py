@@ -75,7 +75,7 @@ def test_the_configuration(run, saved):
     assert config["settings"] == RunDirectory(saved).settings == run.settings
     count = sum(p.numel() for program in (run.model, run.guide) for p in program.parameters())
     assert config["parameters"] == {"count": count, "names": list(run.best_state)}
-    assert config["versions"].keys() == {"python", "numpy", "torch", "pyro", "bayes_vae"}
+    assert config["versions"].keys() >= {"python", "numpy", "torch", "pyro", "bayes_vae"}
     assert config["versions"]["python"] == platform.python_version()
     assert config["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert config["created"].endswith("+00:00")

@@ -1,0 +1,251 @@
+"""Settings in files: YAML with a section for each settings class, or what a run stored of its own.
+
+jsonargparse could read such files too. It is not asked to, because its messages do not name the file, a key that
+stands twice is taken silently, and its ``--config`` overrides the flags that stand before it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import reprlib
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from bayes_vae.errors import SettingsError
+from bayes_vae.settings import SECTIONS
+
+__all__ = ["TYPE_WORDS", "SettingsFile", "nearest", "read_settings", "settings_text", "shape_of_type"]
+
+TYPE_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
+LARGEST_FILE = 1_000_000
+"""Bytes; a settings file has a few hundred."""
+
+_NUMBERS = (
+    ("tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9][0-9]*)$")),
+    (
+        "tag:yaml.org,2002:float",
+        re.compile(
+            r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?$|[-+]?[0-9]+[eE][-+]?[0-9]+$"
+            r"|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"
+        ),
+    ),
+)
+"""Tag of YAML → how a number of it is written, as YAML 1.2 has it."""
+
+Sections = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class SettingsFile:
+    """What a file says.
+
+    Attributes:
+        sections: name of a section → name of a setting → value of the right type.
+        run: the whole configuration, where the settings are those of a run.
+    """
+
+    sections: Sections
+    run: dict[str, Any] | None = field(default=None, repr=False)
+
+
+def read_settings(path: str | Path) -> SettingsFile:
+    """Read settings from a YAML file, or from a run directory or its config.json, whose digest is checked.
+
+    Args:
+        path: the file or the folder.
+
+    Raises:
+        SettingsError: names the file, the key's path, what was expected and what arrived.
+        RunError: a run directory that is damaged, or that was trained from Python.
+    """
+    path = Path(path)
+    if path.is_dir() or (path.name == "config.json" and path.with_name("manifest.json").exists()):
+        return _stored(path if path.is_dir() else path.parent)
+    content = _parsed(path)
+    if "format_version" in content:
+        raise SettingsError(
+            f"{path} is the configuration of a run, but its run directory is not around it, so it cannot be checked. "
+            "Name the run directory."
+        )
+    return SettingsFile(_checked(content, str(path)))
+
+
+def _stored(folder: Path) -> SettingsFile:
+    """The settings of a run."""
+    from bayes_vae.errors import RunError
+    from bayes_vae.runs.directory import read_config
+
+    config = read_config(folder)
+    missing = [name for name in ("data", "pair", "training") if name not in config["settings"]]
+    if missing:
+        raise RunError(
+            f"{folder} has no settings of its {' and '.join(missing)}: it was trained from Python, by a script that "
+            "repeats it. Only runs of `bayes-vae train` and `bayes-vae demo` can be repeated from what they stored."
+        )
+    return SettingsFile(_checked(config["settings"], str(folder / "config.json")), config)
+
+
+def _parsed(path: Path) -> dict[Any, Any]:
+    """The YAML of a file, which must be a mapping."""
+    import yaml
+
+    if path.is_file() and path.stat().st_size > LARGEST_FILE:
+        raise SettingsError(f"{path} is no settings file: it has more than {LARGEST_FILE:,} bytes.")
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _loader())
+    except OSError as error:
+        raise SettingsError(
+            f"the settings file {path} cannot be read ({error.strerror}). Expected a YAML file, or a run directory."
+        ) from error
+    except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
+        raise SettingsError(f"{path} is no settings file: expected YAML, a text in UTF-8.") from error
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise SettingsError(f"{path}{line}: {' '.join(str(error.problem or error).split())}.") from error
+    except (RecursionError, ValueError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path} is not YAML that can be read ({type(error).__name__}).") from error
+    if content is not None and not isinstance(content, dict):
+        raise SettingsError(f"{path}: expected the sections {_listed(SECTIONS)}, got {reprlib.repr(content)}.")
+    return content or {}
+
+
+@cache
+def _loader() -> Any:
+    """PyYAML's safe loader, with numbers as YAML 1.2 has them, and no key twice."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        """``1e-3`` is a number, ``010`` is not an octal one, and ``1:30`` is no time."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+            mapping: dict[Hashable, Any] = {}
+            for key_node, value_node in node.value:
+                key = self.construct_object(key_node, deep=True)
+                if not isinstance(key, Hashable) or key in mapping:
+                    problem = f"the key {key!r} stands here twice" if isinstance(key, Hashable) else "no key"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+                mapping[key] = self.construct_object(value_node, deep=deep)
+            return mapping
+
+    replaced = (*(tag for tag, _ in _NUMBERS), "tag:yaml.org,2002:timestamp")
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in replaced]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    for tag, pattern in _NUMBERS:
+        Loader.add_implicit_resolver(tag, pattern, list("-+.0123456789"))
+    return Loader
+
+
+def _checked(content: Mapping[Any, Any], file: str) -> Sections:
+    """The sections, every key known and every value of its type."""
+    sections: Sections = {}
+    for section, entries in content.items():
+        if section not in SECTIONS:
+            raise SettingsError(f"{file}: {_unknown(section, SECTIONS, _home(section))}")
+        if entries is not None and not isinstance(entries, dict):
+            raise SettingsError(f"{file}: {section}: expected settings below it, got {reprlib.repr(entries)}.")
+        hints = get_type_hints(SECTIONS[section])
+        for name in entries or {}:
+            if name not in hints:
+                raise SettingsError(f"{file}: {section}.{_unknown(name, hints, _home(name))}")
+        sections[section] = {
+            name: _typed(value, hints[name], f"{file}: {section}.{name}") for name, value in (entries or {}).items()
+        }
+    return sections
+
+
+def _unknown(name: object, known: Iterable[str], home: str | None) -> str:
+    close = nearest(str(name), known)
+    advice = f"did you mean {close}?" if close else f"choose from {_listed(known)}."
+    return f"{name}: no such setting; " + (f"it belongs under {home}." if home else advice)
+
+
+def _home(name: object) -> str | None:
+    """The section that has a setting of this name, where there is one only."""
+    homes = [section for section, settings in SECTIONS.items() if name in get_type_hints(settings)]
+    return homes[0] if len(homes) == 1 else None
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that a mistyped one is most like; None where none is like it."""
+    close = difflib.get_close_matches(name, list(known), 1, 0.6)
+    return close[0] if close else None
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
+def shape_of_type(hint: Any) -> tuple[tuple[str, ...], bool, type, bool]:
+    """Of a setting's type: its choices, whether it has several values, the type of one, and whether it may be None.
+
+    >>> shape_of_type(tuple[int, ...])
+    ((), True, <class 'int'>, False)
+    >>> shape_of_type(float | None)
+    ((), False, <class 'float'>, True)
+    """
+    optional = NoneType in get_args(hint)
+    if optional:
+        (hint,) = (kind for kind in get_args(hint) if kind is not NoneType)
+    if get_origin(hint) is Literal:
+        return get_args(hint), False, str, optional
+    if get_origin(hint) is tuple:
+        return (), True, get_args(hint)[0], optional
+    return (), False, hint, optional
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    """A value of a file, as the setting's type has it."""
+    choices, several, kind, optional = shape_of_type(hint)
+    if value is None and optional:
+        return None
+    if choices:
+        if value not in choices:
+            close = nearest(str(value), choices)
+            advice = f"; did you mean {close}?" if close else "."
+            raise SettingsError(f"{where}: expected one of {_listed(choices)}, got {reprlib.repr(value)}{advice}")
+        return value
+    if several:
+        if not isinstance(value, list):
+            raise SettingsError(f"{where}: expected a list of {TYPE_WORDS[kind].removeprefix('a ')}s, got {value!r}.")
+        return tuple(_of_kind(entry, kind, where) for entry in value)
+    return _of_kind(value, kind, where)
+
+
+def _of_kind(value: Any, kind: type, where: str) -> Any:
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise SettingsError(f"{where}: expected {TYPE_WORDS[kind]}, got {reprlib.repr(value)}.")
+    return value
+
+
+def settings_text(sections: Mapping[str, Mapping[str, Any]]) -> str:
+    """Sections of settings as YAML, which :func:`read_settings` reads back.
+
+    >>> print(settings_text({"pair": {"latent_dim": 2, "hidden_dims": (20, 10)}}))
+    pair:
+      latent_dim: 2
+      hidden_dims: [20, 10]
+    """
+    import yaml
+
+    class Dumper(yaml.SafeDumper):  # type: ignore[misc]
+        """Lists on one line."""
+
+    def on_one_line(dumper: Any, values: Any) -> Any:
+        return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=True)
+
+    for tag, pattern in _NUMBERS:  # so that text which reads as a number is put in quotes
+        Dumper.add_implicit_resolver(tag, pattern, list("-+.0123456789"))
+    Dumper.add_representer(tuple, on_one_line)
+    Dumper.add_representer(list, on_one_line)
+    plain = {section: dict(values) for section, values in sections.items()}
+    return str(yaml.dump(plain, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)).rstrip("\n")
