@@ -15,7 +15,7 @@ LAYERS = [
     {"terms"},
     {"elbo", "evidence", "exact_posterior", "objectives"},
     {"evaluation", "ladder"},
-    {"aggregate_posterior", "best_normal", "gaps", "posterior"},
+    {"aggregate_posterior", "best_normal", "calibration", "gaps", "posterior"},
     {"guides", "models"},
     {"data", "runs", "training"},
     {"plots"},

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from bayes_vae.averages import Average, average
-from bayes_vae.errors import NotDefinedError, SettingsError
+from bayes_vae.errors import SettingsError
 from bayes_vae.evidence.bound import importance_weighted_bound
 from bayes_vae.evidence.chains import Schedule, join_observations, make_plan, tune
 from bayes_vae.evidence.prior_guide import prior_as_guide
-from bayes_vae.randomness import derived_seed, isolated_rng
+from bayes_vae.evidence.simulation import simulate
+from bayes_vae.randomness import derived_seed
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.program import Program, undisturbed
 from bayes_vae.terms.stream import Progress, provenance, read_pair, stream
@@ -91,7 +92,8 @@ def bidirectional_bounds(
     if num_observations < 1:
         raise SettingsError(f"num_observations must be at least 1, got {num_observations}.")
     plan = make_plan(num_temperatures, num_chains, num_leapfrog, schedule, from_prior=guide is None)
-    z, x = _simulate(model, num_observations, seed)
+    otherwise = "For other programs use annealed_log_evidence, a lower bound."
+    latents, (x,) = simulate(model, num_observations, seed, "bidirectional_bounds", otherwise)
     index = torch.arange(num_observations, device=x.device)
     proposal = prior_as_guide(model, "auto") if guide is None else guide
     forward, reverse = [], []
@@ -100,19 +102,7 @@ def bidirectional_bounds(
         for batch in stream(pair, (x,), index, num_chains, derived_seed(seed, "sandwich"), progress=progress):
             tuned = tune(batch, plan)
             forward.append(tuned.forward())
-            reverse.append(tuned.reverse({"z": z[batch.rows]}))
+            reverse.append(tuned.reverse({name: value[batch.rows] for name, value in latents.items()}))
     lower = importance_weighted_bound(join_observations(forward).log_weights)
     upper = -importance_weighted_bound(join_observations(reverse).log_weights)
     return BidirectionalBounds(x, lower, upper, num_temperatures, num_chains, provenance(pair, seed, "simulated"))
-
-
-def _simulate(model: Any, num_observations: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Draws of z from the prior, and of x given each."""
-    if not getattr(model, "exposes_distributions", False):
-        raise NotDefinedError(
-            "bidirectional_bounds simulates from the model and needs one with prior() and likelihood(z) whose program "
-            "follows from them. For other programs use annealed_log_evidence, a lower bound."
-        )
-    with torch.no_grad(), isolated_rng(derived_seed(seed, "simulated data"), next(model.parameters()).device):
-        z = model.prior().sample((num_observations,))
-        return z, model.likelihood(z).sample()

@@ -4,6 +4,7 @@ One colour stands for one term of Bayes' rule in every figure: :data:`bayes_vae.
 """
 
 from bayes_vae.plots.bayes_rule import bayes_rule_figure, draw_density
+from bayes_vae.plots.calibration import calibration_figure, draw_coverage, draw_ranks
 from bayes_vae.plots.colours import COLOURS
 from bayes_vae.plots.images import prior_sample_figure, reconstruction_figure
 from bayes_vae.plots.ladder import draw_ladder, ladder_figure
@@ -14,9 +15,12 @@ from bayes_vae.plots.training import draw_term_by_epoch, training_figure
 __all__ = [
     "COLOURS",
     "bayes_rule_figure",
+    "calibration_figure",
+    "draw_coverage",
     "draw_density",
     "draw_ladder",
     "draw_latent_means",
+    "draw_ranks",
     "draw_term_by_epoch",
     "ladder_figure",
     "latent_figure",
