@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-statistical lint types bench clean
+.PHONY: help demo test test-statistical lint types bench dist clean
 
 define CHECK_PYTHON
 import sys
@@ -55,6 +55,9 @@ types: $(READY) ## mypy, strict, on the package
 
 bench: $(READY) ## every script in benchmarks/, as tables
 	@$(BIN)/python benchmarks/run.py
+
+dist: $(READY) ## sdist and wheel of the tagged version, in dist/
+	@$(BIN)/python release.py
 
 clean: ## remove build outputs and caches (not the environment, not runs/)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov
