@@ -13,16 +13,23 @@ from bayes_vae.errors import SettingsError
 __all__ = [
     "LADDER",
     "SECTIONS",
+    "Colour",
     "CompareSettings",
+    "DataKind",
     "DataSettings",
     "EvaluateSettings",
+    "Kind",
     "PairSettings",
     "Policy",
+    "ReportSettings",
     "TrainingSettings",
     "as_json",
 ]
 
 Policy = Literal["stochastic", "static", "threshold", "none"]
+DataKind = Literal["binary", "gray", "counts", "real"]
+Kind = Literal["auto", "binary", "gray", "counts", "real"]
+Colour = Literal["gray", "rgb"]
 
 REAL_SETTINGS = ("kl_weight",)
 """Checked settings that need not be whole numbers."""
@@ -36,15 +43,28 @@ class DataSettings:
     """Which data, and how their pixels become observations.
 
     Args:
-        data: digits, mnist, fashion-mnist, or the path of an .npy or .npz file.
-        data_root: folder that holds MNIST and Fashion-MNIST; else BAYES_VAE_DATA, else the user's cache folder.
+        data: digits, mnist, fashion-mnist, kmnist, emnist-letters (or -balanced, -byclass, -bymerge, -digits, -mnist),
+            omniglot, the path of an .npy or .npz file, or of a folder of images.
+        data_root: folder of the data that are downloaded; else BAYES_VAE_DATA, else the user's cache folder.
         policy: how pixels become zeros and ones: stochastic (drawn anew at each use), static (drawn once),
-            threshold (above one half), none (taken as they are).
+            threshold (above one half), none (taken as they are); when not given, stochastic, and for counts and
+            real values none.
+        kind: what the numbers of an array are: binary, gray (pixels), counts (whole numbers from 0 on), real, or auto
+            (found out, and refused where it could be one or another).
+        image_size: pixels of each side to which a folder's images are brought; when not given they must agree.
+        colour: of a folder's images: gray, or rgb with the colours first.
     """
 
     data: str = "digits"
     data_root: str | None = None
-    policy: Policy = "stochastic"
+    policy: Policy | None = None
+    kind: Kind = "auto"
+    image_size: int | None = None
+    colour: Colour = "gray"
+
+    def __post_init__(self) -> None:
+        if self.image_size is not None:
+            _at_least("image_size", self.image_size, 1)
 
 
 @dataclass(frozen=True)
@@ -156,12 +176,45 @@ class CompareSettings:
             raise SettingsError(f"tolerance must be positive, in nats, got {self.tolerance:g}.")
 
 
+@dataclass(frozen=True)
+class ReportSettings:
+    """What the report of a run is computed from.
+
+    Args:
+        num_observations: test observations behind the terms, the ladder and log p(x), from the first on.
+        num_particles: draws from q for each observation (K), for the ELBO, L_K and k̂.
+        num_temperatures: steps of the annealed log p(x); 0 leaves it out.
+        num_gap_observations: test observations whose gap is split in two; 0 leaves it out.
+        num_encoded: test observations behind the aggregate posterior and the latent means.
+        num_simulated: observations simulated from the model to calibrate the guide; 0 leaves it out.
+        seed: of every draw.
+        device: cpu, cuda, or auto.
+    """
+
+    num_observations: int = 500
+    num_particles: int = 500
+    num_temperatures: int = 50
+    num_gap_observations: int = 100
+    num_encoded: int = 1000
+    num_simulated: int = 1000
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("num_observations", "num_encoded"):
+            _at_least(name, getattr(self, name), 1)
+        _at_least("num_particles", self.num_particles, 2)
+        for name in ("num_temperatures", "num_gap_observations", "num_simulated"):
+            _at_least(name, getattr(self, name), 0)
+
+
 SECTIONS = {
     "data": DataSettings,
     "pair": PairSettings,
     "training": TrainingSettings,
     "evaluate": EvaluateSettings,
     "compare": CompareSettings,
+    "report": ReportSettings,
 }
 """Section of a settings file → its settings."""
 

@@ -103,7 +103,7 @@ def train(
         check_repeated_data(repeats, data, data_set)
     model, guide = build_pair(pair, data_set, training.seed)
     trained = _fit(model, guide, data_set, training)
-    sections = {"data": as_json(data), "pair": as_json(pair), **trained.settings}
+    sections = {"data": as_json(replace(data, policy=data_set.policy)), "pair": as_json(pair), **trained.settings}
     save(replace(trained, settings=sections, command=command), out)
     opened = OpenedRun(RunDirectory(out), model, guide, data_set, training.device)
     figures = write_training_figures(opened, training.seed)

@@ -9,63 +9,66 @@ import torch
 from torch import Tensor
 
 from bayes_vae.data.data_set import Data, split_data
-from bayes_vae.errors import DataError, SupportError
-from bayes_vae.settings import Policy
+from bayes_vae.data.kinds import policy_for, values_of_kind
+from bayes_vae.errors import DataError
+from bayes_vae.settings import Kind, Policy
 
-__all__ = ["as_labels", "as_values", "from_array", "quantize"]
+__all__ = ["as_labels", "as_numbers", "from_array"]
 
 _MINIMUM = 10
 
 
-def from_array(name: str, array: Any, labels: Any, policy: Policy) -> Data:
+def from_array(
+    name: str,
+    array: Any,
+    labels: Any,
+    policy: Policy | None,
+    kind: Kind = "auto",
+    label_names: tuple[str, ...] = (),
+) -> Data:
     """Make a data set of an array: 80 % training, 10 % validation and 10 % test rows, always the same.
 
     Args:
         name: of the data set.
-        array: numpy array or torch tensor, shape (N, *event), see :func:`as_values`.
+        array: numpy array or torch tensor, shape (N, *event), see :func:`bayes_vae.data.kinds.values_of_kind`.
         labels: N numbers, or None.
-        policy: how pixels become observations.
+        policy: how pixels become observations; None for the one that goes with the kind.
+        kind: what the numbers are.
+        label_names: what the labels stand for, where they are 0, 1, 2, ….
 
     Raises:
         DataError: not an array of numbers, a wrong shape, NaN or infinity, fewer than 10 rows, labels that
             do not fit.
-        SupportError: values outside the policy's range.
+        SupportError: values that are not of the kind, or that leave it open.
     """
-    values = as_values(array, policy)
-    count = len(values)
+    numbers, policy = as_numbers(array), policy_for(kind, policy)
+    count = len(numbers)
     if count < _MINIMUM:
         raise DataError(
             f"a data set needs at least {_MINIMUM} rows, to be split into training, validation and test "
             f"rows, but there are {count}. Observations run along the first dimension: shape (N, *event)."
         )
+    values, found = values_of_kind(numbers, kind, policy)
     tenth = count // 10
     sizes = (count - 2 * tenth, tenth, tenth)
-    return split_data(name, values, None if labels is None else as_labels(labels, count), policy, sizes)
+    checked = None if labels is None else as_labels(labels, count)
+    return split_data(name, values, checked, policy, sizes, found, label_names)
 
 
-def as_values(array: Any, policy: Policy) -> Tensor:
-    """Pixels as bytes, or real values as float32.
+def as_numbers(array: Any) -> np.ndarray:
+    """Booleans, integers or floats of shape (N, *event); the event may have any number of dimensions, also none.
 
-    - uint8, and other integers in 0…255, are pixels; integers that are all 0 or 1, and booleans, are
-      zeros and ones.
-    - Floats in [0, 1] are rounded to 255ths under the policies that binarize, one half downwards; under the
-      policy ``none`` floats of any range are kept as they are.
-
-    Args:
-        array: numpy array or torch tensor, shape (N, *event), at least one event dimension.
-        policy: how pixels become observations.
-
-    Returns:
-        shape (N, *event), uint8 or float32; a copy.
+    Raises:
+        DataError: not an array of numbers, or empty.
     """
     numbers = _as_numpy(array, "the data")
-    if numbers.ndim < 2 or numbers.size == 0:
-        what = "empty" if numbers.size == 0 else "one-dimensional or less"
+    if numbers.ndim < 1 or numbers.size == 0:
+        what = "empty" if numbers.size == 0 else "a single number"
         raise DataError(
             f"the data are {what}: expected shape (N, *event), N observations of at least one number each, "
-            f"got shape {numbers.shape}. For observations of one number each, use shape (N, 1)."
+            f"got shape {numbers.shape}."
         )
-    return _from_floats(numbers, policy) if numbers.dtype.kind == "f" else _from_integers(numbers)
+    return numbers
 
 
 def _as_numpy(array: Any, what: str) -> np.ndarray:
@@ -87,42 +90,6 @@ def _as_numpy(array: Any, what: str) -> np.ndarray:
             "Convert it to numbers first; a complex array can be given as real and imaginary parts."
         )
     return array
-
-
-def _from_integers(numbers: np.ndarray) -> Tensor:
-    low, high = int(numbers.min()), int(numbers.max())
-    if low < 0 or high > 255:
-        raise SupportError(
-            f"integers are taken as pixels in 0…255, but they range over [{low}, {high}]. Rescale them; "
-            "real-valued data are given as floats, with the policy 'none'."
-        )
-    pixels = torch.from_numpy(numbers.astype(np.uint8))
-    return pixels * 255 if high <= 1 else pixels
-
-
-def _from_floats(numbers: np.ndarray, policy: Policy) -> Tensor:
-    with np.errstate(over="ignore"):
-        values = torch.from_numpy(numbers.astype(np.float32))
-    bad = int((~values.isfinite()).sum())
-    if bad:
-        raise DataError(
-            f"the data have {bad} values of {values.numel()} that are NaN, infinite or beyond float32. "
-            "Remove or fill in those observations first."
-        )
-    if policy == "none":
-        return values
-    low, high = float(values.min()), float(values.max())
-    if low < 0 or high > 1:
-        raise SupportError(
-            f"the policy {policy!r} takes floats in [0, 1], but they range over [{low:g}, {high:g}]. "
-            "Divide pixels by 255 or store them as uint8; real-valued data take the policy 'none'."
-        )
-    return quantize(values)
-
-
-def quantize(values: Tensor) -> Tensor:
-    """Round numbers in [0, 1] to 255ths as bytes; a half rounds down, so 1/2 stays below the threshold."""
-    return (values * 255 - 0.5).ceil().to(torch.uint8)
 
 
 def as_labels(labels: Any, count: int) -> Tensor:

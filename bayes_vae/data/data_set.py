@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Size, Tensor
 
+from bayes_vae.data.kinds import KIND_WORDS
 from bayes_vae.data.split import Split
 from bayes_vae.errors import SupportError
-from bayes_vae.settings import Policy
+from bayes_vae.settings import DataKind, Policy
 
-__all__ = ["Data", "permutation", "require_binary", "split_data"]
+__all__ = ["Data", "permutation", "require_binary", "require_kind", "split_data"]
 
 _SPLIT_SEED = 19980701
 """Seed of the one permutation by which data sets are split."""
@@ -31,12 +32,21 @@ class Data:
         train: the rows that the parameters are fitted to.
         validation: the rows that choose the best epoch.
         test: the rows that every reported figure is of.
+        kind: what the values are: binary, gray (pixels), counts or real.
+        label_names: what the labels 0, 1, 2, … stand for; empty where they are numbers, or where there are none.
     """
 
     name: str
     train: Split
     validation: Split
     test: Split
+    kind: DataKind
+    label_names: tuple[str, ...] = ()
+
+    @property
+    def observation_kind(self) -> DataKind:
+        """What observations are: as the values, or binary under a policy that makes zeros and ones of them."""
+        return self.kind if self.policy == "none" else "binary"
 
     @property
     def policy(self) -> Policy:
@@ -59,13 +69,15 @@ class Data:
         return digest.hexdigest()
 
     def summary(self) -> dict[str, Any]:
-        """What a run directory stores of the data: name, policy, digest, sizes and data_shape."""
+        """What a run directory stores of the data: name, policy, kind, digest, sizes, data_shape and label_names."""
         return {
             "name": self.name,
             "policy": self.policy,
+            "kind": self.kind,
             "digest": self.digest,
             "sizes": {name: len(getattr(self, name)) for name in ("train", "validation", "test")},
             "data_shape": list(self.data_shape),
+            "label_names": list(self.label_names),
         }
 
 
@@ -78,7 +90,15 @@ def permutation(count: int) -> Tensor:
     return torch.from_numpy(np.argsort(bits, kind="stable"))
 
 
-def split_data(name: str, values: Tensor, labels: Tensor | None, policy: Policy, sizes: Sequence[int]) -> Data:
+def split_data(
+    name: str,
+    values: Tensor,
+    labels: Tensor | None,
+    policy: Policy,
+    sizes: Sequence[int],
+    kind: DataKind,
+    label_names: tuple[str, ...] = (),
+) -> Data:
     """Split rows at random, always in the same way.
 
     Args:
@@ -87,20 +107,42 @@ def split_data(name: str, values: Tensor, labels: Tensor | None, policy: Policy,
         labels: shape (N,), or None.
         policy: how pixels become observations.
         sizes: rows of the training, the validation and the test set; N in all.
+        kind: what the values are.
+        label_names: what the labels 0, 1, 2, … stand for.
     """
     parts = torch.split(permutation(len(values)), list(sizes))
     train, validation, test = (
         Split(values[rows], None if labels is None else labels[rows], rows, policy) for rows in parts
     )
-    return Data(name, train, validation, test)
+    return Data(name, train, validation, test, kind, label_names)
+
+
+def require_kind(data: Data, kinds: Collection[DataKind], likelihood: str) -> None:
+    """Refuse data that a likelihood has no density for.
+
+    Args:
+        data: the data set.
+        kinds: what the likelihood takes.
+        likelihood: its name.
+
+    Raises:
+        SupportError: names the kind of the observations and those that the likelihood takes.
+    """
+    if data.observation_kind not in kinds:
+        raise SupportError(
+            f"a {likelihood} likelihood takes {' or '.join(KIND_WORDS[kind] for kind in kinds)}, but the observations "
+            f"of the data set {data.name!r} are {KIND_WORDS[data.observation_kind]} (kind {data.observation_kind!r}). "
+            "Choose a likelihood that takes them, or say the kind (--kind) if they are something else."
+        )
 
 
 def require_binary(data: Data) -> None:
     """Refuse gray values for a Bernoulli likelihood, which is not normalized on them.
 
     Raises:
-        SupportError: names binarization and the continuous Bernoulli.
+        SupportError: names binarization and the continuous Bernoulli; or the kinds, for counts and real values.
     """
+    require_kind(data, ("binary", "gray"), "Bernoulli")
     if data.policy != "none":
         return
     for split in (data.train, data.validation, data.test):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from bayes_vae.data.arrays import quantize
 from bayes_vae.data.data_set import Data, split_data
+from bayes_vae.data.kinds import quantize
 from bayes_vae.settings import Policy
 
 __all__ = ["load_digits"]
@@ -22,4 +22,4 @@ def load_digits(policy: Policy) -> Data:
 
     digits = datasets.load_digits()
     pixels = quantize(torch.from_numpy(digits.images / 16))
-    return split_data("digits", pixels, torch.from_numpy(digits.target).long(), policy, _SIZES)
+    return split_data("digits", pixels, torch.from_numpy(digits.target).long(), policy, _SIZES, "gray")

@@ -1,101 +1,111 @@
-"""MNIST and Fashion-MNIST, in torchvision's own file layout."""
+"""MNIST and the data sets that come in its file format, in torchvision's own layout."""
 
 from __future__ import annotations
 
-import os
-import platform
-import tempfile
-from http.client import HTTPException
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bayes_vae.data.data_set import Data, split_data
+from bayes_vae.data.folders import find_or_download
 from bayes_vae.data.split import Split
 from bayes_vae.errors import DataError
 from bayes_vae.settings import Policy
 
-__all__ = ["FOLDERS", "cache_folder", "load_mnist"]
+__all__ = ["MNIST_LIKE", "load_mnist"]
 
-FOLDERS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
-"""Name of a data set → torchvision's class for it, which is also the name of its folder."""
 
-_FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
+@dataclass(frozen=True)
+class Source:
+    """A data set in MNIST's file format.
+
+    Attributes:
+        folder: torchvision's class for it, which is also the name of its folder.
+        split: of EMNIST, else empty.
+    """
+
+    folder: str
+    split: str = ""
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        """How the names of the training files and of the test files start."""
+        return (f"emnist-{self.split}-train", f"emnist-{self.split}-test") if self.split else ("train", "t10k")
+
+    @property
+    def files(self) -> list[str]:
+        """The four files."""
+        return [f"{part}-{kind}-ubyte" for part in self.parts for kind in ("images-idx3", "labels-idx1")]
+
+    def download(self, root: str) -> object:
+        """Download into a folder, as torchvision does."""
+        from torchvision import datasets
+
+        options: dict[str, Any] = {"split": self.split} if self.split else {}
+        return getattr(datasets, self.folder)(root, train=False, download=True, **options)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """What the labels stand for, where it is not the number itself."""
+        if not self.split:
+            return ()
+        from torchvision.datasets import EMNIST
+
+        return tuple(EMNIST.classes_split_dict[self.split])
+
+
+MNIST_LIKE = {
+    "mnist": Source("MNIST"),
+    "fashion-mnist": Source("FashionMNIST"),
+    "kmnist": Source("KMNIST"),
+    **{
+        f"emnist-{split}": Source("EMNIST", split)
+        for split in ("balanced", "byclass", "bymerge", "digits", "letters", "mnist")
+    },
+}
+"""Name of a data set → where its files come from. EMNIST has six splits, each a data set of its own."""
 
 
 def load_mnist(name: str, root: str | Path | None, policy: Policy) -> Data:
-    """Load 55,000 training, 5,000 validation and 10,000 test images of 28×28 pixels.
+    """Load training, validation and test images of 28×28 pixels; of MNIST 55,000, 5,000 and 10,000.
 
     The validation images are a fixed random twelfth of the original training images; the test images keep
-    their order, and are numbered after the training images.
+    their order, and are numbered after the training images. EMNIST's images, which are stored on their side, are
+    turned upright.
 
     Args:
-        name: ``mnist`` or ``fashion-mnist``.
-        root: folder that holds ``MNIST/raw`` or ``FashionMNIST/raw``; else BAYES_VAE_DATA, else the user's
+        name: a key of ``MNIST_LIKE``.
+        root: folder that holds ``MNIST/raw`` and so on; else BAYES_VAE_DATA, else the user's
             cache folder, which is the only one that is ever downloaded into.
         policy: how pixels become observations.
 
     Raises:
         DataError: files are missing and could not be downloaded, or are damaged.
     """
-    given = root or os.environ.get("BAYES_VAE_DATA")
-    folder = Path(given).expanduser() if given else cache_folder()
-    raw = folder / FOLDERS[name] / "raw"
-    if not all((raw / file).is_file() for file in _FILES):
-        if given:
-            raise DataError(_missing(name, raw))
-        _download(name, folder)
-    values, labels = _read(raw, "train")
-    test_values, test_labels = _read(raw, "t10k")
+    source = MNIST_LIKE[name]
+    raw = find_or_download(
+        root, f"{source.folder}/raw", source.files, lambda folder: _missing(name, source, folder), source.download
+    )
+    (values, labels), (test_values, test_labels) = (_read(raw, part, source) for part in source.parts)
     count, held_out = len(values), len(values) // 12
-    split = split_data(name, values, labels, policy, (count - held_out, held_out, 0))
+    split = split_data(name, values, labels, policy, (count - held_out, held_out, 0), "gray", source.label_names)
     index = torch.arange(count, count + len(test_values))
-    return Data(name, split.train, split.validation, Split(test_values, test_labels, index, policy))
+    test = Split(test_values, test_labels, index, policy)
+    return Data(name, split.train, split.validation, test, "gray", source.label_names)
 
 
-def cache_folder() -> Path:
-    """The user's cache folder for this library, as the platform has it."""
-    system = platform.system()
-    if system == "Windows":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif system == "Darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "bayes_vae"
-
-
-def _missing(name: str, raw: Path) -> str:
+def _missing(name: str, source: Source, raw: Path) -> str:
     return (
-        f"{name} was not found: expected the unzipped files {', '.join(_FILES)} in {raw}. Put them there, or "
+        f"{name} was not found: expected the unzipped files {', '.join(source.files)} in {raw}. Put them there, or "
         "name another folder with --data-root (root= in Python) or the environment variable BAYES_VAE_DATA, "
         "or take the bundled data, which need no files: --data digits."
     )
 
 
-def _download(name: str, folder: Path) -> None:
-    """Download into a temporary folder first, so that an interrupted download leaves no half file behind."""
-    from torchvision import datasets
-
-    raw = folder / FOLDERS[name] / "raw"
-    try:
-        raw.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            getattr(datasets, FOLDERS[name])(temporary, train=False, download=True)
-            for file in _FILES:
-                os.replace(Path(temporary) / FOLDERS[name] / "raw" / file, raw / file)
-    except (RuntimeError, OSError, EOFError, HTTPException) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{_missing(name, raw)} Downloading it failed: {reason}") from error
-
-
-def _read(raw: Path, part: str) -> tuple[Tensor, Tensor]:
+def _read(raw: Path, part: str, source: Source) -> tuple[Tensor, Tensor]:
     """Images and labels of one part.
 
     The files are read directly: torchvision's data set classes would prefer an old ``processed``
@@ -108,9 +118,9 @@ def _read(raw: Path, part: str) -> tuple[Tensor, Tensor]:
         labels = mnist.read_label_file(str(raw / f"{part}-labels-idx1-ubyte"))
         if len(images) != len(labels):
             raise ValueError(f"{len(images)} images and {len(labels)} labels")
-    except (AssertionError, KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
+    except (AssertionError, KeyError, IndexError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split()) or "not in MNIST's file format"
         raise DataError(
             f"the files {part}-* in {raw} are damaged ({reason}). Delete them and put fresh copies there."
         ) from error
-    return images, labels
+    return images.transpose(1, 2).contiguous() if source.split else images, labels

@@ -22,7 +22,7 @@ class Split:
     """Rows of a data set, with the policy that turns them into observations.
 
     Attributes:
-        values: shape (N, *event); uint8 pixels, or float32 numbers under the policy ``none``.
+        values: shape (N, *event); uint8 pixels; or under the policy ``none`` int32 counts or float32 numbers too.
         labels: shape (N,), or None.
         index: each row's number in the original data set, shape (N,), int64; no two splits share one.
         policy: stochastic, static, threshold or none.
@@ -82,7 +82,7 @@ class Split:
 
     def _unbinarized(self, rows: slice | Tensor) -> Tensor:
         values = self.values[rows]
-        return values / 255 if values.dtype == torch.uint8 else values
+        return values / 255 if values.dtype == torch.uint8 else values.to(torch.float32)
 
     def mean(self) -> Tensor:
         """Mean of the observations, over the policy's noise too; shape ``data_shape``, float32."""

@@ -16,6 +16,7 @@ from bayes_vae.errors import RunError, SettingsError
 from bayes_vae.runs import RunDirectory
 from bayes_vae.settings import SECTIONS, PairSettings, TrainingSettings
 
+LISTED = ", ".join(SECTIONS)
 COMMANDS_WITH_SETTINGS = ("train", "evaluate", "compare", "demo")
 
 
@@ -134,16 +135,16 @@ REFUSED = {
     "training: {latent_dim: 3}": ": training.latent_dim: no such setting; it belongs under pair.",
     "trainin: {epochs: 3}": ": trainin: no such setting; did you mean training?",
     "epochs: 3": ": epochs: no such setting; it belongs under training.",
-    "3: 4": ": 3: no such setting; choose from data, pair, training, evaluate, compare.",
+    "3: 4": f": 3: no such setting; choose from {LISTED}.",
     "training: 3": ": training: expected settings below it, got 3.",
-    "[1, 2]": ": expected the sections data, pair, training, evaluate, compare, got [1, 2].",
+    "[1, 2]": f": expected the sections {LISTED}, got [1, 2].",
     "training: {epochs: 3}\ntraining: {seed: 4}": ", line 2: the key 'training' stands here twice.",
     "training:\n  epochs: 3\n  epochs: 4": ", line 3: the key 'epochs' stands here twice.",
     "training: {epochs: 3": ", line 1: expected ',' or '}', but got '<stream end>'.",
     "? [1]\n: 2": ", line 1: no key.",
     "training: !!python/object/apply:os.getcwd []": ", line 1: could not determine a constructor for the tag "
     "'tag:yaml.org,2002:python/object/apply:os.getcwd'.",
-    "a: &a [*a]": ": a: no such setting; choose from data, pair, training, evaluate, compare.",
+    "a: &a [*a]": f": a: no such setting; choose from {LISTED}.",
     "[" * 2_000: " is not YAML that can be read (RecursionError).",
 }
 

@@ -15,7 +15,8 @@ FIGURES = {"training", "reconstructions", "prior samples", "latent means"}
 
 def test_a_run_directory_with_settings_and_figures(trained):
     directory = RunDirectory(trained)
-    assert directory.settings["data"] == {"data": "digits", "data_root": None, "policy": "stochastic"}
+    chosen = {"data": "digits", "data_root": None, "policy": "stochastic"}
+    assert directory.settings["data"] == chosen | {"kind": "auto", "image_size": None, "colour": "gray"}
     assert directory.settings["pair"] == {"latent_dim": 2, "hidden_dims": [8], "activation": "tanh"}
     assert directory.settings["training"]["epochs"] == len(directory.history) == 2
     names = sorted(path.name for path in (trained / "figures").iterdir())

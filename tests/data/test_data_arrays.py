@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bayes_vae.data import POLICIES, load_data
-from bayes_vae.data.arrays import quantize
+from bayes_vae.data.kinds import quantize
 from bayes_vae.errors import DataError, SupportError
 
 PIXELS = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (30, 4, 5), dtype=np.uint8)
@@ -107,14 +107,10 @@ BAD_ARRAYS = {
     "meta": (torch.empty(10, 2, device="meta"), "expected a dense tensor, got another kind"),
     "empty": (np.empty((0, 4)), r"the data are empty: expected shape \(N, \*event\).*got shape \(0, 4\)"),
     "empty event": (np.empty((10, 0)), r"the data are empty.*got shape \(10, 0\)"),
-    "one-dimensional": (
-        np.arange(20),
-        r"the data are one-dimensional.*got shape \(20,\).*use shape \(N, 1\)",
-    ),
-    "a number": (np.array(3), "the data are one-dimensional or less"),
+    "a number": (np.array(3), r"the data are a single number: expected shape .*got shape \(\)"),
     "few rows": (PIXELS[:9], "needs at least 10 rows.*there are 9"),
-    "NaN": (np.full((10, 2), np.nan), "20 values of 20 that are NaN, infinite.*fill in those"),
-    "infinity": (np.diag([np.inf] + [0.0] * 9), "1 values of 100 that are NaN, infinite"),
+    "NaN": (np.full((10, 2), np.nan), "20 values of 20 that are NaN, infinite.*row 0, and 9 rows more.*fill in those"),
+    "infinity": (np.diag([0.0] * 7 + [np.inf] + [0.0] * 2), r"1 values of 100 that are NaN.*: row 7\. Remove"),
     "too large": (np.full((10, 2), 1e300), "20 values of 20 .* beyond float32"),
 }
 
@@ -135,9 +131,24 @@ def test_floats_outside_the_range_of_the_policy_are_refused(policy, array):
         load_data(array, policy=policy)
 
 
+@pytest.mark.parametrize("shape", [(), (7,), (3, 4, 5), (2, 1, 2, 1, 3)])
+@pytest.mark.parametrize("policy", POLICIES)
+def test_events_of_any_rank(shape, policy):
+    array = np.random.default_rng(0).integers(0, 256, (40, *shape), dtype=np.uint8)
+    array.flat[0] = 255
+    data = load_data(array, policy=policy)
+    assert data.data_shape == shape
+    assert torch.equal(all_values(data), torch.from_numpy(array))
+    rows = torch.tensor([3, 0])
+    assert (
+        data.train.observations(rows).shape == data.train.training_batch(rows, torch.Generator()).shape == (2, *shape)
+    )
+    assert data.train.mean().shape == shape
+
+
 @pytest.mark.parametrize("shift", [-1, 1])
 def test_integers_outside_0_to_255_are_refused(shift):
-    with pytest.raises(SupportError, match=r"integers are taken as pixels in 0…255, but they range over .*floats"):
+    with pytest.raises(SupportError, match=r"integers are taken as pixels in 0…255, but they range over .*--kind"):
         load_data(PIXELS.astype(int) + shift, policy="none")
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from bayes_vae.data import load_data
-from bayes_vae.data.mnist import cache_folder
+from bayes_vae.data.folders import cache_folder
 from bayes_vae.errors import DataError
 from bayes_vae.settings import DataSettings
 
-NAMES = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
+NAMES = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST", "emnist-letters": "EMNIST"}
 
 
 def idx(values):
@@ -25,7 +25,8 @@ def write_small(root, name="mnist", count=24):
     """Write a few images in MNIST's layout; image i is labelled i and has the gray level i everywhere."""
     raw = Path(root) / NAMES[name] / "raw"
     raw.mkdir(parents=True)
-    for part, size in (("train", count), ("t10k", 6)):
+    first, second = ("emnist-letters-train", "emnist-letters-test") if NAMES[name] == "EMNIST" else ("train", "t10k")
+    for part, size in ((first, count), (second, 6)):
         labels = torch.arange(size, dtype=torch.uint8)
         images = labels[:, None, None].expand(-1, 4, 4)
         (raw / f"{part}-labels-idx1-ubyte").write_bytes(idx(labels))
@@ -93,7 +94,7 @@ def test_a_folder_that_was_named_is_never_downloaded_into(tmp_path, monkeypatch,
     assert downloads == []
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "kmnist"])
 def test_offline_the_message_names_the_folder_to_fill(cache, downloads, name):
     raw = cache / NAMES[name] / "raw"
     message = (
@@ -136,6 +137,32 @@ def test_an_interrupted_download_leaves_no_file(monkeypatch, cache):
     with pytest.raises(KeyboardInterrupt):
         load_data("mnist")
     assert [path for path in cache.rglob("*") if path.is_file()] == []
+
+
+def test_emnist_says_which_split_and_where(cache):
+    raw = cache / "EMNIST" / "raw"
+    message = f"emnist-byclass was not found: expected .*emnist-byclass-test-labels-idx1-ubyte in {raw}.*no network"
+    with pytest.raises(DataError, match=message):
+        load_data("emnist-byclass")
+
+
+def test_emnist_is_turned_upright_and_its_labels_have_names(tmp_path):
+    raw = write_small(tmp_path, "emnist-letters")
+    for part, size in (("train", 24), ("test", 6)):
+        image = torch.zeros(size, 4, 4, dtype=torch.uint8)
+        image[:, 0, 3] = 200  # stored on its side: the lower left corner
+        (raw / f"emnist-letters-{part}-images-idx3-ubyte").write_bytes(idx(image))
+    data = load_data("emnist-letters", root=tmp_path)
+    for split in (data.train, data.test):
+        assert split.values[:, 3, 0].unique().tolist() == [200]
+        assert split.values.sum() == 200 * len(split)
+    assert (data.label_names[1], data.label_names[26]) == ("a", "z")
+
+
+def test_one_split_of_emnist_is_not_another(tmp_path):
+    write_small(tmp_path, "emnist-letters")
+    with pytest.raises(DataError, match="emnist-digits was not found"):
+        load_data("emnist-digits", root=tmp_path)
 
 
 DAMAGE = {

@@ -65,16 +65,16 @@ def test_the_digest_is_always_the_same(digits):
 
 @pytest.mark.parametrize("change", ["value", "shape", "dtype", "split"])
 def test_the_digest_sees_every_change(change):
-    values = torch.arange(40, dtype=torch.uint8).reshape(10, 4)
+    values = torch.arange(200, 240, dtype=torch.uint8).reshape(10, 4)
     before = load_data(values).digest
     if change == "value":
         values[3, 3] += 1
     changed = load_data(values if change != "shape" else values.reshape(10, 2, 2))
     if change == "dtype":
         parts = [getattr(changed, name) for name in SPLITS]
-        changed = Data("array", *(Split(p.values.to(torch.int8), None, p.index, p.policy) for p in parts))
+        changed = Data("array", *(Split(p.values.to(torch.int16), None, p.index, p.policy) for p in parts), "gray")
     if change == "split":
-        changed = Data("array", changed.train, changed.test, changed.validation)
+        changed = Data("array", changed.train, changed.test, changed.validation, "gray")
     assert changed.digest != before
 
 
@@ -82,9 +82,11 @@ def test_what_a_run_stores_of_the_data(digits):
     assert digits.summary() == {
         "name": "digits",
         "policy": "stochastic",
+        "kind": "gray",
         "digest": digits.digest,
         "sizes": {"train": 1297, "validation": 200, "test": 300},
         "data_shape": [8, 8],
+        "label_names": [],
     }
 
 
@@ -100,7 +102,8 @@ def test_labels_of_a_named_data_set_are_refused():
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(DataError, match=r"unknown data set 'mnits': choose one of digits, mnist, fashion-mnist, or"):
+    message = r"unknown data set 'mnits': did you mean mnist\? If not, choose one of digits, mnist, .* folder of images"
+    with pytest.raises(DataError, match=message):
         load_data("mnits")
 
 

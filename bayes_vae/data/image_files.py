@@ -1,0 +1,112 @@
+"""A folder of images: its sub-folders are the labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bayes_vae.errors import DataError
+from bayes_vae.settings import Colour
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["SUFFIXES", "open_image", "read_image_folder"]
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+
+def read_image_folder(path: Path, size: int | None, colour: Colour) -> tuple[Tensor, Tensor | None, tuple[str, ...]]:
+    """Read every image of a folder, in the order of their names.
+
+    Args:
+        path: a folder of images; or of folders of images, whose names, sorted, are the labels.
+        size: pixels of each side: the largest square in the middle of each image is resized to it. With None all
+            images must have one size already.
+        colour: ``gray``, or ``rgb``, with the colours first.
+
+    Returns:
+        pixels, uint8, shape (N, H, W) or (N, 3, H, W); labels, shape (N,), or None; their names.
+
+    Raises:
+        DataError: no images, one that cannot be read, images of several sizes, or images beside folders of images.
+    """
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and _shown(file, path))
+    folders = [file.relative_to(path).parts[0] if file.parent != path else "" for file in files]
+    if not files:
+        raise DataError(
+            f"{path} holds no images: expected files with one of the suffixes {', '.join(SUFFIXES)}, in the folder or "
+            "in sub-folders, whose names are the labels."
+        )
+    names = tuple(sorted(set(folders)))
+    if "" in names and len(names) > 1:
+        raise DataError(
+            f"{path} holds images beside folders of images ({files[folders.index('')].name} and the folder "
+            f"{names[1]}), so labels are unclear. Put every image into a sub-folder, or none."
+        )
+    pixels = _stacked(files, size, colour)
+    if names == ("",):
+        return pixels, None, ()
+    return pixels, torch.tensor([names.index(folder) for folder in folders]), names
+
+
+def _shown(file: Path, folder: Path) -> bool:
+    """A file, not a hidden one, nor in a hidden folder."""
+    return file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+
+
+def _stacked(files: list[Path], size: int | None, colour: Colour) -> Tensor:
+    from PIL import Image
+
+    first: Path = files[0]
+    pixels: Any = None
+    for row, file in enumerate(files):
+        image = open_image(file, "L" if colour == "gray" else "RGB")
+        if size is not None:
+            image = _middle_square(image).resize((size, size), Image.Resampling.BILINEAR)
+        array = np.asarray(image)
+        if pixels is None:
+            pixels = np.empty((len(files), *array.shape), np.uint8)
+        if array.shape != pixels.shape[1:]:
+            (height, width), (other_height, other_width) = pixels.shape[1:3], array.shape[:2]
+            raise DataError(
+                f"images of several sizes: {first} has {width}×{height} pixels and {file} {other_width}×{other_height}."
+                " Say the size that all are brought to: --image-size 32 (image_size=32 in Python)."
+            )
+        pixels[row] = array
+    stacked = torch.from_numpy(pixels)
+    return stacked.movedim(-1, 1).contiguous() if colour == "rgb" else stacked
+
+
+def _middle_square(image: Image.Image) -> Image.Image:
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side))
+
+
+def open_image(file: Path, mode: Literal["L", "RGB"]) -> Image.Image:
+    """An image file, decoded.
+
+    Args:
+        file: of any format that Pillow reads.
+        mode: ``L``, gray, or ``RGB``.
+
+    Raises:
+        DataError: names the file.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(file) as image:
+            if image.mode.startswith(("I", "F")):
+                raise ValueError(f"its pixels are of mode {image.mode}, expected 8 bits for each colour")
+            upright = ImageOps.exif_transpose(image)
+            return upright.convert("RGBA").convert(mode) if upright.mode == "P" else upright.convert(mode)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{file} cannot be read as an image ({' '.join(str(error).split())}). Delete it, or put a whole copy there."
+        ) from error

@@ -1,0 +1,186 @@
+"""What the numbers of an array are: found out where they leave no doubt, else refused with the question which."""
+
+import numpy as np
+import pytest
+import torch
+
+from bayes_vae.data import KINDS, load_data, require_binary, require_kind
+from bayes_vae.errors import DataError, SupportError
+from bayes_vae.settings import DataSettings
+
+RANDOM = np.random.default_rng(0)
+COUNTS = RANDOM.poisson(3.0, (30, 4)).astype(np.int64)
+COUNTS[0, 0] = 3000
+REAL = RANDOM.normal(size=(30, 4))
+DARK = RANDOM.integers(0, 17, (30, 4), dtype=np.uint8)
+GRAY = np.concatenate([DARK, np.full((1, 4), 255, np.uint8)])
+BINARY = RANDOM.integers(0, 2, (30, 4))
+
+
+def observed(data):
+    """All observations, in the order of the array."""
+    splits = (data.train, data.validation, data.test)
+    order = torch.cat([split.index for split in splits]).argsort()
+    x = torch.cat([split.observations() for split in splits])[order]
+    batch = torch.cat([s.training_batch(torch.arange(len(s)), torch.Generator()) for s in splits])[order]
+    assert x.dtype == batch.dtype == torch.float32
+    assert torch.equal(x, batch)
+    return x
+
+
+FOUND = {
+    "booleans": (BINARY.astype(bool), None, "binary", "stochastic"),
+    "zeros and ones": (BINARY, "none", "binary", "none"),
+    "zeros and ones as floats": (BINARY.astype(float), "none", "binary", "none"),
+    "bytes": (GRAY, None, "gray", "stochastic"),
+    "bytes above 127": (DARK + 112, None, "gray", "stochastic"),
+    "integers that reach 255": (GRAY.astype(int), "none", "gray", "none"),
+    "floats in [0, 1]": (GRAY / 255, "none", "gray", "none"),
+    "floats": (REAL, "none", "real", "none"),
+}
+
+
+@pytest.mark.parametrize("case", FOUND)
+def test_kinds_that_are_found_out(case):
+    array, policy, kind, chosen = FOUND[case]
+    data = load_data(array, policy=policy)
+    assert (data.kind, data.policy) == (kind, chosen)
+    assert data.observation_kind == ("binary" if chosen != "none" else kind)
+    assert data.summary()["kind"] == kind
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint16, np.float32, np.float64])
+def test_counts_are_kept_as_they_are(dtype):
+    data = load_data(COUNTS.astype(dtype), kind="counts")
+    assert (data.kind, data.observation_kind, data.policy) == ("counts", "counts", "none")
+    assert torch.equal(observed(data), torch.from_numpy(COUNTS).float())
+    assert torch.allclose(data.train.mean(), torch.from_numpy(COUNTS)[data.train.index].double().mean(0).float())
+
+
+def test_small_counts_are_not_divided_by_255():
+    """Also where they are bytes, and where they are all zeros and ones."""
+    for array in (DARK, BINARY.astype(np.uint8)):
+        assert torch.equal(observed(load_data(array, kind="counts")), torch.from_numpy(array).float())
+
+
+@pytest.mark.parametrize("array", [REAL, COUNTS, DARK, BINARY.astype(bool)])
+def test_real_values_are_kept_as_they_are(array):
+    data = load_data(array, kind="real")
+    assert (data.kind, data.policy) == ("real", "none")
+    assert torch.equal(observed(data), torch.from_numpy(array).float())
+
+
+def test_dark_pixels_stand_for_255ths_when_asked():
+    data = load_data(DARK, kind="gray", policy="none")
+    assert torch.equal(observed(data), torch.from_numpy(DARK) / 255)
+
+
+@pytest.mark.parametrize("shape", [(), (3, 4, 5)])
+@pytest.mark.parametrize("kind", ["counts", "real"])
+def test_any_event_shape(kind, shape):
+    array = RANDOM.poisson(2.0, (20, *shape))
+    data = load_data(array, kind=kind)
+    assert data.data_shape == shape
+    assert torch.equal(observed(data), torch.from_numpy(array).float())
+
+
+@pytest.mark.parametrize("kind", ["counts", "real"])
+def test_the_digest_sees_every_value(kind):
+    array = COUNTS.copy()
+    before = load_data(array, kind=kind).digest
+    assert load_data(array, kind=kind).digest == before
+    array[7, 2] += 1
+    assert load_data(array, kind=kind).digest != before
+
+
+AMBIGUOUS = {
+    "dark bytes": (
+        DARK,
+        r"integers in 0…16: .* at most 0.06. Say .*kind='counts'.*kind='gray' .*Of gray .* give x / 16",
+    ),
+    "counts that bytes could hold": (COUNTS % 200, r"integers in 0….*kind='counts' or kind='real' \(--kind"),
+    "counts": (
+        COUNTS,
+        r"integers are taken as pixels in 0…255, but they range over \[0, 3000\]. Say what they are",
+    ),
+    "negative": (COUNTS - 1, r"range over \[-1, 2999\]. Say what they are"),
+    "real": (REAL, r"the policy 'stochastic' takes floats in \[0, 1\].*kind='real', or the policy 'none'"),
+}
+
+
+@pytest.mark.parametrize("case", AMBIGUOUS)
+def test_what_could_be_one_or_another_is_asked(case):
+    array, message = AMBIGUOUS[case]
+    with pytest.raises(SupportError, match=message):
+        load_data(array)
+
+
+REFUSED = {
+    "a fraction": (
+        "counts",
+        REAL * 0 + 2.5,
+        "are whole .* to 16,777,216, but row 0 has 2.5 .*120 such values",
+    ),
+    "below zero": ("counts", -COUNTS, "but row 0 has -"),
+    "too many to be exact": ("counts", COUNTS * 10_000, r"but row 0 has 3e\+07 \(1 such values of 120\)"),
+    "a two": ("binary", np.where(np.arange(120) == 77, 2, 0).reshape(30, 4), "are 0 or 1, but row 19 has 2"),
+    "256": ("gray", COUNTS, "are integers in 0…255 or floats in .*row 0 has 3000"),
+    "above one": ("gray", REAL * 0 + 1.5, "row 0 has 1.5"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_numbers_that_are_not_of_the_kind_name_the_row(case):
+    kind, array, message = REFUSED[case]
+    with pytest.raises(SupportError, match=rf"data of the kind '{kind}' .*{message}"):
+        load_data(array, kind=kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nan_and_infinity_name_the_row_whatever_the_kind(kind):
+    array = np.zeros((30, 4))
+    array[13, 1], array[20, 0] = np.nan, -np.inf
+    with pytest.raises(DataError, match="2 values of 120 that are NaN, infinite .*: row 13, and 1 rows more"):
+        load_data(array, kind=kind)
+
+
+@pytest.mark.parametrize("policy", ["stochastic", "static", "threshold"])
+@pytest.mark.parametrize("kind", ["counts", "real"])
+def test_policies_are_for_pixels(kind, policy):
+    with pytest.raises(DataError, match=f"the policy '{policy}' makes zeros and ones of pixels, but .* '{kind}'"):
+        load_data(COUNTS, kind=kind, policy=policy)
+
+
+def test_an_unknown_kind_lists_the_known_ones():
+    with pytest.raises(DataError, match="unknown kind of data 'text': choose one of auto, binary, gray, counts, real"):
+        load_data(COUNTS, kind="text")
+
+
+def test_named_data_have_their_kind():
+    with pytest.raises(DataError, match="the data set 'digits' has gray pixels: give a kind only with an array"):
+        load_data("digits", kind="counts")
+    assert load_data("digits", policy="none").observation_kind == "gray"
+    assert load_data("digits").observation_kind == "binary"
+
+
+def test_the_settings_say_the_kind(tmp_path):
+    np.save(tmp_path / "cells.npy", COUNTS)
+    settings = DataSettings(data=str(tmp_path / "cells.npy"), kind="counts")
+    assert load_data(settings).kind == "counts"
+    assert load_data(settings, kind="real").kind == "real"
+
+
+def test_a_likelihood_refuses_other_kinds_by_name():
+    counts = load_data(COUNTS, kind="counts")
+    require_kind(counts, ("counts",), "Poisson")
+    message = r"a normal likelihood takes real values or gray pixels, but .* 'array' are counts \(kind 'counts'\)"
+    with pytest.raises(SupportError, match=message):
+        require_kind(counts, ("real", "gray"), "normal")
+    with pytest.raises(SupportError, match=r"a Bernoulli likelihood takes zeros and ones or gray .* are counts"):
+        require_binary(load_data(BINARY, kind="counts"))
+
+
+def test_binarized_pixels_are_zeros_and_ones_to_a_likelihood():
+    require_kind(load_data(GRAY), ("binary",), "Bernoulli")
+    with pytest.raises(SupportError, match="are gray pixels"):
+        require_kind(load_data(GRAY, policy="none"), ("binary",), "Bernoulli")
