@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import warnings
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bayes_vae.arviz_import import import_arviz
 from bayes_vae.errors import NumericalError, ShapeError
 
 __all__ = ["MINIMUM_PARTICLES", "pareto_k", "pareto_k_threshold"]
@@ -74,27 +73,12 @@ def _arviz_pareto_k(log_weights: np.ndarray) -> float:
 
 
 def _arviz_psislw() -> tuple[Any, float]:
-    arviz = _import_arviz()
+    arviz = import_arviz()
     if hasattr(arviz, "psislw"):
         return arviz.psislw, 1.0
     from arviz_stats.base import array_stats
 
     return array_stats.psislw, -1.0
-
-
-def _import_arviz() -> Any:
-    """ArviZ, imported when first used: it is slow, warns once a day, and creates a cache directory."""
-    try:
-        import arviz
-    except OSError:  # the cache directory cannot be created: give it a throw-away one for the import
-        import platformdirs
-
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            mock.patch.object(platformdirs, "user_cache_dir", return_value=folder),
-        ):
-            import arviz
-    return arviz
 
 
 def pareto_k_threshold(num_particles: int) -> float:

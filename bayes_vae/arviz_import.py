@@ -1,0 +1,24 @@
+"""The one place that imports ArviZ: it is slow, warns once a day, and creates a cache directory."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+from unittest import mock
+
+__all__ = ["import_arviz"]
+
+
+def import_arviz() -> Any:
+    """ArviZ, imported when first used, whether or not a cache directory can be created."""
+    try:
+        import arviz
+    except OSError:  # the cache directory cannot be created: give it a throw-away one for the import
+        import platformdirs
+
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            mock.patch.object(platformdirs, "user_cache_dir", return_value=folder),
+        ):
+            import arviz
+    return arviz

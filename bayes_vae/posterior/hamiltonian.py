@@ -1,0 +1,248 @@
+"""Draws of the exact posterior of many observations at once, by Hamiltonian moves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pyro
+import torch
+from torch import Tensor
+
+from bayes_vae.errors import NotDefinedError
+from bayes_vae.evidence.latent_space import LatentSpace, pilot_draws, whitened_space
+from bayes_vae.evidence.path import State, hamiltonian_move
+from bayes_vae.evidence.prior_guide import prior_as_guide
+from bayes_vae.posterior.draws import PosteriorDraws, check_numbers
+from bayes_vae.posterior.warm_up import FIRST_STEP, StepTuner, windows
+from bayes_vae.randomness import KeyedNoise, derived_seed
+from bayes_vae.terms.program import Program, as_observations, undisturbed
+from bayes_vae.terms.stream import Batch, BoundBatch, Pair, Progress, Source, as_index, provenance, read_pair, stream
+
+__all__ = ["posterior_draws", "refuse_discrete"]
+
+PILOT_DRAWS = 64
+"""Draws of the guide, or the prior, that set the first scales; thrown away."""
+
+START_WIDENING = 2.0
+"""Chains start at draws of the guide this much further from its mean, so that R̂ sees whether they meet."""
+
+JITTER = 0.2
+"""A move's step lies within this part of the tuned one, for each observation."""
+
+MOVES_AT_ONCE = 16
+"""Moves whose noise is drawn together."""
+
+
+def posterior_draws(
+    model: Program,
+    x: Tensor | tuple[Tensor, ...],
+    guide: Program | None = None,
+    *,
+    num_draws: int = 1000,
+    num_chains: int = 4,
+    num_warmup: int = 500,
+    num_leapfrog: int = 8,
+    seed: int = 0,
+    index: Tensor | None = None,
+    source: Source = "auto",
+    batch_size: int | None = None,
+    data_policy: str = "unstated",
+    progress: Progress | None = None,
+) -> PosteriorDraws:
+    r"""Draws of the exact posterior by Hamiltonian Monte Carlo, all chains of all observations at once.
+
+    .. math:: z_{csn} \sim p(z \mid x_n) \propto p(x_n, z)
+
+    Chains start at draws of the guide, spread out, or of the prior; neither enters the draws that are kept. They move
+    in unconstrained coordinates. During warm-up each observation's step is tuned by dual averaging, and its scales are
+    set twice from its own chains; then both are frozen. The lengths of trajectories are random, in the number of steps
+    and in the step: one of half an orbit, again and again, would only change signs.
+
+    Memory holds chains times draws times N times the size of z.
+
+    Args:
+        model: Pyro program of p(x, z) with continuous latents.
+        x: observations, as in :func:`bayes_vae.log_terms`.
+        guide: Pyro program of q(z given x) to start from; None starts from the prior.
+        num_draws: kept draws of each chain, at least 4.
+        num_chains: chains of each observation, at least 2.
+        num_warmup: moves of each chain before them.
+        num_leapfrog: leapfrog steps of a move, on average: each move makes 1 to twice as many less 1, all equally
+            likely.
+        seed, index, source, data_policy: as in :func:`bayes_vae.log_terms`.
+        batch_size: observations at once.
+        progress: called with (observations done, N), in proportion within a batch.
+
+    Returns:
+        :class:`PosteriorDraws`; ``failures`` says where the chains have not converged.
+
+    Raises:
+        NotDefinedError: a discrete latent.
+        SettingsError: numbers too small.
+
+    Reference: Neal (2011), "MCMC using Hamiltonian dynamics", sections 3 and 4.2; Hoffman, Gelman (2014), "The
+    No-U-Turn sampler", section 3.2.
+    """
+    check_numbers(num_draws, num_chains, num_warmup, num_leapfrog)
+    began = time.perf_counter()
+    parts = as_observations(x)
+    indices = as_index(index, len(parts[0]), parts[0].device)
+    proposal = prior_as_guide(model, source) if guide is None else guide
+    plan = _Plan(num_draws, num_chains, num_warmup, num_leapfrog, guide is None)
+    rows: list[_Drawn] = []
+    with undisturbed(model, proposal, device=parts[0].device, seed=seed):
+        pair = read_pair(model, proposal, parts, indices, source)
+        refuse_discrete(pair)
+        for batch in stream(pair, parts, indices, num_chains, derived_seed(seed, "posterior"), batch_size):
+            chains = _Chains(batch, plan, _within(progress, batch.rows, len(indices)))
+            with pyro.validation_enabled(False):  # a trajectory that leaves the support is rejected, not an error
+                rows.append(chains.run())
+    latents = {name: torch.cat([row.latents[name] for row in rows], 2) for name in rows[0].latents}
+    log_joint, acceptance, step, divergences = (torch.cat(column, -1) for column in list(zip(*rows, strict=True))[1:])
+    seconds = time.perf_counter() - began
+    origin = provenance(pair, seed, data_policy)
+    return PosteriorDraws(latents, log_joint, acceptance, step, divergences, num_warmup, "Hamiltonian", seconds, origin)
+
+
+def refuse_discrete(pair: Pair) -> None:
+    """Refuse a pair with a discrete latent.
+
+    Raises:
+        NotDefinedError: names the site.
+    """
+    for name in pair.discrete:
+        raise NotDefinedError(
+            f"latent site {name!r} is discrete: Hamiltonian moves follow gradients and need continuous latents. "
+            "Marginalize the site in the model."
+        )
+
+
+def _within(progress: Progress | None, rows: slice, total: int) -> Callable[[float], None]:
+    """What tells of a batch's progress, given the share of its moves that are done."""
+
+    def tell(share: float) -> None:
+        if progress is not None:
+            progress(rows.start + int(share * (rows.stop - rows.start)), total)
+
+    return tell
+
+
+class _Plan(NamedTuple):
+    """How the chains run."""
+
+    num_draws: int
+    num_chains: int
+    num_warmup: int
+    num_leapfrog: int
+    from_prior: bool
+
+
+class _Drawn(NamedTuple):
+    """What the chains of one batch gave; latents and log joint (chains, draws, N, …), the others (N,)."""
+
+    latents: dict[str, Tensor]
+    log_joint: Tensor
+    acceptance: Tensor
+    step: Tensor
+    divergences: Tensor
+
+
+class JointPath:
+    """log p(x, z) + log |dz/dv| at every temperature.
+
+    Args:
+        batch: the pair, bound to observations.
+        space: coordinates whitened for each observation.
+    """
+
+    def __init__(self, batch: BoundBatch, space: LatentSpace) -> None:
+        self.batch, self.space = batch, space
+
+    def state(self, position: Tensor) -> State:
+        """Density and gradient; one pass forward and backward through the model."""
+        with torch.enable_grad():
+            v = position.detach().requires_grad_()
+            latents, log_det = self.space.latents(v)
+            terms = self.batch.log_joint(latents)
+            target = terms.log_prior + terms.log_likelihood + log_det
+            (gradient,) = torch.autograd.grad(target.sum(), v)
+        log_density = target.detach()
+        return State(position, log_density, torch.zeros_like(log_density), gradient, torch.zeros_like(gradient))
+
+
+class _Chains:
+    """All chains of a batch of observations."""
+
+    def __init__(self, batch: Batch, plan: _Plan, tell: Callable[[float], None]) -> None:
+        self.batch, self.plan, self.tell = batch, plan, tell
+        self.space = whitened_space(batch.bound, pilot_draws(batch, PILOT_DRAWS, "scales"))
+        self.noise = KeyedNoise(derived_seed(batch.seed, "moves"))
+        self.drawn = torch.empty(0)
+        start = self.space.coordinates(pilot_draws(batch, plan.num_chains, "start"))
+        self.state = self._path().state(start * (1.0 if plan.from_prior else START_WIDENING))
+        self.moves, self.spread = 0, 2 * plan.num_leapfrog - 1
+
+    def _path(self) -> JointPath:
+        return JointPath(self.batch.bound, self.space)
+
+    def run(self) -> _Drawn:
+        """Warm up, then draw with frozen steps and scales."""
+        step = self._warm_up(torch.full_like(self.space.loc[:, 0], FIRST_STEP))
+        kept: dict[str, list[Tensor]] = {}
+        log_joint, accepted = [], []
+        for _ in range(self.plan.num_draws):
+            accepted.append(self._move(step))
+            latents, log_det = self.space.latents(self.state.position)
+            log_joint.append(self.state.log_start.double() - log_det.double())
+            for name, value in latents.items():
+                kept.setdefault(name, []).append(value)
+        acceptance = torch.stack(accepted, 1)
+        return _Drawn(
+            {name: torch.stack(values, 1) for name, values in kept.items()},
+            torch.stack(log_joint, 1),
+            acceptance.double().mean((0, 1)),
+            step,
+            (acceptance == 0).sum((0, 1)),
+        )
+
+    def _warm_up(self, step: Tensor) -> Tensor:
+        """Tune the step of each observation, and set its scales from its own chains, window by window."""
+        for window, renews_scales in windows(self.plan.num_warmup):
+            tuner, positions = StepTuner(step), []
+            for _ in window:
+                tuner.update(self._move(tuner.step).mean(0))
+                positions.append(self.state.position)
+            step = tuner.average
+            if renews_scales:
+                self._renew_scales(torch.cat(positions[len(positions) // 2 :]))
+                step = torch.full_like(step, FIRST_STEP)
+        return step
+
+    def _renew_scales(self, positions: Tensor) -> None:
+        """Whiten by the chains' own draws, and go on from where they are."""
+        last, _ = self.space.latents(self.state.position)
+        draws, _ = self.space.latents(positions)
+        self.space = whitened_space(self.batch.bound, draws)
+        self.state = self._path().state(self.space.coordinates(last))
+
+    def _move(self, step: Tensor) -> Tensor:
+        """One move of every chain; returns its acceptance probability, shape (chains, N)."""
+        noise = self._noise(self.moves)
+        jittered = step * (1 + JITTER * (2 * torch.special.ndtr(noise[0, :, -1]) - 1))
+        one = step.new_ones(())
+        path, leaps = self._path(), 1 + derived_seed(self.noise.seed, "leaps", self.moves) % self.spread
+        self.state, acceptance = hamiltonian_move(path, self.state, one, jittered, leaps, noise[..., :-1])
+        self.moves += 1
+        self.tell(self.moves / (self.plan.num_warmup + self.plan.num_draws))
+        return acceptance
+
+    def _noise(self, move: int) -> Tensor:
+        """Standard-normal noise of a move: momenta, the decision, and the first chain's for the step's jitter."""
+        block, within = divmod(move, MOVES_AT_ONCE)
+        if within == 0:
+            shape = (MOVES_AT_ONCE, self.space.size + 2)
+            chains = range(self.plan.num_chains)
+            self.drawn = self.noise.normal(f"moves {block}", self.batch.index, chains, shape, self.space.loc)
+        return self.drawn[:, :, within]

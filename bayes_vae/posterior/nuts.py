@@ -1,0 +1,163 @@
+"""Draws of the exact posterior of one observation, by Pyro's NUTS on the program itself."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import pyro.poutine as poutine
+import torch
+from pyro.infer.mcmc import MCMC, NUTS
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+
+from bayes_vae.errors import ShapeError
+from bayes_vae.evidence.prior_guide import prior_as_guide
+from bayes_vae.posterior.draws import PosteriorDraws, check_numbers
+from bayes_vae.posterior.hamiltonian import refuse_discrete
+from bayes_vae.randomness import derived_seed, isolated_rng
+from bayes_vae.terms.layout import latent_sites
+from bayes_vae.terms.program import Observations, Program, as_observations, index_arguments, undisturbed
+from bayes_vae.terms.stream import Progress, as_index, provenance, read_pair
+from bayes_vae.terms.traced import TracedPair
+
+__all__ = ["nuts_draws"]
+
+
+def nuts_draws(
+    model: Program,
+    x: Tensor | tuple[Tensor, ...],
+    *,
+    num_draws: int = 1000,
+    num_chains: int = 4,
+    num_warmup: int = 500,
+    max_tree_depth: int = 10,
+    seed: int = 0,
+    index: Tensor | None = None,
+    data_policy: str = "unstated",
+    progress: Progress | None = None,
+) -> PosteriorDraws:
+    r"""Draws of the exact posterior of one observation by Pyro's No-U-Turn sampler.
+
+    .. math:: z_{cs} \sim p(z \mid x) \propto p(x, z)
+
+    Pyro reads the density off the program, so this is also a check of :func:`bayes_vae.posterior_draws`, which is much
+    faster where there are many observations. Chains run one after another, each from a start of its own, with a seed
+    of its own.
+
+    Args:
+        model: Pyro program of p(x, z) with continuous latents.
+        x: one observation, shape (1, *event), or a tuple of such tensors.
+        num_draws: kept draws of each chain, at least 4.
+        num_chains: at least 2.
+        num_warmup: of each chain before them, in which step and scales are tuned.
+        max_tree_depth: a trajectory has at most 2 to this power leapfrog steps.
+        seed, index, data_policy: as in :func:`bayes_vae.log_terms`.
+        progress: called with (moves done, all moves).
+
+    Returns:
+        :class:`PosteriorDraws` with N = 1; the step is the mean over chains.
+
+    Raises:
+        NotDefinedError: a discrete latent.
+        ShapeError: more than one observation.
+        SettingsError: numbers too small.
+
+    Reference: Hoffman, Gelman (2014), "The No-U-Turn sampler".
+    """
+    check_numbers(num_draws, num_chains, num_warmup)
+    began = time.perf_counter()
+    parts = as_observations(x)
+    if len(parts[0]) != 1:
+        raise ShapeError(
+            f"nuts_draws takes one observation, got {len(parts[0])}: pass x[n : n + 1], or use posterior_draws, which "
+            "draws for all of them at once."
+        )
+    indices = as_index(index, 1, parts[0].device)
+    proposal = prior_as_guide(model, "traces")
+    with undisturbed(model, proposal, device=parts[0].device, seed=seed):
+        pair = cast(TracedPair, read_pair(model, proposal, parts, indices, "traces"))
+        refuse_discrete(pair)
+        program = _Program(model, parts, indices)
+        frames = program.frames(pair.layout.model_dim)
+        bound = pair.bind(parts, indices)
+        chains = []
+        for chain in range(num_chains):
+            with isolated_rng(derived_seed(seed, "nuts", chain), parts[0].device), torch.enable_grad(), _quiet():
+                ended = _Ended(progress, chain, num_chains, num_warmup, num_draws)
+                kernel = NUTS(program, jit_compile=False, max_tree_depth=max_tree_depth)
+                sampler = MCMC(kernel, num_draws, num_warmup, hook_fn=ended, disable_progbar=True)
+                sampler.run()
+            drawn = {name: value.movedim(1 + frames[name], 1) for name, value in sampler.get_samples().items()}
+            terms = bound.log_joint(drawn)
+            chains.append((drawn, (terms.log_prior + terms.log_likelihood).double(), ended))
+    latents = {name: torch.stack([drawn[name] for drawn, _, _ in chains]) for name in frames}
+    log_joint = torch.stack([values for _, values, _ in chains])
+    acceptance, step, divergences = log_joint.new_tensor([list(ended.report) for _, _, ended in chains]).T
+    return PosteriorDraws(
+        latents,
+        log_joint,
+        acceptance.mean().reshape(1),
+        step.mean().reshape(1),
+        divergences.sum().long().reshape(1),
+        num_warmup,
+        "NUTS",
+        time.perf_counter() - began,
+        provenance(pair, seed, data_policy),
+    )
+
+
+class _Program:
+    """The model conditioned on its observation, at weight 1 whatever scales it holds."""
+
+    def __init__(self, model: Program, x: Observations, index: Tensor) -> None:
+        self.model, self.x, self.arguments = model, x, index_arguments(model, index)
+
+    def __call__(self) -> Any:
+        with _WithoutScale():
+            return self.model(*self.x, **self.arguments)
+
+    def frames(self, model_dim: int) -> dict[str, int]:
+        """Which dim of each latent is the plate over observations."""
+        sites = latent_sites(poutine.trace(self).get_trace())
+        return {name: len(site["fn"].batch_shape) + model_dim for name, site in sites.items()}
+
+
+class _WithoutScale(Messenger):
+    """Takes the scale off every site, as everywhere else; the reading of the pair has warned of it."""
+
+    def _pyro_sample(self, msg: Any) -> None:
+        msg["scale"] = 1.0
+
+
+class _Ended:
+    """What Pyro calls after every move: tells of the progress, and keeps what the kernel forgets at its end."""
+
+    def __init__(self, progress: Progress | None, chain: int, num_chains: int, num_warmup: int, num_draws: int) -> None:
+        self.progress, self.last = progress, num_draws - 1
+        moves = num_warmup + num_draws
+        self.done, self.total = chain * moves, num_chains * moves
+        self.report = (torch.nan, torch.nan, 0.0)
+        """Mean acceptance probability, step, and divergences after warm-up."""
+
+    def __call__(self, kernel: Any, params: Any, stage: str, move: int) -> None:
+        self.done += 1
+        if stage == "Sample" and move == self.last:
+            divergences = len(kernel.diagnostics()["divergences"])
+            self.report = (float(kernel.logging()["acc. prob"]), float(kernel.step_size), float(divergences))
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Put back Pyro's logger, which every run of its sampler gives a handler of its own."""
+    logger = logging.getLogger("pyro.infer.mcmc")
+    before = logger.handlers, logger.propagate
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = before
