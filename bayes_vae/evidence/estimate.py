@@ -29,7 +29,7 @@ class LogEvidenceEstimate:
         pareto_k: tail index k̂ of the weights, shape (N,); −inf for constant weights, +inf where
             none can be fitted, NaN for fewer than 30 and for discrete latents, whose few values may all miss a mode.
         doubling_step: L_K − L_{K/2}, shape (N,), nats: what the last doubling of particles gained.
-        num_particles: K, as drawn.
+        particles: K of each observation, as drawn, shape (N,), int64; whatever stands here is of that K.
         estimator: name of the estimator.
         provenance: seed, source and policy.
     """
@@ -38,25 +38,36 @@ class LogEvidenceEstimate:
     effective_sample_size: Tensor
     pareto_k: Tensor
     doubling_step: Tensor
-    num_particles: int
+    particles: Tensor
     estimator: str
     provenance: Provenance
 
     @property
+    def num_particles(self) -> int:
+        """K; the largest, where a pilot chose it for each observation."""
+        return int(self.particles.max())
+
+    @property
     def pareto_k_threshold(self) -> float:
-        """Above this k̂ the estimate is a lower bound that has not converged."""
+        """Above this k̂ an estimate from ``num_particles`` is a lower bound that has not converged."""
         return pareto_k_threshold(self.num_particles)
+
+    @property
+    def pareto_k_thresholds(self) -> Tensor:
+        """The threshold at each observation's own K, shape (N,)."""
+        known = {count: pareto_k_threshold(count) for count in self.particles.unique().tolist()}
+        return self.pareto_k.new_tensor([known[count] for count in self.particles.tolist()])
 
     @property
     def converged(self) -> Tensor:
         """Whether k̂ vouches for each estimate, shape (N,), bool; never with fewer than 30 particles."""
         constant = self.pareto_k == -torch.inf
-        return constant | (self.pareto_k <= self.pareto_k_threshold)
+        return constant | (self.pareto_k <= self.pareto_k_thresholds)
 
     @property
     def standard_error(self) -> Tensor:
         r"""Delta-method error \sqrt{1/ESS − 1/K}, shape (N,), nats; NaN, left blank, where not converged."""
-        error = (1 / self.effective_sample_size - 1 / self.num_particles).clamp(min=0).sqrt()
+        error = (1 / self.effective_sample_size - 1 / self.particles).clamp(min=0).sqrt()
         return torch.where(self.converged, error, torch.nan)
 
     @property
@@ -79,18 +90,28 @@ class LogEvidenceEstimate:
             return f"{NOT_CONVERGED}: {self.num_particles} particles are too few for a k̂"
         if bool(self.pareto_k.isnan().any()):
             return f"{NOT_CONVERGED}: k̂ is not defined for discrete latents"
-        return f"{NOT_CONVERGED}: k̂ above {self.pareto_k_threshold:.2f} for {failed} of {self.num_observations}"
+        if int(self.particles.min()) < self.num_particles:
+            least = pareto_k_threshold(int(self.particles.min()))
+            above = f"its threshold, {least:.2f} to {self.pareto_k_threshold:.2f},"
+        else:
+            above = f"{self.pareto_k_threshold:.2f}"
+        return f"{NOT_CONVERGED}: k̂ above {above} for {failed} of {self.num_observations}"
 
     def averages(self) -> dict[str, Average]:
-        """Figures over the data set; the Monte-Carlo error is blank unless every observation converged."""
+        """Figures over the data set; the Monte-Carlo error is blank unless every observation converged.
+
+        Where K differs between observations, the figures carry the largest and the note its range.
+        """
         exact = torch.zeros_like(self.log_evidence)
+        least, most = int(self.particles.min()), self.num_particles
+        counts = f"{least} to {most} particles, chosen by a pilot" if least < most else ""
         return {
             "log_evidence": average(
                 "log_evidence",
                 self.log_evidence,
                 self.standard_error,
                 self.num_particles,
-                self.note,
+                "; ".join(filter(None, [self.note, counts])),
                 bias=log_mean_bias(self.standard_error),
             ),
             "effective_sample_size": average(
