@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from bayes_vae.aggregate_posterior import aggregate_posterior_terms as aggregate_posterior_terms
     from bayes_vae.calibration import GuideCalibration as GuideCalibration
     from bayes_vae.calibration import calibrate_guide as calibrate_guide
+    from bayes_vae.arviz_export import netcdf_bytes as netcdf_bytes
+    from bayes_vae.arviz_export import to_arviz as to_arviz
     from bayes_vae.data import load_data as load_data
     from bayes_vae.elbo import ElboTerms as ElboTerms
     from bayes_vae.elbo import elbo_terms as elbo_terms
@@ -75,10 +77,12 @@ _HOMES = {
     "load": "runs",
     "load_data": "data",
     "log_terms": "terms",
+    "netcdf_bytes": "arviz_export",
     "nuts_draws": "posterior",
     "posterior_draws": "posterior",
     "quadrature_log_evidence": "evidence",
     "save": "runs",
+    "to_arviz": "arviz_export",
 }
 
 __all__ = ["__version__", *_HOMES]

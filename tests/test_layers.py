@@ -18,7 +18,7 @@ LAYERS = [
     {"aggregate_posterior", "best_normal", "calibration", "gaps", "posterior"},
     {"guides", "models"},
     {"data", "runs", "training"},
-    {"plots"},
+    {"arviz_export", "plots"},
     {"bayes_vae"},
     {"__main__", "cli", "experiments"},
 ]

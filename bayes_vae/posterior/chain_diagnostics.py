@@ -18,6 +18,9 @@ __all__ = ["chain_sample_size", "r_hat"]
 MINIMUM_DRAWS = 4
 """ArviZ says nothing of fewer draws in a chain."""
 
+TAILS = (0.05, 0.95)
+"""Quantiles whose smaller effective sample size is that of the tail; ArviZ 1.x has to be told."""
+
 SizeOf = Literal["bulk", "tail", "mean"]
 """What the effective sample size is for: quantiles near the median, those of 5 and 95 %, or the mean."""
 
@@ -55,7 +58,8 @@ def chain_sample_size(draws: Tensor, of: SizeOf) -> Tensor:
 
     Reference: Vehtari et al. (2021), sections 3 and 4.
     """
-    return _each(draws, lambda functions, one: functions.ess(one, method=of))
+    tails = TAILS if of == "tail" else None
+    return _each(draws, lambda functions, one: functions.ess(one, method=of, prob=tails))
 
 
 def _each(draws: Tensor, diagnostic: Callable[[Any, np.ndarray], Any]) -> Tensor:

@@ -40,6 +40,7 @@ def test_a_run_that_converged_says_so(from_prior):
     assert from_prior.failures == ()
     assert from_prior.note == ""
     assert from_prior.converged.all()
+    assert from_prior.acceptance.shape == from_prior.step_size.shape == from_prior.divergences.shape == (7,)
     assert ((from_prior.acceptance > 0.6) & (from_prior.acceptance < 0.99)).all()
     assert (from_prior.num_chains, from_prior.num_draws, from_prior.num_observations) == (4, 800, 7)
     assert from_prior.sampler == "Hamiltonian"
