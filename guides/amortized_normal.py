@@ -66,6 +66,7 @@ class AmortizedNormalGuide(SingleLatentGuide):
                 f"AmortizedNormalGuide takes observations of shape (N, {', '.join(map(str, self.data_shape))}), "
                 f"got {tuple(x.shape)}. Reshape x, or build the guide with data_shape={tuple(x.shape[1:])}."
             )
-        output = self.encoder(x.flatten(1).to(self._scale_offset.dtype))
+        rows = x.flatten(1) if x.dim() > 1 else x.unsqueeze(1)  # an observation may be a single number
+        output = self.encoder(rows.to(self._scale_offset.dtype))
         loc, raw_scale = output.chunk(2, dim=-1)
         return diagonal_normal(loc, softplus(raw_scale + self._scale_offset) + SCALE_FLOOR)

@@ -37,23 +37,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         the exit code: 0, 2 for wrong input, 130 after Ctrl-C.
     """
-    if argv is None and isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal without Greek letters gets question marks
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is None and isinstance(sys.stdout, io.TextIOWrapper):
+        _choose_encoding(sys.stdout, arguments)
     try:
         code = _run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt as interruption:
-        return _complain(str(interruption) or "interrupted.", INTERRUPTED)
+        code = _complain(str(interruption) or "interrupted.", INTERRUPTED)
     except BrokenPipeError:
-        with contextlib.suppress(OSError):  # else Python complains when it flushes at its end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
-    except (BayesVaeError, OSError) as error:
+        code = BROKEN_PIPE
+    except Exception as error:
         if "--debug" in arguments:
             raise
-        return _complain(str(error), FAILED)
+        code = _complain(_told(error), FAILED)
+    _flush_or_discard()
     return code
+
+
+def _choose_encoding(output: io.TextIOWrapper, arguments: Sequence[str]) -> None:
+    """A terminal without Greek letters gets question marks; what programs read is always UTF-8."""
+    for_programs = {"--json", "--print-config", "--print_config"} & set(arguments)
+    output.reconfigure(errors="replace", encoding="utf-8" if for_programs else None)
+
+
+def _told(error: Exception) -> str:
+    """An error in words; one that nobody foresaw says so."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}."
+    text = " ".join(str(error).split())
+    if isinstance(error, BayesVaeError | OSError):
+        return text
+    return f"unexpected {type(error).__name__}: {text[:500]} (--debug shows where)"
+
+
+def _flush_or_discard() -> None:
+    """Drop output that cannot be written, else Python complains of it again when it ends."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(arguments: list[str]) -> int:
@@ -63,7 +87,9 @@ def _run(arguments: list[str]) -> int:
         module = importlib.import_module(f"bayes_vae.cli.{command}")
         code: int = module.run(arguments[1:])
     except SystemExit as ending:  # how argparse ends help and errors
-        return ending.code if isinstance(ending.code, int) else 0
+        if isinstance(ending.code, str):
+            return _complain(ending.code, FAILED)
+        return ending.code or 0
     return code
 
 
@@ -97,5 +123,6 @@ def _top_level() -> argparse.ArgumentParser:
 
 
 def _complain(message: str, code: int) -> int:
-    note(f"bayes-vae: {message}")
+    with contextlib.suppress(OSError, ValueError):  # there may be nobody left to tell
+        note(f"bayes-vae: {' '.join(message.split())}")
     return code

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.output import note
-from bayes_vae.errors import DataError, RunError
+from bayes_vae.errors import DataError, RunError, SettingsError
 from bayes_vae.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -92,7 +92,13 @@ def _data_settings(directory: RunDirectory, *, named: bool) -> DataSettings:
 
     stored = directory.settings.get("data")
     if stored is not None:
-        return DataSettings(**stored)
+        try:
+            return DataSettings(**stored)
+        except (TypeError, SettingsError) as error:
+            raise RunError(
+                f"the settings of the data of {directory.path} are not those of this release ({error}). Install the "
+                "release that wrote the run (its config.json names it)."
+            ) from error
     about = directory.config["data"]
     if about["name"] not in DATA_NAMES and not named:
         raise RunError(

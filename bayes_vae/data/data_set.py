@@ -142,7 +142,8 @@ def require_binary(data: Data) -> None:
     Raises:
         SupportError: names binarization and the continuous Bernoulli; or the kinds, for counts and real values.
     """
-    require_kind(data, ("binary", "gray"), "Bernoulli")
+    if data.observation_kind != "gray":
+        require_kind(data, ("binary",), "Bernoulli")
     if data.policy != "none":
         return
     for split in (data.train, data.validation, data.test):

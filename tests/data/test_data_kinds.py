@@ -176,7 +176,7 @@ def test_a_likelihood_refuses_other_kinds_by_name():
     message = r"a normal likelihood takes real values or gray pixels, but .* 'array' are counts \(kind 'counts'\)"
     with pytest.raises(SupportError, match=message):
         require_kind(counts, ("real", "gray"), "normal")
-    with pytest.raises(SupportError, match=r"a Bernoulli likelihood takes zeros and ones or gray .* are counts"):
+    with pytest.raises(SupportError, match=r"a Bernoulli likelihood takes zeros and ones, but .* are counts"):
         require_binary(load_data(BINARY, kind="counts"))
 
 
