@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 
@@ -229,27 +231,105 @@ def test_a_log_evidence_too_low_is_reported(correlated, isolated_globals):
     assert all("row 0 (-" in failure and "raise num_temperatures" in failure for failure in failures)
 
 
+def replaced(gap, **values):
+    """The gap with other values of its split."""
+    return replace(gap, split=replace(gap.split, **values))
+
+
 def test_an_optimum_below_its_start_is_reported(correlated):
     model, x = correlated
     gap = bv.inference_gap(model, OffGuide(model, 0.0, 1.0), x, num_particles=1000)
-    worse = replace(gap, best_elbo=gap.elbo - 1)
-    (failure,) = worse.failures
+    worse = {"best_elbo": gap.elbo - 1}
+    (failure,) = replaced(gap, **worse).failures
     assert failure.startswith("amortization_gap is negative beyond its error for 7 of 7 observations")
     assert "lower tolerance" in failure
     error = torch.full_like(gap.elbo, 0.5)
-    (failure,) = replace(gap, best_elbo=gap.elbo - 1, amortization_gap_error=error).failures
+    (failure,) = replaced(gap, **worse, amortization_gap_error=error).failures
     assert failure.startswith("amortization_gap is negative beyond its error in the mean (-1.00 ± 0.19)")
-    assert replace(gap, best_elbo=gap.elbo - 1, amortization_gap_error=2 * error).failures == ()
-    assert replace(gap, best_elbo=gap.elbo - 1, amortization_gap_error=0 * error, rounding=error + 0.6).failures == ()
+    assert replaced(gap, **worse, amortization_gap_error=2 * error).failures == ()
+    rounded = replace(gap, rounding=error + 0.6)
+    assert replaced(rounded, **worse, amortization_gap_error=0 * error).failures == ()
 
 
-def test_other_pairs_are_refused(linear_gaussian):
+PARTS = ("approximation_gap", "amortization_gap", "best_elbo", "best_elbo_error", "converged", "num_steps")
+
+
+class WideGuide(SingleLatentGuide):
+    """The exact posterior with all of its correlations, its deviations rescaled."""
+
+    def __init__(self, model, factor):
+        super().__init__()
+        self._model, self.factor = (model,), factor
+
+    def variational_posterior(self, x):
+        exact = self._model[0].exact_posterior(x)
+        return dist.MultivariateNormal(exact.loc, scale_tril=self.factor * exact.scale_tril, validate_args=False)
+
+
+@pytest.mark.parametrize("source", ["auto", "traces"])
+def test_the_whole_gap_of_a_full_covariance_guide_is_the_closed_form(correlated, within, source):
+    model, x = correlated
+    guide = WideGuide(model, 1.4)
+    gap = bv.inference_gap(model, guide, x, num_particles=2000, source=source)
+    q = guide.variational_posterior(x)
+    within(gap.inference_gap, model.log_evidence(x) - model.elbo(x, q), gap.inference_gap_error)
+    assert (gap.inference_gap > 0.1).all()
+    assert list(gap.averages()) == ["log_evidence", "elbo", "inference_gap"]
+    assert gap.failures == ()
+    assert gap.split is None
+    for name in PARTS:
+        with pytest.raises(NotDefinedError, match="inference_gap, the sum of the two parts, is defined"):
+            getattr(gap, name)
+
+
+def test_the_exact_guide_has_no_gap_to_split(linear_gaussian):
     model, x = linear_gaussian
-    exact = ExactLinearGaussianGuide(model)
-    with pytest.raises(NotDefinedError, match="inference_gap optimises a normal .* is MultivariateNormal"):
-        bv.inference_gap(model, exact, x)
-    with pytest.raises(NotDefinedError, match="inference_gap optimises a normal .* does not expose"):
-        bv.inference_gap(lambda x: model(x), lambda x: exact(x), x)
+    gap = bv.inference_gap(model, ExactLinearGaussianGuide(model), x, num_particles=20)
+    torch.testing.assert_close(gap.inference_gap, torch.zeros(7, dtype=torch.float64), rtol=0, atol=1e-10)
+    assert (gap.inference_gap_error < 1e-10).all()
+    assert "the variational posterior is MultivariateNormal" in gap.why_not_split
+    assert gap.failures == ()
+
+
+def test_a_pair_of_programs_with_two_sites_has_its_whole_gap(within):
+    """z1 and z2 with x = z1 + z2 + noise; the guide takes each from its prior, so KL(q to posterior) is known."""
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = [pyro.sample(f"z{i}", dist.Normal(torch.zeros((), dtype=torch.float64), 1.0)) for i in (1, 2)]
+            pyro.sample("x", dist.Normal(z[0] + z[1], 1.0), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            for i in (1, 2):
+                pyro.sample(f"z{i}", dist.Normal(torch.zeros((), dtype=torch.float64), 1.0))
+
+    x = torch.tensor([0.3, -1.0, 2.0], dtype=torch.float64)
+    gap = bv.inference_gap(model, guide, x, num_particles=4000, num_temperatures=100, num_chains=40)
+    log_evidence = torch.distributions.Normal(0.0, 3**0.5).log_prob(x)
+    elbo = torch.distributions.Normal(0.0, 1.0).log_prob(x) - 0.5 * 2
+    within(gap.log_evidence, log_evidence, gap.log_evidence_error)
+    within(gap.elbo, elbo, gap.elbo_error)
+    within(gap.inference_gap, log_evidence - elbo, gap.inference_gap_error)
+    assert gap.estimator == "annealed from the guide"
+    assert "does not expose its distributions" in gap.why_not_split
+
+
+def test_traces_of_a_factorized_pair_have_the_same_whole_gap(small_vae):
+    model, guide, x = small_vae
+    settings = {"num_particles": 30, "num_temperatures": 5}
+    split = bv.inference_gap(model, guide, x, **settings)
+    whole = bv.inference_gap(model, guide, x, **settings, source="traces")
+    torch.testing.assert_close(whole.elbo, split.elbo, rtol=0, atol=1e-9)
+    torch.testing.assert_close(whole.elbo_error, split.elbo_error, rtol=1e-7, atol=0)
+    assert whole.why_not_split.endswith("source='traces' reads none.")
+
+
+def test_a_negative_whole_gap_is_reported(correlated, isolated_globals):
+    model, x = correlated
+    gap = bv.inference_gap(model, WideGuide(model, 1.4), x, num_particles=100)
+    (failure,) = replace(gap, log_evidence=gap.elbo - 20).failures
+    assert failure.startswith("inference_gap is negative beyond its error for 7 of 7")
 
 
 def test_gray_pixels_are_refused(small_vae):

@@ -15,7 +15,7 @@ LAYERS = [
     {"terms"},
     {"elbo", "evidence", "exact_posterior", "objectives"},
     {"evaluation", "ladder"},
-    {"aggregate_posterior", "best_normal", "calibration", "gaps", "posterior"},
+    {"aggregate_posterior", "best_normal", "calibration", "gap_terms", "gaps", "posterior"},
     {"guides", "models"},
     {"data", "runs", "training"},
     {"arviz_export", "plots"},
