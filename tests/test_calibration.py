@@ -117,6 +117,17 @@ def test_ranks_count_the_draws_below(linear_gaussian):
     assert found.readings == ["too high", "too low"]
 
 
+def test_intervals_are_symmetric_and_hold_what_they_say(linear_gaussian):
+    """One observation at every rank: the share inside is the nominal one, exactly, and the ends are outside."""
+    model, _ = linear_gaussian
+    found = bv.calibrate_guide(model, ExactLinearGaussianGuide(model), num_observations=50, num_draws=19)
+    every = bv.GuideCalibration(**{**vars(found), "ranks": torch.arange(20).unsqueeze(1), "names": ("z",)})
+    assert every.levels == pytest.approx((0.5, 0.8, 0.9, 0.9))
+    torch.testing.assert_close(every.coverage[:, 0], torch.tensor(every.levels, dtype=torch.float64))
+    assert torch.equal(every.inside, every.inside.flip(1))
+    assert not every.inside[:, 0].any()
+
+
 def test_pooled_error_knows_that_dimensions_depend_on_each_other(linear_gaussian, within):
     """Twice the same dimension is no more information than once."""
     model, _ = linear_gaussian
@@ -151,13 +162,15 @@ class WrongCoin(CoinModel):
             pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
 
 
-def test_ties_of_a_discrete_latent_are_broken_by_chance():
+def test_ties_of_a_discrete_latent_are_broken_by_chance(within):
     """Uniform ranks although nearly all draws are ties; a wrong coin is seen."""
     pair = FromThePrior()
     found = bv.calibrate_guide(pair.model, pair.guide, like=torch.zeros(1000))
     assert found.names == ("coin", "z[0]", "z[1]")
     assert found.calibrated
     assert found.counts[0].min() > 20
+    few = bv.calibrate_guide(pair.model, pair.guide, like=torch.zeros(1000), num_draws=3, levels=(0.5,))
+    within(few.counts, 250.0, (1000 * 3 / 16) ** 0.5)
     wrong = WrongCoin()
     found = bv.calibrate_guide(wrong.model, wrong.guide, like=torch.zeros(1000), seed=1)
     assert "too high" in found.readings[0]
