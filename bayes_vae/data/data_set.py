@@ -22,6 +22,8 @@ __all__ = ["Data", "permutation", "require_binary", "require_kind", "split_data"
 _SPLIT_SEED = 19980701
 """Seed of the one permutation by which data sets are split."""
 
+BERNOULLI_KINDS: tuple[DataKind, ...] = ("binary",)
+
 
 @dataclass(frozen=True, eq=False)
 class Data:
@@ -143,7 +145,7 @@ def require_binary(data: Data) -> None:
         SupportError: names binarization and the continuous Bernoulli; or the kinds, for counts and real values.
     """
     if data.observation_kind != "gray":
-        require_kind(data, ("binary",), "Bernoulli")
+        require_kind(data, BERNOULLI_KINDS, "Bernoulli")
     if data.policy != "none":
         return
     for split in (data.train, data.validation, data.test):
