@@ -15,6 +15,7 @@ __all__ = [
     "SettingsError",
     "ShapeError",
     "SupportError",
+    "UnfinishedRunWarning",
 ]
 
 
@@ -64,3 +65,7 @@ class ScaledSiteWarning(BayesVaeWarning):
 
 class GridWarning(BayesVaeWarning):
     """A grid over z misses a part of the prior, of q or of the posterior."""
+
+
+class UnfinishedRunWarning(BayesVaeWarning):
+    """A run whose training has not come to its end."""

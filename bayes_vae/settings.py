@@ -6,7 +6,7 @@ The docstrings of the fields are the help texts.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from bayes_vae.errors import SettingsError
 
@@ -21,7 +21,9 @@ __all__ = [
     "Kind",
     "PairSettings",
     "Policy",
+    "Precision",
     "ReportSettings",
+    "Schedule",
     "TrainingSettings",
     "as_json",
 ]
@@ -31,7 +33,11 @@ DataKind = Literal["binary", "gray", "counts", "real"]
 Kind = Literal["auto", "binary", "gray", "counts", "real"]
 Colour = Literal["gray", "rgb"]
 
-REAL_SETTINGS = ("kl_weight",)
+Schedule = Literal["cosine", "constant", "steps", "burda"]
+
+Precision = Literal["32", "bf16-mixed", "64"]
+
+REAL_SETTINGS = ("clip_norm", "kl_weight", "min_delta")
 """Checked settings that need not be whole numbers."""
 
 LADDER = (1, 5, 50, 500, 5000)
@@ -93,31 +99,55 @@ class TrainingSettings:
         epochs: passes over the training images.
         batch_size: images in one step.
         learning_rate: Adam's learning rate at the start.
-        final_learning_rate: learning rate at the end of a cosine decay; equal to learning_rate for none.
+        schedule: how the learning rate falls: cosine (to final_learning_rate, over all epochs), constant, steps (times
+            step_factor every step_epochs epochs), or burda (times 10^(-i/7) for 3^i epochs, i = 0 to 7; the published
+            one starts at 0.001).
+        final_learning_rate: learning rate at the end of the cosine schedule; the others ignore it.
+        step_epochs: epochs between two falls of the schedule steps.
+        step_factor: what the schedule steps multiplies the learning rate by.
+        clip_norm: largest norm of the gradient over all parameters; a longer one is shortened to it; 0 for none.
+        patience: epochs after which training stops if the validation ELBO has not risen; 0 to never stop early.
+            Epochs of the KL warm-up do not count.
+        min_delta: nats by which the validation ELBO must rise to count.
         num_particles: draws from q for each image and step.
         kl_weight: weight of the KL in the training objective; evaluation always uses 1.
         kl_warmup_epochs: epochs over which the weight rises from 0 to kl_weight.
+        checkpoint_every_steps: steps between checkpoints within an epoch; 0 for only one at each epoch's end.
         seed: of the initial weights, the batches and the noise.
         device: cpu, cuda, or auto.
+        precision: of training: 32, bf16-mixed (matrix products in bfloat16) or 64.
     """
 
     epochs: int = 20
     batch_size: int = 100
     learning_rate: float = 3e-3
+    schedule: Schedule = "cosine"
     final_learning_rate: float = 2e-5
+    step_epochs: int = 10
+    step_factor: float = 0.5
+    clip_norm: float = 0.0
+    patience: int = 0
+    min_delta: float = 0.0
     num_particles: int = 1
     kl_weight: float = 1.0
     kl_warmup_epochs: int = 0
+    checkpoint_every_steps: int = 0
     seed: int = 0
     device: str = "auto"
+    precision: Precision = "32"
 
     def __post_init__(self) -> None:
-        _at_least("epochs", self.epochs, 1)
-        _at_least("batch_size", self.batch_size, 1)
-        _at_least("num_particles", self.num_particles, 1)
-        _at_least("kl_weight", self.kl_weight, 0)
-        _at_least("kl_warmup_epochs", self.kl_warmup_epochs, 0)
-        if not 0 < self.final_learning_rate <= self.learning_rate:
+        for name in ("epochs", "batch_size", "num_particles", "step_epochs"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("kl_weight", "kl_warmup_epochs", "clip_norm", "patience", "min_delta", "checkpoint_every_steps"):
+            _at_least(name, getattr(self, name), 0)
+        _one_of("schedule", self.schedule, get_args(Schedule))
+        _one_of("precision", self.precision, get_args(Precision))
+        if not 0 < self.step_factor <= 1:
+            raise SettingsError(f"step_factor must be above 0 and at most 1, got {self.step_factor:g}.")
+        if self.schedule != "cosine" and not self.learning_rate > 0:
+            raise SettingsError(f"learning_rate must be above 0, got {self.learning_rate:g}.")
+        if self.schedule == "cosine" and not 0 < self.final_learning_rate <= self.learning_rate:
             raise SettingsError(
                 "the learning rates need 0 < final_learning_rate <= learning_rate, got "
                 f"learning_rate={self.learning_rate:g} and final_learning_rate={self.final_learning_rate:g}."
@@ -224,6 +254,11 @@ def _at_least(name: str, value: float, bound: float) -> None:
         raise SettingsError(f"{name} must be a whole number, got {value!r}.")
     if not value >= bound:
         raise SettingsError(f"{name} must be at least {bound}, got {value}.")
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise SettingsError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
 
 
 def as_json(settings: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from bayes_vae.cli.evaluate import evaluate, evaluation_text
 from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.output import json_text, say, table
 from bayes_vae.cli.tables import ladder_table
-from bayes_vae.cli.train import command_line, default_folder, exit_code, train, training_text
+from bayes_vae.cli.train import command_line, default_folder, train
 from bayes_vae.settings import CompareSettings, DataSettings, EvaluateSettings, PairSettings, TrainingSettings
 
 __all__ = ["run"]
@@ -54,19 +54,13 @@ def run(arguments: Sequence[str]) -> int:
         say(_introduction())
     with one_thread():
         results = _results(pair, training, out, command_line("demo", arguments))
-    trained = results["training"]
-    if options.json:
-        say(json_text(results))
-    else:
-        say(training_text(trained) if trained["interrupted"] else _text(results))
-    return exit_code(trained)
+    say(json_text(results) if options.json else _text(results))
+    return 0
 
 
 def _results(pair: PairSettings, training: TrainingSettings, out: Path, command: str) -> dict[str, Any]:
-    """Train, evaluate and compare; after Ctrl-C only what was trained."""
+    """Train, evaluate and compare."""
     trained, opened = train(DataSettings(), pair, training, out, command)
-    if trained["interrupted"]:
-        return {"training": trained}
     shared: dict[str, Any] = {"seed": training.seed, "device": opened.device}
     evaluation = evaluate(opened, EvaluateSettings(num_particles=PARTICLES, **shared))
     comparison = compare_run(opened, CompareSettings(rungs=RUNGS, **shared))

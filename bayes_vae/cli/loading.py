@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bayes_vae.data import Data
     from bayes_vae.runs import RunDirectory
 
-__all__ = ["OpenedRun", "open_run"]
+__all__ = ["OpenedRun", "data_settings", "open_run"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +67,12 @@ def open_run(path: str, device: str, data: str | None, data_root: str | None, po
     """
     from bayes_vae.data import DATA_NAMES, load_data
     from bayes_vae.runs import RunDirectory
+    from bayes_vae.runs.directory import unfinished_note
 
     directory = RunDirectory(path)
-    settings = _data_settings(directory, named=data is not None)
+    if directory.unfinished:
+        note(f"note: {unfinished_note(directory)}")
+    settings = data_settings(directory, named=data is not None)
     given = {"data": data, "data_root": data_root, "policy": policy}
     settings = replace(settings, **{key: value for key, value in given.items() if value is not None})
     try:
@@ -86,7 +89,7 @@ def open_run(path: str, device: str, data: str | None, data_root: str | None, po
     return OpenedRun(directory, model.to(device), guide.to(device), data_set, device)
 
 
-def _data_settings(directory: RunDirectory, *, named: bool) -> DataSettings:
+def data_settings(directory: RunDirectory, *, named: bool) -> DataSettings:
     """The run's data; ``named`` says that others will be put in their place."""
     from bayes_vae.data import DATA_NAMES
 

@@ -14,15 +14,21 @@ from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.output import json_text, note, say, table, value_text
 from bayes_vae.cli.repeating import check_repeated_data, threads_of
 from bayes_vae.cli.results import SYMBOLS
+from bayes_vae.errors import SettingsError
 from bayes_vae.settings import DataSettings, PairSettings, TrainingSettings, as_json
 
 if TYPE_CHECKING:
     from bayes_vae.cli.loading import OpenedRun
+    from bayes_vae.data import Data
     from bayes_vae.runs import Run
 
-__all__ = ["command_line", "default_folder", "exit_code", "run", "train", "training_text"]
+__all__ = ["command_line", "default_folder", "resume", "run", "train", "training_text"]
 
-INTERRUPTED = 130
+CHANGEABLE = ("epochs", "patience", "min_delta", "checkpoint_every_steps", "device")
+"""As ``bayes_vae.training.resuming`` has it, without its imports."""
+
+ENDINGS = {"all epochs": "", "patience": ", out of patience", "callback": ", stopped by a callback"}
+"""Why training ended → what is said of it."""
 
 
 def flags() -> Flags:
@@ -35,28 +41,41 @@ def flags() -> Flags:
     parser.add_settings(TrainingSettings, "training")
     group = parser.add_argument_group("result")
     group.add_argument("--out", metavar="RUN", help="the run directory to make (default: runs/DATA-TIME)")
+    group.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="go on with this run: in its place if it is unfinished, else in --out; its settings hold, of which "
+        f"--{', --'.join(name.replace('_', '-') for name in CHANGEABLE)} may be changed",
+    )
     parser.add_common()
     return parser
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
-    options = flags().parse_args(arguments)
+    parser = flags()
+    options = parser.parse_args(arguments)
+    stored = read_stored(options.resume) if options.resume else {}
+    if stored:
+        parser.set_defaults({name: value for section in stored.values() for name, value in section.items()})
+        options = parser.parse_args(arguments)
     data, pair = build_settings(DataSettings, options), build_settings(PairSettings, options)
     training = build_settings(TrainingSettings, options)
-    out = Path(options.out) if options.out else default_folder(Path(data.data).stem)
-    with threads_of(options.repeats):
-        result, _ = train(data, pair, training, out, command_line("train", arguments), options.repeats)
+    out = Path(options.out) if options.out else None
+    command = command_line("train", arguments)
+    if options.resume:
+        check_same_pair(stored, pair, options.resume)
+        done = nothing_to_resume(options.resume, training)
+        if done:
+            note(f"bayes-vae: {done}")
+            return 0
+        result, _ = resume(Path(options.resume), data, training, out, command)
+    else:
+        with threads_of(options.repeats):
+            out = out or default_folder(Path(data.data).stem)
+            result, _ = train(data, pair, training, out, command, options.repeats)
     say(json_text(result) if options.json else training_text(result))
-    return exit_code(result)
-
-
-def exit_code(result: dict[str, Any]) -> int:
-    """0, or after Ctrl-C 130 and a line that says what was saved."""
-    if not result["interrupted"]:
-        return 0
-    note(f"bayes-vae: interrupted: the weights of {result['epochs']} whole epochs are in {result['run']}")
-    return INTERRUPTED
+    return 0
 
 
 def default_folder(name: str) -> Path:
@@ -77,7 +96,7 @@ def train(
     command: str = "",
     repeats: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], OpenedRun]:
-    """Train, save to ``out``, which is refused before training where it holds something, and draw the figures.
+    """Train, writing to ``out``, which is refused before training where it holds something, and draw the figures.
 
     Args:
         data, pair, training: the settings.
@@ -87,29 +106,115 @@ def train(
 
     Returns:
         the result in JSON types, and the run.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C; the message says how to resume.
     """
-    from bayes_vae.cli.device import resolve_device
-    from bayes_vae.cli.figures import write_training_figures
-    from bayes_vae.cli.loading import OpenedRun
     from bayes_vae.data import load_data, require_binary
-    from bayes_vae.runs import RunDirectory, check_destination, save
+    from bayes_vae.runs import check_destination
     from bayes_vae.training import build_pair
 
     check_destination(out)
-    training = replace(training, device=resolve_device(training.device))
+    training = _with_device(training)
     data_set = load_data(data)
     require_binary(data_set)
     if repeats is not None:
         check_repeated_data(repeats, data, data_set)
     model, guide = build_pair(pair, data_set, training.seed)
-    trained = _fit(model, guide, data_set, training)
-    sections = {"data": as_json(replace(data, policy=data_set.policy)), "pair": as_json(pair), **trained.settings}
-    save(replace(trained, settings=sections, command=command), out)
-    opened = OpenedRun(RunDirectory(out), model, guide, data_set, training.device)
-    figures = write_training_figures(opened, training.seed)
-    result = _result(trained, out, figures)
-    _note_divergence(result["validation"]["elbo"], math.prod(data_set.data_shape))
+    sections = {"data": as_json(replace(data, policy=data_set.policy)), "pair": as_json(pair)}
+    return _train(model, guide, data_set, training, out, out=out, sections=sections, command=command)
+
+
+def resume(
+    path: Path, data: DataSettings, training: TrainingSettings, out: Path | None, command: str = ""
+) -> tuple[dict[str, Any], OpenedRun]:
+    """Go on with a run: in its place where it is unfinished and no ``out`` is given. As :func:`train` otherwise."""
+    from bayes_vae.data import load_data
+    from bayes_vae.runs import RunDirectory, check_destination
+
+    directory = RunDirectory(path)
+    if out is None and not directory.unfinished:
+        out = default_folder(Path(data.data).stem)
+    if out:
+        check_destination(out)
+    data_set = load_data(data)
+    model, guide = directory.pair()
+    sections = {"data": as_json(replace(data, policy=data_set.policy))}
+    command = " && ".join(filter(None, [directory.config.get("command", ""), command]))
+    options: dict[str, Any] = {"out": out, "sections": sections, "command": command, "resume": path}
+    with threads_of(directory.config):
+        return _train(model, guide, data_set, _with_device(training), out or path, **options)
+
+
+def _with_device(training: TrainingSettings) -> TrainingSettings:
+    from bayes_vae.cli.device import resolve_device
+
+    return replace(training, device=resolve_device(training.device))
+
+
+def _train(
+    model: Any, guide: Any, data: Data, settings: TrainingSettings, folder: Path, **options: Any
+) -> tuple[dict[str, Any], OpenedRun]:
+    """Train into a folder, and draw the figures."""
+    from bayes_vae.cli.figures import write_training_figures
+    from bayes_vae.cli.loading import OpenedRun
+    from bayes_vae.runs import RunDirectory
+    from bayes_vae.training import fit
+
+    try:
+        trained = fit(model, guide, data, settings, **options)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_how_to_resume(folder)) from None
+    if trained.interrupted:
+        raise KeyboardInterrupt(_how_to_resume(folder))
+    opened = OpenedRun(RunDirectory(folder), model, guide, data, settings.device)
+    figures = write_training_figures(opened, settings.seed)
+    result = _result(trained, folder, figures)
+    _note_divergence(result["validation"]["elbo"], math.prod(data.data_shape))
     return result, opened
+
+
+def _how_to_resume(folder: Path) -> str:
+    from bayes_vae.runs import RunDirectory
+
+    if not folder.exists():
+        return "interrupted before training began: nothing was saved."
+    checkpoint = RunDirectory(folder).checkpoint()
+    where = f"after {checkpoint.epochs_done} epochs and {checkpoint.steps_done} steps"
+    return f"interrupted {where}. Go on with: bayes-vae train --resume {shlex.quote(str(folder))}"
+
+
+def read_stored(path: str) -> dict[str, dict[str, Any]]:
+    """The settings of a run that is to be resumed, by section."""
+    from bayes_vae.cli.loading import data_settings
+    from bayes_vae.runs import RunDirectory
+
+    directory = RunDirectory(path)
+    sections = {**directory.settings, "data": as_json(data_settings(directory, named=False))}
+    return {name: sections[name] for name in ("data", "pair", "training") if name in sections}
+
+
+def check_same_pair(stored: dict[str, dict[str, Any]], pair: PairSettings, path: str) -> None:
+    """Refuse other networks than those of the run.
+
+    Raises:
+        SettingsError: names the flag.
+    """
+    for name, value in as_json(pair).items():
+        before = stored.get("pair", as_json(pair))[name]
+        if before != value:
+            raise SettingsError(
+                f"a resumed training keeps its networks, but {name} is {before} in {path} and {value} now. Leave it "
+                "out, or start a new run."
+            )
+
+
+def nothing_to_resume(path: str, training: TrainingSettings) -> str | None:
+    """Why a run has nothing left to do, or None."""
+    from bayes_vae.training.resuming import nothing_left, resume_point
+
+    reason = nothing_left(resume_point(path), training)
+    return reason and reason.replace("Ask for more ", "Ask for more with --")
 
 
 def _note_divergence(elbo: float, num_pixels: int) -> None:
@@ -122,21 +227,13 @@ def _note_divergence(elbo: float, num_pixels: int) -> None:
         )
 
 
-def _fit(model: Any, guide: Any, data: Any, settings: TrainingSettings) -> Run:
-    from bayes_vae.training import fit
-
-    try:
-        return fit(model, guide, data, settings)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("interrupted before the first epoch was done: nothing was saved.") from None
-
-
 def _result(trained: Run, out: Path, figures: dict[str, str]) -> dict[str, Any]:
     return {
         "run": str(out),
         "data": trained.data,
         "epochs": len(trained.history),
         "best_epoch": trained.best_epoch,
+        "ending": trained.ending,
         "interrupted": trained.interrupted,
         "seconds": sum(row["seconds"] for row in trained.history),
         "validation": _validation(trained),
@@ -170,7 +267,8 @@ def training_text(result: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"Trained on {data['name']}: {data['sizes']['train']:,} images, data policy {data['policy']}, "
-            f"{result['epochs']} epochs in {result['seconds']:.1f} s. Best epoch: {result['best_epoch']}.",
+            f"{result['epochs']} epochs in {result['seconds']:.1f} s{ENDINGS[result['ending']]}. "
+            f"Best epoch: {result['best_epoch']}.",
             "",
             table(["symbol", "name", "validation", ""], [[*row, ""][:4] for row in rows], right=(2,)),
             f"  Nats per observation. K = {validation['num_particles']}, N = {validation['num_observations']:,} "

@@ -43,6 +43,7 @@ def config_of(run: Run) -> dict[str, Any]:
         "outcome": {
             "epochs": len(run.history),
             "best_epoch": run.best_epoch,
+            "ending": run.ending,
             "interrupted": run.interrupted,
         },
         "parameters": {"count": _count(run), "names": list(run.parameter_names)},

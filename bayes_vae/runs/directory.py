@@ -4,35 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import warnings
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
 
-from bayes_vae.errors import RunError
+from bayes_vae.errors import RunError, UnfinishedRunWarning
+from bayes_vae.runs.checkpoint import Checkpoint
+from bayes_vae.runs.checkpoint_files import BEST, METRICS, POSITION, STATE, read_checkpoint
 from bayes_vae.runs.files import write_atomically
+from bayes_vae.runs.locking import locked
 from bayes_vae.runs.manifest import (
+    CONFIG,
     FORMAT_VERSION,
     MANIFEST,
     inside,
+    locate,
     manifest_bytes,
     read_manifest,
     read_verified,
 )
 from bayes_vae.runs.metrics import read_metrics
 from bayes_vae.runs.pairs import build_program, fill_pair
-from bayes_vae.runs.saving import CORE_FILES
+from bayes_vae.runs.saving import CORE_FILES, OWN_FILES
 from bayes_vae.runs.weights import unpack_weights
 
-__all__ = ["RunDirectory", "load", "read_config"]
+__all__ = ["RunDirectory", "load", "read_config", "unfinished_note"]
 
 
 class RunDirectory:
     """A run on disk.
 
     Args:
-        path: the folder that :func:`bayes_vae.save` wrote.
+        path: the folder that :func:`bayes_vae.save` or a training wrote.
 
     Raises:
         RunError: not a run directory, or one of its own files is missing, was changed, or is of another
@@ -42,8 +49,14 @@ class RunDirectory:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.config = read_config(path)
-        for name in CORE_FILES:
-            self.read_file(name)
+        digests = read_manifest(self.path)
+        for name in [name for name in digests if name.startswith("checkpoints/")] if self.unfinished else CORE_FILES:
+            read_verified(self.path, name, digests)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether training has not come to its end; weights and figures are then those of the last checkpoint."""
+        return CONFIG not in read_manifest(self.path)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -53,12 +66,30 @@ class RunDirectory:
     @cached_property
     def history(self) -> list[dict[str, float]]:
         """One row of named figures for each epoch."""
-        return read_metrics(self.read_file("metrics.csv"), str(self.path / "metrics.csv"))
+        return read_metrics(self._read(METRICS), str(self.path / METRICS))
 
     def weights(self, which: Literal["best", "last"] = "best") -> dict[str, Tensor]:
         """The weights of the best epoch or of the last, keyed as :class:`~bayes_vae.runs.Run` says."""
-        name = f"checkpoints/{which}.safetensors"
-        return unpack_weights(self.read_file(name), str(self.path / name))
+        name = f"{which}.safetensors"
+        return unpack_weights(self._read(name), str(self.path / "checkpoints" / name))
+
+    def checkpoint(self) -> Checkpoint:
+        """Where training stands, for :func:`bayes_vae.fit` to go on from.
+
+        Raises:
+            RunError: the run holds none.
+        """
+        digests = read_manifest(self.path)
+        if not {locate(digests, STATE), locate(digests, POSITION)} <= digests.keys():
+            raise RunError(
+                f"{self.path} holds no checkpoint to resume from (no optimizer state): it was saved without one. Its "
+                "weights can start a new training: model, guide = load(path), then fit(model, guide, ...)."
+            )
+        return read_checkpoint(self._read, str(self.path))
+
+    def _read(self, name: str) -> bytes:
+        digests = read_manifest(self.path)
+        return read_verified(self.path, locate(digests, name), digests)
 
     def pair(self, *, model: Any = None, guide: Any = None) -> tuple[Any, Any]:
         """The pair with the weights of the best epoch, in evaluation mode. See :func:`load`."""
@@ -67,8 +98,10 @@ class RunDirectory:
             model = build_program("model", self.config["model"])
         if "guide" in built:
             guide = build_program("guide", self.config["guide"], model)
-        name = "model.safetensors"
-        return fill_pair(model, guide, unpack_weights(self.read_file(name), str(self.path / name)), built)
+        digests = read_manifest(self.path)
+        name = locate(digests, BEST) if self.unfinished else "model.safetensors"
+        content = read_verified(self.path, name, digests)
+        return fill_pair(model, guide, unpack_weights(content, str(self.path / name)), built)
 
     def read_file(self, name: str) -> bytes:
         """A file of the run, compared with its digest.
@@ -92,15 +125,16 @@ class RunDirectory:
             RunError: a name outside the folder, or of a file that belongs to the training.
         """
         path = inside(self.path, name)
-        if name in (*CORE_FILES, MANIFEST):
+        if name in OWN_FILES or re.match(r"checkpoints/\d+/", name):
             raise RunError(f"{name} of {self.path} belongs to the training and is never replaced: choose another name.")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"the folder {path.parent} cannot be made ({error}). Choose another name.") from error
-        write_atomically(path, content)
-        digests = read_manifest(self.path) | {name: hashlib.sha256(content).hexdigest()}
-        write_atomically(self.path / MANIFEST, manifest_bytes(digests))
+        with locked(self.path):
+            write_atomically(path, content)
+            digests = read_manifest(self.path) | {name: hashlib.sha256(content).hexdigest()}
+            write_atomically(self.path / MANIFEST, manifest_bytes(digests))
         return path
 
 
@@ -111,7 +145,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
         RunError: not a run directory, or a configuration that is damaged or of another version.
     """
     folder = Path(path)
-    content = read_verified(folder, "config.json", read_manifest(folder))
+    digests = read_manifest(folder)
+    content = read_verified(folder, locate(digests, CONFIG), digests)
     try:
         config = json.loads(content)
         complete = config["format_version"] == FORMAT_VERSION
@@ -130,6 +165,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
 def load(path: str | Path, *, model: Any = None, guide: Any = None) -> tuple[Any, Any]:
     """Load the pair of a run, with the weights of its best epoch.
 
+    Of an unfinished run it is the best epoch so far, with an :class:`bayes_vae.errors.UnfinishedRunWarning`.
+
     Args:
         path: the run directory.
         model: a model to fill, for programs that are not of this library: a module, or a bound method such as
@@ -143,4 +180,18 @@ def load(path: str | Path, *, model: Any = None, guide: Any = None) -> tuple[Any
         RunError: a run directory that cannot be trusted, a pair that must be passed, or one that does not
             fit.
     """
-    return RunDirectory(path).pair(model=model, guide=guide)
+    directory = RunDirectory(path)
+    if directory.unfinished:
+        warnings.warn(unfinished_note(directory), UnfinishedRunWarning, stacklevel=2)
+    return directory.pair(model=model, guide=guide)
+
+
+def unfinished_note(directory: RunDirectory) -> str:
+    """What to know of an unfinished run before it is used."""
+    history, epochs = directory.history, directory.settings.get("training", {}).get("epochs", "?")
+    best = max(history, key=lambda row: row["validation_elbo"], default=None)
+    weights = f"the best weights so far, of epoch {int(best['epoch'])}" if best else "the weights of its start"
+    return (
+        f"the run {directory.path} is unfinished ({len(history)} of {epochs} epochs are done): these are {weights}. "
+        f"Finish it with: bayes-vae train --resume {directory.path}"
+    )

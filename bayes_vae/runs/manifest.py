@@ -4,16 +4,49 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bayes_vae.errors import RunError
 
-__all__ = ["FORMAT_VERSION", "MANIFEST", "inside", "manifest_bytes", "read_manifest", "read_verified"]
+__all__ = [
+    "CONFIG",
+    "FORMAT_VERSION",
+    "MANIFEST",
+    "inside",
+    "locate",
+    "manifest_bytes",
+    "read_manifest",
+    "read_verified",
+    "step_folder",
+]
 
 MANIFEST = "manifest.json"
+CONFIG = "config.json"
 FORMAT_VERSION = 1
+
+_AT_THE_TOP = (CONFIG, "metrics.csv")
+"""Files that are not in ``checkpoints/`` once a run is finished."""
+
+
+def step_folder(number: int) -> str:
+    """Where the files of one checkpoint of an unfinished run are."""
+    return f"checkpoints/{number:06d}"
+
+
+def locate(digests: Mapping[str, str], name: str) -> str:
+    """Where a file of the training is: in a finished run always there, in an unfinished one with its checkpoint.
+
+    Args:
+        digests: the manifest.
+        name: such as ``config.json`` or ``best.safetensors``.
+    """
+    numbered = sorted(path for path in digests if re.fullmatch(rf"checkpoints/\d+/{re.escape(name)}", path))
+    if CONFIG not in digests and numbered:
+        return numbered[-1]
+    return name if name in _AT_THE_TOP else f"checkpoints/{name}"
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -43,8 +76,9 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def manifest_bytes(digests: Mapping[str, str]) -> bytes:
-    """The text of a manifest."""
-    content = {"format_version": FORMAT_VERSION, "files": dict(sorted(digests.items()))}
+    """The text of a manifest; it says so where the run is unfinished, which is where it has no config.json."""
+    mark = {} if CONFIG in digests else {"unfinished": True}
+    content = {"format_version": FORMAT_VERSION, **mark, "files": dict(sorted(digests.items()))}
     return json.dumps(content, indent=2).encode()
 
 

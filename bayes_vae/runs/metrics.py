@@ -26,6 +26,10 @@ def _text(value: float) -> str:
     return str(value) if type(value) is int else repr(float(value))
 
 
+def _number(text: str) -> float:
+    return int(text) if text.isdecimal() else float(text)
+
+
 def read_metrics(content: bytes, name: str) -> list[dict[str, float]]:
     """The rows that :func:`metrics_bytes` wrote.
 
@@ -34,6 +38,6 @@ def read_metrics(content: bytes, name: str) -> list[dict[str, float]]:
     """
     try:
         rows = csv.DictReader(io.StringIO(content.decode()))
-        return [{key: float(value) for key, value in row.items() if value} for row in rows]
-    except (TypeError, ValueError, csv.Error) as error:
+        return [{key: _number(value) for key, value in row.items() if value} for row in rows]
+    except (AttributeError, TypeError, ValueError, csv.Error) as error:
         raise RunError(f"{name} is not a table of numbers ({error}). Restore it from a copy of the run.") from error

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from torch import Tensor
 
-__all__ = ["Run"]
+from bayes_vae.runs.checkpoint import Checkpoint
+
+__all__ = ["Ending", "Run"]
+
+Ending: TypeAlias = Literal["all epochs", "patience", "callback", "interrupted"]
+"""Why training ended: all epochs were done, no progress for a while, a callback said so, or Ctrl-C."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +32,9 @@ class Run:
             to no module start with ``param.``, and their values are unconstrained.
         last_state: the weights at the end, under the same keys.
         best_epoch: number of the epoch of ``best_state``.
-        interrupted: whether training was stopped before its last epoch.
+        ending: why training ended: "all epochs", "patience", "callback" or "interrupted".
         parameter_names: what was trained, as named at the start of training.
+        checkpoint: where training stood at its end, from which it can be resumed; None if that is not known.
         command: the command line that trained it; empty where it was trained from Python.
     """
 
@@ -39,6 +46,19 @@ class Run:
     best_state: dict[str, Tensor] = field(repr=False)
     last_state: dict[str, Tensor] = field(repr=False)
     best_epoch: int
-    interrupted: bool = False
+    ending: Ending = "all epochs"
     parameter_names: tuple[str, ...] = ()
+    checkpoint: Checkpoint | None = field(default=None, repr=False)
     command: str = ""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether training was stopped from outside before its last epoch."""
+        return self.ending == "interrupted"
+
+    def history_frame(self) -> Any:
+        """The history as a ``pandas.DataFrame``, one row for each epoch, with the epoch as its index."""
+        pd = importlib.import_module("pandas")
+
+        frame = pd.DataFrame(self.history)
+        return frame.set_index("epoch") if "epoch" in frame else frame

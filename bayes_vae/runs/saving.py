@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from bayes_vae.errors import RunError
+from bayes_vae.runs.card import CARD, card_bytes
+from bayes_vae.runs.checkpoint_files import POSITION, STATE, checkpoint_files
 from bayes_vae.runs.config import config_of, json_bytes
 from bayes_vae.runs.files import is_temporary, sync_folder, temporary_name, write_atomically
-from bayes_vae.runs.manifest import MANIFEST, manifest_bytes, read_manifest
+from bayes_vae.runs.manifest import CONFIG, MANIFEST, manifest_bytes, read_manifest
 from bayes_vae.runs.metrics import metrics_bytes
 from bayes_vae.runs.run import Run
 from bayes_vae.runs.weights import pack_weights
 
-__all__ = ["CORE_FILES", "check_destination", "save"]
+__all__ = ["CORE_FILES", "OWN_FILES", "check_destination", "contents", "put_folder", "save"]
 
 CORE_FILES = (
     "config.json",
@@ -25,7 +28,10 @@ CORE_FILES = (
     "checkpoints/best.safetensors",
     "checkpoints/last.safetensors",
 )
-"""The files of every run directory, which only :func:`save` writes."""
+"""The files of every finished run directory."""
+
+OWN_FILES = (*CORE_FILES, CARD, f"checkpoints/{STATE}", f"checkpoints/{POSITION}", MANIFEST)
+"""Files that belong to the training, and that nothing else may replace."""
 
 
 def save(run: Run, path: str | Path, *, overwrite: bool = False) -> None:
@@ -40,11 +46,36 @@ def save(run: Run, path: str | Path, *, overwrite: bool = False) -> None:
         RunError: something is there already, or the folder could not be written.
     """
     check_destination(path, overwrite=overwrite)
-    folder = Path(path).resolve()
-    files = _contents(run)
+    put_folder(Path(path).resolve(), contents(run))
+
+
+def contents(run: Run) -> dict[str, bytes]:
+    """The files of a finished run but for its manifest, by name."""
+    best, config = pack_weights(run.best_state), config_of(run)
+    files = {
+        "config.json": json_bytes(config, "the settings of the run"),
+        "metrics.csv": metrics_bytes(run.history),
+        "model.safetensors": best,
+        "checkpoints/best.safetensors": best,
+        "checkpoints/last.safetensors": pack_weights(run.last_state),
+        CARD: card_bytes(run, config),
+    }
+    if run.checkpoint is not None:
+        state = checkpoint_files(run.checkpoint)
+        files |= {f"checkpoints/{name}": state[name] for name in (STATE, POSITION)}
+    return files
+
+
+def put_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files and their manifest to a new folder, and put it in place when it is complete.
+
+    Raises:
+        RunError: it could not be written; nothing is then left of it.
+    """
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     temporary = temporary_name(folder)
     try:
-        _write_folder(temporary, files)
+        _write_folder(temporary, {**files, MANIFEST: manifest_bytes(digests)})
         _put_in_place(temporary, folder)
     except OSError as error:
         raise RunError(
@@ -55,23 +86,11 @@ def save(run: Run, path: str | Path, *, overwrite: bool = False) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _contents(run: Run) -> dict[str, bytes]:
-    best = pack_weights(run.best_state)
-    files = {
-        "config.json": json_bytes(config_of(run), "the settings of the run"),
-        "metrics.csv": metrics_bytes(run.history),
-        "model.safetensors": best,
-        "checkpoints/best.safetensors": best,
-        "checkpoints/last.safetensors": pack_weights(run.last_state),
-    }
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    return files | {MANIFEST: manifest_bytes(digests)}
-
-
 def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     for name in ("checkpoints", "figures"):
         (folder / name).mkdir(parents=True)
     for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / name, content)
 
 
@@ -92,6 +111,12 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
         raise
     sync_folder(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+_ALLOW = "allow it from Python with save(..., overwrite=True)"
+
+_LEFT_BEHIND = r"checkpoints/\d+/|tensorboard/"
+"""Files of the training that no manifest lists."""
 
 
 def _check_writable(folder: Path) -> None:
@@ -125,13 +150,15 @@ def check_destination(path: str | Path, *, overwrite: bool = False) -> None:
             "Choose another --out, or empty the folder."
         )
     if not overwrite:
+        unfinished = CONFIG not in read_manifest(folder)
+        kind, other_way = ("an unfinished run", f"go on with it: --resume {path}") if unfinished else ("a run", _ALLOW)
         raise RunError(
-            f"{folder} already holds a run, and a run is never replaced unasked. Choose another --out, or "
-            "allow it from Python with save(..., overwrite=True)."
+            f"{folder} already holds {kind}, and a run is never replaced unasked. Choose another --out, or {other_way}."
         )
     own = {MANIFEST, *read_manifest(folder)}
     found = (file for file in folder.rglob("*") if not file.is_dir() and not is_temporary(file))
-    others = sorted({file.relative_to(folder).as_posix() for file in found} - own)
+    names = {file.relative_to(folder).as_posix() for file in found} - own
+    others = sorted(name for name in names if not re.match(_LEFT_BEHIND, name))
     if others:
         raise RunError(
             f"{folder} holds files that are not the run's: {', '.join(others)}. Replacing the run would "

@@ -1,6 +1,7 @@
 """Training by stochastic variational inference."""
 
+from bayes_vae.training.callbacks import Callback, EpochState
 from bayes_vae.training.pairs import build_pair
 from bayes_vae.training.svi import fit
 
-__all__ = ["build_pair", "fit"]
+__all__ = ["Callback", "EpochState", "build_pair", "fit"]

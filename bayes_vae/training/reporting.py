@@ -17,8 +17,11 @@ ProgressStyle = Literal["auto", "bar", "lines", "none"]
 class Reporter(Protocol):
     """What training tells while it runs."""
 
-    def start(self, parameter_names: tuple[str, ...], num_epochs: int) -> None:
-        """Name what is trained."""
+    def start(self, parameter_names: tuple[str, ...], num_epochs: int, machine: str, epochs_done: int) -> None:
+        """Name what is trained, and on what."""
+
+    def note(self, text: str) -> None:
+        """Tell something that the user should know."""
 
     def epoch(self, row: dict[str, float]) -> None:
         """The figures of an epoch."""
@@ -28,7 +31,10 @@ class Reporter(Protocol):
 
 
 class _Silent:
-    def start(self, parameter_names: tuple[str, ...], num_epochs: int) -> None:
+    def start(self, parameter_names: tuple[str, ...], num_epochs: int, machine: str, epochs_done: int) -> None:
+        pass
+
+    def note(self, text: str) -> None:
         pass
 
     def epoch(self, row: dict[str, float]) -> None:
@@ -49,9 +55,14 @@ class _Lines:
     def __init__(self) -> None:
         self.num_epochs = 0
 
-    def start(self, parameter_names: tuple[str, ...], num_epochs: int) -> None:
+    def start(self, parameter_names: tuple[str, ...], num_epochs: int, machine: str, epochs_done: int) -> None:
         self.num_epochs = num_epochs
+        going_on = f", going on after epoch {epochs_done}" if epochs_done else ""
+        self._write(f"training {machine}{going_on}")
         self._write(f"training {len(parameter_names)} parameters: {', '.join(parameter_names)}")
+
+    def note(self, text: str) -> None:
+        self._write(f"note: {text}")
 
     def epoch(self, row: dict[str, float]) -> None:
         self._write(f"epoch {int(row['epoch'])}/{self.num_epochs}  {_summary(row)}  {row['seconds']:.1f} s")
@@ -69,9 +80,9 @@ class _Bar(_Lines):
         super().__init__()
         self._bar: tqdm[None] | None = None
 
-    def start(self, parameter_names: tuple[str, ...], num_epochs: int) -> None:
-        super().start(parameter_names, num_epochs)
-        self._bar = tqdm(total=num_epochs, unit="epoch", file=sys.stderr, dynamic_ncols=True)
+    def start(self, parameter_names: tuple[str, ...], num_epochs: int, machine: str, epochs_done: int) -> None:
+        super().start(parameter_names, num_epochs, machine, epochs_done)
+        self._bar = tqdm(total=num_epochs, initial=epochs_done, unit="epoch", file=sys.stderr, dynamic_ncols=True)
 
     def epoch(self, row: dict[str, float]) -> None:
         if self._bar is not None:

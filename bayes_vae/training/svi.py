@@ -2,139 +2,35 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from bayes_vae.data import Data
-from bayes_vae.elbo import elbo_terms
-from bayes_vae.errors import DataError, NumericalError, SettingsError
-from bayes_vae.objectives import Elbo, ObjectiveTerms
+from bayes_vae.errors import DataError, RunError, SettingsError
 from bayes_vae.randomness import derived_seed, isolated_rng
-from bayes_vae.runs import ParameterizedProgram, Run
+from bayes_vae.runs import Ending, ParameterizedProgram, Run, RunWriter, run_writer
 from bayes_vae.settings import TrainingSettings, as_json
 from bayes_vae.terms.program import Program
-from bayes_vae.training.parameters import Trainable, gather, own_store
+from bayes_vae.training.callbacks import Callback, EpochState
+from bayes_vae.training.interruption import Interruption, deferred_interruption
+from bayes_vae.training.loop import ADAM_EPSILON, VALIDATION_PARTICLES, Training
+from bayes_vae.training.machine import describe_machine, resolve_device
+from bayes_vae.training.parameters import own_store
 from bayes_vae.training.reporting import ProgressStyle, Reporter, reporter
-from bayes_vae.training.schedules import kl_weight_at, learning_rate_at
+from bayes_vae.training.resuming import (
+    ResumePoint,
+    check_same_data,
+    check_same_networks,
+    nothing_left,
+    resume_point,
+    resumed_settings,
+    schedule_note,
+)
 
 __all__ = ["ADAM_EPSILON", "VALIDATION_PARTICLES", "fit"]
-
-ADAM_EPSILON = 1e-4
-"""Adam's ε, as Burda, Grosse, Salakhutdinov (2016) have it."""
-
-VALIDATION_PARTICLES = 2
-"""Draws from q for each validation image, after each epoch."""
-
-
-class _Objective(nn.Module):
-    """The ELBO's terms of a batch, called as a module so that Fabric can wrap it."""
-
-    def __init__(self, model: Program, guide: Program, trainable: Trainable, num_particles: int) -> None:
-        super().__init__()
-        self._pair, self._elbo = (model, guide), Elbo(num_particles)
-        self.parts = nn.ModuleDict(trainable.modules)
-
-    def forward(self, x: Tensor, index: Tensor) -> ObjectiveTerms:
-        return self._elbo.terms(*self._pair, x, index=index)
-
-
-class _Training:
-    """The state of one training: what is trained, its optimizer, and what was measured."""
-
-    def __init__(self, model: Program, guide: Program, data: Data, settings: TrainingSettings) -> None:
-        from lightning_fabric import Fabric
-
-        self.model, self.guide, self.data, self.settings = model, guide, data, settings
-        device = torch.device(_device(settings.device))
-        devices = 1 if device.index is None else [device.index]
-        self.fabric = Fabric(accelerator=device.type, devices=devices)
-        probe = data.train.observations(torch.arange(min(3, len(data.train)))).to(self.fabric.device)
-        index = data.train.index[: len(probe)].to(self.fabric.device)
-        for program in (model, guide):
-            if isinstance(program, nn.Module):
-                program.to(self.fabric.device)
-        self.trainable = gather(model, guide, (probe,), index)
-        objective = _Objective(model, guide, self.trainable, settings.num_particles)
-        optimizer = torch.optim.Adam(
-            list(self.trainable.parameters.values()), lr=settings.learning_rate, eps=ADAM_EPSILON, fused=True
-        )
-        self.objective, self.optimizer = self.fabric.setup(objective, optimizer)
-        self.history: list[dict[str, float]] = []
-        self.best_state = self.last_state = self.trainable.state()
-        self.best_epoch = 0
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return -(-len(self.data.train) // self.settings.batch_size)
-
-    def epoch(self, number: int, batches: torch.Generator) -> dict[str, float]:
-        """One pass over the training data, then the validation ELBO at weight 1."""
-        start = time.perf_counter()
-        for module in self.trainable.modules.values():
-            module.train()
-        sums = torch.zeros(2, dtype=torch.float64)
-        order = torch.randperm(len(self.data.train), generator=batches)
-        for step, rows in enumerate(order.split(self.settings.batch_size)):
-            done = number - 1 + step / self.steps_per_epoch
-            sums += self._step(rows, done, batches)
-        likelihood, kl = (sums / len(order)).tolist()
-        train_seconds = time.perf_counter() - start
-        return {
-            "epoch": number,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "kl_weight": kl_weight_at(number - 1, self.settings),
-            "train_elbo": likelihood - kl,
-            "train_expected_log_likelihood": likelihood,
-            "train_kl_to_prior": kl,
-            **self._validation(),
-            "train_seconds": train_seconds,
-            "seconds": time.perf_counter() - start,
-        }
-
-    def _step(self, rows: Tensor, epochs_done: float, batches: torch.Generator) -> Tensor:
-        """One gradient step; the batch's two terms, summed over its observations."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate_at(epochs_done / self.settings.epochs, self.settings)
-        x = self.data.train.training_batch(rows, batches).to(self.fabric.device)
-        terms = self.objective(x, self.data.train.index[rows].to(self.fabric.device))
-        weight = kl_weight_at(epochs_done, self.settings)
-        negative_elbo = (weight * terms.kl_to_prior - terms.expected_log_likelihood).mean()
-        self.optimizer.zero_grad()
-        self.fabric.backward(negative_elbo)
-        self.optimizer.step()
-        sums = torch.stack([term.detach().sum() for term in terms]).double().cpu()
-        if not torch.isfinite(sums).all():
-            raise NumericalError(
-                f"training diverged in epoch {int(epochs_done) + 1}: expected log likelihood {float(sums[0]):g}, KL "
-                f"{float(sums[1]):g}. Lower the learning rate (it is {self.settings.learning_rate:g}), and look for "
-                "values outside [0, 1] in the data and for a scale that reaches zero."
-            )
-        return sums
-
-    def _validation(self) -> dict[str, float]:
-        split = self.data.validation
-        x = split.observations(seed=derived_seed(self.settings.seed, "validation"), device=self.fabric.device)
-        index = split.index.to(self.fabric.device)
-        terms = elbo_terms(self.model, self.guide, x, VALIDATION_PARTICLES, seed=self.settings.seed, index=index)
-        averages = terms.averages()
-        return {
-            "validation_elbo": averages["elbo"].value,
-            "validation_elbo_error": averages["elbo"].total_error,
-            "validation_expected_log_likelihood": averages["expected_log_likelihood"].value,
-            "validation_kl_to_prior": averages["kl_to_prior"].value,
-        }
-
-    def record(self, row: dict[str, float]) -> None:
-        """Keep an epoch's figures, its weights as the last, and as the best if they are."""
-        best = max((past["validation_elbo"] for past in self.history), default=-float("inf"))
-        self.history.append(row)
-        self.last_state = self.trainable.state()
-        if row["validation_elbo"] > best:
-            self.best_state, self.best_epoch = self.last_state, int(row["epoch"])
 
 
 def fit(
@@ -143,6 +39,11 @@ def fit(
     data: Data,
     settings: TrainingSettings | None = None,
     *,
+    resume: Run | str | Path | None = None,
+    out: str | Path | None = None,
+    sections: Mapping[str, Any] | None = None,
+    command: str = "",
+    callbacks: Sequence[Callback] = (),
     progress: ProgressStyle = "auto",
     **overrides: Any,
 ) -> Run:
@@ -150,15 +51,27 @@ def fit(
 
     .. math:: \min -\frac1N \sum_n \Big( E_q \log p(x_n \mid z) - \beta \, \mathrm{KL}(q(z \mid x_n) \,\|\, p(z)) \Big)
 
-    Adam with a cosine learning rate; after each epoch the ELBO of the validation split at KL weight 1. The modules are
-    trained in place and end with the weights of the best epoch. Pyro's parameter store and torch's random state stay as
-    they were. Ctrl-C ends training after the last whole epoch.
+    Adam; after each epoch the ELBO of the validation split at KL weight 1. The modules are trained in place and end
+    with the weights of the best epoch. Pyro's parameter store and torch's random state stay as they were.
+
+    Ctrl-C ends training after the step in progress (a second one at once). A resumed training is bit for bit the one
+    that was not interrupted, on the same machine, device and number of threads. With other ``epochs`` the schedules
+    ``constant``, ``steps`` and ``burda`` go on as they would have; ``cosine`` depends on the total, so it goes on at
+    the rate that a cosine over the new total has there.
 
     Args:
         model, guide: Pyro programs. Parameters are taken from modules, from the owners of bound methods and from the
             ``pyro.param`` sites of one traced step.
         data: from :func:`bayes_vae.load_data`.
         settings: see :class:`bayes_vae.settings.TrainingSettings`.
+        resume: go on with this run: a run directory, or what ``fit`` returned. The pair gets its weights; settings are
+            the run's, of which only epochs, patience, min_delta, checkpoint_every_steps and device may be changed.
+        out: a run directory to write while training: a checkpoint after each epoch, at the end the finished run. Left
+            out, an unfinished run directory that is resumed goes on in its place, and else nothing is written.
+        sections: further sections of settings to store in ``out``, such as ``data`` and ``pair``.
+        command: the command line, stored in ``out``.
+        callbacks: functions called with an :class:`~bayes_vae.training.EpochState` after each epoch and its checkpoint;
+            one that returns ``True`` ends training.
         progress: "auto" (a bar on a terminal, else lines), "bar", "lines" or "none"; written to standard error.
         **overrides: single settings, e.g. ``epochs=5``.
 
@@ -168,66 +81,151 @@ def fit(
     Raises:
         ProgramError: nothing to train, a scaled site, or a latent without ``rsample``.
         NumericalError: training diverged.
+        RunError: ``out`` holds something already, or ``resume`` does not fit the pair or the data, or is finished.
+        KeyboardInterrupt: before the first epoch was done; with ``out`` the checkpoint is there.
     """
-    settings = _settings(settings or TrainingSettings(), overrides)
+    _check_names(overrides)
     if not isinstance(data, Data):
         raise DataError(
             f"fit takes a data set with its policy, got {type(data).__name__}: pass bayes_vae.load_data(...) of it."
         )
-    report = reporter(progress)
-    with own_store(model, guide), isolated_rng(derived_seed(settings.seed, "training"), _device(settings.device)):
-        training = _Training(model, guide, data, settings)
-        report.start(tuple(training.trainable.parameters), settings.epochs)
-        interrupted = _run_epochs(training, report)
-        training.trainable.load(training.best_state)
+    point = None if resume is None else resume_point(resume)
+    if point:
+        settings = _resumed(point, data, settings, overrides)
+    else:
+        settings = replace(settings or TrainingSettings(), **overrides)
+    device, report = resolve_device(settings), reporter(progress)
+    stored = {**(point.settings if point else {}), **(sections or {}), "training": as_json(settings)}
+    with ExitStack() as stack:
+        stack.enter_context(own_store(model, guide))
+        stack.enter_context(isolated_rng(derived_seed(settings.seed, "training"), device))
+        training = Training(model, guide, data, settings, device)
+        stack.callback(training.close)
+        if point:
+            _go_on(point, training, report)
+        run = Run(
+            model,
+            guide,
+            settings=stored,
+            data=data.summary(),
+            command=command,
+            ending="interrupted",
+            **training.summary(),
+        )
+        writer = _writer(stack, run, out, point)
+        report.start(tuple(training.names), settings.epochs, describe_machine(settings, device), training.epochs_done)
+        stack.callback(report.close)
+        loop = _Loop(training, report, writer, callbacks)
+        ending = loop.run(stack.enter_context(deferred_interruption()))
+        run = replace(run, ending=ending, **loop.summary())
+        if ending == "interrupted" and not run.history:
+            raise KeyboardInterrupt
+        training.close()
+        run = _with_site_values(run, training)
+        if writer and ending != "interrupted":
+            writer.finish(run)
+    return run
+
+
+def _resumed(
+    point: ResumePoint, data: Data, settings: TrainingSettings | None, overrides: Mapping[str, Any]
+) -> TrainingSettings:
+    """The settings to go on with, after all that can be checked before the networks are touched."""
+    settings = resumed_settings(point, settings, overrides)
+    check_same_data(point, data)
+    reason = nothing_left(point, settings)
+    if reason:
+        raise RunError(reason)
+    return settings
+
+
+def _go_on(point: ResumePoint, training: Training, report: Reporter) -> None:
+    """Bring a training to where a run stood."""
+    check_same_networks(point, training.model, training.guide, training.trainable.state())
+    training.restore(point.checkpoint)
+    note = schedule_note(point, training.settings)
+    if note:
+        report.note(note)
+
+
+def _writer(stack: ExitStack, run: Run, out: str | Path | None, point: ResumePoint | None) -> RunWriter | None:
+    if out is not None:
+        return stack.enter_context(run_writer(out, run))
+    if point and point.folder:
+        return stack.enter_context(run_writer(point.folder, run, resume=True))
+    return None
+
+
+def _with_site_values(run: Run, training: Training) -> Run:
+    """The run, its programs carrying the values of ``pyro.param`` sites, if there are any."""
+    if not training.trainable.sites:
+        return run
+    values = training.trainable.site_values()
+    return replace(run, model=ParameterizedProgram(run.model, values), guide=ParameterizedProgram(run.guide, values))
+
+
+class _Loop:
+    """Epochs and steps, with a checkpoint wherever one is due."""
+
+    def __init__(
+        self, training: Training, report: Reporter, writer: RunWriter | None, callbacks: Sequence[Callback]
+    ) -> None:
+        self.training, self.report, self.writer, self.callbacks = training, report, writer, callbacks
+        self.whole: dict[str, Any] = training.summary()
+
+    def summary(self) -> dict[str, Any]:
+        """Where training stood when all was last known to be whole."""
+        return self.whole
+
+    def run(self, interruption: Interruption) -> Ending:
+        """Train to the end; why it ended."""
+        training = self.training
+        try:
+            while not training.over:
+                if not self._steps(interruption):
+                    self._keep()
+                    return "interrupted"
+                row = training.end_epoch()
+                self._keep()
+                self.report.epoch(row)
+                if self._callbacks(row):
+                    return "callback"
+                if interruption.requested and not training.over:
+                    return "interrupted"
+        except KeyboardInterrupt:  # a second Ctrl-C, or one that was not ours to defer
+            training.restore(self.whole["checkpoint"])
+            return "interrupted"
+        return "all epochs" if training.epochs_done >= training.settings.epochs else "patience"
+
+    def _steps(self, interruption: Interruption) -> bool:
+        """The rest of an epoch's steps; whether all were done."""
+        training, every = self.training, self.training.settings.checkpoint_every_steps
+        training.enter_epoch()
+        while training.steps_done < training.steps_per_epoch:
+            training.step()
+            if interruption.requested:
+                return False
+            if every and training.total_steps % every == 0 and training.steps_done < training.steps_per_epoch:
+                self._keep()
+        return True
+
+    def _keep(self) -> None:
+        self.whole = self.training.summary()
+        if self.writer:
+            self.writer.write(self.whole["checkpoint"])
+
+    def _callbacks(self, row: dict[str, float]) -> bool:
+        """Call them all; whether one says to stop."""
+        training = self.training
         for module in training.trainable.modules.values():
             module.eval()
-        if training.trainable.sites:
-            values = training.trainable.site_values()
-            model, guide = ParameterizedProgram(model, values), ParameterizedProgram(guide, values)
-    return Run(
-        model=model,
-        guide=guide,
-        settings={"training": as_json(settings)},
-        data=data.summary(),
-        history=training.history,
-        best_state=training.best_state,
-        last_state=training.last_state,
-        best_epoch=training.best_epoch,
-        interrupted=interrupted,
-        parameter_names=tuple(training.trainable.parameters),
-    )
+        state = EpochState(training.epochs_done, training.total_steps, dict(row), training.model, training.guide)
+        answers = [callback(state) for callback in self.callbacks]  # all are called, whatever the first says
+        return any(answer is True for answer in answers)
 
 
-def _run_epochs(training: _Training, report: Reporter) -> bool:
-    """Run the epochs; whether they were interrupted."""
-    batches = torch.Generator().manual_seed(derived_seed(training.settings.seed, "batches"))
-    try:
-        for number in range(1, training.settings.epochs + 1):
-            row = training.epoch(number, batches)
-            training.record(row)
-            report.epoch(row)
-    except KeyboardInterrupt:
-        if not training.history:
-            raise
-        return True
-    finally:
-        report.close()
-    return False
-
-
-def _settings(settings: TrainingSettings, overrides: dict[str, Any]) -> TrainingSettings:
+def _check_names(overrides: Mapping[str, Any]) -> None:
     known = [field.name for field in fields(TrainingSettings)]
     for name in overrides:
         if name not in known:
             raise SettingsError(f"fit knows no setting {name!r}: choose from {', '.join(known)}.")
-    return replace(settings, **overrides)
-
-
-def _device(device: str) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return str(torch.device(device))
-    except RuntimeError:
-        raise SettingsError(f"unknown device {device!r}: use cpu, cuda, cuda:0, … or auto.") from None

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import pytest
-
-from bayes_vae.training import svi
+from bayes_vae.training.loop import Training
 
 
 def test_the_demo_shows_everything(command, tmp_path):
@@ -26,12 +24,11 @@ def test_the_demo_for_a_program(command, tmp_path):
 
 
 def test_the_demo_stops_where_it_was_interrupted(monkeypatch, command, tmp_path):
-    def run_epochs(training, report):
-        training.record(training.epoch(1, pytest.importorskip("torch").Generator()))
-        return True
+    def interrupt(_):
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(svi, "_run_epochs", run_epochs)
+    monkeypatch.setattr(Training, "step", interrupt)
     outcome = command("demo", "--latent-dim", "2", "--out", tmp_path / "run")
     assert outcome.code == 130
     assert "log_evidence" not in outcome.out
-    assert outcome.err.endswith(f"interrupted: the weights of 1 whole epochs are in {tmp_path / 'run'}\n")
+    assert outcome.err.endswith(f"Go on with: bayes-vae train --resume {tmp_path / 'run'}\n")

@@ -1,14 +1,17 @@
 """``bayes-vae train``."""
 
 import json
+import os
+import signal
 
 import pytest
+import torch
 
 import bayes_vae as bv
 from bayes_vae.cli import train as train_module
 from bayes_vae.errors import RunError
 from bayes_vae.runs import RunDirectory
-from bayes_vae.training import svi
+from bayes_vae.training.loop import Training
 
 FIGURES = {"training", "reconstructions", "prior samples", "latent means"}
 
@@ -53,7 +56,7 @@ def test_json_for_a_program(command, tmp_path, tiny):
 
 
 def test_a_run_that_is_there_is_refused_before_training_and_left_alone(command, trained, monkeypatch, tiny):
-    monkeypatch.setattr(svi, "_run_epochs", lambda *_: pytest.fail("training started"))
+    monkeypatch.setattr(Training, "step", lambda _: pytest.fail("training started"))
     before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
     outcome = command("train", *tiny, "--out", trained)
     assert outcome.code == 2
@@ -69,35 +72,108 @@ def test_without_out_the_run_goes_to_a_folder_of_its_own(monkeypatch, tmp_path, 
     assert (tmp_path / "runs/digits-20260102-030405/config.json").is_file()
 
 
-def test_ctrl_c_saves_the_last_whole_epoch(monkeypatch, command, tmp_path, tiny):
-    whole = svi._Training.epoch
+def press_ctrl_c_in(monkeypatch, steps):
+    """Press Ctrl-C within the given step, of 13 in each epoch."""
+    whole = Training.step
 
-    def epoch(self, number, batches):
-        if number == 2:
-            raise KeyboardInterrupt
-        return whole(self, number, batches)
+    def step(self):
+        if self.total_steps + 1 == steps:
+            os.kill(os.getpid(), signal.SIGINT)
+        whole(self)
 
-    monkeypatch.setattr(svi._Training, "epoch", epoch)
-    outcome = command("train", *tiny, "--out", tmp_path / "run", "--json")
-    assert outcome.code == 130
-    assert outcome.err.splitlines()[-1] == (
-        f"bayes-vae: interrupted: the weights of 1 whole epochs are in {tmp_path / 'run'}"
-    )
-    assert outcome.json["interrupted"] is True
-    assert RunDirectory(tmp_path / "run").config["outcome"]["interrupted"] is True
+    monkeypatch.setattr(Training, "step", step)
 
 
-def test_ctrl_c_before_the_first_epoch_saves_nothing(monkeypatch, command, tmp_path, tiny):
-    def epoch(self, number, batches):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(svi._Training, "epoch", epoch)
-    outcome = command("train", *tiny, "--out", tmp_path / "run")
+@pytest.mark.parametrize(("steps", "where"), [(5, "0 epochs and 5 steps"), (18, "1 epochs and 5 steps")])
+def test_ctrl_c_ends_with_a_checkpoint_and_says_how_to_resume(monkeypatch, command, tmp_path, tiny, steps, where):
+    with monkeypatch.context() as patched:
+        press_ctrl_c_in(patched, steps)
+        outcome = command("train", *tiny, "--out", tmp_path / "run")
     assert (outcome.code, outcome.out) == (130, "")
     assert outcome.err.splitlines()[-1] == (
-        "bayes-vae: interrupted before the first epoch was done: nothing was saved."
+        f"bayes-vae: interrupted after {where}. Go on with: bayes-vae train --resume {tmp_path / 'run'}"
     )
+    assert RunDirectory(tmp_path / "run").unfinished
+    again = command("train", "--resume", tmp_path / "run", "--json")
+    assert again.code == 0
+    assert (again.json["run"], again.json["epochs"]) == (str(tmp_path / "run"), 2)
+    assert set(again.json["figures"]) == FIGURES
+    whole = command("train", *tiny, "--out", tmp_path / "whole", "--json").json
+    assert again.json["validation"] == whole["validation"]
+    directories = [RunDirectory(tmp_path / name) for name in ("run", "whole")]
+    weights = [directory.weights("last") for directory in directories]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[1])
+    assert directories[0].settings == directories[1].settings
+
+
+def test_ctrl_c_before_training_saves_nothing(monkeypatch, command, tmp_path, tiny):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Training, "__init__", interrupt)
+    outcome = command("train", *tiny, "--out", tmp_path / "run")
+    assert (outcome.code, outcome.out) == (130, "")
+    assert outcome.err.splitlines()[-1] == "bayes-vae: interrupted before training began: nothing was saved."
     assert not (tmp_path / "run").exists()
+
+
+def test_a_finished_run_with_nothing_left_to_do_says_so(command, trained):
+    outcome = command("train", "--resume", trained)
+    assert (outcome.code, outcome.out) == (0, "")
+    assert outcome.err == (
+        f"bayes-vae: {trained} is finished, its 2 epochs are done: nothing is left to resume. Ask for more with "
+        "--epochs.\n"
+    )
+
+
+def test_more_epochs_of_a_finished_run_go_to_another_folder(command, trained, tmp_path):
+    before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+    outcome = command("train", "--resume", trained, "--epochs", "3", "--out", tmp_path / "longer", "--json")
+    assert outcome.json["epochs"] == 3
+    assert "note: the cosine schedule now spans 3 epochs instead of 2" in outcome.err
+    assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--latent-dim", "3"], "a resumed training keeps its networks, but latent_dim is 2 in RUN and 3 now."),
+        (["--learning-rate", "1"], "a resumed training keeps its settings, but learning_rate is 0.003 in RUN and 1.0 "),
+        (["--policy", "static"], "these are not the data of RUN: the data policy was stochastic there (digits) and is"),
+        (["--out", "RUN"], "RUN already holds a run, and a run is never replaced unasked."),
+    ],
+)
+def test_what_cannot_be_resumed_is_one_line(command, trained, words, message):
+    words = [word.replace("RUN", str(trained)) for word in words]
+    outcome = command("train", "--resume", trained, "--epochs", "9", *words)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"bayes-vae: {message.replace('RUN', str(trained))}")
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_a_run_is_never_trained_over_an_unfinished_one(monkeypatch, command, tmp_path, tiny):
+    with monkeypatch.context() as patched:
+        press_ctrl_c_in(patched, 5)
+        command("train", *tiny, "--out", tmp_path / "run")
+    outcome = command("train", *tiny, "--out", tmp_path / "run")
+    assert outcome.code == 2
+    assert (
+        f"already holds an unfinished run, and a run is never replaced unasked. Choose another --out, or go on with "
+        f"it: --resume {tmp_path / 'run'}" in outcome.err
+    )
+
+
+def test_an_unfinished_run_can_be_evaluated_and_its_results_go_when_training_does(monkeypatch, command, tmp_path, tiny):
+    with monkeypatch.context() as patched:
+        press_ctrl_c_in(patched, 18)
+        command("train", *tiny, "--out", tmp_path / "run")
+    outcome = command("evaluate", tmp_path / "run", "--num-particles", "30", "--num-observations", "5")
+    assert outcome.code == 0
+    assert "is unfinished (1 of 2 epochs are done): these are the best weights so far, of epoch 1." in outcome.err
+    assert (tmp_path / "run" / "evaluation.json").exists()
+    command("train", "--resume", tmp_path / "run")
+    assert not (tmp_path / "run" / "evaluation.json").exists()
+    assert "evaluation.json" not in (tmp_path / "run" / "manifest.json").read_text()
 
 
 @pytest.mark.parametrize(

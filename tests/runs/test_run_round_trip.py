@@ -59,7 +59,7 @@ def test_best_and_last_weights(run, saved, same):
 
 def test_the_files_of_a_run_directory(saved):
     files = ["checkpoints/best.safetensors", "checkpoints/last.safetensors", "config.json"]
-    assert files_in(saved) == [*files, "manifest.json", "metrics.csv", "model.safetensors"]
+    assert files_in(saved) == ["MODEL_CARD.md", *files, "manifest.json", "metrics.csv", "model.safetensors"]
     assert (saved / "figures").is_dir()
     assert [path.name for path in saved.parent.iterdir()] == ["run"]
 
@@ -71,7 +71,7 @@ def test_the_configuration(run, saved):
     assert config["model"] == {"class": "VAE", "settings": networks}
     assert config["guide"] == {"class": "AmortizedNormalGuide", "settings": networks}
     assert config["data"] == run.data
-    assert config["outcome"] == {"epochs": 2, "best_epoch": 2, "interrupted": False}
+    assert config["outcome"] == {"epochs": 2, "best_epoch": 2, "ending": "all epochs", "interrupted": False}
     assert config["settings"] == RunDirectory(saved).settings == run.settings
     count = sum(p.numel() for program in (run.model, run.guide) for p in program.parameters())
     assert config["parameters"] == {"count": count, "names": list(run.best_state)}

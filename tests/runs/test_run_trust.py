@@ -10,7 +10,7 @@ import torch
 import bayes_vae.models
 from bayes_vae.errors import RunError
 from bayes_vae.runs import RunDirectory, load, read_config, save
-from bayes_vae.runs.saving import CORE_FILES
+from bayes_vae.runs.saving import CORE_FILES, OWN_FILES
 
 
 def forge(folder, name, content):
@@ -29,7 +29,8 @@ def edit_config(folder, **changes):
 def test_the_manifest_has_the_digest_of_every_file(saved):
     manifest = json.loads((saved / "manifest.json").read_text())
     assert manifest["format_version"] == 1
-    assert manifest["files"] == {name: hashlib.sha256((saved / name).read_bytes()).hexdigest() for name in CORE_FILES}
+    names = [*CORE_FILES, "MODEL_CARD.md"]
+    assert manifest["files"] == {name: hashlib.sha256((saved / name).read_bytes()).hexdigest() for name in names}
 
 
 @pytest.mark.parametrize("name", CORE_FILES)
@@ -131,7 +132,7 @@ def test_a_link_out_of_the_folder_is_not_followed(saved, tmp_path):
         RunDirectory(saved).add_file("out/x", b"x")
 
 
-@pytest.mark.parametrize("name", [*CORE_FILES, "manifest.json"])
+@pytest.mark.parametrize("name", OWN_FILES)
 def test_the_files_of_the_training_are_never_replaced(saved, name):
     with pytest.raises(RunError, match=f"{name} of .* belongs to the training and is never replaced"):
         RunDirectory(saved).add_file(name, b"x")

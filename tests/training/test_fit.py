@@ -210,7 +210,7 @@ def test_interruption_keeps_whole_epochs(data, monkeypatch):
             raise KeyboardInterrupt
         return bv.elbo_terms(*arguments, **keywords)
 
-    monkeypatch.setattr("bayes_vae.training.svi.elbo_terms", interrupt)
+    monkeypatch.setattr("bayes_vae.training.loop.elbo_terms", interrupt)
     run = fit(model, guide, data, epochs=9)
     assert run.interrupted
     assert len(run.history) == 2
@@ -220,7 +220,7 @@ def test_interruption_before_the_first_epoch_is_passed_on(data, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bayes_vae.training.svi.elbo_terms", interrupt)
+    monkeypatch.setattr("bayes_vae.training.loop.elbo_terms", interrupt)
     with pytest.raises(KeyboardInterrupt):
         fit(*pair(data), data)
 
@@ -228,9 +228,11 @@ def test_interruption_before_the_first_epoch_is_passed_on(data, monkeypatch):
 def test_lines_name_the_parameters_and_each_epoch(data, capsys):
     bv.fit(*pair(data), data, epochs=2, batch_size=16, progress="lines")
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("training 8 parameters: model.decoder.0.weight")
-    assert lines[1].startswith("epoch 1/2  train ELBO ")
-    assert lines[2].startswith("epoch 2/2  train ELBO ")
+    threads = torch.get_num_threads()
+    assert lines[0] == f"training on cpu ({threads} thread{'s' * (threads != 1)}), precision 32"
+    assert lines[1].startswith("training 8 parameters: model.decoder.0.weight")
+    assert lines[2].startswith("epoch 1/2  train ELBO ")
+    assert lines[3].startswith("epoch 2/2  train ELBO ")
 
 
 def test_unknown_progress_style(data):

@@ -1,0 +1,158 @@
+"""Writing a run directory while training goes on: always one whole checkpoint, at the end a finished run.
+
+Each checkpoint goes to a folder of its own, ``checkpoints/000001`` and so on. The manifest is replaced last and in one
+piece, so that whenever the process is killed, the manifest names files that are there, whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bayes_vae.errors import RunError
+from bayes_vae.runs.checkpoint import Checkpoint
+from bayes_vae.runs.checkpoint_files import BEST, checkpoint_files
+from bayes_vae.runs.config import config_of, json_bytes
+from bayes_vae.runs.files import sync_folder, write_atomically
+from bayes_vae.runs.locking import locked, only_trainer
+from bayes_vae.runs.manifest import (
+    CONFIG,
+    MANIFEST,
+    inside,
+    locate,
+    manifest_bytes,
+    read_manifest,
+    step_folder,
+)
+from bayes_vae.runs.run import Run
+from bayes_vae.runs.saving import check_destination, contents, put_folder
+from bayes_vae.runs.weights import pack_weights
+
+__all__ = ["RunWriter", "run_writer"]
+
+
+@contextmanager
+def run_writer(path: str | Path, run: Run, *, resume: bool = False) -> Iterator[RunWriter]:
+    """Write a run directory during training, as the only process that does.
+
+    Args:
+        path: the folder to make, or with ``resume`` that of the unfinished run that goes on.
+        run: the run as it stands, with its checkpoint.
+        resume: whether the folder is there.
+
+    Raises:
+        RunError: something is there already, or another process trains this run.
+    """
+    folder = Path(path).resolve()
+    config = config_of(run)
+    del config["outcome"]
+    assert run.checkpoint is not None
+    if not resume:
+        check_destination(path)
+        put_folder(folder, _checkpoint_contents(1, config, run.checkpoint, with_best=True))
+    with only_trainer(folder):
+        writer = RunWriter(folder, config)
+        if resume:
+            writer.write(run.checkpoint, forget_results=True)
+        yield writer
+
+
+class RunWriter:
+    """Writes checkpoints into an unfinished run directory, and finishes it.
+
+    Args:
+        folder: the run directory.
+        config: what its config.json will hold, but for the outcome.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        self.folder, self._config = folder, dict(config)
+        numbers = [int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdecimal()]
+        self._number = max(numbers, default=0)
+        self._best_epoch: int | None = None
+
+    def write(self, checkpoint: Checkpoint, *, forget_results: bool = False) -> None:
+        """Make this the checkpoint from which the run is resumed.
+
+        Args:
+            checkpoint: where training stands.
+            forget_results: also delete what evaluations wrote, which is of weights that will change.
+
+        Raises:
+            RunError: it could not be written; the last checkpoint then still stands.
+        """
+        self._number += 1
+        with_best = checkpoint.best_epoch != self._best_epoch
+        files = _checkpoint_contents(self._number, self._config, checkpoint, with_best=with_best)
+        with locked(self.folder):
+            old = read_manifest(self.folder)
+            keep = {} if with_best else {name: old[name] for name in [locate(old, BEST)]}
+            if not forget_results:
+                keep |= {name: digest for name, digest in old.items() if not _is_step(name)}
+            self._commit(files, keep, old)
+        self._best_epoch = checkpoint.best_epoch
+
+    def finish(self, run: Run) -> None:
+        """Turn the directory into that of a finished run.
+
+        Raises:
+            RunError: it could not be written; the last checkpoint then still stands.
+        """
+        files = contents(run)
+        with locked(self.folder):
+            old = read_manifest(self.folder)
+            (self.folder / "figures").mkdir(exist_ok=True)
+            self._commit(files, {}, old)
+            for path in (self.folder / "checkpoints").iterdir():
+                if path.name.isdecimal():
+                    shutil.rmtree(path, ignore_errors=True)
+
+    def _commit(self, files: Mapping[str, bytes], keep: dict[str, str], old: Mapping[str, str]) -> None:
+        """Write new files, then the manifest that lists them, then delete what neither manifest lists."""
+        for name, content in files.items():
+            _write_new(self.folder / name, content)
+        for folder in {(self.folder / name).parent for name in files}:
+            sync_folder(folder)
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()} | keep
+        write_atomically(self.folder / MANIFEST, manifest_bytes(digests))
+        for name in old.keys() - digests.keys():
+            if not _is_step(name):
+                inside(self.folder, name).unlink(missing_ok=True)
+        needed = {name.rpartition("/")[0] for name in (*old, *digests)}  # another process may be reading the old one
+        for path in (self.folder / "checkpoints").iterdir():
+            if path.name.isdecimal() and f"checkpoints/{path.name}" not in needed:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_step(name: str) -> bool:
+    return re.match(r"checkpoints/\d+/", name) is not None
+
+
+def _checkpoint_contents(
+    number: int, config: Mapping[str, Any], checkpoint: Checkpoint, *, with_best: bool
+) -> dict[str, bytes]:
+    files = {CONFIG: json_bytes(dict(config), "the settings of the run"), **checkpoint_files(checkpoint)}
+    if with_best:
+        files[BEST] = pack_weights(checkpoint.best_weights)
+    return {f"{step_folder(number)}/{name}": content for name, content in files.items()}
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """Write a file that no manifest lists yet, down to the disk."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise RunError(
+            f"{path} could not be written ({error}). Make room on that disk; the last checkpoint still stands: go on "
+            "from it with --resume."
+        ) from error

@@ -1,0 +1,239 @@
+"""The state of one training: what is trained, its optimizer, where it stands, and what was measured."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bayes_vae.data import Data
+from bayes_vae.elbo import elbo_terms
+from bayes_vae.errors import NumericalError
+from bayes_vae.objectives import Elbo, ObjectiveTerms
+from bayes_vae.randomness import derived_seed
+from bayes_vae.runs import Checkpoint
+from bayes_vae.settings import TrainingSettings
+from bayes_vae.terms.program import Program
+from bayes_vae.training.machine import autocast, keep_outputs_in_float32, set_precision
+from bayes_vae.training.parameters import Trainable, gather
+from bayes_vae.training.schedules import kl_weight_at, learning_rate_at
+from bayes_vae.training.state import load_optimizer, load_random, optimizer_state, random_state
+from bayes_vae.training.stopping import is_over
+
+__all__ = ["ADAM_EPSILON", "VALIDATION_PARTICLES", "Training"]
+
+ADAM_EPSILON = 1e-4
+"""Adam's ε, as Burda, Grosse, Salakhutdinov (2016) have it."""
+
+VALIDATION_PARTICLES = 2
+"""Draws from q for each validation image, after each epoch."""
+
+_SUMS = ("expected_log_likelihood", "kl_to_prior", "gradient_norm")
+
+
+class _Objective(nn.Module):
+    """The ELBO's terms of a batch, called as a module so that Fabric can wrap it."""
+
+    def __init__(self, model: Program, guide: Program, trainable: Trainable, num_particles: int) -> None:
+        super().__init__()
+        self._pair, self._elbo = (model, guide), Elbo(num_particles)
+        self.parts = nn.ModuleDict(trainable.modules)
+
+    def forward(self, x: Tensor, index: Tensor) -> ObjectiveTerms:
+        return self._elbo.terms(*self._pair, x, index=index)
+
+
+class Training:
+    """One training, between two steps.
+
+    Args:
+        model, guide: the pair.
+        data: what it is trained on.
+        settings: how.
+        device: where.
+    """
+
+    def __init__(
+        self, model: Program, guide: Program, data: Data, settings: TrainingSettings, device: torch.device
+    ) -> None:
+        from lightning_fabric import Fabric
+
+        self.model, self.guide, self.data, self.settings = model, guide, data, settings
+        devices = 1 if device.index is None else [device.index]
+        self.fabric = Fabric(accelerator=device.type, devices=devices)
+        self.device = self.fabric.device
+        programs = [program for program in (model, guide) if isinstance(program, nn.Module)]
+        self.dtype = set_precision(programs, settings.precision)
+        for program in programs:
+            program.to(self.device)
+        probe = data.train.observations(torch.arange(min(3, len(data.train)))).to(self.device, self.dtype)
+        self.trainable = gather(model, guide, (probe,), data.train.index[: len(probe)].to(self.device))
+        self.names, self.parameters = list(self.trainable.parameters), list(self.trainable.parameters.values())
+        objective = _Objective(model, guide, self.trainable, settings.num_particles)
+        optimizer = torch.optim.Adam(self.parameters, lr=settings.learning_rate, eps=ADAM_EPSILON, fused=True)
+        self.objective, self.optimizer = self.fabric.setup(objective, optimizer)
+        self.batches = torch.Generator().manual_seed(derived_seed(settings.seed, "batches"))
+        self.epochs_done = self.steps_done = self.best_epoch = 0
+        self.seconds = 0.0
+        self.history: list[dict[str, float]] = []
+        self.best_weights = self.trainable.state()
+        self.order = torch.empty(0, dtype=torch.int64)
+        self.sums = torch.zeros(len(_SUMS), dtype=torch.float64)
+        mixed = settings.precision == "bf16-mixed"
+        self._hooks = keep_outputs_in_float32(self.trainable.modules.values()) if mixed else []
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in one epoch, the short last one counted."""
+        return -(-len(self.data.train) // self.settings.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps since the start."""
+        return self.epochs_done * self.steps_per_epoch + self.steps_done
+
+    @property
+    def over(self) -> bool:
+        """Whether all epochs are done, or patience is at its end."""
+        return is_over(self.epochs_done, self.history, self.settings)
+
+    def enter_epoch(self) -> None:
+        """Draw the order of the next epoch, unless one is in progress."""
+        for module in self.trainable.modules.values():
+            module.train()
+        if len(self.order) == 0:
+            self.order = torch.randperm(len(self.data.train), generator=self.batches)
+
+    def step(self) -> None:
+        """One gradient step."""
+        start = time.perf_counter()
+        size = self.settings.batch_size
+        rows = self.order[self.steps_done * size : (self.steps_done + 1) * size]
+        self.sums += self._step(rows, self._position(self.steps_done))
+        self.steps_done += 1
+        self.seconds += time.perf_counter() - start
+
+    def _position(self, steps_done: int) -> float:
+        """Epochs done before a step of the epoch in progress, fractions counted."""
+        return self.epochs_done + steps_done / self.steps_per_epoch
+
+    def _step(self, rows: Tensor, epochs_done: float) -> Tensor:
+        """One gradient step: the batch's two terms, summed over its observations, and the gradient's norm."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate_at(epochs_done, self.settings)
+        x = self.data.train.training_batch(rows, self.batches).to(self.device, self.dtype)
+        index = self.data.train.index[rows].to(self.device)
+        with autocast(self.settings.precision, self.device):
+            terms = self.objective(x, index)
+        weight = kl_weight_at(epochs_done, self.settings)
+        negative_elbo = (weight * terms.kl_to_prior - terms.expected_log_likelihood).mean()
+        self.optimizer.zero_grad()
+        self.fabric.backward(negative_elbo)
+        norm = self._clip()
+        self.optimizer.step()
+        sums = torch.stack([*(term.detach().double().sum() for term in terms), norm]).cpu()
+        if not torch.isfinite(sums[:2]).all():
+            raise NumericalError(
+                f"training diverged in epoch {self.epochs_done + 1}: expected log likelihood {float(sums[0]):g}, KL "
+                f"{float(sums[1]):g}. Lower the learning rate (it is {self.settings.learning_rate:g}), and look for "
+                "values outside [0, 1] in the data and for a scale that reaches zero."
+            )
+        return sums
+
+    def _clip(self) -> Tensor:
+        """The norm of the gradient over all parameters, as it was before it was shortened to ``clip_norm``."""
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        norm: Tensor = torch.stack([gradient.norm() for gradient in gradients]).norm()
+        if self.settings.clip_norm:
+            factor = (self.settings.clip_norm / norm).clamp(max=1.0)
+            for gradient in gradients:
+                gradient.mul_(factor.to(gradient.dtype))
+        return norm.double()
+
+    def end_epoch(self) -> dict[str, float]:
+        """Measure the validation ELBO at weight 1, and record the epoch."""
+        start = time.perf_counter()
+        likelihood, kl = (self.sums[:2] / len(self.order)).tolist()
+        row = {
+            "epoch": self.epochs_done + 1,
+            "learning_rate": learning_rate_at(self._position(self.steps_per_epoch - 1), self.settings),
+            "kl_weight": kl_weight_at(self.epochs_done, self.settings),
+            "gradient_norm": float(self.sums[2]) / self.steps_per_epoch,
+            "train_elbo": likelihood - kl,
+            "train_expected_log_likelihood": likelihood,
+            "train_kl_to_prior": kl,
+            **self._validation(),
+            "train_seconds": self.seconds,
+            "seconds": self.seconds + time.perf_counter() - start,
+        }
+        best = max((past["validation_elbo"] for past in self.history), default=-float("inf"))
+        self.history.append(row)
+        self.epochs_done += 1
+        if row["validation_elbo"] > best:
+            self.best_weights, self.best_epoch = self.trainable.state(), self.epochs_done
+        self.order, self.steps_done, self.seconds = self.order[:0], 0, 0.0
+        self.sums = torch.zeros_like(self.sums)
+        return row
+
+    def _validation(self) -> dict[str, float]:
+        split = self.data.validation
+        x = split.observations(seed=derived_seed(self.settings.seed, "validation"), device=self.device)
+        index = split.index.to(self.device)
+        terms = elbo_terms(
+            self.model, self.guide, x.to(self.dtype), VALIDATION_PARTICLES, seed=self.settings.seed, index=index
+        )
+        averages = terms.averages()
+        return {
+            "validation_elbo": averages["elbo"].value,
+            "validation_elbo_error": averages["elbo"].total_error,
+            "validation_expected_log_likelihood": averages["expected_log_likelihood"].value,
+            "validation_kl_to_prior": averages["kl_to_prior"].value,
+        }
+
+    def checkpoint(self) -> Checkpoint:
+        """A copy of all that is needed to go on from here."""
+        return Checkpoint(
+            epochs_done=self.epochs_done,
+            steps_done=self.steps_done,
+            seconds=self.seconds,
+            best_epoch=self.best_epoch,
+            weights=self.trainable.state(),
+            best_weights=self.best_weights,
+            optimizer=optimizer_state(self.optimizer, self.names),
+            random=random_state(self.batches, self.device),
+            epoch={"order": self.order.clone(), "sums": self.sums.clone()},
+            history=[dict(row) for row in self.history],
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to, or on from, where a checkpoint was taken."""
+        self.epochs_done, self.steps_done = checkpoint.epochs_done, checkpoint.steps_done
+        self.seconds, self.best_epoch = checkpoint.seconds, checkpoint.best_epoch
+        self.trainable.load(checkpoint.weights)
+        self.best_weights = checkpoint.best_weights
+        load_optimizer(self.optimizer, self.names, checkpoint.optimizer)
+        load_random(checkpoint.random, self.batches, self.device)
+        self.order, self.sums = checkpoint.epoch["order"].clone(), checkpoint.epoch["sums"].clone()
+        self.history = [dict(row) for row in checkpoint.history]
+
+    def close(self) -> None:
+        """Put the best weights in place, in evaluation mode, and take off what was put on the modules."""
+        self.trainable.load(self.best_weights)
+        for hook in self._hooks:
+            hook.remove()
+        for module in self.trainable.modules.values():
+            module.eval()
+
+    def summary(self) -> dict[str, Any]:
+        """What a :class:`~bayes_vae.runs.Run` has of the state."""
+        checkpoint = self.checkpoint()
+        return {
+            "history": checkpoint.history,
+            "best_state": checkpoint.best_weights,
+            "last_state": checkpoint.weights,
+            "best_epoch": checkpoint.best_epoch,
+            "checkpoint": checkpoint,
+            "parameter_names": tuple(self.names),
+        }

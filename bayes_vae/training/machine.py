@@ -1,0 +1,81 @@
+"""The machine that training runs on: device and precision, checked before the first step, and said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from bayes_vae.errors import SettingsError
+from bayes_vae.settings import Precision, TrainingSettings
+
+__all__ = ["autocast", "describe_machine", "keep_outputs_in_float32", "resolve_device", "set_precision"]
+
+_PRODUCTS = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd)
+
+
+def resolve_device(settings: TrainingSettings) -> torch.device:
+    """The device that the settings name, ``auto`` resolved.
+
+    Raises:
+        SettingsError: an unknown device, one that is not here, or one that lacks the precision.
+    """
+    name = settings.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise SettingsError(f"unknown device {name!r}: use cpu, cuda, cuda:0, … or auto.") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SettingsError(
+            f"device {name!r} is not here: torch sees {torch.cuda.device_count()} CUDA devices. Use device auto or cpu."
+        )
+    _check_precision(settings.precision, device)
+    return device
+
+
+def _check_precision(precision: Precision, device: torch.device) -> None:
+    lacks_bfloat16 = device.type == "cuda" and not torch.cuda.is_bf16_supported()
+    lacks_float64 = device.type == "mps"
+    if (precision == "bf16-mixed" and lacks_bfloat16) or (precision == "64" and lacks_float64):
+        raise SettingsError(f"the device {device} cannot train with precision {precision}: use precision 32.")
+
+
+def describe_machine(settings: TrainingSettings, device: torch.device) -> str:
+    """Device, precision and threads, in words."""
+    threads = torch.get_num_threads()
+    if device.type == "cuda":
+        where = f"{device} ({torch.cuda.get_device_name(device)})"
+    else:
+        where = f"{device} ({threads} thread{'s' * (threads != 1)})"
+    return f"on {where}, precision {settings.precision}"
+
+
+def set_precision(modules: Iterable[nn.Module], precision: Precision) -> torch.dtype:
+    """Bring modules to the precision of training; the type that observations then have."""
+    if precision != "64":
+        return torch.float32
+    for module in modules:
+        module.double()
+    return torch.float64
+
+
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """Matrix products in bfloat16 inside the block, if that is the precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed", cache_enabled=True)
+
+
+def keep_outputs_in_float32(modules: Iterable[nn.Module]) -> list[torch.utils.hooks.RemovableHandle]:
+    """Let linear and convolutional layers hand on float32, so that log densities are never summed in bfloat16.
+
+    Returns:
+        handles, to remove at the end of training.
+    """
+    layers = {part for module in modules for part in module.modules() if isinstance(part, _PRODUCTS)}
+    return [layer.register_forward_hook(_as_float32) for layer in layers]
+
+
+def _as_float32(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    return output.float() if output.dtype == torch.bfloat16 else output
