@@ -162,6 +162,7 @@ class EvaluateSettings:
         num_particles: draws from q for each image (K), for the ELBO and L_K.
         num_temperatures: steps of the annealed log p(x); 0 leaves it out.
         num_observations: how many test images, from the first on; all when not given.
+        num_draws: draws of q for each image that evaluation.nc keeps; 0 writes no such file.
         seed: of every draw.
         device: cpu, cuda, or auto.
     """
@@ -169,12 +170,14 @@ class EvaluateSettings:
     num_particles: int = 500
     num_temperatures: int = 50
     num_observations: int | None = None
+    num_draws: int = 20
     seed: int = 0
     device: str = "auto"
 
     def __post_init__(self) -> None:
         _at_least("num_particles", self.num_particles, 2)
         _at_least("num_temperatures", self.num_temperatures, 0)
+        _at_least("num_draws", self.num_draws, 0)
         if self.num_observations is not None:
             _at_least("num_observations", self.num_observations, 1)
 

@@ -24,7 +24,8 @@ def flags() -> Flags:
     parser = Flags(
         "compare",
         "RUN [--flag value ...]",
-        "The ladder ELBO ≤ L_5 ≤ L_50 ≤ … ≤ log p(x) on a run's test set; draws RUN/figures/ladder.png.",
+        "The ladder ELBO ≤ L_5 ≤ L_50 ≤ … ≤ log p(x) on a run's test set; draws RUN/figures/ladder.png and "
+        "pareto_k.png.",
     )
     parser.add_settings(CompareSettings, "estimates")
     add_run(parser)
@@ -52,7 +53,7 @@ def compare_run(opened: OpenedRun, settings: CompareSettings) -> dict[str, Any]:
         the result in JSON types.
     """
     from bayes_vae.ladder import compare
-    from bayes_vae.plots import ladder_figure, save_figure
+    from bayes_vae.plots import ladder_figure, pareto_k_figure, save_figure
 
     x, index = opened.test_set(settings.num_observations, settings.seed)
     with Progress("ladder") as progress:
@@ -68,9 +69,15 @@ def compare_run(opened: OpenedRun, settings: CompareSettings) -> dict[str, Any]:
             data_policy=opened.data.policy,
             progress=progress,
         )
-    path = opened.directory.add_file(f"figures/ladder{opened.suffix}.png", save_figure(ladder_figure(comparison)))
+    drawn = {"figure": ("ladder", ladder_figure(comparison))}
+    if bool(comparison.estimate.pareto_k.isfinite().any()):
+        drawn["pareto_k_figure"] = ("pareto_k", pareto_k_figure(comparison.estimate))
+    paths = {
+        key: str(opened.directory.add_file(f"figures/{name}{opened.suffix}.png", save_figure(figure)))
+        for key, (name, figure) in drawn.items()
+    }
     data = {"name": opened.data.name, "split": "test", "policy": opened.data.policy}
-    return {"run": str(opened.directory.path), "data": data, **ladder(comparison), "figure": str(path)}
+    return {"run": str(opened.directory.path), "data": data, **ladder(comparison), "pareto_k_figure": None, **paths}
 
 
 def comparison_text(result: dict[str, Any]) -> str:
@@ -85,6 +92,6 @@ def comparison_text(result: dict[str, Any]) -> str:
             annealing_text(result["annealing"]),
             reliability_text(result["reliability"]),
             conditions(top, result["data"]["name"]),
-            f"Drawn in {result['figure']}",
+            " and ".join([f"Drawn in {result['figure']}", *filter(None, [result["pareto_k_figure"]])]),
         ]
     )

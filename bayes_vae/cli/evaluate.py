@@ -15,7 +15,10 @@ from bayes_vae.errors import RunError
 from bayes_vae.settings import EvaluateSettings
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from bayes_vae.cli.loading import OpenedRun
+    from bayes_vae.evaluation import Evaluation
 
 __all__ = ["add_run", "evaluate", "evaluation_text", "open_named", "run"]
 
@@ -25,7 +28,8 @@ def flags() -> Flags:
     parser = Flags(
         "evaluate",
         "RUN [--flag value ...]",
-        "The terms of Bayes' rule on a run's test set, with errors; writes RUN/evaluation.json.",
+        "The terms of Bayes' rule on a run's test set, with errors; writes RUN/evaluation.json, and evaluation.nc for "
+        "ArviZ.",
     )
     parser.add_settings(EvaluateSettings, "estimates")
     add_run(parser)
@@ -82,6 +86,7 @@ def evaluate(opened: OpenedRun, settings: EvaluateSettings) -> dict[str, Any]:
     from bayes_vae.evaluation import evaluate as evaluate_terms
 
     x, index = opened.test_set(settings.num_observations, settings.seed)
+    shared: dict[str, Any] = {"index": index, "seed": settings.seed, "data_policy": opened.data.policy}
     with Progress("evaluation") as progress:
         evaluated = evaluate_terms(
             opened.model,
@@ -89,20 +94,43 @@ def evaluate(opened: OpenedRun, settings: EvaluateSettings) -> dict[str, Any]:
             x,
             settings.num_particles,
             num_temperatures=settings.num_temperatures,
-            index=index,
-            seed=settings.seed,
-            data_policy=opened.data.policy,
             progress=progress,
+            **shared,
         )
     data = {"name": opened.data.name, "split": "test", "policy": opened.data.policy}
     result = {"data": data, **evaluation(evaluated)}
     path = opened.directory.add_file(f"evaluation{opened.suffix}.json", json_text(result).encode())
-    return {"run": str(opened.directory.path), **result, "file": str(path)}
+    written = {"run": str(opened.directory.path), **result, "file": str(path), "container": None}
+    if settings.num_draws:
+        written["container"] = _write_container(opened, x, evaluated, settings.num_draws, shared)
+    return written
+
+
+def _write_container(
+    opened: OpenedRun, x: Tensor, evaluated: Evaluation, num_draws: int, shared: dict[str, Any]
+) -> str:
+    """Draws, terms and data as a netCDF file for ArviZ, in the run directory."""
+    from bayes_vae.arviz_export import netcdf_bytes, to_arviz
+
+    labels = opened.data.test.labels
+    container = to_arviz(
+        opened.model,
+        opened.guide,
+        x,
+        terms=evaluated.terms,
+        evidence=evaluated.bound,
+        annealed=evaluated.annealed,
+        num_draws=num_draws,
+        labels=None if labels is None else labels[: len(x)],
+        **shared,
+    )
+    return str(opened.directory.add_file(f"evaluation{opened.suffix}.nc", netcdf_bytes(container)))
 
 
 def evaluation_text(result: dict[str, Any]) -> str:
     """The result as a person reads it."""
     terms = result["terms"]
+    also = f" and, for ArviZ, {result['container']}" if result["container"] else ""
     return "\n".join(
         [
             terms_table(terms),
@@ -110,6 +138,6 @@ def evaluation_text(result: dict[str, Any]) -> str:
             annealing_text(result["annealing"]),
             reliability_text(result["reliability"]),
             conditions(terms["elbo"], result["data"]["name"]),
-            f"Written to {result['file']}",
+            f"Written to {result['file']}{also}",
         ]
     )

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 import bayes_vae as bv
+from bayes_vae.arviz_import import import_arviz
 from bayes_vae.runs import RunDirectory
 
 FEW = ["--num-particles", "40", "--num-observations", "20"]
@@ -67,7 +68,27 @@ def test_every_figure_carries_its_conditions(command, run):
 def test_evaluation_json_is_part_of_the_run(command, run):
     result = command("evaluate", run, *FEW, "--json").json
     stored = json.loads(RunDirectory(run).read_file("evaluation.json"))
-    assert result == {"run": str(run), **stored, "file": str(run / "evaluation.json")}
+    written = {"file": str(run / "evaluation.json"), "container": str(run / "evaluation.nc")}
+    assert result == {"run": str(run), **stored, **written}
+
+
+def test_evaluation_nc_is_what_arviz_reads(command, run, tmp_path):
+    result = command("evaluate", run, *FEW, "--num-draws", "3", "--json").json
+    content = RunDirectory(run).read_file("evaluation.nc")
+    (tmp_path / "copy.nc").write_bytes(content)
+    container = import_arviz().from_netcdf(tmp_path / "copy.nc")
+    assert container.variational_posterior["z"].shape[:3] == (1, 3, 20)
+    elbo = container.sample_stats["elbo"].mean().item()
+    assert elbo == pytest.approx(result["terms"]["elbo"]["value"], rel=1e-6)
+    assert not hasattr(container, "posterior")
+    labels = bv.load_data("digits").test.labels[:20]
+    assert container.constant_data["labels"].values.tolist() == labels.tolist()
+
+
+def test_no_draws_write_no_container(command, run):
+    result = command("evaluate", run, *FEW, "--num-draws", "0", "--json").json
+    assert result["container"] is None
+    assert not (run / "evaluation.nc").exists()
 
 
 def test_a_table_for_a_person(command, run):
@@ -186,7 +207,8 @@ def test_the_ladder_rises_and_is_drawn(command, run):
     assert result["rungs"][3]["estimator"] == "annealed importance sampling from the guide, 50 temperatures"
     assert result["rungs"][4]["estimator"] == "quadrature on a grid, D = 2"
     assert result["annealing"]["num_temperatures"] == 50
-    assert RunDirectory(run).read_file("figures/ladder.png").startswith(b"\x89PNG")
+    for name in ("ladder", "pareto_k"):
+        assert RunDirectory(run).read_file(f"figures/{name}.png").startswith(b"\x89PNG")
 
 
 def test_the_ladder_as_a_table(command, run):
