@@ -13,6 +13,7 @@ from bayes_vae.averages import Average, average
 from bayes_vae.distributions import normal_parts
 from bayes_vae.errors import NumericalError, SettingsError
 from bayes_vae.randomness import KeyedNoise
+from bayes_vae.tables import Tabular
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.exposed import ExposedPair
 from bayes_vae.terms.factorized import read_factorized_pair, variational_normal
@@ -34,7 +35,17 @@ PARTS = ("index_code_mutual_information", "total_correlation", "dimensionwise_kl
 
 
 @dataclass(frozen=True, eq=False)
-class AggregatePosteriorTerms:
+class AggregatePosteriorTerms(
+    Tabular,
+    observation=(
+        "kl_to_prior",
+        "index_code_mutual_information",
+        "marginal_kl_to_prior",
+        "total_correlation",
+        "dimensionwise_kl",
+    ),
+    dimension=("kl_per_dimension",),
+):
     r"""The three parts of the mean KL to the prior, as each observation's share, in nats.
 
     .. math:: \frac1N \sum_n \mathrm{KL}(q(z \mid x_n) \,\|\, p(z)) = \underbrace{I(n; z)}_{\text{mutual information}}

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bayes_vae.averages import Average, average
 from bayes_vae.errors import NotDefinedError, SettingsError
+from bayes_vae.tables import Tabular
 from bayes_vae.terms.containers import Draw, Provenance
 from bayes_vae.terms.program import Program, as_observations, undisturbed
 from bayes_vae.terms.stream import (
@@ -30,7 +31,18 @@ KL = Literal["auto", "analytic", "sampled"]
 
 
 @dataclass(frozen=True, eq=False)
-class ElboTerms:
+class ElboTerms(
+    Tabular,
+    observation=(
+        "elbo",
+        "elbo_error",
+        "expected_log_likelihood",
+        "expected_log_likelihood_error",
+        "kl_to_prior",
+        "kl_to_prior_error",
+    ),
+    dimension=("kl_per_dimension",),
+):
     r"""ELBO = expected log likelihood − KL to the prior, for each observation, in nats.
 
     Attributes:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bayes_vae.averages import Average, average, with_error
 from bayes_vae.errors import NotDefinedError
+from bayes_vae.tables import Tabular
 from bayes_vae.terms.containers import Provenance
 
 __all__ = ["GapSplit", "InferenceGap"]
@@ -44,7 +45,22 @@ class GapSplit:
 
 
 @dataclass(frozen=True, eq=False)
-class InferenceGap:
+class InferenceGap(
+    Tabular,
+    observation=(
+        "log_evidence",
+        "log_evidence_error",
+        "elbo",
+        "elbo_error",
+        "inference_gap",
+        "inference_gap_error",
+        "approximation_gap",
+        "approximation_gap_error",
+        "amortization_gap",
+        "amortization_gap_error",
+        "converged",
+    ),
+):
     r"""log p(x) − ELBO for each observation, in nats, split into what the family and what the encoder loses.
 
     .. math:: \underbrace{\log p(x) - \mathrm{ELBO}(q)}_{\mathrm{KL}(q \,\|\, p(z \mid x))} =

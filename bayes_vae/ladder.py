@@ -21,6 +21,7 @@ from bayes_vae.evidence.estimate import LogEvidenceEstimate
 from bayes_vae.evidence.importance import WeightSummary, estimate_from, summarize_weights
 from bayes_vae.evidence.quadrature import quadrature_log_evidence
 from bayes_vae.settings import LADDER
+from bayes_vae.tables import Column, Tabular
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.program import Program, as_observations, undisturbed
 from bayes_vae.terms.stream import Progress, Source, as_index, provenance, read_pair, stream
@@ -76,7 +77,7 @@ class Rung:
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(Tabular):
     """ELBO ≤ L_5 ≤ L_50 ≤ … ≤ log p(x), the bounds for every observation from one set of draws.
 
     Attributes:
@@ -105,6 +106,18 @@ class Comparison:
     def num_observations(self) -> int:
         """N."""
         return self.estimate.num_observations
+
+    def columns(self) -> dict[str, Column]:
+        """Each rung's values and their errors."""
+        found = {}
+        for rung in self.rungs:
+            found[rung.name] = ("observation", rung.values)
+            found[f"{rung.name}_error"] = ("observation", rung.standard_errors)
+        return found
+
+    def table_rows(self) -> dict[str, Average]:
+        """Each rung's figure over the data set."""
+        return {rung.name: rung.average for rung in self.rungs}
 
     def sentence(self) -> str:
         """What the ladder says: how far the ELBO lies below the tightest figure."""

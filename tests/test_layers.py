@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
     {"errors", "settings"},
     {"arviz_import", "averages", "distributions", "networks", "randomness", "rank_tests", "reference", "registration"},
+    {"tables"},
     {"terms"},
     {"elbo", "evidence", "exact_posterior", "objectives"},
     {"evaluation", "ladder"},

@@ -15,6 +15,7 @@ from bayes_vae.evidence.bound import effective_sample_size, importance_weighted_
 from bayes_vae.evidence.chains import Chains, Schedule, join_observations, make_plan, tune
 from bayes_vae.evidence.prior_guide import prior_as_guide
 from bayes_vae.randomness import derived_seed
+from bayes_vae.tables import Tabular
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.program import Program, as_observations, undisturbed
 from bayes_vae.terms.stream import (
@@ -33,7 +34,11 @@ MOST_TEMPERATURES = 20_000
 
 
 @dataclass(frozen=True, eq=False)
-class AnnealedEstimate:
+class AnnealedEstimate(
+    Tabular,
+    observation=("log_evidence", "standard_error", "effective_sample_size", "spread", "acceptance", "doubling_step"),
+    chain=("log_weights",),
+):
     """Annealed estimate of log p(x) for each observation, and what says how far to trust it.
 
     Attributes:

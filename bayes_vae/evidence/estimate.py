@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bayes_vae.averages import Average, average, log_mean_bias
 from bayes_vae.evidence.reliability import MINIMUM_PARTICLES, pareto_k_threshold
+from bayes_vae.tables import Tabular
 from bayes_vae.terms.containers import Provenance
 
 __all__ = ["LogEvidenceEstimate"]
@@ -17,7 +18,18 @@ NOT_CONVERGED = "lower bound, not converged"
 
 
 @dataclass(frozen=True, eq=False)
-class LogEvidenceEstimate:
+class LogEvidenceEstimate(
+    Tabular,
+    observation=(
+        "log_evidence",
+        "standard_error",
+        "effective_sample_size",
+        "pareto_k",
+        "doubling_step",
+        "particles",
+        "converged",
+    ),
+):
     r"""Estimate of log p(x) for each observation, with what says how far to trust it.
 
     An importance estimate is a lower bound until shown otherwise: the usual standard error √(1/ESS − 1/K) cannot

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from bayes_vae.tables import Tabular
+
 __all__ = ["Draw", "JointTerms", "LogTerms", "Provenance", "join_particles"]
 
 
@@ -71,7 +73,7 @@ class Provenance:
 
 
 @dataclass(frozen=True, eq=False)
-class LogTerms:
+class LogTerms(Tabular, particle=("log_prior", "log_likelihood", "log_guide", "log_importance_weights")):
     r"""Log densities of K draws from the guide for each of N observations, in nats.
 
     .. math:: \log w_{kn} = \log p(z_{kn}) + \log p(x_n \mid z_{kn}) - \log q(z_{kn} \mid x_n)

@@ -81,6 +81,24 @@ def test_a_scaled_latent_has_weight_one(within):
     within(draws.mean["z"], 1.0, draws.mean_error["z"])
 
 
+def test_a_plate_within_the_observation():
+    """The plate over observations is not the first dim: three numbers of one observation stay in its rest."""
+
+    def model(x):
+        with pyro.plate("data", len(x), dim=-1), pyro.plate("parts", 3, dim=-2):
+            z = pyro.sample("z", dist.Normal(torch.zeros(3, len(x)).double(), 1.0))
+            pyro.sample("x", dist.Normal(z, 0.1), obs=x.T)
+
+    x = torch.tensor([[-1.0, 0.0, 2.0]], dtype=torch.float64)
+    few = {"num_draws": 10, "num_warmup": 20, "num_chains": 2}
+    draws = bv.nuts_draws(model, x, **few)
+    assert draws.latents["z"].shape == (2, 10, 1, 3)
+    many = bv.posterior_draws(model, x.repeat(2, 1), num_draws=10, num_warmup=20)
+    assert many.latents["z"].shape == (4, 10, 2, 3)
+    for found in (draws.mean["z"], many.mean["z"]):
+        torch.testing.assert_close(found, x.expand(len(found), 3), rtol=0, atol=0.3)
+
+
 def test_nuts_takes_one_observation(linear_gaussian, programs):
     model, x = linear_gaussian
     with pytest.raises(ShapeError, match=r"nuts_draws takes one observation, got 7: pass x\[n : n \+ 1\]"):
