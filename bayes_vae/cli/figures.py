@@ -45,6 +45,7 @@ def training(run: OpenedRun) -> Figure:
         num_particles=f"{particles} (validation {VALIDATION_PARTICLES})",
         num_observations=f"{len(run.data.train):,} (validation {len(run.data.validation):,})",
         data_policy=run.data.policy,
+        ending=run.directory.config.get("outcome", {}).get("ending", "all epochs"),
     )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bayes_vae.cli.loading import OpenedRun
     from bayes_vae.data import Data
     from bayes_vae.runs import Run
+    from bayes_vae.training import Callback
 
 __all__ = ["command_line", "default_folder", "resume", "run", "train", "training_text"]
 
@@ -47,6 +48,9 @@ def flags() -> Flags:
         help="go on with this run: in its place if it is unfinished, else in --out; its settings hold, of which "
         f"--{', --'.join(name.replace('_', '-') for name in CHANGEABLE)} may be changed",
     )
+    group.add_argument(
+        "--tensorboard", action="store_true", help="also write the figures of each epoch to RUN/tensorboard"
+    )
     parser.add_common()
     return parser
 
@@ -69,11 +73,11 @@ def run(arguments: Sequence[str]) -> int:
         if done:
             note(f"bayes-vae: {done}")
             return 0
-        result, _ = resume(Path(options.resume), data, training, out, command)
+        result, _ = resume(Path(options.resume), data, training, out, command, tensorboard=options.tensorboard)
     else:
         with threads_of(options.repeats):
             out = out or default_folder(Path(data.data).stem)
-            result, _ = train(data, pair, training, out, command, options.repeats)
+            result, _ = train(data, pair, training, out, command, options.repeats, tensorboard=options.tensorboard)
     say(json_text(result) if options.json else training_text(result))
     return 0
 
@@ -95,6 +99,8 @@ def train(
     out: Path,
     command: str = "",
     repeats: Mapping[str, Any] | None = None,
+    *,
+    tensorboard: bool = False,
 ) -> tuple[dict[str, Any], OpenedRun]:
     """Train, writing to ``out``, which is refused before training where it holds something, and draw the figures.
 
@@ -103,6 +109,7 @@ def train(
         out: the run directory.
         command: the command line, which is stored.
         repeats: the configuration of a run that this one repeats; its data must be these.
+        tensorboard: whether to write the figures of each epoch to RUN/tensorboard.
 
     Returns:
         the result in JSON types, and the run.
@@ -115,6 +122,7 @@ def train(
     from bayes_vae.training import build_pair
 
     check_destination(out)
+    callbacks = _callbacks(out, tensorboard)
     training = _with_device(training)
     data_set = load_data(data)
     require_binary(data_set)
@@ -122,11 +130,18 @@ def train(
         check_repeated_data(repeats, data, data_set)
     model, guide = build_pair(pair, data_set, training.seed)
     sections = {"data": as_json(replace(data, policy=data_set.policy)), "pair": as_json(pair)}
-    return _train(model, guide, data_set, training, out, out=out, sections=sections, command=command)
+    options: dict[str, Any] = {"out": out, "sections": sections, "command": command, "callbacks": callbacks}
+    return _train(model, guide, data_set, training, out, **options)
 
 
 def resume(
-    path: Path, data: DataSettings, training: TrainingSettings, out: Path | None, command: str = ""
+    path: Path,
+    data: DataSettings,
+    training: TrainingSettings,
+    out: Path | None,
+    command: str = "",
+    *,
+    tensorboard: bool = False,
 ) -> tuple[dict[str, Any], OpenedRun]:
     """Go on with a run: in its place where it is unfinished and no ``out`` is given. As :func:`train` otherwise."""
     from bayes_vae.data import load_data
@@ -141,9 +156,17 @@ def resume(
     model, guide = directory.pair()
     sections = {"data": as_json(replace(data, policy=data_set.policy))}
     command = " && ".join(filter(None, [directory.config.get("command", ""), command]))
-    options: dict[str, Any] = {"out": out, "sections": sections, "command": command, "resume": path}
+    callbacks = _callbacks(out or path, tensorboard)
+    options: dict[str, Any] = {"out": out, "sections": sections, "command": command, "callbacks": callbacks}
+    options["resume"] = path
     with threads_of(directory.config):
         return _train(model, guide, data_set, _with_device(training), out or path, **options)
+
+
+def _callbacks(folder: Path, tensorboard: bool) -> list[Callback]:
+    from bayes_vae.training import tensorboard_callback
+
+    return [tensorboard_callback(folder / "tensorboard")] if tensorboard else []
 
 
 def _with_device(training: TrainingSettings) -> TrainingSettings:

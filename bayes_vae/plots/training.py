@@ -20,11 +20,23 @@ PANELS = {
     "kl_to_prior": (r"$\mathrm{KL}(q(z\mid x)\,\|\,p(z))$", "kl"),
 }
 
+ENDINGS = {
+    "patience": " · stopped early: the validation ELBO no longer rose",
+    "callback": " · stopped by a callback",
+    "interrupted": " · interrupted",
+}
+"""Why training ended → what is said of it beside the figures."""
+
 History = Sequence[Mapping[str, float]]
 
 
 def training_figure(
-    history: History, *, num_particles: int | str, num_observations: int | str, data_policy: str
+    history: History,
+    *,
+    num_particles: int | str,
+    num_observations: int | str,
+    data_policy: str,
+    ending: str = "all epochs",
 ) -> Figure:
     """The ELBO and its two terms by epoch, in training and validation.
 
@@ -33,10 +45,11 @@ def training_figure(
         num_particles: K of the training steps.
         num_observations: training images, or words for both splits.
         data_policy: how pixels became observations.
+        ending: why training ended, as in :class:`bayes_vae.runs.Run`; said where it ended before its last epoch.
     """
     weighted = any(row["kl_weight"] != 1 for row in history)
     note = "KL weight in training as shown, 1 in validation" if weighted else "KL weight 1"
-    subtitle = caption(num_particles, num_observations, data_policy, note)
+    subtitle = caption(num_particles, num_observations, data_policy, note + ENDINGS.get(ending, ""))
     columns = len(PANELS) + weighted
     figure = new_figure(9.6 + 2.4 * weighted, 3.0, "Training, term by term", subtitle, space=0.05)
     grid = figure.add_gridspec(1, columns, width_ratios=[3, 3, 3, 2][:columns])

@@ -1,16 +1,130 @@
-"""The model card of a run: what was trained on what, how well, and how to use it."""
+"""The model card of a run: what was trained on what, how well, and how to use it; Markdown, for a person."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bayes_vae.runs.run import Run
+from bayes_vae.runs.run import VALIDATION_PARTICLES, Run
 
 __all__ = ["CARD", "card_bytes"]
 
 CARD = "MODEL_CARD.md"
 
+_TERMS = {
+    "expected_log_likelihood": "E_q log p(x given z)",
+    "kl_to_prior": "KL(q(z given x) to p(z))",
+    "elbo": "ELBO = the first − the second",
+}
 
-def card_bytes(run: Run, config: dict[str, Any]) -> bytes:
-    """The text of the card."""
-    return f"# {config['model'].get('class')}\n".encode()
+_ENDINGS = {
+    "all epochs": "all epochs were done",
+    "patience": "the validation ELBO had stopped rising",
+    "callback": "a callback ended it",
+    "interrupted": "it was interrupted",
+}
+
+_USE = """\
+## Use and limits
+
+For studying this pair on data like those above: sampling, reconstruction, latent means, and the terms of Bayes' rule
+with their errors. The ELBO is a lower bound on log p(x), not log p(x); `bayes-vae evaluate` and `bayes-vae compare`
+estimate log p(x) itself on the test set. Figures hold for this data set and this data policy only; those of another
+policy are of other data. A large log p(x) does not show that x belongs to the data, and a sample is no evidence about
+the world. The validation rows chose the best epoch, so the figures above are slightly favourable; the test rows were
+not used.
+"""
+
+_LOAD = """\
+## Load, repeat, resume
+
+```python
+import bayes_vae as bv
+
+model, guide = bv.load("RUN")  # the weights of the best epoch, in evaluation mode
+model.sample(16, seed=0)
+```
+
+```sh
+bayes-vae evaluate RUN
+bayes-vae train --config RUN/config.json --out AGAIN                   # the same training once more
+bayes-vae train --resume RUN --epochs MORE --out LONGER                # more epochs from where it ended
+```
+"""
+
+_LOAD_OWN = """\
+## Load
+
+The programs are not of this library, so build the pair as for training and pass it:
+`model, guide = bv.load("RUN", model=..., guide=...)`. More epochs:
+`bv.fit(model, guide, data, resume="RUN", epochs=MORE)`.
+"""
+
+
+def card_bytes(run: Run, config: Mapping[str, Any]) -> bytes:
+    """The text of the card.
+
+    Args:
+        run: what was trained.
+        config: its configuration.
+    """
+    ours = config["model"]["class"] and config["guide"]["class"]
+    trained_on = run.data.get("name", "unnamed data")
+    parts = [
+        f"# {_plain(_name(config['model']))} with {_plain(_name(config['guide']))}, trained on {_plain(trained_on)}",
+        f"A variational autoencoder, trained by SVI on {config['created'][:10]} with bayes_vae "
+        f"{config['versions']['bayes_vae']}: {_ended(run)}.",
+        _section("Data", run.data),
+        _section("Model p(x, z)", config["model"].get("settings", {})),
+        _section("Guide q(z given x)", config["guide"].get("settings", {})),
+        _section("Training", run.settings.get("training", {})),
+        _figures(run),
+        _USE,
+        _LOAD if ours else _LOAD_OWN,
+        _section("Versions", config["versions"]),
+    ]
+    return "\n\n".join(part.strip() for part in parts if part).encode() + b"\n"
+
+
+def _name(program: Mapping[str, Any]) -> str:
+    return str(program["class"] or program.get("description", "a program"))
+
+
+def _ended(run: Run) -> str:
+    epochs = f"{len(run.history)} epoch{'s' * (len(run.history) != 1)}"
+    return f"{epochs}, the best was number {run.best_epoch}; {_ENDINGS[run.ending]}"
+
+
+def _section(title: str, content: Mapping[str, Any]) -> str:
+    rows = [(key, value) for key, value in content.items() if value not in ([], None, "")]
+    return f"## {title}\n\n{_table(('what', 'value'), rows)}" if rows else ""
+
+
+def _figures(run: Run) -> str:
+    """The validation terms of the best epoch with K, N, KL weight, and the ELBO's error."""
+    row = next((row for row in run.history if row.get("epoch") == run.best_epoch), {})
+    values = {name: row.get(f"validation_{name}") for name in _TERMS}
+    if None in values.values():
+        return "## Figures\n\nNone were measured."
+    rows = [(symbol, f"{values[name]:.3f}", "") for name, symbol in _TERMS.items()]
+    rows[-1] = (*rows[-1][:2], f"± {row.get('validation_elbo_error', float('nan')):.3f}")
+    count = run.data.get("sizes", {}).get("validation", "unknown")
+    return (
+        f"## Figures\n\n{_table(('term', 'validation', 'standard error'), rows)}\n\n"
+        f"Nats per observation, K = {VALIDATION_PARTICLES}, N = {count} validation observations, KL weight 1, data "
+        f"policy {run.data.get('policy')}; the error is that of the draws and of the sampling of the data together."
+    )
+
+
+def _table(heads: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    lines = [list(heads)]
+    lines += [["---"] * len(lines[0]), *([_plain(cell) for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _plain(value: Any) -> str:
+    """Text that Markdown takes as it is, on one line."""
+    text = ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, Mapping) else str(value)
+    for sign in "\\`*_[]<>|#":
+        text = text.replace(sign, f"\\{sign}")
+    return " ".join(text.split())

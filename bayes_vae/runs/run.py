@@ -11,7 +11,10 @@ from torch import Tensor
 
 from bayes_vae.runs.checkpoint import Checkpoint
 
-__all__ = ["Ending", "Run"]
+__all__ = ["VALIDATION_PARTICLES", "Ending", "Run"]
+
+VALIDATION_PARTICLES = 2
+"""Draws from q for each validation image, after each epoch."""
 
 Ending: TypeAlias = Literal["all epochs", "patience", "callback", "interrupted"]
 """Why training ended: all epochs were done, no progress for a while, a callback said so, or Ctrl-C."""

@@ -14,6 +14,7 @@ from bayes_vae.errors import NumericalError
 from bayes_vae.objectives import Elbo, ObjectiveTerms
 from bayes_vae.randomness import derived_seed
 from bayes_vae.runs import Checkpoint
+from bayes_vae.runs.run import VALIDATION_PARTICLES
 from bayes_vae.settings import TrainingSettings
 from bayes_vae.terms.program import Program
 from bayes_vae.training.machine import autocast, keep_outputs_in_float32, set_precision
@@ -26,9 +27,6 @@ __all__ = ["ADAM_EPSILON", "VALIDATION_PARTICLES", "Training"]
 
 ADAM_EPSILON = 1e-4
 """Adam's ε, as Burda, Grosse, Salakhutdinov (2016) have it."""
-
-VALIDATION_PARTICLES = 2
-"""Draws from q for each validation image, after each epoch."""
 
 _SUMS = ("expected_log_likelihood", "kl_to_prior", "gradient_norm")
 
