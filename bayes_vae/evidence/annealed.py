@@ -12,8 +12,9 @@ from torch import Tensor
 from bayes_vae.averages import Average, average, log_mean_bias
 from bayes_vae.errors import SettingsError
 from bayes_vae.evidence.bound import effective_sample_size, importance_weighted_bound
-from bayes_vae.evidence.chains import Chains, Schedule, join_observations, make_plan, tune
+from bayes_vae.evidence.chains import Chains, join_observations, make_plan, ticker, tune
 from bayes_vae.evidence.prior_guide import prior_as_guide
+from bayes_vae.evidence.temperatures import Schedule
 from bayes_vae.randomness import derived_seed
 from bayes_vae.tables import Tabular
 from bayes_vae.terms.containers import Provenance
@@ -31,6 +32,12 @@ __all__ = ["AnnealedEstimate", "annealed_log_evidence"]
 
 MOST_TEMPERATURES = 20_000
 """Where doubling ends."""
+
+LOWER_BOUND = "lower bound in expectation"
+"""How every annealed figure reads."""
+
+WIDE_SPREAD = 1.0
+"""Nats between chains above which an observation's figure is said to be coarse: more temperatures would raise it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +80,9 @@ class AnnealedEstimate(
 
     @property
     def spread(self) -> Tensor:
-        """Standard deviation of the chains' log weights, shape (N,), nats: zero for perfect annealing."""
+        """Standard deviation of the chains' log weights, shape (N,), nats: zero for perfect annealing; NaN for one."""
+        if self.num_chains < 2:
+            return torch.full_like(self.log_evidence, torch.nan)
         return self.log_weights.std(0)
 
     @property
@@ -88,11 +97,40 @@ class AnnealedEstimate(
         relative = (count / self.effective_sample_size - 1).clamp(min=0) * count / (count - 1)
         return (relative / count).sqrt()
 
+    @property
+    def readings(self) -> list[str]:
+        """How each observation's figure reads: "lower bound in expectation", coarse where the chains lie far apart."""
+        return [LOWER_BOUND + (", coarse" if wide else "") for wide in (self.spread > WIDE_SPREAD).tolist()]
+
+    @property
+    def note(self) -> str:
+        """How the data set's figure reads."""
+        wide = int((self.spread > WIDE_SPREAD).sum())
+        coarse = f"; chains spread over more than {WIDE_SPREAD:g} nat for {wide} of {len(self.log_evidence)}"
+        return LOWER_BOUND + (coarse if wide else "")
+
     def averages(self) -> dict[str, Average]:
-        """Figures over the data set."""
-        bias = log_mean_bias(self.standard_error)
-        figure = average("log_evidence", self.log_evidence, self.standard_error, self.num_chains, bias=bias)
-        return {"log_evidence": figure}
+        """Figures over the data set.
+
+        "log_evidence"; "acceptance", "effective_sample_size" and "spread"; "doubling_step" where there was one.
+        """
+        error = self.standard_error
+        bias = log_mean_bias(error)
+        figures = {
+            "acceptance": self.acceptance,
+            "effective_sample_size": self.effective_sample_size,
+            "spread": self.spread,
+            "doubling_step": self.doubling_step,
+        }
+        unknown, count = torch.full_like(self.log_evidence, torch.nan), self.num_chains
+        return {
+            "log_evidence": average("log_evidence", self.log_evidence, error, count, self.note, bias=bias),
+            **{
+                name: average(name, values, unknown, count)
+                for name, values in figures.items()
+                if name != "doubling_step" or not bool(values.isnan().any())
+            },
+        }
 
 
 def annealed_log_evidence(
@@ -103,7 +141,8 @@ def annealed_log_evidence(
     num_temperatures: int = 50,
     num_chains: int = 4,
     num_leapfrog: int = 5,
-    schedule: Schedule = "linear",
+    schedule: Schedule | None = None,
+    refine: bool = True,
     tolerance: float | None = None,
     seed: int = 0,
     index: Tensor | None = None,
@@ -116,9 +155,10 @@ def annealed_log_evidence(
     .. math:: f_\beta(z) = s(z)^{1-\beta} \, p(x, z)^\beta, \qquad
         \log w = \sum_t (\beta_t - \beta_{t-1}) \log \frac{p(x, z_{t-1})}{s(z_{t-1})}
 
-    The start s is a normal with the guide's means and its scales times 1.2 (in unconstrained coordinates), or the prior
-    where no guide is given. Steps are preconditioned by those scales and tuned for each temperature and observation in
-    a pilot whose weights are thrown away, then frozen, so the mean weight is unbiased.
+    The start s is the prior where no guide is given. Else it is a normal, in unconstrained coordinates, that a pilot
+    fits to each observation: from the guide's means and scales, by the curvature and the mean gradient of log p(x, z).
+    Steps are preconditioned by its scales and tuned for each temperature and observation in the pilot, whose weights
+    are thrown away; then start, temperatures and steps are frozen, so the mean weight is unbiased.
 
     Args:
         model: Pyro program of p(x, z) with continuous latents.
@@ -127,7 +167,11 @@ def annealed_log_evidence(
         num_temperatures: T, steps from β = 0 to 1.
         num_chains: K, independent chains for each observation.
         num_leapfrog: leapfrog steps of a move.
-        schedule: "linear", or "sigmoid" (finer at both ends).
+        schedule: "linear"; "sigmoid", finer at both ends; or "adaptive", fitted to each observation in the pilot so
+            that every step has the same thermodynamic length. None takes "linear" from the guide, and "adaptive" from
+            the prior, where it gains most.
+        refine: fit the start; False takes a normal with the guide's means and its scales times 1.2, as is done anyway
+            above 128 latent dimensions. Without effect from the prior.
         tolerance: doubles the temperatures, on fresh draws, until two levels' means agree to so many nats; starts at
             ``num_temperatures``.
         seed, index, source, data_policy, progress: as in :func:`bayes_vae.log_terms`.
@@ -152,9 +196,12 @@ def annealed_log_evidence(
         pair = read_pair(model, proposal, parts, indices, source)
 
         def level(temperatures: int) -> Chains:
-            plan = make_plan(temperatures, num_chains, num_leapfrog, schedule, from_prior=guide is None)
-            batches = stream(pair, parts, indices, num_chains, derived_seed(seed, temperatures), progress=progress)
-            return join_observations([tune(batch, plan).forward() for batch in batches])
+            plan = make_plan(temperatures, num_chains, num_leapfrog, schedule, from_prior=guide is None, refine=refine)
+            found = []
+            for batch in stream(pair, parts, indices, num_chains, derived_seed(seed, temperatures), progress=progress):
+                tick = ticker(progress, batch.rows, len(indices), plan.pilot_ticks + plan.run_ticks)
+                found.append(tune(batch, plan, tick).forward(tick))
+            return join_observations(found)
 
         found, step, temperatures = _until_levels_agree(level, num_temperatures, tolerance)
     return AnnealedEstimate(

@@ -11,9 +11,10 @@ from torch import Tensor
 from bayes_vae.averages import Average, average
 from bayes_vae.errors import SettingsError
 from bayes_vae.evidence.bound import importance_weighted_bound
-from bayes_vae.evidence.chains import Schedule, join_observations, make_plan, tune
+from bayes_vae.evidence.chains import join_observations, make_plan, ticker, tune
 from bayes_vae.evidence.prior_guide import prior_as_guide
 from bayes_vae.evidence.simulation import simulate
+from bayes_vae.evidence.temperatures import Schedule
 from bayes_vae.randomness import derived_seed
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.program import Program, undisturbed
@@ -61,7 +62,8 @@ def bidirectional_bounds(
     num_temperatures: int = 100,
     num_chains: int = 4,
     num_leapfrog: int = 5,
-    schedule: Schedule = "linear",
+    schedule: Schedule | None = None,
+    refine: bool = True,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> BidirectionalBounds:
@@ -77,7 +79,7 @@ def bidirectional_bounds(
         model: a model with ``prior()`` and ``likelihood(z)``.
         guide: where annealing starts; None for the prior.
         num_observations: N, how many to simulate.
-        num_temperatures, num_chains, num_leapfrog, schedule, seed, progress: as in
+        num_temperatures, num_chains, num_leapfrog, schedule, refine, seed, progress: as in
             :func:`bayes_vae.annealed_log_evidence`.
 
     Returns:
@@ -91,7 +93,7 @@ def bidirectional_bounds(
     """
     if num_observations < 1:
         raise SettingsError(f"num_observations must be at least 1, got {num_observations}.")
-    plan = make_plan(num_temperatures, num_chains, num_leapfrog, schedule, from_prior=guide is None)
+    plan = make_plan(num_temperatures, num_chains, num_leapfrog, schedule, from_prior=guide is None, refine=refine)
     otherwise = "For other programs use annealed_log_evidence, a lower bound."
     latents, (x,) = simulate(model, num_observations, seed, "bidirectional_bounds", otherwise)
     index = torch.arange(num_observations, device=x.device)
@@ -100,9 +102,10 @@ def bidirectional_bounds(
     with undisturbed(model, proposal, device=x.device, seed=seed):
         pair = read_pair(model, proposal, (x,), index)
         for batch in stream(pair, (x,), index, num_chains, derived_seed(seed, "sandwich"), progress=progress):
-            tuned = tune(batch, plan)
-            forward.append(tuned.forward())
-            reverse.append(tuned.reverse({name: value[batch.rows] for name, value in latents.items()}))
+            tick = ticker(progress, batch.rows, num_observations, plan.pilot_ticks + 2 * plan.run_ticks)
+            tuned = tune(batch, plan, tick)
+            forward.append(tuned.forward(tick))
+            reverse.append(tuned.reverse({name: value[batch.rows] for name, value in latents.items()}, tick))
     lower = importance_weighted_bound(join_observations(forward).log_weights)
     upper = -importance_weighted_bound(join_observations(reverse).log_weights)
     return BidirectionalBounds(x, lower, upper, num_temperatures, num_chains, provenance(pair, seed, "simulated"))

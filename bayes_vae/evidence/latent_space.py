@@ -27,14 +27,18 @@ class _Part(NamedTuple):
 
 
 class LatentSpace:
-    r"""Coordinates v with z = T(m + s v), site by site; T maps unconstrained numbers into each site's support.
+    r"""Coordinates v with z = T(m + s A v), site by site; T maps unconstrained numbers into each site's support.
 
     Attributes:
         loc, scale: m and s of each observation, shape (N, D).
+        mixing: A of each observation, shape (N, D, D); None stands for the identity.
     """
 
-    def __init__(self, parts: list[_Part], loc: Tensor, scale: Tensor) -> None:
-        self._parts, self.loc, self.scale = parts, loc, scale
+    def __init__(self, parts: list[_Part], loc: Tensor, scale: Tensor, mixing: Tensor | None = None) -> None:
+        self._parts, self.loc, self.scale, self.mixing = parts, loc, scale, mixing
+        self._log_det = scale.log().sum(-1)
+        if mixing is not None:
+            self._log_det = self._log_det + torch.linalg.slogdet(mixing).logabsdet
 
     @property
     def size(self) -> int:
@@ -49,7 +53,8 @@ class LatentSpace:
 
     def rows(self, rows: slice) -> LatentSpace:
         """Some observations."""
-        return LatentSpace(self._parts, self.loc[rows], self.scale[rows])
+        mixing = None if self.mixing is None else self.mixing[rows]
+        return LatentSpace(self._parts, self.loc[rows], self.scale[rows], mixing)
 
     def unwhitened(self) -> LatentSpace:
         """The same sites, v being the unconstrained numbers themselves."""
@@ -57,8 +62,10 @@ class LatentSpace:
 
     def latents(self, v: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Latents at coordinates v of shape (K, N, D), and log |dz/dv| of shape (K, N)."""
+        if self.mixing is not None:
+            v = torch.bmm(v.transpose(0, 1), self.mixing.mT).transpose(0, 1)
         u = self.loc + self.scale * v
-        log_det = self.scale.log().sum(-1).expand(u.shape[:2])
+        log_det = self._log_det.expand(u.shape[:2])
         values = {}
         for part, piece in zip(self._parts, u.split([part.size for part in self._parts], dim=-1), strict=True):
             unconstrained = piece.reshape(*piece.shape[:2], *part.shape)
@@ -69,7 +76,15 @@ class LatentSpace:
 
     def coordinates(self, latents: dict[str, Tensor]) -> Tensor:
         """Coordinates of latents, each of shape (K, N, *rest); shape (K, N, D)."""
-        return (_flatten(self._parts, latents) - self.loc) / self.scale
+        v = (_flatten(self._parts, latents) - self.loc) / self.scale
+        if self.mixing is None:
+            return v
+        solved: Tensor = torch.linalg.solve(self.mixing, v.permute(1, 2, 0))
+        return solved.permute(2, 0, 1)
+
+    def refitted(self, means: Tensor, mixing: Tensor) -> LatentSpace:
+        """The space whose origin is at coordinates ``means``, (N, D), of this one, and whose A is given."""
+        return LatentSpace(self._parts, self.loc + self.scale * means, self.scale, mixing)
 
 
 def whitened_space(batch: BoundBatch, draws: dict[str, Tensor]) -> LatentSpace:

@@ -11,10 +11,10 @@ from torch import Tensor
 from bayes_vae.evidence.latent_space import LatentSpace
 from bayes_vae.terms.stream import BoundBatch
 
-__all__ = ["WIDENING", "GuidePath", "Path", "PriorPath", "State", "hamiltonian_move"]
+__all__ = ["GuidePath", "Path", "PriorPath", "State", "hamiltonian_move", "log_joint_gradient"]
 
 WIDENING = 1.2
-"""The start distribution's scales are the guide's times this, so that its tails cover the posterior's."""
+"""A start with the guide's own scales has them times this, so that its tails cover the posterior's."""
 
 
 class State(NamedTuple):
@@ -42,29 +42,40 @@ class Path(Protocol):
         """Densities and gradients at a position."""
 
 
+def log_joint_gradient(batch: BoundBatch, space: LatentSpace, position: Tensor) -> tuple[Tensor, Tensor]:
+    """log p(x, z) + log |dz/dv| at positions v of shape (K, N, D), and its gradient; shapes (K, N) and (K, N, D)."""
+    with torch.enable_grad():
+        v = position.detach().requires_grad_()
+        latents, log_det = space.latents(v)
+        terms = batch.log_joint(latents)
+        target = terms.log_prior + terms.log_likelihood + log_det
+        (gradient,) = torch.autograd.grad(target.sum(), v)
+    return target.detach(), gradient
+
+
 class GuidePath:
-    """From a normal with the guide's means and widened scales.
+    """From the widened standard normal of a space: in z, a normal near the guide.
 
     Args:
         batch: the pair, bound to observations.
-        space: coordinates whitened by draws of the guide.
+        space: coordinates whitened by draws of the guide, or refitted.
     """
 
     def __init__(self, batch: BoundBatch, space: LatentSpace) -> None:
         self.batch, self.space = batch, space
+        self.widening = WIDENING if space.mixing is None else 1.0
+        self._log_constant = space.size * math.log(self.widening * math.sqrt(2 * math.pi))
+
+    def start(self, noise: Tensor) -> Tensor:
+        """Draws of the start, from standard normal noise of shape (K, N, D)."""
+        return self.widening * noise
 
     def state(self, position: Tensor) -> State:
         """Densities and gradients; one pass forward and backward through the model."""
-        with torch.enable_grad():
-            v = position.detach().requires_grad_()
-            latents, log_det = self.space.latents(v)
-            terms = self.batch.log_joint(latents)
-            target = terms.log_prior + terms.log_likelihood + log_det
-            (gradient,) = torch.autograd.grad(target.sum(), v)
-        log_start = -0.5 * (position / WIDENING).square().sum(-1)
-        log_start = log_start - self.space.size * math.log(WIDENING * math.sqrt(2 * math.pi))
-        start_gradient = -position / WIDENING**2
-        return State(position, log_start, target.detach() - log_start, start_gradient, gradient - start_gradient)
+        target, gradient = log_joint_gradient(self.batch, self.space, position)
+        start_gradient = -position / self.widening**2
+        log_start = 0.5 * (position * start_gradient).sum(-1) - self._log_constant
+        return State(position, log_start, target - log_start, start_gradient, gradient - start_gradient)
 
 
 class PriorPath:

@@ -62,7 +62,7 @@ def test_programs_that_cannot_be_simulated_are_refused():
     [
         ({"num_observations": 0}, "num_observations must be at least 1, got 0"),
         ({"num_chains": 0}, "num_chains must be at least 1, got 0"),
-        ({"schedule": "cubic"}, "schedule must be 'linear' or 'sigmoid', got 'cubic'"),
+        ({"schedule": "cubic"}, "schedule must be 'linear', 'sigmoid' or 'adaptive', got 'cubic'"),
     ],
 )
 def test_settings_are_checked(linear_gaussian, settings, message):
