@@ -2,15 +2,17 @@
 
 import math
 
+import pyro.distributions as dist
 import pytest
 import torch
 
 import bayes_vae as bv
 from bayes_vae import reference
-from bayes_vae.aggregate_posterior import PARTS
+from bayes_vae.aggregate_terms import PARTS
 from bayes_vae.distributions import diagonal_normal
 from bayes_vae.errors import NotDefinedError, NumericalError, SettingsError
 from bayes_vae.guides import ExactLinearGaussianGuide, SingleLatentGuide
+from bayes_vae.mixture import NormalMixture
 from bayes_vae.models import LinearGaussianVAE
 from bayes_vae.randomness import KeyedNoise
 
@@ -205,10 +207,10 @@ def test_work_at_once_is_bounded(table_pair, monkeypatch):
         largest.append(density.numel())
         return density
 
-    original = bv.aggregate_posterior._Mixture.log_density
-    monkeypatch.setattr("bayes_vae.aggregate_posterior._Mixture.log_density", watched)
+    original = NormalMixture.log_density
+    monkeypatch.setattr("bayes_vae.mixture.NormalMixture.log_density", watched)
     monkeypatch.setattr("bayes_vae.aggregate_posterior.DRAWS_AT_ONCE", 10)
-    monkeypatch.setattr("bayes_vae.aggregate_posterior.DENSITIES_AT_ONCE", 200)
+    monkeypatch.setattr("bayes_vae.mixture.DENSITIES_AT_ONCE", 200)
     bv.aggregate_posterior_terms(*table_pair(torch.arange(80.0).reshape(40, 2), [1.0, 1.0]), num_particles=33)
     assert max(largest) == 200
 
@@ -231,15 +233,131 @@ def test_one_particle_has_no_error(small_vae):
     assert (terms.num_particles, terms.num_observations) == (1, 5)
 
 
-def test_other_pairs_are_refused(small_vae, linear_gaussian):
+def test_programs_are_refused(small_vae):
     model, guide, x = small_vae
     programs = (lambda x: model(x)), (lambda x: guide(x))
     with pytest.raises(NotDefinedError, match="aggregate_posterior_terms needs .* does not expose its distributions"):
         bv.aggregate_posterior_terms(*programs, x)
+
+
+class OtherGuide(SingleLatentGuide):
+    """The posteriors of a table guide, told as another distribution."""
+
+    def __init__(self, table, tell):
+        super().__init__()
+        self.table, self.tell = table, tell
+
+    def variational_posterior(self, x):
+        return self.tell(self.table.variational_posterior(x))
+
+
+def full_covariance(q):
+    return dist.MultivariateNormal(q.mean, scale_tril=q.stddev.diag_embed(), validate_args=False)
+
+
+def sheared(q):
+    """A flow: the second number is moved by the first, so that the marginals are no longer those of the normal."""
+    return dist.TransformedDistribution(q, [Shear()], validate_args=False)
+
+
+class Shear(torch.distributions.transforms.Transform):
+    domain = codomain = torch.distributions.constraints.real_vector
+    bijective = True
+
+    def __eq__(self, other):
+        return isinstance(other, Shear)
+
+    def _call(self, z):
+        return torch.stack([z[..., 0], z[..., 1] + 0.7 * z[..., 0] ** 2], -1)
+
+    def _inverse(self, z):
+        return torch.stack([z[..., 0], z[..., 1] - 0.7 * z[..., 0] ** 2], -1)
+
+    def log_abs_det_jacobian(self, z, moved):
+        return torch.zeros_like(z[..., 0])
+
+
+class OneWay(Shear):
+    def _inverse(self, z):
+        raise NotImplementedError
+
+
+def test_a_full_covariance_that_happens_to_factorize_has_the_same_parts(table_pair):
+    """Same noise, same draws: the path for any guide agrees with the one for factorized normals."""
+    model, guide, x = table_pair(*CORRELATED)
+    terms = bv.aggregate_posterior_terms(model, guide, x, num_particles=5)
+    other = bv.aggregate_posterior_terms(model, OtherGuide(guide, full_covariance), x, num_particles=5)
+    for name in (*FIVE, "covariance", "posterior_mean_variance"):
+        torch.testing.assert_close(getattr(other, name), getattr(terms, name), rtol=0, atol=1e-10)
+    assert other.names == terms.names
+    with pytest.raises(NotDefinedError, match="kl_per_dimension is not defined here: .* MultivariateNormal"):
+        _ = other.kl_per_dimension
+
+
+def test_correlated_posteriors_cover_the_quadrature(linear_gaussian, within):
+    """The exact posterior of seven observations, on a fine grid."""
     model, x = linear_gaussian
-    message = r"the variational posterior is MultivariateNormal with event shape \(2,\)"
-    with pytest.raises(NotDefinedError, match=message):
-        bv.aggregate_posterior_terms(model, ExactLinearGaussianGuide(model), x)
+    guide = ExactLinearGaussianGuide(model)
+    averages = bv.aggregate_posterior_terms(model, guide, x, num_particles=3000).averages()
+    q = guide.variational_posterior(x)
+    reach = float((q.mean.abs() + 8 * q.variance.sqrt()).detach().max())
+    axis = torch.linspace(-reach, reach, 801, dtype=torch.float64)
+    cell = float(axis[1] - axis[0])
+    z = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1)
+    own = q.log_prob(z.unsqueeze(2)).detach()  # (G, G, N)
+    joint = own.logsumexp(-1) - math.log(7)
+    by_dimension = torch.distributions.Normal(q.mean, q.variance.sqrt()).log_prob(axis[:, None, None]).detach()
+    marginal = by_dimension.logsumexp(1) - math.log(7)
+    product = marginal[:, None, 0] + marginal[None, :, 1]
+    prior = model.prior().log_prob(z)
+    truth = {
+        "index_code_mutual_information": (own.exp() * (own - joint.unsqueeze(-1))).sum() / 7 * cell**2,
+        "total_correlation": (joint.exp() * (joint - product)).sum() * cell**2,
+        "dimensionwise_kl": (joint.exp() * (product - prior)).sum() * cell**2,
+        "marginal_kl_to_prior": (joint.exp() * (joint - prior)).sum() * cell**2,
+    }
+    for name, value in truth.items():
+        within(averages[name].value, value, averages[name].monte_carlo_error)
+
+
+def test_a_flow_has_the_parts_that_need_no_marginals(table_pair, within):
+    """The mutual information is that of the base, since the same map acts on every posterior."""
+    model, guide, x = table_pair(*CORRELATED)
+    base = bv.aggregate_posterior_terms(model, guide, x, num_particles=500)
+    flow = bv.aggregate_posterior_terms(model, OtherGuide(guide, sheared), x, num_particles=500)
+    torch.testing.assert_close(
+        flow.index_code_mutual_information, base.index_code_mutual_information, rtol=0, atol=1e-10
+    )
+    moved = Shear()(guide.loc + guide.scale * KeyedNoise(0).normal("z", torch.arange(3), range(500), (2,), guide.loc))
+    original = moved.clone()
+    original[..., 1] -= 0.7 * moved[..., 0] ** 2
+    own = diagonal_normal(guide.loc, guide.scale).log_prob(original)
+    kl = (own - model.prior().log_prob(moved)).mean(0)
+    torch.testing.assert_close(flow.kl_to_prior, kl, rtol=0, atol=1e-10)
+    assert list(flow.averages()) == ["kl_to_prior", "index_code_mutual_information", "marginal_kl_to_prior"]
+    sums = flow.index_code_mutual_information + flow.marginal_kl_to_prior
+    torch.testing.assert_close(sums, flow.kl_to_prior)
+    for name in ("total_correlation", "dimensionwise_kl", "kl_per_dimension", "posterior_mean_variance"):
+        with pytest.raises(NotDefinedError, match=f"{name} is not defined here: .* TransformedDistribution"):
+            getattr(flow, name)
+
+
+@pytest.mark.parametrize(("batch_size", "chunk_size"), [(1, 1), (2, 3), (None, 2)])
+def test_batch_and_chunk_change_nothing_for_any_guide(table_pair, monkeypatch, batch_size, chunk_size):
+    model, guide, x = table_pair(*CORRELATED)
+    pair = model, OtherGuide(guide, full_covariance), x
+    whole = bv.aggregate_posterior_terms(*pair, num_particles=9)
+    monkeypatch.setattr("bayes_vae.mixture.DRAWS_AT_ONCE", 4)
+    cut = bv.aggregate_posterior_terms(*pair, num_particles=9, batch_size=batch_size, chunk_size=chunk_size)
+    for name in (*FIVE, "covariance"):
+        torch.testing.assert_close(getattr(cut, name), getattr(whole, name), rtol=0, atol=1e-12)
+
+
+def test_a_density_at_own_draws_only_is_refused(table_pair):
+    model, guide, x = table_pair(*CORRELATED)
+    one_way = OtherGuide(guide, lambda q: dist.TransformedDistribution(q, [OneWay(cache_size=1)], validate_args=False))
+    with pytest.raises(NotDefinedError, match="is known at its own draws only"):
+        bv.aggregate_posterior_terms(model, one_way, x)
 
 
 @pytest.mark.parametrize("name", ["num_particles", "batch_size", "chunk_size"])

@@ -16,7 +16,7 @@ LAYERS = [
     {"terms"},
     {"elbo", "evidence", "exact_posterior", "objectives"},
     {"evaluation", "ladder"},
-    {"aggregate_posterior", "best_normal", "calibration", "gap_terms", "gaps", "posterior"},
+    {"aggregate_posterior", "aggregate_terms", "best_normal", "calibration", "gap_terms", "gaps", "mixture", "posterior"},
     {"guides", "models"},
     {"data", "runs", "training"},
     {"arviz_export", "plots"},
