@@ -115,10 +115,7 @@ class RunWriter:
 
     def _commit(self, files: Mapping[str, bytes], keep: dict[str, str], old: Mapping[str, str]) -> None:
         """Write new files, then the manifest that lists them, then delete what neither manifest lists."""
-        for name, content in files.items():
-            _write_new(self.folder / name, content)
-        for folder in {(self.folder / name).parent for name in files}:
-            sync_folder(folder)
+        _write_new(self.folder, files)
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()} | keep
         write_atomically(self.folder / MANIFEST, manifest_bytes(digests))
         for name in old.keys() - digests.keys():
@@ -143,16 +140,19 @@ def _checkpoint_contents(
     return {f"{step_folder(number)}/{name}": content for name, content in files.items()}
 
 
-def _write_new(path: Path, content: bytes) -> None:
-    """Write a file that no manifest lists yet, down to the disk."""
+def _write_new(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files that no manifest lists yet, down to the disk."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            with (folder / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for parent in {(folder / name).parent for name in files}:
+            sync_folder(parent)
     except OSError as error:
         raise RunError(
-            f"{path} could not be written ({error}). Make room on that disk; the last checkpoint still stands: go on "
-            "from it with --resume."
+            f"a checkpoint could not be written to {folder} ({error}). Make room on that disk; the last one still "
+            "stands: go on from it with --resume."
         ) from error
