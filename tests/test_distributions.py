@@ -35,6 +35,26 @@ def test_bernoulli_logits_agree_with_torch(batch, value, event):
     torch.testing.assert_close(grown.log_prob(x), torchs.expand((7, *batch)).log_prob(x))
 
 
+@pytest.mark.parametrize(("batch", "value"), [((), ()), ((4,), (4,)), ((6, 4), (4,)), ((4,), (6, 4)), ((6, 1), (4,))])
+def test_bernoulli_gradients_agree_with_torch(batch, value):
+    """In the logits and in relaxed pixels, broadcast either way, and once more in the gradients themselves."""
+    logits, x = tensor(*batch, 2, 3).requires_grad_(), tensor(*value, 2, 3, seed=1).sigmoid().requires_grad_()
+    ours = BernoulliLogits(logits, 2).log_prob(x)
+    linear = (logits * x - torch.nn.functional.softplus(logits)).sum((-1, -2))
+    torch.testing.assert_close(ours, linear)
+    weights = tensor(*ours.shape, 1, seed=2).squeeze(-1)
+    found, wanted = (torch.autograd.grad((y * weights).sum(), (logits, x), create_graph=True) for y in (ours, linear))
+    torch.testing.assert_close(found, wanted)
+    twice = [torch.autograd.grad(sum(g.square().sum() for g in pair), (logits, x)) for pair in (found, wanted)]
+    torch.testing.assert_close(*twice)
+
+
+def test_bernoulli_log_density_under_function_transforms():
+    logits, x = tensor(4, 3), (tensor(4, 3, seed=1) > 0).double()
+    found = torch.func.vmap(torch.func.grad(lambda row, value: BernoulliLogits(row).log_prob(value)))(logits, x)
+    torch.testing.assert_close(found, x - logits.sigmoid())
+
+
 def test_bernoulli_logits_draw_with_their_probability(isolated_globals, within):
     logits = torch.tensor([-2.0, 0.0, 1.0])
     with isolated_globals(seed=0):
