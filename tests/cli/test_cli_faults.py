@@ -293,11 +293,21 @@ def test_a_pipe_that_is_closed_before_anything_is_written():
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
-def test_an_output_on_a_full_disk():
+@pytest.mark.parametrize("flush", [True, False])
+def test_an_output_on_a_full_disk(flush):
+    """Also where what was printed waits in a buffer, which Python writes once more at its end."""
+    source = f"""
+import sys
+from bayes_vae.cli import experiment, main
+experiment.run = lambda arguments: print("x", flush={flush}) or 0
+sys.argv = ["bayes-vae", "experiment"]
+sys.exit(main())
+"""
     with open("/dev/full", "w") as full:
-        process = child("experiment", stdout=full)
-    _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (2, "bayes-vae: [Errno 28] No space left on device\n")
+        run = subprocess.run(
+            [sys.executable, "-c", source], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (run.returncode, run.stderr) == (2, "bayes-vae: [Errno 28] No space left on device\n")
 
 
 def test_an_error_on_a_terminal_without_greek_letters():
