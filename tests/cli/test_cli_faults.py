@@ -303,10 +303,10 @@ experiment.run = lambda arguments: print("x", flush={flush}) or 0
 sys.argv = ["bayes-vae", "experiment"]
 sys.exit(main())
 """
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with open("/dev/full", "w") as full:
-        run = subprocess.run(
-            [sys.executable, "-c", source], stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
+        command = [sys.executable, "-c", source]
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=buffered)
     assert (run.returncode, run.stderr) == (2, "bayes-vae: [Errno 28] No space left on device\n")
 
 
