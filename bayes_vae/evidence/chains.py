@@ -200,7 +200,7 @@ def tune(batch: Batch, plan: Plan, tick: Tick | None = None) -> TunedBatch:
     longest = math.log(LONGEST / plan.num_leapfrog)
     log_step = torch.full_like(space.loc[:, 0], min(math.log(FIRST_STEP), longest))
     for beta in betas[1:]:
-        deviations.append(run.state.delta.std(0))
+        deviations.append(run.state.delta.std(0).nan_to_num(nan=0.0))  # no likelihood at all: the floor decides
         acceptance = run.move(beta, log_step.exp())
         log_steps.append(log_step)
         log_step = (log_step + ADAPTATION * (acceptance - TARGET_ACCEPTANCE)).clamp(max=longest)

@@ -42,9 +42,9 @@ def fit_start(batch: Batch, space: LatentSpace) -> LatentSpace:
     .. math:: A A^\top = H^{-1}, \quad H = -\nabla^2 \log p(x, z) \text{ by differences}, \qquad
         m \leftarrow m + \gamma \, A A^\top \, E_{v \sim N(m, A A^\top)}[\nabla \log p(x, z)]
 
-    Of H with each deviation rescaled first, H itself, and the guide's own shape, the one with the highest ELBO on fixed draws
-    is taken, and a step of the mean stands where it raises that ELBO. What is drawn here is used for nothing else, so
-    annealing from the result stays unbiased.
+    Of H with each deviation rescaled first, H itself, and the guide's own shape, the one with the highest ELBO on
+    fixed draws is taken, and a step of the mean stands where it raises that ELBO. What is drawn here is used for
+    nothing else, so annealing from the result stays unbiased.
 
     Args:
         batch: the pair, bound to observations.
@@ -65,7 +65,7 @@ def fit_start(batch: Batch, space: LatentSpace) -> LatentSpace:
     def fit(means: Tensor, root: Tensor) -> _Fit:
         trial = space.refitted(means, root)
         value, gradient = log_joint_gradient(batch.bound, trial, draws)
-        return _Fit(means, root, value.mean(0), gradient.mean(0))
+        return _Fit(means, root, value.mean(0).nan_to_num(nan=-torch.inf), gradient.mean(0))
 
     means = torch.zeros_like(space.loc)
     best, *others = (fit(means, root) for root in _roots(_curvature(batch, space)))

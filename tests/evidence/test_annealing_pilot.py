@@ -193,6 +193,21 @@ def test_adaptive_on_several_sites(within, guide):
     within(estimate.log_evidence, truth, estimate.standard_error)
 
 
+def test_adaptive_where_the_likelihood_vanishes(within):
+    """x is uniform within 2 of z: chains that start further off have weight zero, and no deviation to go by."""
+
+    def model(x):
+        with pyro.plate("rows", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(len(x)).double(), 1.0))
+            pyro.sample("x", dist.Uniform(z - 2, z + 2, validate_args=False), obs=x)
+
+    x = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    estimate = bv.annealed_log_evidence(model, x, None, num_temperatures=5, num_chains=500, schedule="adaptive")
+    normal = torch.distributions.Normal(0.0, 1.0)
+    truth = ((normal.cdf(x + 2) - normal.cdf(x - 2)) / 4).log()
+    within(estimate.log_evidence, truth, estimate.standard_error)
+
+
 @pytest.mark.parametrize(("start", "num_temperatures"), [("guide", 20), ("prior", 200)])
 def test_adaptive_sandwich(linear_gaussian, rescaled_guide, start, num_temperatures):
     """Frozen temperatures serve both ways: the bounds lie on their sides of the truth and close."""
