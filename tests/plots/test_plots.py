@@ -101,6 +101,14 @@ def test_training_shows_three_terms_in_their_colours():
     assert [axes.lines[1].get_ydata()[-1] for axes in figure.axes] == [-26.0, -23.0, 3.0]
     assert "K = 1 · N = 40 (validation 5) · data policy: static · KL weight 1" in words(figure)
     assert "best epoch: −26.00" in words(figure)
+    assert "stopped" not in words(figure)
+
+
+def test_training_says_why_it_ended_early():
+    options = {"num_particles": 1, "num_observations": 40, "data_policy": "static"}
+    figure = training_figure(history(4), **options, ending="patience")
+    assert "KL weight 1 · stopped early: the validation ELBO no longer rose" in words(figure)
+    assert "stopped by a callback" in words(training_figure(history(4), **options, ending="callback"))
 
 
 def test_training_shows_a_kl_weight_that_is_not_one():
