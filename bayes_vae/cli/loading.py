@@ -43,12 +43,17 @@ class OpenedRun:
         return "" if self.data.policy == trained_on else f"-{self.data.policy}"
 
     def test_set(self, num_observations: int | None, seed: int) -> tuple[Tensor, Tensor]:
-        """The first test observations, binarized with noise keyed by the seed, and their indices."""
+        """The first test observations, binarized with noise keyed by the seed, and their indices.
+
+        They come in the precision of the model's weights.
+        """
         import torch
 
         split = self.data.test
         rows = torch.arange(len(split) if num_observations is None else min(num_observations, len(split)))
-        return split.observations(rows, seed=seed, device=self.device), split.index[rows].to(self.device)
+        x = split.observations(rows, seed=seed, device=self.device)
+        weights = next(self.model.parameters(), x)
+        return x.to(weights.dtype), split.index[rows].to(self.device)
 
 
 def open_run(path: str, device: str, data: str | None, data_root: str | None, policy: Any) -> OpenedRun:

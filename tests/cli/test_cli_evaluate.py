@@ -85,6 +85,14 @@ def test_evaluation_nc_is_what_arviz_reads(command, run, tmp_path):
     assert container.constant_data["labels"].values.tolist() == labels.tolist()
 
 
+def test_a_run_of_double_precision_is_evaluated_in_it(command, tmp_path, tiny):
+    assert command("train", *tiny, "--precision", "64", "--out", tmp_path / "run").code == 0
+    outcome = command("evaluate", tmp_path / "run", *FEW, "--num-temperatures", "5", "--json")
+    assert outcome.code == 0
+    assert outcome.json["terms"]["log_evidence"]["value"] < 0
+    assert command("compare", tmp_path / "run", *SHORT, "--num-temperatures", "5").code == 0
+
+
 def test_no_draws_write_no_container(command, run):
     result = command("evaluate", run, *FEW, "--num-draws", "0", "--json").json
     assert result["container"] is None
