@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bayes_vae.posterior import exact_posterior_draws as exact_posterior_draws
     from bayes_vae.posterior import nuts_draws as nuts_draws
     from bayes_vae.posterior import posterior_draws as posterior_draws
+    from bayes_vae.report import write_report as write_report
     from bayes_vae.runs import load as load
     from bayes_vae.runs import save as save
     from bayes_vae.terms import LogTerms as LogTerms
@@ -83,6 +84,7 @@ _HOMES = {
     "quadrature_log_evidence": "evidence",
     "save": "runs",
     "to_arviz": "arviz_export",
+    "write_report": "report",
 }
 
 __all__ = ["__version__", *_HOMES]

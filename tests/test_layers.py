@@ -20,6 +20,7 @@ LAYERS = [
     {"guides", "models"},
     {"data", "runs", "training"},
     {"arviz_export", "plots"},
+    {"report"},
     {"bayes_vae"},
     {"__main__", "cli", "experiments"},
 ]

@@ -83,6 +83,7 @@ def test_the_wheel_holds_every_module_once_and_nothing_else(wheel):
     files = {name for name in names if ".dist-info/" not in name}
     assert {name for name in files if name.endswith(".py")} == modules_on_disk()
     assert "bayes_vae/py.typed" in files
+    assert {"bayes_vae/report/templates/report.html", "bayes_vae/report/templates/report.css"} <= files
     assert {name.split("/")[0] for name in files} == {"bayes_vae"}
 
 
@@ -117,3 +118,33 @@ for name in ("bayes_vae", *(f"bayes_vae.{{folder}}" for folder in {MAPPED})):
     assert child.returncode == 0, child.stderr
     found = [Path(line).as_posix() for line in child.stdout.splitlines()]
     assert found == ["bayes_vae/__init__.py", *(f"bayes_vae/{folder}/__init__.py" for folder in MAPPED)]
+
+
+def test_a_report_can_be_made_with_the_installed_packages(installed, tmp_path):
+    source = """
+from pathlib import Path
+import bayes_vae as bv
+from bayes_vae.report import report_contents, report_page
+from bayes_vae.settings import PairSettings, ReportSettings
+from bayes_vae.training import build_pair
+data = bv.load_data("digits")
+settings = ReportSettings(4, 30, 2, 0, 8, 0)
+page = report_page(report_contents(*build_pair(PairSettings(3, (4,)), data), data, settings))
+Path("report.html").write_text(page, encoding="utf-8")
+print(bv.__file__)
+"""
+    child = subprocess.run(
+        [sys.executable, "-c", source],
+        env={**os.environ, "PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr
+    assert child.stdout.startswith(str(installed))
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert "</html>" in page
+    assert "<style>\n:root" in page

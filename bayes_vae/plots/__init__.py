@@ -6,30 +6,50 @@ One colour stands for one term of Bayes' rule in every figure: :data:`bayes_vae.
 from bayes_vae.plots.bayes_rule import bayes_rule_figure, draw_density
 from bayes_vae.plots.calibration import calibration_figure, draw_coverage, draw_ranks
 from bayes_vae.plots.colours import COLOURS
-from bayes_vae.plots.images import prior_sample_figure, reconstruction_figure
+from bayes_vae.plots.gaps import (
+    aggregate_figure,
+    draw_aggregate_parts,
+    draw_gap_parts,
+    draw_kl_per_dimension,
+    gap_figure,
+    kl_per_dimension_figure,
+)
+from bayes_vae.plots.images import draw_pictures, prior_sample_figure, reconstruction_figure
 from bayes_vae.plots.ladder import draw_ladder, ladder_figure
 from bayes_vae.plots.latents import draw_latent_means, latent_figure
 from bayes_vae.plots.reliability import draw_effective_sample_size, draw_pareto_k, pareto_k_figure
 from bayes_vae.plots.style import save_figure
 from bayes_vae.plots.training import draw_term_by_epoch, training_figure
+from bayes_vae.plots.traversals import draw_manifold, draw_traversals, manifold_figure, traversal_figure
 
 __all__ = [
     "COLOURS",
+    "aggregate_figure",
     "bayes_rule_figure",
     "calibration_figure",
+    "draw_aggregate_parts",
     "draw_coverage",
     "draw_density",
     "draw_effective_sample_size",
+    "draw_gap_parts",
+    "draw_kl_per_dimension",
     "draw_ladder",
     "draw_latent_means",
+    "draw_manifold",
     "draw_pareto_k",
+    "draw_pictures",
     "draw_ranks",
     "draw_term_by_epoch",
+    "draw_traversals",
+    "gap_figure",
+    "kl_per_dimension_figure",
     "ladder_figure",
     "latent_figure",
+    "manifold_figure",
     "pareto_k_figure",
     "prior_sample_figure",
     "reconstruction_figure",
     "save_figure",
     "training_figure",
+    "traversal_figure",
 ]

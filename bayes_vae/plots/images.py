@@ -1,4 +1,4 @@
-"""Pictures of observations: reconstructions and draws from the prior."""
+"""Pictures of observations: reconstructions, draws from the prior, and any number of them side by side."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from bayes_vae.errors import ShapeError
 from bayes_vae.plots.colours import COLOURS
 from bayes_vae.plots.style import caption, new_figure
 
-__all__ = ["as_pictures", "prior_sample_figure", "reconstruction_figure"]
+__all__ = ["as_pictures", "draw_pictures", "mosaic", "prior_sample_figure", "reconstruction_figure", "value_range"]
+
+BETWEEN = 0.84
+"""Gray of the lines between pictures."""
+
+PIXELS = 48
+"""About so many along a small picture's longer side, so that the lines are thin beside it."""
 
 
 def as_pictures(x: Tensor) -> np.ndarray:
@@ -55,13 +61,55 @@ def reconstruction_figure(x: Tensor, means: Tensor, *, data_policy: str) -> Figu
     )
     figure = new_figure(max(5.2, 0.85 * count + 1.2), 1.8, "Reconstructions", subtitle, space=0.0)
     axes = np.asarray(figure.subplots(2, count, squeeze=False))
-    low, high = _range(x)
+    low, high = value_range(x)
     for column, pictures in enumerate(zip(as_pictures(x), as_pictures(means), strict=True)):
         for row, picture in enumerate(pictures):
             _draw_picture(axes[row, column], picture, low, high)
     _name_row(axes[0, 0], "x", COLOURS["evidence"])
     _name_row(axes[1, 0], "mean of\np(x|z)", COLOURS["likelihood"])
     return figure
+
+
+def draw_pictures(axes: Axes, x: Tensor, columns: int, limits: tuple[float, float] | None = None) -> Axes:
+    """Observations side by side, row by row, as one image; a row that is not full ends white.
+
+    Args:
+        axes: where to draw; its x axis counts columns and its y axis rows, from the top, whole numbers at the middles.
+        x: shape (N, *event).
+        columns: how many in a row.
+        limits: the values that are white and black; those of ``x``, and at least 0 and 1, when None.
+    """
+    low, high = value_range(x) if limits is None else limits
+    image = mosaic((as_pictures(x) - low) / (high - low), columns)
+    rows = math.ceil(len(x) / columns)
+    across, down = image.shape[1] / columns, image.shape[0] / rows
+    axes.imshow(image, interpolation="none", extent=(-0.5, columns - 0.5, rows - 0.5, -0.5), aspect=down / across)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    return axes
+
+
+def mosaic(pictures: np.ndarray, columns: int) -> np.ndarray:
+    """Pictures side by side with a thin line around each, as colours; zero is white where they are gray.
+
+    Args:
+        pictures: shape (N, H, W) or (N, H, W, 3), values in 0…1.
+        columns: how many in a row.
+
+    Returns:
+        shape (rows · (S H + 2), columns · (S W + 2), 3), uint8; S whole pixels for each of a small picture.
+    """
+    times = max(1, round(PIXELS / max(pictures.shape[1:3])))
+    pictures = pictures.repeat(times, axis=1).repeat(times, axis=2)
+    count, height, width = pictures.shape[:3]
+    colours = pictures if pictures.ndim == 4 else np.repeat(1 - pictures[..., None], 3, axis=-1)
+    rows = math.ceil(count / columns)
+    canvas = np.ones((rows, columns, height + 2, width + 2, 3))
+    framed = np.full((count, height + 2, width + 2, 3), BETWEEN)
+    framed[:, 1:-1, 1:-1] = colours.clip(0, 1)
+    canvas.reshape(-1, *canvas.shape[2:])[:count] = framed
+    image = canvas.swapaxes(1, 2).reshape(rows * (height + 2), columns * (width + 2), 3)
+    return (255 * image).round().astype(np.uint8)
 
 
 def prior_sample_figure(means: Tensor, *, data_policy: str) -> Figure:
@@ -76,7 +124,7 @@ def prior_sample_figure(means: Tensor, *, data_policy: str) -> Figure:
     subtitle = caption(1, len(means), data_policy) + "\nmeans of p(x|z), one z each, drawn from the prior p(z)"
     figure = new_figure(max(4.6, 0.7 * columns), 0.7 * rows, "Draws from the prior", subtitle, space=0.0)
     axes = np.asarray(figure.subplots(rows, columns, squeeze=False)).flatten()
-    low, high = _range(means)
+    low, high = value_range(means)
     for place, picture in zip(axes, as_pictures(means), strict=False):
         _draw_picture(place, picture, low, high)
     for place in axes[len(means) :]:
@@ -84,7 +132,7 @@ def prior_sample_figure(means: Tensor, *, data_policy: str) -> Figure:
     return figure
 
 
-def _range(x: Tensor) -> tuple[float, float]:
+def value_range(x: Tensor) -> tuple[float, float]:
     """Black and white: 0 and 1 where the values allow it."""
     return min(0.0, float(x.min())), max(1.0, float(x.max()))
 

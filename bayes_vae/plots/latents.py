@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,13 +33,16 @@ def latent_figure(means: Tensor, labels: Tensor | None = None, *, data_policy: s
     return figure
 
 
-def draw_latent_means(axes: Axes, means: Tensor, labels: Tensor | None = None) -> Axes:
+def draw_latent_means(
+    axes: Axes, means: Tensor, labels: Tensor | None = None, names: Sequence[str] | None = None
+) -> Axes:
     """Two dimensions with the prior's 1σ and 2σ circles; of more, the first two principal components.
 
     Args:
         axes: where to draw.
         means: means of q(z given x), shape (N, D).
         labels: shape (N,), or None; up to ten whole numbers get colours of their own.
+        names: what the labels 0, 1, … stand for; the numbers themselves when None.
     """
     points, shares = principal_components(means.detach().cpu().double())
     if means.shape[1] == 1:
@@ -50,7 +54,7 @@ def draw_latent_means(axes: Axes, means: Tensor, labels: Tensor | None = None) -
     else:
         first, second = (f"principal component of the means ({share:.0%} of their variance)" for share in shares)
         axes.set(xlabel=f"first {first}", ylabel=f"second {second}")
-    _scatter(axes, points, labels, name_classes=means.shape[1] > 1)
+    _scatter(axes, points, labels, names, name_classes=means.shape[1] > 1)
     if means.shape[1] > 1:
         axes.set_aspect("equal", adjustable="datalim")
     return plain_axes(axes)
@@ -90,8 +94,11 @@ def _draw_prior(axes: Axes) -> None:
         ).set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 
-def _scatter(axes: Axes, points: np.ndarray, labels: Tensor | None, *, name_classes: bool) -> None:
-    style: dict[str, Any] = {"s": max(3.0, min(18.0, 9000 / len(points))), "alpha": 0.75, "linewidths": 0}
+def _scatter(
+    axes: Axes, points: np.ndarray, labels: Tensor | None, names: Sequence[str] | None, *, name_classes: bool
+) -> None:
+    size = max(3.0, min(18.0, 9000 / len(points)))
+    style: dict[str, Any] = {"s": size, "alpha": 0.75, "linewidths": 0, "rasterized": True}
     if labels is None:
         axes.scatter(points[:, 0], points[:, 1], color=COLOURS["variational_posterior"], **style)
         return
@@ -103,19 +110,28 @@ def _scatter(axes: Axes, points: np.ndarray, labels: Tensor | None, *, name_clas
         return
     for colour, label in zip(LABEL_COLOURS, classes, strict=False):
         chosen = points[numbers == label]
-        axes.scatter(chosen[:, 0], chosen[:, 1], color=colour, label=f"{label:g}", **style)
+        axes.scatter(chosen[:, 0], chosen[:, 1], color=colour, label=_name(label, names), **style)
     if name_classes:
-        _name_classes(axes, points, numbers, classes)
-    _legend(axes, style["s"])
+        _name_classes(axes, points, numbers, classes, names)
+    _legend(axes, size)
 
 
-def _name_classes(axes: Axes, points: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> None:
+def _name(label: float, names: Sequence[str] | None) -> str:
+    """The text of a label; what could be read as a formula is not."""
+    place = int(label)
+    known = names is not None and place == label and 0 <= place < len(names)
+    return f"{label:g}" if names is None or not known else names[place].replace("$", r"\$")
+
+
+def _name_classes(
+    axes: Axes, points: np.ndarray, labels: np.ndarray, classes: np.ndarray, names: Sequence[str] | None
+) -> None:
     """Write each label where its points lie."""
     medians = np.stack([np.median(points[labels == label], 0) for label in classes])
     medians = _apart(medians, 0.05 * float(np.ptp(points, axis=0).max()))
     for colour, label, (x, y) in zip(LABEL_COLOURS, classes, medians.tolist(), strict=False):
         style: dict[str, Any] = {"color": colour, "fontsize": 13, "fontweight": "bold", "zorder": 5}
-        text = axes.text(x, y, f"{label:g}", ha="center", va="center", **style)
+        text = axes.text(x, y, _name(label, names), ha="center", va="center", **style)
         text.set_path_effects([withStroke(linewidth=3, foreground="white")])
 
 

@@ -1,0 +1,79 @@
+"""``bayes-vae report``: one self-contained HTML file with all that is known of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from bayes_vae.cli.evaluate import add_run, open_named
+from bayes_vae.cli.flags import Flags, build_settings
+from bayes_vae.cli.output import json_text, say
+from bayes_vae.cli.progress import Progress
+from bayes_vae.settings import ReportSettings
+
+if TYPE_CHECKING:
+    from bayes_vae.cli.loading import OpenedRun
+
+__all__ = ["report", "report_text", "run"]
+
+
+def flags() -> Flags:
+    """The flags of the command."""
+    parser = Flags(
+        "report",
+        "RUN [--flag value ...]",
+        "One self-contained HTML file on a run: terms, pictures, how far to trust them; writes RUN/report.html.",
+    )
+    parser.add_settings(ReportSettings, "estimates")
+    add_run(parser)
+    parser.add_common()
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    options = flags().parse_args(arguments)
+    settings = build_settings(ReportSettings, options)
+    try:
+        result = report(open_named(options), settings)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted: no report was written, and an older one is as it was.") from None
+    say(json_text(result) if options.json else report_text(result))
+    return 0
+
+
+def report(opened: OpenedRun, settings: ReportSettings) -> dict[str, Any]:
+    """Compute the report of a run, and write it to the run directory.
+
+    Args:
+        opened: the run.
+        settings: K, N and seed.
+
+    Returns:
+        where it is, what it says first, and what it leaves out, in JSON types.
+    """
+    from bayes_vae.report import report_contents, report_page
+    from bayes_vae.report.summary import sections, summary
+
+    contents = report_contents(
+        opened.model,
+        opened.guide,
+        opened.data,
+        replace(settings, device=opened.device),
+        name=opened.directory.path.resolve().name,
+        config=opened.directory.config,
+        history=opened.directory.history,
+        stages=Progress,
+    )
+    found = sections(contents)
+    page = report_page(contents, found).encode()
+    path = opened.directory.add_file(f"report{opened.suffix}.html", page)
+    return {"run": str(opened.directory.path), **summary(contents, found), "bytes": len(page), "file": str(path)}
+
+
+def report_text(result: dict[str, Any]) -> str:
+    """The result as a person reads it."""
+    left_out = [f"Left out: {title}: {reason}" for title, reason in result["left_out"].items()]
+    size = f"{result['bytes'] / 1e6:.1f} MB, {result['seconds']:.0f} s"
+    return "\n".join([*result["sentences"], *left_out, f"Written to {result['file']} ({size})"])

@@ -1,0 +1,263 @@
+"""Everything that a report shows, as numbers and tensors: computed once, drawn and written elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from bayes_vae.aggregate_posterior import AggregatePosteriorTerms, aggregate_posterior_terms
+from bayes_vae.calibration import GuideCalibration, calibrate_guide
+from bayes_vae.data import Data
+from bayes_vae.errors import NotDefinedError
+from bayes_vae.evaluation import Evaluation, evaluate
+from bayes_vae.gaps import InferenceGap, inference_gap
+from bayes_vae.ladder import Comparison, compare
+from bayes_vae.report.latent_space import LatentMeans, Missing, Pictures, latent_means, pictures
+from bayes_vae.settings import LADDER, ReportSettings
+from bayes_vae.terms.program import Program, modules_of
+from bayes_vae.terms.stream import Progress
+
+__all__ = ["Missing", "ReportContents", "Stages", "report_contents"]
+
+Stages = Callable[[str], AbstractContextManager[Progress]]
+"""Called with what is computed next; the context gives what is called with (done, total)."""
+
+STAGES = ("ladder", "terms", "inference gap", "aggregate posterior", "pictures", "calibration")
+
+EXTREMES = 6
+"""Observations shown at each end, of those that the model explains best and worst."""
+
+AGGREGATE_PARTICLES = 10
+"""Draws from q for each observation, for the aggregate posterior."""
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, eq=False)
+class ReportContents:
+    """The numbers behind a report, all of them of test observations but the training's own.
+
+    Attributes:
+        name: of the run.
+        config: the configuration of the run; empty for a pair that is none.
+        history: one row of named figures for each epoch.
+        data: summary of the data that the figures are of: name, policy, digest, sizes, data_shape.
+        settings: what was asked for.
+        x: the N observations behind the terms, shape (N, *event).
+        index: their numbers in the data set, shape (N,).
+        labels: shape (N,), or None.
+        label_names: what the labels 0, 1, … stand for; empty where they stand for themselves.
+        evaluation: the ELBO's terms, L_K and log p(x) of each.
+        comparison: the ladder.
+        gap: the inference gap and its two parts, of the first observations.
+        aggregate: what the mean KL is made of.
+        latents: where q puts the observations.
+        pictures: reconstructions, draws from the prior, traversals.
+        calibration: the guide on simulated data.
+        seconds: time for all of it.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    history: Sequence[Mapping[str, float]]
+    data: Mapping[str, Any]
+    settings: ReportSettings
+    x: Tensor = field(repr=False)
+    index: Tensor = field(repr=False)
+    labels: Tensor | None = field(repr=False)
+    label_names: tuple[str, ...]
+    evaluation: Evaluation
+    comparison: Comparison
+    gap: InferenceGap | Missing
+    aggregate: AggregatePosteriorTerms | Missing
+    latents: LatentMeans | Missing
+    pictures: Pictures | Missing
+    calibration: GuideCalibration | Missing
+    seconds: float
+
+    @property
+    def num_observations(self) -> int:
+        """N behind the terms."""
+        return len(self.index)
+
+    @property
+    def order(self) -> Tensor:
+        """Rows from the best explained to the worst, by log p(x), shape (N,)."""
+        return self.evaluation.log_evidence.argsort(descending=True, stable=True).cpu()
+
+    @property
+    def best(self) -> list[int]:
+        """Rows that the model explains best, the best first."""
+        return list(self.order[: self._each].tolist())
+
+    @property
+    def worst(self) -> list[int]:
+        """Rows that the model explains worst, the worst first; none of them among the best."""
+        return list(self.order.flip(0)[: self._each].tolist())
+
+    @property
+    def _each(self) -> int:
+        return min(EXTREMES, self.num_observations // 2)
+
+    def label_of(self, row: int) -> str:
+        """The label of a row as text; empty where there is none."""
+        if self.labels is None:
+            return ""
+        label = float(self.labels[row])
+        named = label == int(label) and 0 <= label < len(self.label_names)
+        return self.label_names[int(label)] if named else f"{label:g}"
+
+
+def report_contents(
+    model: Program,
+    guide: Program,
+    data: Data,
+    settings: ReportSettings | None = None,
+    *,
+    name: str = "pair",
+    config: Mapping[str, Any] | None = None,
+    history: Sequence[Mapping[str, float]] = (),
+    stages: Stages | None = None,
+) -> ReportContents:
+    """Compute everything that a report shows.
+
+    What this pair or these data cannot have is :class:`Missing`, with the reason.
+
+    Args:
+        model, guide: a pair of Pyro programs; all is computed on the model's device.
+        data: the data set; its test rows are what is reported.
+        settings: K, N and seed; the defaults when None.
+        name: of the run.
+        config: its configuration, as ``RunDirectory.config`` has it.
+        history: one row of named figures for each epoch.
+        stages: told what is computed next, for progress.
+
+    Raises:
+        ProgramError, SupportError, NumericalError: as :func:`bayes_vae.log_terms`.
+    """
+    settings = settings or ReportSettings()
+    began = time.perf_counter()
+    device = _device_of(model)
+    x, index, labels = _test_rows(data, settings.num_observations, settings.seed, device)
+    encoded, encoded_index, encoded_labels = _test_rows(data, settings.num_encoded, settings.seed, device)
+    shared: dict[str, Any] = {"seed": settings.seed, "data_policy": data.policy}
+    counted = _Counted(stages or _silent)
+    with counted("ladder") as progress:
+        rows: dict[str, Any] = {"num_temperatures": settings.num_temperatures, "index": index, "progress": progress}
+        comparison = compare(model, guide, x, _rungs(settings.num_particles), **rows, **shared)
+    with counted("terms") as progress:
+        particles = settings.num_particles
+        terms = evaluate(model, guide, x, particles, num_temperatures=0, index=index, progress=progress, **shared)
+    why_not = comparison.why_not_annealed
+    with counted("inference gap") as progress:
+        gap = _gap(model, guide, x, index, settings, shared | {"progress": progress})
+    with counted("aggregate posterior") as progress:
+        rows = {"index": encoded_index, "progress": progress}
+        aggregate = _or_missing(
+            lambda: aggregate_posterior_terms(model, guide, encoded, AGGREGATE_PARTICLES, **rows, **shared)
+        )
+        if isinstance(aggregate, AggregatePosteriorTerms) and aggregate.closed_form_kl is None:
+            aggregate = Missing(aggregate.why_undefined)
+    with counted("pictures"):
+        seen = _or_missing(lambda: pictures(model, guide, x, index, _mean_kl(aggregate), settings.seed))
+        latents = _or_missing(lambda: latent_means(model, guide, encoded, encoded_index, encoded_labels))
+    with counted("calibration") as progress:
+        calibration = _calibration(model, guide, settings, progress)
+    return ReportContents(
+        name,
+        config or {},
+        history,
+        data.summary(),
+        settings,
+        x.cpu(),
+        index.cpu(),
+        labels,
+        tuple(getattr(data, "label_names", ())),
+        replace(terms, annealed=comparison.annealed, why_not_annealed=why_not),
+        comparison,
+        gap,
+        aggregate,
+        latents,
+        seen,
+        calibration,
+        time.perf_counter() - began,
+    )
+
+
+class _Counted:
+    """Stages with their number before their name."""
+
+    def __init__(self, stages: Stages) -> None:
+        self._stages = stages
+
+    def __call__(self, stage: str) -> AbstractContextManager[Progress]:
+        return self._stages(f"report {STAGES.index(stage) + 1}/{len(STAGES)}, {stage}")
+
+
+def _silent(stage: str) -> AbstractContextManager[Progress]:
+    return nullcontext(lambda done, total: None)
+
+
+def _test_rows(data: Data, most: int, seed: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The first test observations, binarized with noise keyed by the seed; their indices and labels."""
+    rows = torch.arange(min(most, len(data.test)))
+    labels = data.test.labels
+    x = data.test.observations(rows, seed=seed, device=device)
+    return x, data.test.index[rows].to(device), None if labels is None else labels[rows].cpu()
+
+
+def _device_of(model: Program) -> torch.device:
+    """Where the model's parameters are."""
+    weights = (parameter for module in modules_of(model) for parameter in module.parameters())
+    return next((parameter.device for parameter in weights), torch.device("cpu"))
+
+
+def _rungs(num_particles: int) -> tuple[int, ...]:
+    """The usual rungs up to K that divide it, and K.
+
+    >>> _rungs(200)
+    (1, 5, 50, 200)
+    """
+    return (*(rung for rung in LADDER if rung < num_particles and num_particles % rung == 0), num_particles)
+
+
+def _or_missing(compute: Callable[[], Found]) -> Found | Missing:
+    try:
+        return compute()
+    except NotDefinedError as error:
+        return Missing(str(error))
+
+
+def _mean_kl(aggregate: AggregatePosteriorTerms | Missing) -> Tensor | None:
+    """Of each latent dimension, where it is known."""
+    if isinstance(aggregate, Missing):
+        return None
+    found = _or_missing(lambda: aggregate.mean_kl_per_dimension)
+    return None if isinstance(found, Missing) else found
+
+
+def _gap(
+    model: Program, guide: Program, x: Tensor, index: Tensor, settings: ReportSettings, shared: dict[str, Any]
+) -> InferenceGap | Missing:
+    count = settings.num_gap_observations
+    if count == 0:
+        return Missing("it was not asked for: num_gap_observations is 0.")
+    steps: dict[str, Any] = {"num_temperatures": settings.num_temperatures or ReportSettings.num_temperatures}
+    return _or_missing(lambda: inference_gap(model, guide, x[:count], index=index[:count], **steps, **shared))
+
+
+def _calibration(
+    model: Program, guide: Program, settings: ReportSettings, progress: Progress
+) -> GuideCalibration | Missing:
+    count = settings.num_simulated
+    if count == 0:
+        return Missing("it was not asked for: num_simulated is 0.")
+    return _or_missing(
+        lambda: calibrate_guide(model, guide, num_observations=count, seed=settings.seed, progress=progress)
+    )
