@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bayes_vae.aggregate_posterior import AggregatePosteriorTerms as AggregatePosteriorTerms
     from bayes_vae.aggregate_posterior import aggregate_posterior_terms as aggregate_posterior_terms
-    from bayes_vae.calibration import GuideCalibration as GuideCalibration
-    from bayes_vae.calibration import calibrate_guide as calibrate_guide
     from bayes_vae.arviz_export import netcdf_bytes as netcdf_bytes
     from bayes_vae.arviz_export import to_arviz as to_arviz
+    from bayes_vae.calibration import GuideCalibration as GuideCalibration
+    from bayes_vae.calibration import calibrate_guide as calibrate_guide
     from bayes_vae.data import load_data as load_data
     from bayes_vae.elbo import ElboTerms as ElboTerms
     from bayes_vae.elbo import elbo_terms as elbo_terms
