@@ -79,7 +79,7 @@ class LogEvidenceEstimate(
     @property
     def standard_error(self) -> Tensor:
         r"""Delta-method error \sqrt{1/ESS − 1/K}, shape (N,), nats; NaN, left blank, where not converged."""
-        error = (1 / self.effective_sample_size - 1 / self.particles).clamp(min=0).sqrt()
+        error = (1 / self.effective_sample_size - 1 / self.particles.double()).clamp(min=0).sqrt()
         return torch.where(self.converged, error, torch.nan)
 
     @property

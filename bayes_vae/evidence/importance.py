@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from bayes_vae.evidence.accumulator import WeightAccumulator
 from bayes_vae.evidence.estimate import LogEvidenceEstimate
 from bayes_vae.evidence.pilot import PILOT_PARTICLES, check_tolerance, particles_needed
+from bayes_vae.evidence.proposals import ESTIMATORS, ROOM, Proposal, RefinedProposal, check_proposal, fit_proposal
 from bayes_vae.randomness import derived_seed
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.program import Observations, Program, as_observations, take_rows, undisturbed
@@ -27,6 +28,7 @@ def estimate_log_evidence(
     num_particles: int = 5000,
     *,
     tolerance: float | None = None,
+    proposal: Proposal = "guide",
     seed: int = 0,
     index: Tensor | None = None,
     source: Source = "auto",
@@ -44,19 +46,29 @@ def estimate_log_evidence(
     With a ``tolerance``, a pilot of 256 other draws chooses K for each observation, and its weights are thrown away:
     exp(estimate) stays unbiased, which it would not if the averaged weights chose (:func:`particles_needed` says how).
 
+    A refined ``proposal`` takes the guide's place: a distribution of its own for each observation, fitted beforehand
+    (:func:`fit_proposal` says how) to the posterior in unconstrained coordinates v, then frozen. The weights are
+    ``p(x, z) |dz/dv| / q(v)``, and k̂ judges them like any others.
+
     Args:
         num_particles: K; log K is subtracted for as many as are drawn, whatever the chunks. With a tolerance, the most
             that any observation gets.
         tolerance: the standard error of each observation's log evidence that is wished for, nats. It may not be
             reached: the result's ``standard_error`` says what was. None: all get ``num_particles``. Each observation
             gets at least 128, and all the same where the program of a pair allows no subset of its observations.
+        proposal: "guide"; "normal", with independent dimensions; "full_covariance"; or "student_t", with a full scale
+            matrix and 20 degrees of freedom. The last two hold D² numbers for each observation. Fitting takes about
+            3,200 gradients of log p(x, z) for each observation, more above 100 dimensions.
+        progress: as in :func:`bayes_vae.log_terms`; with a refined proposal each observation counts twice, once when
+            it is fitted and once when it is weighed.
         Others: as in :func:`bayes_vae.log_terms`.
 
     Returns:
         :class:`LogEvidenceEstimate`, shape (N,), nats; a lower bound in expectation.
 
     Raises:
-        SettingsError: a tolerance that is not positive.
+        SettingsError: a tolerance that is not positive, or an unknown proposal.
+        NotDefinedError: a refined proposal for discrete latents.
         ProgramError, SupportError, NumericalError: as :func:`bayes_vae.log_terms`.
 
     Reference: Burda, Grosse, Salakhutdinov (2016), "Importance weighted autoencoders", eq. 8.
@@ -66,33 +78,47 @@ def estimate_log_evidence(
     indices = as_index(index, len(parts[0]), parts[0].device)
     with undisturbed(model, guide, device=parts[0].device, seed=seed):
         pair = read_pair(model, guide, parts, indices, source)
+        check_proposal(proposal, pair)
         work = _Work(pair, parts, indices, batch_size, chunk_size)
+        if proposal != "guide":
+            total = 2 * len(indices)
+            work = replace(work, proposal=work.fitted(proposal, seed, _from(0, total, progress)))
+            progress = _from(len(indices), total, progress)
         if tolerance is None:
             rows = list(work.summaries(slice(None), num_particles, seed, progress))
             particles = torch.full_like(indices, num_particles)
         else:
             particles = _chosen_particles(work, num_particles, tolerance, seed)
             rows = [_by_particles(work, particles, seed, progress)]
-    return estimate_from(rows, particles, provenance(pair, seed, data_policy), bool(pair.discrete))
+    origin = provenance(pair, seed, data_policy)
+    return estimate_from(rows, particles, origin, bool(pair.discrete), ESTIMATORS[proposal])
 
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """The pair, all observations, and the sizes of the pieces."""
+    """The pair, all observations, the sizes of the pieces, and the refined proposal if there is one."""
 
     pair: Pair
     x: Observations
     index: Tensor
     batch_size: int | None
     chunk_size: int | None
+    proposal: RefinedProposal | None = None
+
+    def fitted(self, proposal: Proposal, seed: int, progress: Progress | None) -> RefinedProposal:
+        """A refined proposal for every observation."""
+        sizes = ROOM, derived_seed(seed, "proposal"), self.batch_size, self.chunk_size
+        batches = stream(self.pair, self.x, self.index, *sizes, progress)
+        return RefinedProposal.join([fit_proposal(batch, proposal) for batch in batches])
 
     def log_weights(
         self, rows: Tensor | slice, num_particles: int, seed: int, progress: Progress | None = None
     ) -> Iterator[Iterator[Tensor]]:
         """Of some observations: for each batch, its log weights chunk by chunk, (K, N)."""
         x, index, sizes = take_rows(self.x, rows), self.index[rows], (self.batch_size, self.chunk_size)
+        proposal = None if self.proposal is None else self.proposal.take(rows)
         for batch in stream(self.pair, x, index, num_particles, seed, *sizes, progress):
-            yield log_weights_of(batch)
+            yield log_weights_of(batch) if proposal is None else proposal.take(batch.rows).log_weights(batch)
 
     def summaries(
         self, rows: Tensor | slice, num_particles: int, seed: int, progress: Progress | None = None
@@ -154,7 +180,11 @@ def summarize_weights(chunks: Iterable[Tensor], num_particles: int) -> WeightSum
 
 
 def estimate_from(
-    rows: Iterable[WeightSummary], num_particles: int | Tensor, origin: Provenance, discrete: bool
+    rows: Iterable[WeightSummary],
+    num_particles: int | Tensor,
+    origin: Provenance,
+    discrete: bool,
+    estimator: str = ESTIMATORS["guide"],
 ) -> LogEvidenceEstimate:
     """The estimate of a data set from the summaries of its batches; with discrete latents k̂ is not defined.
 
@@ -163,12 +193,13 @@ def estimate_from(
         num_particles: K, of all or of each observation, shape (N,).
         origin: how the weights came about.
         discrete: whether a latent is.
+        estimator: its name.
     """
     bound, sample_size, pareto_k, step = (torch.cat(column) for column in zip(*rows, strict=True))
     if discrete:
         pareto_k = torch.full_like(pareto_k, torch.nan)
     particles = torch.as_tensor(num_particles, device=bound.device).expand(len(bound))
-    return LogEvidenceEstimate(bound, sample_size, pareto_k, step, particles, "importance", origin)
+    return LogEvidenceEstimate(bound, sample_size, pareto_k, step, particles, estimator, origin)
 
 
 def log_weights_of(batch: Batch) -> Iterator[Tensor]:

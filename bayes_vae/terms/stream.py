@@ -17,7 +17,7 @@ from bayes_vae.terms.exposed import ExposedPair, exposes_distributions
 from bayes_vae.terms.probe import read_traced_pair
 from bayes_vae.terms.program import Observations, Program, take_rows
 
-__all__ = ["Batch", "BoundBatch", "Pair", "Progress", "Source", "read_pair", "stream"]
+__all__ = ["Batch", "BoundBatch", "Pair", "Progress", "Source", "read_pair", "refuse_impossible", "stream"]
 
 ROWS_AT_ONCE = 8192
 """Particles times observations in one pass through the networks."""
@@ -134,7 +134,7 @@ class Batch:
                     draw = self.bound.draw(particles, None)
             else:
                 draw = self.bound.draw(particles, noise)
-            _refuse_impossible(draw, self.index)
+            refuse_impossible(draw, self.index)
             yield draw
 
 
@@ -216,7 +216,8 @@ def as_index(index: Tensor | None, num_observations: int, device: torch.device) 
     return index
 
 
-def _refuse_impossible(draw: Draw, index: Tensor) -> None:
+def refuse_impossible(draw: Draw, index: Tensor) -> None:
+    """Raise NumericalError for NaN or infinity in a term; a prior or likelihood of zero is allowed."""
     for name, term in zip(("log_prior", "log_likelihood", "log_guide"), draw[:3], strict=True):
         bad = ~torch.isfinite(term)
         if not bad.any():
