@@ -4,11 +4,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.docs-ready
+SITE := build/docs
 
 export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-statistical lint types bench dist clean
+.PHONY: help demo test test-statistical lint types bench docs dist clean
 
 define CHECK_PYTHON
 import sys
@@ -58,6 +60,16 @@ bench: $(READY) ## every script in benchmarks/, as tables
 
 dist: $(READY) ## sdist and wheel of the tagged version, in dist/
 	@$(BIN)/python release.py
+
+$(DOCS_READY): $(READY)
+	@echo "Installing what builds the documentation"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[docs]'
+	@touch $@
+
+docs: $(DOCS_READY) ## the documentation, with its notebooks executed, as build/docs/index.html; warnings are errors
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -j 2 -W --keep-going -b html -d build/doctrees docs $(SITE)
+	BAYES_VAE_SITE=$(SITE) $(BIN)/python -m pytest -q -n 0 tests/docs/test_docs_site.py
+	@echo "Open $(SITE)/index.html"
 
 clean: ## remove build outputs and caches (not the environment, not runs/)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov

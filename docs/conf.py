@@ -1,0 +1,138 @@
+"""How the site is built: `make docs`. It opens from disk: nothing on a page is fetched from elsewhere."""
+
+import atexit
+import importlib.metadata
+import os
+import re
+import shutil
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+MATHJAX = "mathjax/tex-svg-full.js"
+
+FIGURES = """
+c = get_config()
+c.IPKernelApp.matplotlib = "inline"
+c.InlineBackend.figure_formats = {"svg"}
+c.HistoryManager.enabled = False
+c.IPKernelApp.log_level = 40
+"""
+"""How the notebooks draw: sharp at every size."""
+
+STARTUP = """
+import subprocess
+import warnings
+
+from IPython.core.magic import register_cell_magic
+
+warnings.filterwarnings("ignore", "IProgress not found")
+
+
+@register_cell_magic
+def sh(_line, cell):
+    ended = subprocess.run(["sh", "-e", "-c", cell], capture_output=True, text=True)
+    print(ended.stdout, end="")
+    if ended.returncode:
+        raise RuntimeError(ended.stderr)
+"""
+"""%%sh as Jupyter's own, but its output stays whole, and standard error shows only where a command fails."""
+
+
+def notebook_profile() -> str:
+    """A folder with IPython's settings, which ends with the build."""
+    folder = Path(tempfile.mkdtemp(prefix="notebooks-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    profile = folder / "profile_default"
+    profile.mkdir()
+    (profile / "ipython_kernel_config.py").write_text(FIGURES, encoding="utf-8")
+    (profile / "startup").mkdir()
+    (profile / "startup" / "00.py").write_text(STARTUP, encoding="utf-8")
+    return str(folder)
+
+
+os.environ["IPYTHONDIR"] = notebook_profile()
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # where bayes-vae is
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the figures on the pages are those of one thread
+os.environ.pop("BAYES_VAE_DATA", None)  # the pages run on the bundled digits
+
+project = "bayes_vae"
+author = "the bayes_vae contributors"
+project_copyright = author
+release = importlib.metadata.version("bayes_vae")
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build"]
+templates_path: list[str] = []
+
+# Markdown
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+# Notebooks, as text: they run at every build, each in an empty folder
+nb_execution_mode = "force"
+nb_execution_in_temp = True
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_output_stderr = "warn"
+nb_merge_streams = True
+
+# Docstrings
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+napoleon_custom_sections = [("Warns", "Warns")]
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+autodoc_inherit_docstrings = False
+maximum_signature_line_length = 80
+add_module_names = False
+python_use_unqualified_type_names = True
+toc_object_entries_show_parents = "hide"
+
+# Pages
+html_theme = "furo"
+html_title = "bayes_vae"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_show_copyright = False
+html_theme_options = {"navigation_with_keys": True}
+mathjax_path = MATHJAX
+mathjax_options = {"defer": "defer"}
+mathjax3_config = {"svg": {"fontCache": "global"}, "options": {"enableMenu": False}}
+copybutton_exclude = ".linenos, .gp, .go"
+
+
+def copy_mathjax(app: Sphinx, failure: Exception | None) -> None:
+    """Put MathJax beside the pages: one file that needs no font and no network."""
+    found = find_spec("sphinx-mathjax-offline")
+    if failure is None and found is not None and found.origin is not None and app.builder.format == "html":
+        target = Path(app.outdir) / "_static" / MATHJAX
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(Path(found.origin).parent / "static" / MATHJAX, target)
+
+
+def escape_shapes(_app: Sphinx, _kind: str, _name: str, _thing: object, _options: object, lines: list[str]) -> None:
+    """The star of a shape such as (N, *event) opens no emphasis, and the letter of "num_particles: K." no list."""
+    lines[:] = [re.sub(r"(?<=[( ])\*(?=\w+[,)])", r"\\*", line) for line in lines]
+    lines[:] = [re.sub(r"(^\s*|: )([A-Z])\.(?=\s|$)", r"\1\2\\.", line) for line in lines]
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", escape_shapes)
+    app.connect("build-finished", copy_mathjax)
