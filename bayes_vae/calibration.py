@@ -172,6 +172,10 @@ class GuideCalibration:
         """The level that a sentence names: the one nearest to 0.9."""
         return min(range(len(self.levels)), key=lambda j: abs(self.levels[j] - 0.9))
 
+    def __repr__(self) -> str:
+        """What is printed."""
+        return str(self)
+
     def __str__(self) -> str:
         width = max(map(len, self.names))
         heads = "".join(f"{f'{100 * level:g}%':>14}" for level in self.levels)

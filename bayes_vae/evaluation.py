@@ -14,6 +14,8 @@ from bayes_vae.elbo import KL, ElboCollector, ElboTerms
 from bayes_vae.evidence.annealed import AnnealedEstimate, annealed_log_evidence
 from bayes_vae.evidence.estimate import LogEvidenceEstimate
 from bayes_vae.evidence.importance import estimate_from, summarize_weights
+from bayes_vae.tables import Column, Tabular
+from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.program import Program, as_observations, undisturbed
 from bayes_vae.terms.stream import Progress, Source, as_index, provenance, read_pair, stream
 
@@ -21,7 +23,7 @@ __all__ = ["Evaluation", "evaluate"]
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class Evaluation(Tabular, observation=("log_evidence", "inference_gap")):
     r"""The ELBO's terms, the importance-weighted bound of the same draws, and the annealed log p(x).
 
     .. math:: \mathrm{ELBO}(x) \le L_K(x) \le \log p(x), \qquad
@@ -60,6 +62,16 @@ class Evaluation:
     def num_observations(self) -> int:
         """N."""
         return self.terms.num_observations
+
+    @property
+    def provenance(self) -> Provenance:
+        """Seed, source and policy."""
+        return self.terms.provenance
+
+    def columns(self) -> dict[str, Column]:
+        """The terms, the bound and the evidence of each observation."""
+        bound = {f"bound_{name}": column for name, column in self.bound.columns().items()}
+        return {**self.terms.columns(), **bound, **super().columns()}
 
     @property
     def _leading(self) -> AnnealedEstimate | LogEvidenceEstimate:

@@ -66,6 +66,10 @@ class BayesRuleOnGrid:
     log_guide: Tensor
     provenance: Provenance
 
+    def __repr__(self) -> str:
+        """The size of the grid, and of how many observations."""
+        return f"BayesRuleOnGrid of {self.num_points} × {self.num_points} nodes, {self.num_observations} observations"
+
     @property
     def num_points(self) -> int:
         """G."""

@@ -29,18 +29,21 @@ UNITLESS = {
     "active",
     "converged",
     "effective_sample_size",
+    "num_points",
     "num_steps",
     "pareto_k",
     "particles",
 }
 """Columns that are not in nats."""
 
+HEAD = ("", "value", "Monte-Carlo error", "data error", "K", "N", "")
+
 Column = tuple[str, Tensor]
 """Kind and values."""
 
 
 class Tabular:
-    """A result that tells its columns: a base class that adds :meth:`to_pandas`, :meth:`to_xarray` and HTML.
+    """A result that tells its columns: a base class that adds tables, printed, in a notebook, in pandas and in xarray.
 
     The names of the columns stand in the class statement, by kind::
 
@@ -57,6 +60,8 @@ class Tabular:
 
     def __init_subclass__(cls, **kinds: Sequence[str]) -> None:
         super().__init_subclass__()
+        if "__repr__" not in cls.__dict__:  # else a dataclass writes one that spells out every tensor
+            cls.__repr__ = Tabular.__repr__  # type: ignore[method-assign]
         cls.column_names = {name: kind for kind in DIMS for name in kinds.get(kind, ())}
 
     def columns(self) -> dict[str, Column]:
@@ -78,7 +83,7 @@ class Tabular:
         import xarray
 
         arrays = {
-            name: (DIMS[kind], _array(values), {"units": "1" if name in UNITLESS else "nats"})
+            name: (DIMS[kind], _array(values), {"units": "1" if name.removeprefix("bound_") in UNITLESS else "nats"})
             for name, (kind, values) in self.columns().items()
         }
         sizes = {dim: size for dims, values, _ in arrays.values() for dim, size in zip(dims, values.shape, strict=True)}
@@ -114,14 +119,35 @@ class Tabular:
         averages = getattr(self, "averages", None)
         return averages() if averages is not None else _over_particles(self.columns())
 
+    def _caption(self) -> str:
+        about = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in _about(self).items())
+        return f"{type(self).__name__}, averages over observations; {about}"
+
+    def _lines(self) -> list[tuple[str, ...]]:
+        """Head and rows."""
+        return [HEAD, *(_cells(name, row) for name, row in self.table_rows().items())]
+
+    def __repr__(self) -> str:
+        """The averages as text."""
+        lines = self._lines()
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        texts = ["  ".join(_aligned(cells, widths)).rstrip() for cells in lines]
+        return "\n".join([self._caption(), *texts])
+
     def _repr_html_(self) -> str:
         """The averages, for a notebook."""
-        head = ("", "value", "Monte-Carlo error", "data error", "K", "N", "")
-        rows = [_cells(name, row) for name, row in self.table_rows().items()]
+        head, *rows = self._lines()
         lines = [_line("th", head), *(_line("td", row) for row in rows)]
-        about = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in _about(self).items())
-        caption = f"{type(self).__name__}, averages over observations; {about}"
-        return f"<table><caption>{escape(caption)}</caption>{''.join(lines)}</table>"
+        return f"<table><caption>{escape(self._caption())}</caption>{''.join(lines)}</table>"
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """Name and note to the left, numbers to the right."""
+    last = len(cells) - 1
+    return [
+        cell.ljust(width) if place in (0, last) else cell.rjust(width)
+        for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
 
 
 def _line(cell: str, texts: Sequence[str]) -> str:

@@ -27,6 +27,9 @@ def results(small_vae):
         "comparison": bv.compare(model, guide, x, (1, 2, 40), num_temperatures=0),
         "gap": bv.inference_gap(model, guide, x, 20, max_steps=50, num_temperatures=4),
         "aggregate": bv.aggregate_posterior_terms(model, guide, x, 6),
+        "evaluation": bv.evaluate(model, guide, x, 40, num_temperatures=4),
+        "quadrature": bv.quadrature_log_evidence(model, guide, x),
+        "bidirectional": bv.bidirectional_bounds(model, guide, num_observations=5, num_temperatures=4),
     }
 
 
@@ -35,6 +38,7 @@ def columns_of(result):
 
 
 NAMES = ["log terms", "elbo", "estimate", "annealed", "comparison", "gap", "aggregate"]
+NAMES += ["evaluation", "quadrature", "bidirectional"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -112,6 +116,24 @@ def test_a_notebook_shows_the_averages(results, name):
     for row in results[name].table_rows().values():
         assert f"<td>{row.value:.3f}</td>" in html
         assert f"<td>{row.num_particles}</td><td>5</td>" in html
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_printed_is_a_line_for_each_average(results, name):
+    caption, head, *lines = repr(results[name]).splitlines()
+    assert caption.startswith(f"{type(results[name]).__name__}, averages over observations; units: nats")
+    assert head.split() == ["value", "Monte-Carlo", "error", "data", "error", "K", "N"]
+    rows = results[name].table_rows()
+    assert [line.split()[0] for line in lines] == list(rows)
+    for line, row in zip(lines, rows.values(), strict=True):
+        assert f" {row.value:.3f} " in line
+        assert line.endswith(row.note)
+
+
+def test_an_evaluation_has_the_columns_of_its_parts(results):
+    frame = results["evaluation"].to_pandas()
+    np.testing.assert_array_equal(frame["inference_gap"], frame["log_evidence"] - frame["elbo"])
+    assert (frame["bound_log_evidence"] != frame["log_evidence"]).all()
 
 
 def test_log_terms_average_to_the_elbo(results):

@@ -16,6 +16,7 @@ from bayes_vae.evidence.prior_guide import prior_as_guide
 from bayes_vae.evidence.simulation import simulate
 from bayes_vae.evidence.temperatures import Schedule
 from bayes_vae.randomness import derived_seed
+from bayes_vae.tables import Tabular
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.program import Program, undisturbed
 from bayes_vae.terms.stream import Progress, provenance, read_pair, stream
@@ -24,7 +25,7 @@ __all__ = ["BidirectionalBounds", "bidirectional_bounds"]
 
 
 @dataclass(frozen=True, eq=False)
-class BidirectionalBounds:
+class BidirectionalBounds(Tabular, observation=("lower", "upper", "gap")):
     """Bounds on log p(x) of simulated observations, in nats.
 
     Attributes:

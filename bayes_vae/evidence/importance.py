@@ -58,7 +58,7 @@ def estimate_log_evidence(
             gets at least 128, and all the same where the program of a pair allows no subset of its observations.
         proposal: "guide"; "normal", with independent dimensions; "full_covariance"; or "student_t", with a full scale
             matrix and 20 degrees of freedom. The last two hold D² numbers for each observation. Fitting takes about
-            3,200 gradients of log p(x, z) for each observation, more above 100 dimensions.
+            1,600 gradients of log p(x, z) for each observation, more above 50 dimensions.
         progress: as in :func:`bayes_vae.log_terms`; with a refined proposal each observation counts twice, once when
             it is fitted and once when it is weighed.
         Others: as in :func:`bayes_vae.log_terms`.

@@ -36,7 +36,7 @@ ESTIMATORS = {
 PILOT_DRAWS = 64
 """Draws of the guide that set the coordinates."""
 
-CHAINS, SETTLING, KEPT, DRAWS_PER_DIMENSION = 16, 15, 25, 4
+CHAINS, SETTLING, KEPT, DRAWS_PER_DIMENSION = 8, 15, 25, 4
 """Chains of the fit, the moves before it looks, the fewest that it looks at, and positions for each dimension."""
 
 LEAPFROG, FIRST_STEP, TARGET_ACCEPTANCE, ADAPTATION = 5, 0.3, 0.85, 1.0

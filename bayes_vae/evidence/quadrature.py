@@ -15,6 +15,7 @@ from bayes_vae.evidence.latent_space import LatentSpace, pilot_draws, whitened_s
 from bayes_vae.evidence.nodes import GaussHermite, Rule, TrapezoidGrid, product_indices
 from bayes_vae.evidence.prior_guide import prior_as_guide
 from bayes_vae.randomness import derived_seed
+from bayes_vae.tables import Tabular
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.program import Observations, Program, as_observations, undisturbed
 from bayes_vae.terms.stream import (
@@ -46,7 +47,7 @@ Method = Literal["gauss-hermite", "grid"]
 
 
 @dataclass(frozen=True, eq=False)
-class QuadratureEstimate:
+class QuadratureEstimate(Tabular, observation=("log_evidence", "refinement_error", "converged", "num_points")):
     """log p(x) of each observation by quadrature, with the error that refinement states.
 
     Attributes:

@@ -53,6 +53,13 @@ class PosteriorDraws:
     seconds: float
     provenance: Provenance
 
+    def __repr__(self) -> str:
+        """How many draws of what, by which sampler, and how they read."""
+        return (
+            f"PosteriorDraws of {', '.join(self.latents)} ({self.sampler}): {self.num_chains} chains of "
+            f"{self.num_draws} draws for each of {self.num_observations} observations; see r_hat, mean, sd and failures"
+        )
+
     @property
     def num_chains(self) -> int:
         """Chains of each observation."""
