@@ -88,7 +88,7 @@ def main() -> None:
     bound, bound_seconds = timed(lambda: bv.estimate_log_evidence(model, guide, x, 5000, index=index))
     trained = options.run or f"after {options.epochs} epochs"
     print(f"N = {options.observations}, {trained}, {torch.get_num_threads()} threads; nats per observation")
-    print(f"  {'estimate':<44} {'value':>9} {'± MC':>7} {'to converged':>13} {'seconds':>8} {'of L_5000':>9}")
+    print(f"  {'estimate':<48} {'value':>9} {'± MC':>7} {'to converged':>13} {'seconds':>8} {'of L_5000':>9}")
     rows = [("L_5000", bound.averages()["log_evidence"], bound_seconds)]
     for count in TEMPERATURES:
         for refine in (True, False):
@@ -101,7 +101,7 @@ def main() -> None:
     for name, figure, seconds in rows:
         gap = truth.value - figure.value
         values = f"{figure.value:9.3f} {figure.monte_carlo_error:7.3f} {gap:13.3f}"
-        print(f"  {name:<44} {values} {seconds:8.1f} {seconds / bound_seconds:9.2f}")
+        print(f"  {name:<48} {values} {seconds:8.1f} {seconds / bound_seconds:9.2f}")
     decoder, likelihood = leapfrog_ratios(model, guide, x, options.rounds)
     print(f"  a leapfrog step takes {decoder:.2f} times a pass forward and backward through the decoder,")
     print(f"  and {likelihood:.2f} times one through log p(x given z)")
