@@ -85,6 +85,7 @@ def annealing(estimate: AnnealedEstimate | None, why_not: str) -> dict[str, Any]
     return {
         "num_temperatures": estimate.num_temperatures,
         "num_chains": estimate.num_chains,
+        "start": estimate.start,
         "acceptance": float(estimate.acceptance.mean()),
         "effective_sample_size": float(estimate.effective_sample_size.mean()),
         "spread": float(estimate.spread.mean()),

@@ -12,6 +12,13 @@ __all__ = ["annealing_text", "conditions", "ladder_table", "reliability_text", "
 
 ERRORS = ("value", "± Monte Carlo", "± data")
 
+STARTS = {
+    "fitted normal": "a normal fitted to each observation, from the guide's",
+    "guide": "the guide",
+    "prior": "the prior",
+}
+"""Where annealing starts, in words."""
+
 Figures = Mapping[str, Any]
 
 
@@ -65,9 +72,10 @@ def annealing_text(annealing: Figures) -> str:
         return f"{annealing['note'].capitalize()}."
     step = annealing["doubling_step"]
     doubling = "" if math.isnan(step) else f"; the last doubling gained {value_text(step)}"
+    start = STARTS[annealing["start"]]
     return (
-        f"Annealed: {annealing['num_temperatures']} temperatures, {annealing['num_chains']} chains, acceptance "
-        f"{annealing['acceptance']:.2f}, spread over the chains {annealing['spread']:.2f} nats{doubling}."
+        f"Annealed from {start}: {annealing['num_temperatures']} temperatures, {annealing['num_chains']} chains,\n"
+        f"acceptance {annealing['acceptance']:.2f}, spread over the chains {annealing['spread']:.2f} nats{doubling}."
     )
 
 

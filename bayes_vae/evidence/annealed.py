@@ -56,6 +56,8 @@ class AnnealedEstimate(
         num_temperatures: T.
         seconds: time that it took, all levels together.
         estimator: "annealed from the guide" or "annealed from the prior".
+        start: where the chains started: "fitted normal" (from the guide's, fitted in the pilot), "guide" (a normal with
+            the guide's means and widened scales) or "prior".
         provenance: seed, source and policy.
     """
 
@@ -66,6 +68,7 @@ class AnnealedEstimate(
     num_temperatures: int
     seconds: float
     estimator: str
+    start: str
     provenance: Provenance
 
     @property
@@ -192,6 +195,7 @@ def annealed_log_evidence(
     parts = as_observations(x)
     indices = as_index(index, len(parts[0]), parts[0].device)
     proposal = prior_as_guide(model, source) if guide is None else guide
+    starts: set[str] = set()
     with undisturbed(model, proposal, device=parts[0].device, seed=seed):
         pair = read_pair(model, proposal, parts, indices, source)
 
@@ -200,7 +204,9 @@ def annealed_log_evidence(
             found = []
             for batch in stream(pair, parts, indices, num_chains, derived_seed(seed, temperatures), progress=progress):
                 tick = ticker(progress, batch.rows, len(indices), plan.pilot_ticks + plan.run_ticks)
-                found.append(tune(batch, plan, tick).forward(tick))
+                tuned = tune(batch, plan, tick)
+                starts.add(tuned.start)
+                found.append(tuned.forward(tick))
             return join_observations(found)
 
         found, step, temperatures = _until_levels_agree(level, num_temperatures, tolerance)
@@ -212,6 +218,7 @@ def annealed_log_evidence(
         temperatures,
         time.perf_counter() - began,
         f"annealed from the {'prior' if guide is None else 'guide'}",
+        starts.pop(),
         provenance(pair, seed, data_policy),
     )
 

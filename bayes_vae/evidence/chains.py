@@ -165,6 +165,13 @@ class TunedBatch:
     betas: Tensor
     steps: Tensor
 
+    @property
+    def start(self) -> str:
+        """Where the chains start: "prior", "guide", or "fitted normal"."""
+        if self.plan.from_prior:
+            return "prior"
+        return "guide" if self.space.mixing is None else "fitted normal"
+
     def forward(self, tick: Tick | None = None) -> Chains:
         """From the start to the posterior: the mean weight is unbiased for p(x)."""
         return self._run("chains", self.betas, self.steps, tick=tick)

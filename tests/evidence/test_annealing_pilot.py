@@ -146,10 +146,14 @@ def test_curvature_is_held_within_bounds():
 
 def test_large_latents_keep_the_guides_shape(small_vae, monkeypatch):
     model, guide, x = small_vae
-    plain = bv.annealed_log_evidence(model, x, guide, num_temperatures=5, refine=False).log_weights
-    assert not torch.equal(plain, bv.annealed_log_evidence(model, x, guide, num_temperatures=5).log_weights)
+    plain = bv.annealed_log_evidence(model, x, guide, num_temperatures=5, refine=False)
+    fitted = bv.annealed_log_evidence(model, x, guide, num_temperatures=5)
+    assert not torch.equal(plain.log_weights, fitted.log_weights)
     monkeypatch.setattr(start_module, "LARGEST_LATENT", 0)
-    assert torch.equal(plain, bv.annealed_log_evidence(model, x, guide, num_temperatures=5).log_weights)
+    large = bv.annealed_log_evidence(model, x, guide, num_temperatures=5)
+    assert torch.equal(plain.log_weights, large.log_weights)
+    assert (plain.start, fitted.start, large.start) == ("guide", "fitted normal", "guide")
+    assert bv.annealed_log_evidence(model, x, num_temperatures=5).start == "prior"
 
 
 def test_coordinates_of_a_refitted_space(linear_gaussian, rescaled_guide):
