@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.distributions import Transform, biject_to
+from torch.distributions.constraints import Constraint
 
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.randomness import KeyedNoise, derived_seed, isolated_rng
 from bayes_vae.terms.stream import Batch, BoundBatch
 
-__all__ = ["LatentSpace", "pilot_draws", "whitened_space"]
+__all__ = ["LatentSpace", "fixed_supports", "pilot_draws", "whitened_space"]
 
 
 class _Part(NamedTuple):
@@ -95,10 +96,10 @@ def whitened_space(batch: BoundBatch, draws: dict[str, Tensor]) -> LatentSpace:
         draws: site → (K, N, *rest), K of at least 2.
 
     Raises:
-        NotDefinedError: a discrete latent.
+        NotDefinedError: a discrete latent, or one whose support depends on another.
     """
     parts = []
-    for name, support in batch.supports().items():
+    for name, support in fixed_supports(batch).items():
         if support.is_discrete:
             raise NotDefinedError(
                 f"latent site {name!r} is discrete: annealing moves along gradients and needs continuous latents. "
@@ -110,6 +111,38 @@ def whitened_space(batch: BoundBatch, draws: dict[str, Tensor]) -> LatentSpace:
     u = _flatten(parts, draws)
     scale = u.std(0).clamp(min=1e-6)
     return LatentSpace(parts, u.mean(0), scale)
+
+
+def fixed_supports(batch: BoundBatch) -> dict[str, Constraint]:
+    """Where each latent lives, whatever the others are.
+
+    Raises:
+        NotDefinedError: a support that differs between two draws of the model.
+    """
+    supports, again = batch.supports(), batch.supports()
+    for name, support in supports.items():
+        if not _same(support, again[name]):
+            raise NotDefinedError(
+                f"the support of latent site {name!r} depends on another latent, as that of Uniform(0, a) does: one "
+                "map from unconstrained numbers has to serve all draws. Sample a site of fixed support and transform "
+                "it in the model, as a * u with u uniform on (0, 1), or use estimate_log_evidence with the guide "
+                "itself."
+            )
+    return supports
+
+
+def _same(first: Any, second: Any) -> bool:
+    """Whether two constraints have the same parts and bounds."""
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(map(_same, first, second))
+    if type(first) is not type(second):
+        return False
+    if isinstance(first, Constraint):
+        parts, others = vars(first), vars(second)
+        return parts.keys() == others.keys() and all(_same(part, others[name]) for name, part in parts.items())
+    return bool(first == second)
 
 
 def pilot_draws(batch: Batch, count: int, purpose: str) -> dict[str, Tensor]:

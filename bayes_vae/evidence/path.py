@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import NamedTuple, Protocol
 
+import pyro
 import torch
 from torch import Tensor
 
 from bayes_vae.evidence.latent_space import LatentSpace
+from bayes_vae.terms.containers import JointTerms
 from bayes_vae.terms.stream import BoundBatch
 
 __all__ = ["GuidePath", "Path", "PriorPath", "State", "hamiltonian_move", "log_joint_gradient"]
@@ -46,11 +48,21 @@ def log_joint_gradient(batch: BoundBatch, space: LatentSpace, position: Tensor) 
     """log p(x, z) + log |dz/dv| at positions v of shape (K, N, D), and its gradient; shapes (K, N) and (K, N, D)."""
     with torch.enable_grad():
         v = position.detach().requires_grad_()
-        latents, log_det = space.latents(v)
-        terms = batch.log_joint(latents)
+        terms, log_det = _terms(batch, space, v)
         target = terms.log_prior + terms.log_likelihood + log_det
         (gradient,) = torch.autograd.grad(target.sum(), v)
     return target.detach(), gradient
+
+
+def _terms(batch: BoundBatch, space: LatentSpace, v: Tensor) -> tuple[JointTerms, Tensor]:
+    """The model's terms at coordinates v, and log |dz/dv|, each (K, N).
+
+    A trajectory that overflows asks for densities with parameters that are NaN. The move is then rejected; a program's
+    own validation would end the run instead, so it is off here.
+    """
+    latents, log_det = space.latents(v)
+    with pyro.validation_enabled(False):
+        return batch.log_joint(latents), log_det
 
 
 class GuidePath:
@@ -93,8 +105,7 @@ class PriorPath:
         """Densities and gradients."""
         with torch.enable_grad():
             v = position.detach().requires_grad_()
-            latents, log_det = self.space.latents(v)
-            terms = self.batch.log_joint(latents)
+            terms, log_det = _terms(self.batch, self.space, v)
             log_start = terms.log_prior + log_det
             (start_gradient,) = torch.autograd.grad(log_start.sum(), v, retain_graph=True)
             (gradient,) = torch.autograd.grad(terms.log_likelihood.sum(), v)

@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-import pyro
 import torch
 from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.evidence.latent_space import LatentSpace, pilot_draws, whitened_space
-from bayes_vae.evidence.path import State, hamiltonian_move
+from bayes_vae.evidence.path import State, hamiltonian_move, log_joint_gradient
 from bayes_vae.evidence.prior_guide import prior_as_guide
 from bayes_vae.posterior.draws import PosteriorDraws, check_numbers
 from bayes_vae.posterior.warm_up import FIRST_STEP, StepTuner, windows
@@ -96,9 +95,7 @@ def posterior_draws(
         pair = read_pair(model, proposal, parts, indices, source)
         refuse_discrete(pair)
         for batch in stream(pair, parts, indices, num_chains, derived_seed(seed, "posterior"), batch_size):
-            chains = _Chains(batch, plan, _within(progress, batch.rows, len(indices)))
-            with pyro.validation_enabled(False):  # a trajectory that leaves the support is rejected, not an error
-                rows.append(chains.run())
+            rows.append(_Chains(batch, plan, _within(progress, batch.rows, len(indices))).run())
     latents = {name: torch.cat([row.latents[name] for row in rows], 2) for name in rows[0].latents}
     log_joint, acceptance, step, divergences = (torch.cat(column, -1) for column in list(zip(*rows, strict=True))[1:])
     seconds = time.perf_counter() - began
@@ -162,13 +159,7 @@ class JointPath:
 
     def state(self, position: Tensor) -> State:
         """Density and gradient; one pass forward and backward through the model."""
-        with torch.enable_grad():
-            v = position.detach().requires_grad_()
-            latents, log_det = self.space.latents(v)
-            terms = self.batch.log_joint(latents)
-            target = terms.log_prior + terms.log_likelihood + log_det
-            (gradient,) = torch.autograd.grad(target.sum(), v)
-        log_density = target.detach()
+        log_density, gradient = log_joint_gradient(self.batch, self.space, position)
         return State(position, log_density, torch.zeros_like(log_density), gradient, torch.zeros_like(gradient))
 
 

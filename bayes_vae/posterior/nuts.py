@@ -15,6 +15,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from bayes_vae.errors import ShapeError
+from bayes_vae.evidence.latent_space import fixed_supports
 from bayes_vae.evidence.prior_guide import prior_as_guide
 from bayes_vae.posterior.draws import PosteriorDraws, check_numbers
 from bayes_vae.posterior.hamiltonian import refuse_discrete
@@ -62,7 +63,7 @@ def nuts_draws(
         :class:`PosteriorDraws` with N = 1; the step is the mean over chains.
 
     Raises:
-        NotDefinedError: a discrete latent.
+        NotDefinedError: a discrete latent, or one whose support depends on another.
         ShapeError: more than one observation.
         SettingsError: numbers too small.
 
@@ -81,9 +82,10 @@ def nuts_draws(
     with undisturbed(model, proposal, device=parts[0].device, seed=seed):
         pair = cast(TracedPair, read_pair(model, proposal, parts, indices, "traces"))
         refuse_discrete(pair)
+        bound = pair.bind(parts, indices)
+        fixed_supports(bound)
         program = _Program(model, parts, indices)
         frames = program.frames(pair.layout.model_dim)
-        bound = pair.bind(parts, indices)
         chains = []
         for chain in range(num_chains):
             with isolated_rng(derived_seed(seed, "nuts", chain), parts[0].device), torch.enable_grad(), _quiet():
