@@ -102,11 +102,8 @@ class LogEvidenceEstimate(
             return f"{NOT_CONVERGED}: {self.num_particles} particles are too few for a k̂"
         if bool(self.pareto_k.isnan().any()):
             return f"{NOT_CONVERGED}: k̂ is not defined for discrete latents"
-        if int(self.particles.min()) < self.num_particles:
-            least = pareto_k_threshold(int(self.particles.min()))
-            above = f"its threshold, {least:.2f} to {self.pareto_k_threshold:.2f},"
-        else:
-            above = f"{self.pareto_k_threshold:.2f}"
+        least, most = (f"{pareto_k_threshold(int(count)):.2f}" for count in self.particles.aminmax())
+        above = most if least == most else f"its threshold, {least} to {most},"
         return f"{NOT_CONVERGED}: k̂ above {above} for {failed} of {self.num_observations}"
 
     def averages(self) -> dict[str, Average]:
