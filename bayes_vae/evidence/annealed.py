@@ -93,6 +93,9 @@ class AnnealedEstimate(
         r"""Delta-method error of the log mean weight, shape (N,), nats; NaN for one chain.
 
         .. math:: \sqrt{\operatorname{Var}(w) / K} \, / \, \bar w
+
+        From 4 chains it is known roughly: ± 1.96 of it hold log p(x) of one observation about 86 times in 100, from 64
+        chains 95 times (``benchmarks/coverage.py``).
         """
         count = self.num_chains
         if count < 2:
