@@ -14,7 +14,6 @@ from bayes_vae.errors import NotDefinedError, SettingsError
 from bayes_vae.evidence.annealed import annealed_log_evidence
 from bayes_vae.gap_terms import GapSplit, InferenceGap
 from bayes_vae.randomness import KeyedNoise, derived_seed
-from bayes_vae.terms.containers import Draw
 from bayes_vae.terms.exposed import ExposedBatch
 from bayes_vae.terms.factorized import read_factorized_pair, variational_normal
 from bayes_vae.terms.program import Observations, Program, as_observations, undisturbed
@@ -98,7 +97,7 @@ def inference_gap(
             if why_not_split:
                 draws = list(batch.draws())
                 epsilon = torch.finfo(draws[0].log_likelihood.dtype).eps
-                elbos.append(_elbo_of(torch.cat(list(map(_log_weights, draws))), epsilon))
+                elbos.append(_elbo_of(torch.cat([draw.log_importance_weights for draw in draws]), epsilon))
             else:
                 elbo, split = _compare_elbos(batch, KeyedNoise(derived_seed(seed, "best q")), plan)
                 elbos.append(elbo)
@@ -213,10 +212,6 @@ def _elbo_of(log_weights: Tensor, epsilon: float) -> _Elbo:
     return _Elbo(mean, _error_of_mean(log_weights), torch.full_like(mean, epsilon))
 
 
-def _log_weights(draw: Draw) -> Tensor:
-    return draw.log_prior.double() + draw.log_likelihood.double() - draw.log_guide.double()
-
-
 def _compare_elbos(batch: Batch, noise: KeyedNoise, plan: Plan) -> tuple[_Elbo, GapSplit]:
     """The ELBO of the guide's q and of the best, on the same noise."""
     bound = cast(ExposedBatch, batch.bound)
@@ -228,7 +223,7 @@ def _compare_elbos(batch: Batch, noise: KeyedNoise, plan: Plan) -> tuple[_Elbo, 
         # the first draw is checked, for the data's support too, before anything is optimised
         optimum = optimum or best_normal(bound, noise, plan)
         fresh = KeyedNoise(batch.seed).normal("z", batch.index, particles, loc.shape[1:], loc)
-        amortized.append(_log_weights(draw))
+        amortized.append(draw.log_importance_weights)
         best.append(log_weights(bound, optimum.loc, optimum.scale, fresh))
     assert optimum is not None
     of_guide, of_best = torch.cat(amortized), torch.cat(best)

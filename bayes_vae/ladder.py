@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from torch import Tensor
 from bayes_vae.averages import Average, average, log_mean_bias, with_error
 from bayes_vae.errors import SettingsError
 from bayes_vae.evaluation import without_annealing
-from bayes_vae.evidence.annealed import AnnealedEstimate, annealed_log_evidence
+from bayes_vae.evidence.annealed import LOWER_BOUND, AnnealedEstimate, annealed_log_evidence
 from bayes_vae.evidence.bound import grouped_bound
 from bayes_vae.evidence.estimate import LogEvidenceEstimate
 from bayes_vae.evidence.importance import WeightSummary, estimate_from, summarize_weights
@@ -126,7 +127,7 @@ class Comparison(Tabular):
         short = self._shortfall(self.rungs[0])
         words = with_error(short.value, short.total_error)
         rest = "" if top.name == bound else self._of_bound(bound)
-        tail = ", and log p(x) may lie higher still" if top.note else ""
+        tail = "" if top.note in ("", LOWER_BOUND) else ", and log p(x) may lie higher still"
         return f"The ELBO falls short of {target} by {words} nats per observation{rest}{tail}."
 
     def _named(self, name: str) -> Rung:
@@ -139,10 +140,11 @@ class Comparison(Tabular):
         return f", {bound} by {with_error(short.value, short.total_error)}"
 
     def _shortfall(self, rung: Rung) -> Average:
-        """How far a rung lies below the last, over the data."""
+        """How far a rung lies below the last, over the data; an error that is not known is left out."""
         top = self.rungs[-1]
         errors = torch.hypot(top.standard_errors.nan_to_num(), rung.standard_errors.nan_to_num())
-        return average("shortfall", top.values - rung.values, errors, self.num_particles)
+        bias = math.hypot(*(each.bias for each in (top, rung) if not math.isnan(each.bias)))
+        return average("shortfall", top.values - rung.values, errors, self.num_particles, bias=bias)
 
     def __str__(self) -> str:
         lines = [f"{rung.name:>10}  {rung.average}  {rung.seconds:.1f} s" for rung in self.rungs]
@@ -272,7 +274,8 @@ def _annealed_rung(name: str, estimate: AnnealedEstimate) -> Rung:
         estimate.num_chains,
         estimate.log_evidence,
         error,
-        seconds=estimate.seconds,
+        estimate.note,
+        estimate.seconds,
         bias=log_mean_bias(error),
         estimator=words,
     )

@@ -205,4 +205,4 @@ def estimate_from(
 def log_weights_of(batch: Batch) -> Iterator[Tensor]:
     """The log importance weights of a batch, one (K, N) tensor in float64 for each chunk of particles."""
     for draw in batch.draws():
-        yield draw.log_prior.double() + draw.log_likelihood.double() - draw.log_guide.double()
+        yield draw.log_importance_weights

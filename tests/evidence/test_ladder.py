@@ -1,5 +1,7 @@
 """The ladder from the ELBO to the tightest bound."""
 
+from dataclasses import replace
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -127,6 +129,33 @@ def test_converged_rung_doubles_until_levels_agree(linear_gaussian, rescaled_gui
     assert f"{comparison.annealed.num_temperatures} temperatures" in comparison.rungs[3].estimator
     with pytest.raises(SettingsError, match="num_temperatures=0 leaves them out"):
         bv.compare(model, guide, x, (1, 5), num_temperatures=0, tolerance=0.5)
+
+
+def test_the_sentence_holds_errors_that_do_not_average_out(small_vae):
+    """Of quadrature that has not converged, say, the error of refinement is part of the shortfall's."""
+    comparison = bv.compare(*small_vae, RUNGS, num_temperatures=0, seed=1)
+    *below, top = comparison.rungs
+    rough = replace(comparison, rungs=(*below, replace(top, bias=7.0, note="not converged for 5 of 5")))
+    assert " ± 7.0 nats per observation; L_500 agrees with it within 14" in rough.sentence()
+    assert rough.sentence().endswith(", and log p(x) may lie higher still.")
+    unknown = replace(comparison, rungs=(*below[:-1], replace(below[-1], bias=torch.nan), top))
+    assert "nan" not in unknown.sentence()
+
+
+def test_the_annealed_rung_reads_as_evaluate_says(linear_gaussian, rescaled_guide):
+    model, x = linear_gaussian
+    guide = rescaled_guide(model, 1.5)
+    fine, coarse = (
+        bv.annealed_log_evidence(model, x, guide, num_temperatures=count, refine=False) for count in (60, 1)
+    )
+    for estimate, tail in ((fine, False), (coarse, True)):
+        rung = ladder._annealed_rung("annealed", estimate)
+        assert rung.note == rung.average.note == estimate.note
+        comparison = bv.compare(model, guide, x, (1, 5), num_temperatures=0)
+        sentence = replace(comparison, rungs=(comparison.rungs[0], comparison.rungs[1], rung)).sentence()
+        assert sentence.endswith("log p(x) may lie higher still.") == tail
+    assert fine.note == "lower bound in expectation"
+    assert coarse.note.startswith("lower bound in expectation; chains spread over more than 1 nat for ")
 
 
 def test_discrete_latents_leave_annealing_out_and_say_so():
