@@ -71,7 +71,7 @@ def fit(
         sections: further sections of settings to store in ``out``, such as ``data`` and ``pair``.
         command: the command line, stored in ``out``.
         callbacks: functions called with an :class:`~bayes_vae.training.EpochState` after each epoch and its checkpoint;
-            one that returns ``True`` ends training.
+            one that returns ``True`` ends training. What they draw from torch's generators does not change it.
         progress: "auto" (a bar on a terminal, else lines), "bar", "lines" or "none"; written to standard error.
         **overrides: single settings, e.g. ``epochs=5``.
 
@@ -220,7 +220,9 @@ class _Loop:
         for module in training.trainable.modules.values():
             module.eval()
         state = EpochState(training.epochs_done, training.total_steps, dict(row), training.model, training.guide)
-        answers = [callback(state) for callback in self.callbacks]  # all are called, whatever the first says
+        noise = derived_seed(training.settings.seed, f"callbacks of epoch {training.epochs_done}")
+        with isolated_rng(noise, training.device):  # else what they draw would change the training, and its resumption
+            answers = [callback(state) for callback in self.callbacks]  # all are called, whatever the first says
         return any(answer is True for answer in answers)
 
 

@@ -220,6 +220,17 @@ def test_a_callback_cannot_change_the_history(data):
     assert all(torch.equal(run.last_state[key], value) for key, value in undisturbed.last_state.items())
 
 
+def test_what_callbacks_draw_changes_no_training(data):
+    drawn = []
+
+    def draw(state):
+        drawn.append(state.model.sample(2))
+
+    run, undisturbed = fit(data, callbacks=[draw]), fit(data)
+    assert all(torch.equal(run.last_state[key], value) for key, value in undisturbed.last_state.items())
+    assert not torch.equal(drawn[0], drawn[1])
+
+
 def test_an_error_in_a_callback_leaves_a_checkpoint(data, tmp_path):
     def fail(state):
         if state.epoch == 2:
