@@ -72,6 +72,8 @@ def compare_run(opened: OpenedRun, settings: CompareSettings) -> dict[str, Any]:
     drawn = {"figure": ("ladder", ladder_figure(comparison))}
     if bool(comparison.estimate.pareto_k.isfinite().any()):
         drawn["pareto_k_figure"] = ("pareto_k", pareto_k_figure(comparison.estimate))
+    else:
+        opened.directory.remove_file(f"figures/pareto_k{opened.suffix}.png")  # of an older ladder
     paths = {
         key: str(opened.directory.add_file(f"figures/{name}{opened.suffix}.png", save_figure(figure)))
         for key, (name, figure) in drawn.items()

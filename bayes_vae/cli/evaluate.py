@@ -42,7 +42,7 @@ def add_run(parser: Flags) -> None:
     parser.add_argument("run", metavar="RUN", help="a run directory")
     group = parser.add_argument_group("data, where they are not the run's own")
     group.add_argument("--data", metavar="NAME", help="another data set")
-    group.add_argument("--data-root", metavar="NAME", help="folder of MNIST and Fashion-MNIST")
+    group.add_argument("--data-root", metavar="NAME", help="folder of the data that are downloaded")
     group.add_argument("--policy", metavar="NAME", help="another policy: stochastic, static, threshold or none")
 
 
@@ -99,17 +99,18 @@ def evaluate(opened: OpenedRun, settings: EvaluateSettings) -> dict[str, Any]:
         )
     data = {"name": opened.data.name, "split": "test", "policy": opened.data.policy}
     result = {"data": data, **evaluation(evaluated)}
-    path = opened.directory.add_file(f"evaluation{opened.suffix}.json", json_text(result).encode())
-    written = {"run": str(opened.directory.path), **result, "file": str(path), "container": None}
-    if settings.num_draws:
-        written["container"] = _write_container(opened, x, evaluated, settings.num_draws, shared)
+    directory, name = opened.directory, f"evaluation{opened.suffix}"
+    container = _container(opened, x, evaluated, settings.num_draws, shared) if settings.num_draws else None
+    directory.remove_file(f"{name}.nc")  # of an older evaluation: the two files are always of the same one
+    path = directory.add_file(f"{name}.json", json_text(result).encode())
+    written = {"run": str(directory.path), **result, "file": str(path), "container": None}
+    if container:
+        written["container"] = str(directory.add_file(f"{name}.nc", container))
     return written
 
 
-def _write_container(
-    opened: OpenedRun, x: Tensor, evaluated: Evaluation, num_draws: int, shared: dict[str, Any]
-) -> str:
-    """Draws, terms and data as a netCDF file for ArviZ, in the run directory."""
+def _container(opened: OpenedRun, x: Tensor, evaluated: Evaluation, num_draws: int, shared: dict[str, Any]) -> bytes:
+    """Draws, terms and data as a netCDF file for ArviZ."""
     from bayes_vae.arviz_export import netcdf_bytes, to_arviz
 
     labels = opened.data.test.labels
@@ -124,7 +125,7 @@ def _write_container(
         labels=None if labels is None else labels[: len(x)],
         **shared,
     )
-    return str(opened.directory.add_file(f"evaluation{opened.suffix}.nc", netcdf_bytes(container)))
+    return netcdf_bytes(container)
 
 
 def evaluation_text(result: dict[str, Any]) -> str:

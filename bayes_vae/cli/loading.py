@@ -38,9 +38,8 @@ class OpenedRun:
 
     @property
     def suffix(self) -> str:
-        """What sets apart the files of another data policy than the run's: they must not replace its own."""
-        trained_on = self.directory.config["data"]["policy"]
-        return "" if self.data.policy == trained_on else f"-{self.data.policy}"
+        """What sets apart the files of other data, or of another data policy, than the run's."""
+        return self.directory.suffix_for(self.data.summary())
 
     def test_set(self, num_observations: int | None, seed: int) -> tuple[Tensor, Tensor]:
         """The first test observations, binarized with noise keyed by the seed, and their indices.

@@ -25,6 +25,8 @@ def write_report(
 ) -> Path:
     """Compute the report of a run, and write it to ``report.html`` of its run directory.
 
+    On other data, or under another policy, than the run's, the file is named after them, beside the run's own.
+
     For a pair that is no run, :func:`bayes_vae.report.report_contents` computes and
     :func:`bayes_vae.report.report_page` gives the HTML.
 
@@ -43,17 +45,18 @@ def write_report(
     """
     directory = run if isinstance(run, RunDirectory) else RunDirectory(run)
     model, guide = directory.pair() if pair is None else pair
+    data = _stored_data(directory) if data is None else data
     contents = report_contents(
         model,
         guide,
-        _stored_data(directory) if data is None else data,
+        data,
         settings,
         name=directory.path.resolve().name,
         config=directory.config,
         history=directory.history,
         stages=stages,
     )
-    return directory.add_file("report.html", report_page(contents).encode())
+    return directory.add_file(f"report{directory.suffix_for(data.summary())}.html", report_page(contents).encode())
 
 
 def _stored_data(directory: RunDirectory) -> Data:

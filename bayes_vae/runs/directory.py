@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import warnings
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -103,6 +104,23 @@ class RunDirectory:
         content = read_verified(self.path, name, digests)
         return fill_pair(model, guide, unpack_weights(content, str(self.path / name)), built)
 
+    def suffix_for(self, data: Mapping[str, Any]) -> str:
+        """What sets apart the names of files on other data than the run's, which must not replace its own.
+
+        Args:
+            data: summary of the data, as :meth:`bayes_vae.data.Data.summary` gives it.
+
+        Returns:
+            empty for the run's own data and policy; else the data's name with part of its digest, and the policy.
+        """
+        own = self.config["data"]
+        parts = []
+        if data["digest"] != own.get("digest"):
+            parts.append(f"{re.sub(r'[^A-Za-z0-9]+', '_', data['name'])[:40]}-{data['digest'][:8]}")
+        if data["policy"] != own.get("policy"):
+            parts.append(data["policy"])
+        return "".join(f"-{part}" for part in parts)
+
     def read_file(self, name: str) -> bytes:
         """A file of the run, compared with its digest.
 
@@ -110,6 +128,29 @@ class RunDirectory:
             name: relative, with forward slashes, such as ``evaluation.json``.
         """
         return read_verified(self.path, name, read_manifest(self.path))
+
+    def remove_file(self, name: str) -> None:
+        """Delete a file that :meth:`add_file` wrote, where there is one.
+
+        Args:
+            name: relative, with forward slashes.
+
+        Raises:
+            RunError: as :meth:`add_file`.
+        """
+        path = self._addable(name)
+        with locked(self.path):
+            digests = read_manifest(self.path)
+            if name in digests:
+                del digests[name]
+                write_atomically(self.path / MANIFEST, manifest_bytes(digests))
+                path.unlink(missing_ok=True)
+
+    def _addable(self, name: str) -> Path:
+        path = inside(self.path, name)
+        if name in OWN_FILES or re.match(r"checkpoints/\d+/", name):
+            raise RunError(f"{name} of {self.path} belongs to the training and is never replaced: choose another name.")
+        return path
 
     def add_file(self, name: str, content: bytes) -> Path:
         """Write a file into the run directory, or replace it, and enter its digest in the manifest.
@@ -124,9 +165,7 @@ class RunDirectory:
         Raises:
             RunError: a name outside the folder, or of a file that belongs to the training.
         """
-        path = inside(self.path, name)
-        if name in OWN_FILES or re.match(r"checkpoints/\d+/", name):
-            raise RunError(f"{name} of {self.path} belongs to the training and is never replaced: choose another name.")
+        path = self._addable(name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 import bayes_vae as bv
 from bayes_vae.arviz_import import import_arviz
 from bayes_vae.runs import RunDirectory
+from bayes_vae.runs.manifest import read_manifest
 
 FEW = ["--num-particles", "40", "--num-observations", "20"]
 SHORT = ["--rungs", "1", "5", "50", "--num-observations", "20"]
@@ -148,6 +150,40 @@ def test_other_data_are_noted(command, run, tmp_path):
     outcome = command("evaluate", run, "--num-particles", "2", "--data", tmp_path / "other.npy", "--json")
     assert outcome.code == 0
     assert "note: these are not the data of the training (then digits, now other.npy)" in outcome.err
+
+
+def test_figures_of_other_data_replace_none_of_the_runs_own(command, run, tmp_path):
+    import numpy as np
+
+    own = Path(command("evaluate", run, *FEW, "--json").json["file"])
+    before = own.read_bytes()
+    files = set()
+    for value in (0, 1):
+        np.save(tmp_path / "an other.npy", np.full((40, 8, 8), value, dtype=np.uint8))
+        result = command("evaluate", run, *FEW, "--data", tmp_path / "an other.npy", "--json").json
+        assert "evaluation-an_other_npy-" in result["file"]
+        files |= {result["file"], result["container"]}
+    assert len(files) == 4
+    assert own.read_bytes() == before
+    assert files < {str(run / name) for name in read_manifest(run)}
+
+
+def test_the_files_of_an_evaluation_are_of_the_same_one(command, run):
+    assert command("evaluate", run, *FEW, "--json").json["container"]
+    assert (run / "evaluation.nc").exists()
+    assert command("evaluate", run, *FEW, "--num-draws", "0", "--json").json["container"] is None
+    assert not (run / "evaluation.nc").exists()
+    assert "evaluation.nc" not in read_manifest(run)
+
+
+def test_a_ladder_without_k_leaves_no_older_figure_of_it(command, run):
+    assert (
+        command("compare", run, "--rungs", "1", "50", *SHORT[SHORT.index("--num-observations") :], "--json").code == 0
+    )
+    assert (run / "figures" / "pareto_k.png").exists()
+    result = command("compare", run, "--rungs", "1", "5", "--num-observations", "6", "--json").json
+    assert result["pareto_k_figure"] is None
+    assert not (run / "figures" / "pareto_k.png").exists()
 
 
 @pytest.mark.parametrize("name", ["evaluate", "compare"])

@@ -1,7 +1,9 @@
 """``bayes-vae report``."""
 
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import bayes_vae.report
@@ -35,6 +37,16 @@ def test_json_for_a_program_and_another_policy_beside_the_runs_own(command, run)
     assert [term["symbol"] for term in result["terms"]][:4] == ["E_q log p(x|z)", "KL(q(z|x) ‖ p(z))", "ELBO", "L_30"]
     assert result["bytes"] == len(RunDirectory(run).read_file("report-threshold.html"))
     assert list(result["left_out"]) == ["What the ELBO lacks: the family or the encoder", "Is the guide calibrated?"]
+
+
+def test_other_data_have_a_report_of_their_own_that_says_how_to_repeat_it(command, run, tmp_path):
+    np.save(tmp_path / "a b.npy", np.eye(8, dtype=np.uint8)[None].repeat(40, 0))
+    result = command("report", run, *FEW, "--data", tmp_path / "a b.npy", "--policy", "static", "--json").json
+    name = Path(result["file"]).name
+    assert name.startswith("report-a_b_npy-")
+    assert name.endswith("-static.html")
+    page = RunDirectory(run).read_file(name).decode()
+    assert "--data &#39;a b.npy&#39; --policy static" in page
 
 
 def test_an_interrupted_report_leaves_the_old_one(command, run, monkeypatch):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import partial
 
 import pytest
 import safetensors.torch
@@ -105,7 +106,8 @@ BAD_NAMES = ["../x", "a/../../x", "a/../config.json", "/etc/x", "a\\b", "c:x", "
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_a_name_never_leads_out_of_the_folder(saved, tmp_path, name):
     directory = RunDirectory(saved)
-    for act in (lambda: directory.add_file(name, b"x"), lambda: directory.read_file(name)):
+    acts = (lambda: directory.add_file(name, b"x"), directory.read_file, directory.remove_file)
+    for act in (acts[0], *(partial(act, name) for act in acts[1:])):
         with pytest.raises(RunError, match="is no file name within the run directory .*figures/ladder.png"):
             act()
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
