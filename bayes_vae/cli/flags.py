@@ -7,7 +7,6 @@ import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from itertools import pairwise
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace
@@ -17,7 +16,7 @@ from bayes_vae.cli.settings_files import TYPE_WORDS, nearest, read_settings, set
 from bayes_vae.errors import SettingsError
 from bayes_vae.settings import SECTIONS
 
-__all__ = ["Flags", "build_settings", "field_help"]
+__all__ = ["Flags", "build_settings", "field_help", "value_of"]
 
 Settings = TypeVar("Settings")
 
@@ -128,17 +127,16 @@ class Flags(ArgumentParser):
 
     def _take_defaults(self, words: Sequence[str]) -> dict[str, Any] | None:
         """Take settings of the file that ``--config`` names as defaults; the configuration, where it is a run."""
-        named = [after for word, after in pairwise(words) if word == "--config"]
-        named += [word.partition("=")[2] for word in words if word.startswith("--config=")]
-        if not named or {"-h", "--help"} & set(words):
+        named = value_of(words, "--config")
+        if named is None:
             return None
-        file = read_settings(named[-1])
+        file = read_settings(named)
         for section, names in self._sections.items():
             values = file.sections.get(section, {})
             for name in values:
                 if name not in names:
                     raise SettingsError(
-                        f"{named[-1]}: {section}.{name}: `bayes-vae {self._command}` does not take this setting; of "
+                        f"{named}: {section}.{name}: `bayes-vae {self._command}` does not take this setting; of "
                         f"{section} it takes {', '.join(names)}."
                     )
             self.set_defaults({k: list(v) if isinstance(v, tuple) else v for k, v in values.items()})
@@ -215,6 +213,22 @@ def field_help(settings: Any) -> dict[str, str]:
     _, _, section = inspect.cleandoc(settings.__doc__ or "").partition("Args:\n")
     entries = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}\S.*)*)", section, re.MULTILINE)
     return {name: " ".join(text.split()).removesuffix(".") for name, text in entries}
+
+
+def value_of(words: Sequence[str], flag: str) -> str | None:
+    """The last value of a flag, looked up before the others are parsed; None where there is none, or help is asked for.
+
+    >>> value_of(["--config", "a.yaml", "--config=b.yaml"], "--config"), value_of(["--epochs", "3"], "--config")
+    ('b.yaml', None)
+    """
+    if {"-h", "--help"} & set(words):
+        return None
+    found = None
+    for word, after in zip(words, [*words[1:], None], strict=False):
+        name, equals, value = word.partition("=")
+        if name == flag:
+            found = value if equals else after
+    return found
 
 
 def build_settings(settings: type[Settings], options: Mapping[str, Any] | Namespace) -> Settings:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bayes_vae.cli.flags import Flags, build_settings
+from bayes_vae.cli.flags import Flags, build_settings, value_of
 from bayes_vae.cli.output import json_text, note, say, table, value_text
 from bayes_vae.cli.repeating import check_repeated_data, threads_of
 from bayes_vae.cli.results import SYMBOLS
@@ -58,11 +58,10 @@ def flags() -> Flags:
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
     parser = flags()
+    named = value_of(arguments, "--resume")
+    stored = read_stored(named) if named else {}
+    parser.set_defaults({name: value for section in stored.values() for name, value in section.items()})
     options = parser.parse_args(arguments)
-    stored = read_stored(options.resume) if options.resume else {}
-    if stored:
-        parser.set_defaults({name: value for section in stored.values() for name, value in section.items()})
-        options = parser.parse_args(arguments)
     data, pair = build_settings(DataSettings, options), build_settings(PairSettings, options)
     training = build_settings(TrainingSettings, options)
     out = Path(options.out) if options.out else None
@@ -72,6 +71,8 @@ def run(arguments: Sequence[str]) -> int:
         done = nothing_to_resume(options.resume, training)
         if done:
             note(f"bayes-vae: {done}")
+            if options.json:
+                say(json_text({"run": options.resume, "nothing_left": done}))
             return 0
         result, _ = resume(Path(options.resume), data, training, out, command, tensorboard=options.tensorboard)
     else:

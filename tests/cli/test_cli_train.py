@@ -124,6 +124,16 @@ def test_a_finished_run_with_nothing_left_to_do_says_so(command, trained):
         f"bayes-vae: {trained} is finished, its 2 epochs are done: nothing is left to resume. Ask for more with "
         "--epochs.\n"
     )
+    result = command("train", "--resume", trained, "--json").json
+    assert result["run"] == str(trained)
+    assert "nothing is left to resume" in result["nothing_left"]
+
+
+def test_the_settings_that_a_resumed_training_would_have_can_be_printed(command, trained):
+    outcome = command("train", f"--resume={trained}", "--epochs", "7", "--print-config")
+    assert outcome.code == 0
+    assert "latent_dim: 2\n  hidden_dims: [8]" in outcome.out
+    assert "epochs: 7\n" in outcome.out
 
 
 def test_more_epochs_of_a_finished_run_go_to_another_folder(command, trained, tmp_path):
