@@ -44,7 +44,7 @@ def aggregate_section(contents: ReportContents) -> Section:
         "the "
         f"split says little here: raise --num-encoded."
         if capped
-        else f"{found.num_observations:,} observations could show up to log N = {largest:.2f}."
+        else f"{count_of(found.num_observations, 'observation')} could show up to log N = {largest:.2f}."
     )
     parts = [f"{AGGREGATE[name]} {average_text(averages[name])}" for name in AGGREGATE if name in averages]
     drawing = draw(
@@ -101,6 +101,7 @@ def kl_section(contents: ReportContents) -> Section:
     fifth = max(1, count // 5)
     top = float(kl[order[:fifth]].sum() / kl.sum()) if float(kl.sum()) > 0 else 0.0
     carries = "the largest carries" if fifth == 1 else f"the {fifth} largest carry"
+    are = "is" if 1 in (active, count) else "are"
     drawing = draw(
         partial(draw_kl_per_dimension, kl=found.kl_per_dimension, active=found.active),
         4.6,
@@ -121,8 +122,7 @@ def kl_section(contents: ReportContents) -> Section:
         title,
         question,
         (
-            f"{active:,} of {count_of(count, 'dimension')} {'is' if active == 1 else 'are'} active{named}; the mean KL "
-            "of a "
+            f"{active:,} of {count_of(count, 'dimension')} {are} active{named}; the mean KL of a "
             f"dimension is {float(kl.min()):.2f} to {float(kl.max()):.2f} nats, and {carries} {share(top)} of the "
             f"{float(kl.sum()):.2f} in all.",
         ),

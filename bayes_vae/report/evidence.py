@@ -20,6 +20,7 @@ from bayes_vae.report.words import (
     dash,
     error_cell,
     estimate_text,
+    first_of,
     joined,
     share,
     total_error,
@@ -185,7 +186,7 @@ def _split_sentence(averages: dict[str, Average]) -> str:
     else:
         verdict = "most of it is due to the family. A guide that is no factorized normal could win that back."
     return (
-        f"Over the first {count_of(whole.num_observations, 'observation')} the ELBO lacks {average_text(whole)} nats "
+        f"Over {first_of(whole.num_observations)} the ELBO lacks {average_text(whole)} nats "
         f"of log p(x): {average_text(family)} because no q of the family fits the exact posterior better, "
         f"{average_text(encoder)} because one encoder serves all observations; {verdict}"
     )

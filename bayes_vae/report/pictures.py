@@ -35,7 +35,6 @@ def reconstruction_section(contents: ReportContents) -> Section:
     pairs = _above_each_other(contents.x[:count], found.reconstructions[:count], COLUMNS)
     rows = len(pairs) // COLUMNS
     off = (contents.x - found.reconstructions).abs().flatten(1).mean(1)
-    error = float(off.std() / len(off) ** 0.5) if len(off) > 1 else 0.0
     likelihood = contents.evaluation.averages()["expected_log_likelihood"]
     drawing = draw(
         lambda axes: draw_pictures(axes, pairs, COLUMNS, value_range(contents.x)),
@@ -56,7 +55,7 @@ def reconstruction_section(contents: ReportContents) -> Section:
         question,
         (
             "Given one z drawn from q(z|x), the decoder’s mean differs from x by "
-            f"{estimate_text(float(off.mean()), error)} "
+            f"{_mean_text(off)} "
             f"per pixel, the mean absolute difference over {count_of(contents.num_observations, 'observation')}; in "
             "nats "
             f"the reconstruction term E_q log p(x|z) is {average_text(likelihood)}.",
@@ -74,6 +73,11 @@ def _above_each_other(x: Tensor, means: Tensor, columns: int) -> Tensor:
     return torch.cat(rows)
 
 
+def _mean_text(values: Tensor) -> str:
+    """The mean with its standard error, of which one value alone has none."""
+    return estimate_text(float(values.mean()), float(values.std() / len(values) ** 0.5) if len(values) > 1 else 0.0)
+
+
 def _aspect(x: Tensor) -> float:
     """Height over width of one picture."""
     height, width = as_pictures(x[:1]).shape[1:3]
@@ -88,7 +92,7 @@ def prior_section(contents: ReportContents) -> Section:
         return Section("prior-samples", title, question, missing=found.reason)
     samples = found.prior_samples
     drawn, seen = (part.flatten(1).mean(1).double() for part in (samples, contents.x))
-    texts = [estimate_text(float(part.mean()), float(part.std() / len(part) ** 0.5)) for part in (drawn, seen)]
+    texts = [_mean_text(part) for part in (drawn, seen)]
     drawing = draw(
         lambda axes: draw_pictures(axes, samples, COLUMNS),
         WIDTH,
@@ -145,7 +149,7 @@ def traversal_section(contents: ReportContents) -> Section:
             f"A grid of pictures, {plain[0]} to the right and {plain[1]} upwards.",
         )
         drawings.append(Drawings((over,), f"{plain[0]} and {plain[1]} together. {_held_caption(contents, runs)}"))
-    only = "" if rows > 1 else ", the only one"
+    only = "" if rows > 1 else ", the only one,"
     weak = f", of {plain[least]} by {changes[least]:.3f}" if rows > 1 else ""
     return Section(
         "traversals",

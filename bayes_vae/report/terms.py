@@ -199,13 +199,17 @@ def terms_section(contents: ReportContents) -> Section:
     )
 
 
+def _these(count: int) -> str:
+    return "this one observation" if count == 1 else f"these {count:,} observations"
+
+
 def evidence_sentences(contents: ReportContents, averages: dict[str, Average]) -> tuple[str, ...]:
     """log p(x), the ELBO's two terms, and how far it falls short."""
     result = contents.evaluation
     evidence, gap = averages["log_evidence"], averages["inference_gap"]
     at_least = "at least " if result.annealed is None and evidence.note else ""
     return (
-        f"The model gives these {contents.num_observations:,} observations a mean log p(x) of {at_least}"
+        f"The model gives {_these(contents.num_observations)} a mean log p(x) of {at_least}"
         f"{average_text(evidence)} nats ({result.estimator}).",
         f"The ELBO is {average_text(averages['elbo'])}: {average_text(averages['expected_log_likelihood'])} of "
         f"reconstruction minus {average_text(averages['kl_to_prior'])} of KL to the prior. It falls short of log p(x) "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from functools import partial
@@ -11,7 +12,7 @@ from bayes_vae.plots import draw_term_by_epoch
 from bayes_vae.report.contents import ReportContents
 from bayes_vae.report.drawing import draw
 from bayes_vae.report.parts import Drawings, Section, Table
-from bayes_vae.report.words import change, count_of, estimate_text, joined
+from bayes_vae.report.words import change, count_of, estimate_text, first_of, joined
 from bayes_vae.settings import ReportSettings
 
 __all__ = ["about_section", "training_section"]
@@ -59,9 +60,15 @@ def _about_sentences(contents: ReportContents) -> tuple[str, ...]:
         sentences.append(f"The model {model} and the guide {guide}{size} were trained by SVI{on}{epochs}.")
         if outcome.get("interrupted"):
             sentences.append("Training was interrupted before its last epoch.")
+        if not outcome and contents.history:
+            asked = config.get("settings", {}).get("training", {}).get("epochs", "more")
+            sentences.append(
+                f"The run is unfinished: {len(contents.history):,} of {asked} epochs were done, and the weights are "
+                "those of the best so far."
+            )
     policy = f"{data['policy']} ({POLICIES.get(data['policy'], 'unstated')})"
-    tested = count_of(contents.num_observations, "test observation")
-    sentences.append(f"The figures below are of {tested} of {data['name']}, the first ones, under the policy {policy}.")
+    tested = first_of(contents.num_observations).replace("observation", "test observation")
+    sentences.append(f"The figures below are of {tested} of {data['name']}, under the policy {policy}.")
     if trained and trained.get("policy") != data["policy"]:
         sentences.append(
             f"Training used another data policy, {trained.get('policy')}: figures of different policies cannot be "
@@ -139,6 +146,11 @@ def _report_rows(contents: ReportContents) -> list[tuple[str, str]]:
         for field in fields(default)
         if getattr(contents.settings, field.name) != getattr(default, field.name)
     ]
+    trained, data = contents.config.get("data", {}), contents.data
+    if trained and trained.get("digest") != data["digest"]:
+        changed.append(f"--data {shlex.quote(str(data['name']))}")
+    if trained and trained.get("policy") != data["policy"]:
+        changed.append(f"--policy {data['policy']}")
     return [
         ("report", _settings_text(asdict(contents.settings)) + f" · computed in {contents.seconds:.0f} s"),
         ("repeat it", " ".join(["bayes-vae report RUN", *changed])),
@@ -193,10 +205,10 @@ def _training_sentences(
         + (", more than five of its standard errors: a sign of overfitting." if apart > 5 * error > 0 else "."),
     ]
     if any(row["kl_weight"] != 1 for row in contents.history):
-        weights = [row["kl_weight"] for row in contents.history]
+        weights = sorted({row["kl_weight"] for row in contents.history})
+        between = f"{weights[0]:g}" if len(weights) == 1 else f"{weights[0]:g} to {weights[-1]:g}"
         sentences.append(
-            f"In training the KL had the weight {min(weights):g} to {max(weights):g}, so the training ELBO shown is "
-            "not "
+            f"At the start of an epoch the KL had the weight {between} in training, so the training ELBO shown is not "
             "what was maximized; validation uses 1."
         )
     return tuple(sentences)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from bayes_vae.averages import Average, with_error
 from bayes_vae.report.contents import ReportContents
@@ -15,6 +16,7 @@ __all__ = [
     "dash",
     "error_cell",
     "estimate_text",
+    "first_of",
     "joined",
     "share",
     "total_error",
@@ -23,12 +25,13 @@ __all__ = [
 
 
 def dash(text: str) -> str:
-    """Text whose hyphens before digits are true minus signs.
+    """Text with true minus signs before numbers; hyphens within words stay.
 
-    >>> dash("-1.5 nats of -inf")
-    '−1.5 nats of −∞'
+    >>> dash("-1.5 nats of -inf, nan in full-rank Cannan-2")
+    '−1.5 nats of −∞, – in full-rank Cannan-2'
     """
-    return text.replace("-inf", "−∞").replace("-", "−").replace("nan", "–")
+    text = re.sub(r"(?<!\w)-(?=\d)|(?<=\de)-(?=\d)|(?<!\w)-(?=inf\b)", "−", text)
+    return re.sub(r"(?<!\w)nan\b", "–", text).replace("−inf", "−∞")
 
 
 def change(value: float) -> str:
@@ -98,6 +101,15 @@ def count_of(number: int, word: str) -> str:
     ('1 observation', '1,200 observations')
     """
     return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def first_of(number: int) -> str:
+    """The first so many observations.
+
+    >>> first_of(1), first_of(20)
+    ('the first observation', 'the first 20 observations')
+    """
+    return "the first observation" if number == 1 else f"the first {number:,} observations"
 
 
 def joined(words: list[str]) -> str:

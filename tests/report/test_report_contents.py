@@ -17,7 +17,7 @@ from bayes_vae.report.codes import aggregate_section, calibration_section, kl_se
 from bayes_vae.report.contents import STAGES
 from bayes_vae.report.evidence import gap_section
 from bayes_vae.report.pictures import traversal_section
-from bayes_vae.report.training import training_section
+from bayes_vae.report.training import about_section, training_section
 from bayes_vae.settings import PairSettings, ReportSettings
 from bayes_vae.training import build_pair
 
@@ -169,3 +169,23 @@ def test_a_pair_written_elsewhere_with_a_discrete_latent(data):
     assert "not annealed: annealing moves along gradients" in page
     assert "Left out: there is no k̂." in page
     assert "at least" in page.partition('id="terms"')[2].partition("<table")[0]
+
+
+def test_one_observation_is_spoken_of_in_the_singular(isolated_globals):
+    data = bv.load_data(np.random.default_rng(0).random((10, 4, 4)) < 0.4, policy="threshold")
+    found = report_contents(*untrained(data, 1, isolated_globals), data, replace(QUICK, num_gap_observations=1))
+    page = report_page(found)
+    assert "The model gives this one observation a mean log p(x) of" in page
+    assert "Over the first observation the ELBO lacks" in page
+    assert "1 observations" not in page
+    assert "1 dimension are" not in page
+
+
+def test_weights_of_the_kl_and_an_unfinished_run_are_told(contents):
+    history = [{**row, "kl_weight": weight} for row, weight in zip(contents.history, (0.0, 0.5), strict=True)]
+    warmed = training_section(replace(contents, history=history))
+    assert "At the start of an epoch the KL had the weight 0 to 0.5 in training" in warmed.sentences[-1]
+    config = {name: value for name, value in contents.config.items() if name != "outcome"}
+    text = " ".join(about_section(replace(contents, config=config)).sentences)
+    assert "The run is unfinished: 2 of 2 epochs were done, and the weights are those of the best so far." in text
+    assert "unfinished" not in " ".join(about_section(contents).sentences)
