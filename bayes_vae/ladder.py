@@ -135,8 +135,10 @@ class Comparison(Tabular):
 
     def _of_bound(self, bound: str) -> str:
         short = self._shortfall(self._named(bound))
-        if short.value <= 2 * short.total_error:
+        if abs(short.value) <= 2 * short.total_error:
             return f"; {bound} agrees with it within {2 * short.total_error:.2g}"
+        if short.value < 0:
+            return f"; {bound} lies {with_error(-short.value, short.total_error)} above it, by chance"
         return f", {bound} by {with_error(short.value, short.total_error)}"
 
     def _shortfall(self, rung: Rung) -> Average:

@@ -92,8 +92,8 @@ def bidirectional_bounds(
 
     Reference: Grosse, Ghahramani, Adams (2015), "Sandwiching the marginal likelihood using bidirectional Monte Carlo".
     """
-    if num_observations < 1:
-        raise SettingsError(f"num_observations must be at least 1, got {num_observations}.")
+    if not (hasattr(num_observations, "__index__") and num_observations >= 1):
+        raise SettingsError(f"num_observations must be a whole number of at least 1, got {num_observations!r}.")
     plan = make_plan(num_temperatures, num_chains, num_leapfrog, schedule, from_prior=guide is None, refine=refine)
     otherwise = "For other programs use annealed_log_evidence, a lower bound."
     latents, (x,) = simulate(model, num_observations, seed, "bidirectional_bounds", otherwise)

@@ -97,12 +97,12 @@ def make_plan(
     """A plan of the given numbers; no schedule means "linear" from the guide and "adaptive" from the prior.
 
     Raises:
-        SettingsError: a number below one, or an unknown schedule.
+        SettingsError: a number below one or not whole, or an unknown schedule.
     """
     numbers = {"num_temperatures": num_temperatures, "num_chains": num_chains, "num_leapfrog": num_leapfrog}
     for name, value in numbers.items():
-        if value < 1:
-            raise SettingsError(f"{name} must be at least 1, got {value}.")
+        if not (hasattr(value, "__index__") and value >= 1):
+            raise SettingsError(f"{name} must be a whole number of at least 1, got {value!r}.")
     if schedule is None:
         schedule = "adaptive" if from_prior else "linear"
     if schedule not in get_args(Schedule):

@@ -180,7 +180,7 @@ def _check(plan: _Plan, method: str) -> None:
         raise SettingsError(f"method must be 'gauss-hermite' or 'grid', got {method!r}.")
     if plan.num_points < 2:
         raise SettingsError(f"num_points must be at least 2, got {plan.num_points}.")
-    if plan.tolerance <= 0:
+    if not plan.tolerance > 0:
         raise SettingsError(f"tolerance must be positive, in nats, got {plan.tolerance}.")
 
 

@@ -136,8 +136,9 @@ def test_discrete_latents_are_refused():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_temperatures": 0}, "num_temperatures must be at least 1, got 0"),
-        ({"num_chains": 0}, "num_chains must be at least 1"),
+        ({"num_temperatures": 0}, "num_temperatures must be a whole number of at least 1, got 0"),
+        ({"num_temperatures": 2.5}, "num_temperatures must be a whole number of at least 1, got 2.5"),
+        ({"num_chains": 0}, "num_chains must be a whole number of at least 1"),
         ({"schedule": "cubic"}, "schedule must be 'linear', 'sigmoid' or 'adaptive', got 'cubic'"),
         ({"tolerance": 0.0}, "tolerance must be positive, in nats, got 0"),
     ],

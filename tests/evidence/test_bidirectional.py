@@ -60,8 +60,9 @@ def test_programs_that_cannot_be_simulated_are_refused():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_observations": 0}, "num_observations must be at least 1, got 0"),
-        ({"num_chains": 0}, "num_chains must be at least 1, got 0"),
+        ({"num_observations": 0}, "num_observations must be a whole number of at least 1, got 0"),
+        ({"num_observations": 1.5}, "num_observations must be a whole number of at least 1, got 1.5"),
+        ({"num_chains": 0}, "num_chains must be a whole number of at least 1, got 0"),
         ({"schedule": "cubic"}, "schedule must be 'linear', 'sigmoid' or 'adaptive', got 'cubic'"),
     ],
 )

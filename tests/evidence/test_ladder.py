@@ -142,6 +142,17 @@ def test_the_sentence_holds_errors_that_do_not_average_out(small_vae):
     assert "nan" not in unknown.sentence()
 
 
+def test_a_bound_above_the_top_is_said_to_be_there_by_chance(small_vae):
+    """For one observation no error of the data is known, and L_K may exceed log p(x): it does not fall short of it."""
+    model, guide, x = small_vae
+    comparison = bv.compare(model, guide, x[:1], RUNGS, num_temperatures=0, seed=1)
+    *_, bound, top = comparison.rungs
+    for shift, words in ((0.25, "; L_500 lies 0.250 above it, by chance."), (-0.25, ", L_500 by 0.250.")):
+        moved = replace(bound, values=top.values + shift, standard_errors=torch.zeros(1), bias=0.0)
+        sentence = replace(comparison, rungs=(*comparison.rungs[:-2], moved, top)).sentence()
+        assert sentence.endswith(words)
+
+
 def test_the_annealed_rung_reads_as_evaluate_says(linear_gaussian, rescaled_guide):
     model, x = linear_gaussian
     guide = rescaled_guide(model, 1.5)
