@@ -13,6 +13,7 @@ from bayes_vae.averages import Average, average, log_mean_bias
 from bayes_vae.errors import SettingsError
 from bayes_vae.evidence.bound import effective_sample_size, importance_weighted_bound
 from bayes_vae.evidence.chains import Chains, join_observations, make_plan, ticker, tune
+from bayes_vae.evidence.pilot import check_tolerance
 from bayes_vae.evidence.prior_guide import prior_as_guide
 from bayes_vae.evidence.temperatures import Schedule
 from bayes_vae.randomness import derived_seed
@@ -52,7 +53,7 @@ class AnnealedEstimate(
         log_evidence: log mean weight over chains, shape (N,), nats; a lower bound in expectation.
         log_weights: of each chain, shape (K, N), nats.
         acceptance: mean acceptance probability of the moves, shape (N,).
-        doubling_step: this level minus the one with half the temperatures, shape (N,); NaN where there is none.
+        doubling_step: what the last doubling of the temperatures gained, shape (N,), nats; NaN without a tolerance.
         num_temperatures: T.
         seconds: time that it took, all levels together.
         estimator: "annealed from the guide" or "annealed from the prior".
@@ -179,7 +180,8 @@ def annealed_log_evidence(
         refine: fit the start; False takes a normal with the guide's means and its scales times 1.2, as is done anyway
             above 128 latent dimensions. Without effect from the prior.
         tolerance: doubles the temperatures, on fresh draws, until two levels' means agree to so many nats; starts at
-            ``num_temperatures``.
+            ``num_temperatures``. The levels only choose T: the estimate is one more run at that T, since weights that
+            decide when to stop are biased.
         seed, index, source, data_policy, progress: as in :func:`bayes_vae.log_terms`.
 
     Returns:
@@ -192,8 +194,7 @@ def annealed_log_evidence(
     Reference: Neal (2001), "Annealed importance sampling"; Wu, Burda, Salakhutdinov, Grosse (2017), "On the
     quantitative analysis of decoder-based generative models".
     """
-    if tolerance is not None and tolerance <= 0:
-        raise SettingsError(f"tolerance must be positive, in nats, got {tolerance}.")
+    check_tolerance(tolerance)
     began = time.perf_counter()
     parts = as_observations(x)
     indices = as_index(index, len(parts[0]), parts[0].device)
@@ -202,23 +203,29 @@ def annealed_log_evidence(
     with undisturbed(model, proposal, device=parts[0].device, seed=seed):
         pair = read_pair(model, proposal, parts, indices, source)
 
-        def level(temperatures: int) -> Chains:
+        def level(temperatures: int, *purpose: str) -> Chains:
             plan = make_plan(temperatures, num_chains, num_leapfrog, schedule, from_prior=guide is None, refine=refine)
-            found = []
-            for batch in stream(pair, parts, indices, num_chains, derived_seed(seed, temperatures), progress=progress):
+            own, found = derived_seed(seed, temperatures, *purpose), []
+            for batch in stream(pair, parts, indices, num_chains, own, progress=progress):
                 tick = ticker(progress, batch.rows, len(indices), plan.pilot_ticks + plan.run_ticks)
                 tuned = tune(batch, plan, tick)
                 starts.add(tuned.start)
                 found.append(tuned.forward(tick))
             return join_observations(found)
 
-        found, step, temperatures = _until_levels_agree(level, num_temperatures, tolerance)
+        def figure(temperatures: int) -> Tensor:
+            return importance_weighted_bound(level(temperatures, "search").log_weights)
+
+        step = torch.full((len(indices),), torch.nan, dtype=torch.float64, device=indices.device)
+        if tolerance is not None:
+            num_temperatures, step = _agreed_level(figure, num_temperatures, tolerance)
+        found = level(num_temperatures)
     return AnnealedEstimate(
         importance_weighted_bound(found.log_weights),
         found.log_weights,
         found.acceptance,
         step,
-        temperatures,
+        num_temperatures,
         time.perf_counter() - began,
         f"annealed from the {'prior' if guide is None else 'guide'}",
         starts.pop(),
@@ -226,20 +233,17 @@ def annealed_log_evidence(
     )
 
 
-def _until_levels_agree(
-    level: Callable[[int], Chains], temperatures: int, tolerance: float | None
-) -> tuple[Chains, Tensor, int]:
-    """The last level, what it gained over the one before, and its number of temperatures."""
+def _agreed_level(level: Callable[[int], Tensor], temperatures: int, tolerance: float) -> tuple[int, Tensor]:
+    """The first number of temperatures whose figure agrees with half as many, and how far each observation moved."""
     found = level(temperatures)
-    step = torch.full_like(found.log_weights[0], torch.nan)
-    while tolerance is not None and (bool(step.isnan().any()) or abs(float(step.mean())) > tolerance):
+    while True:
+        temperatures *= 2
+        finer = level(temperatures)
+        step, found = finer - found, finer
+        if abs(float(step.mean())) <= tolerance:
+            return temperatures, step
         if temperatures >= MOST_TEMPERATURES:
             raise SettingsError(
                 f"two levels still differ by {float(step.mean()):.3g} nats at {temperatures} temperatures, more than "
                 f"tolerance={tolerance:g}: allow more, or ask for more chains."
             )
-        temperatures *= 2
-        finer = level(temperatures)
-        step = importance_weighted_bound(finer.log_weights) - importance_weighted_bound(found.log_weights)
-        found = finer
-    return found, step, temperatures

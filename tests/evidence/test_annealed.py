@@ -90,6 +90,12 @@ def test_tolerance_doubles_until_levels_agree(linear_gaussian, rescaled_guide):
     estimate = bv.annealed_log_evidence(model, x, guide, num_temperatures=2, num_chains=16, tolerance=0.05)
     assert estimate.num_temperatures >= 4
     assert abs(estimate.doubling_step.mean()) <= 0.05
+    fixed, half = (
+        bv.annealed_log_evidence(model, x, guide, num_temperatures=estimate.num_temperatures // part, num_chains=16)
+        for part in (1, 2)
+    )
+    assert torch.equal(estimate.log_weights, fixed.log_weights)
+    assert not torch.isclose(estimate.doubling_step, fixed.log_evidence - half.log_evidence).any()
     once = bv.annealed_log_evidence(model, x, guide, num_temperatures=2)
     assert once.doubling_step.isnan().all()
 
@@ -141,6 +147,7 @@ def test_discrete_latents_are_refused():
         ({"num_chains": 0}, "num_chains must be a whole number of at least 1"),
         ({"schedule": "cubic"}, "schedule must be 'linear', 'sigmoid' or 'adaptive', got 'cubic'"),
         ({"tolerance": 0.0}, "tolerance must be positive, in nats, got 0"),
+        ({"tolerance": math.nan}, "tolerance must be positive, in nats, got nan"),
     ],
 )
 def test_settings_are_checked(linear_gaussian, settings, message):
