@@ -59,7 +59,7 @@ def run_writer(path: str | Path, run: Run, *, resume: bool = False) -> Iterator[
     with only_trainer(folder):
         writer = RunWriter(folder, config)
         if resume:
-            writer.write(run.checkpoint, forget_results=True)
+            writer.write(run.checkpoint)
         yield writer
 
 
@@ -77,12 +77,13 @@ class RunWriter:
         self._number = max(numbers, default=0)
         self._best_epoch: int | None = None
 
-    def write(self, checkpoint: Checkpoint, *, forget_results: bool = False) -> None:
+    def write(self, checkpoint: Checkpoint) -> None:
         """Make this the checkpoint from which the run is resumed.
+
+        Where it has other best weights, results of the old ones are deleted; other files that were added stay.
 
         Args:
             checkpoint: where training stands.
-            forget_results: also delete what evaluations wrote, which is of weights that will change.
 
         Raises:
             RunError: it could not be written; the last checkpoint then still stands.
@@ -92,14 +93,14 @@ class RunWriter:
         files = _checkpoint_contents(self._number, self._config, checkpoint, with_best=with_best)
         with locked(self.folder):
             old = read_manifest(self.folder)
-            keep = {} if with_best else {name: old[name] for name in [locate(old, BEST)]}
-            if not forget_results:
-                keep |= {name: digest for name, digest in old.items() if not _is_step(name)}
+            keep = _added(old, with_results=not with_best)
+            if not with_best:
+                keep |= {name: old[name] for name in [locate(old, BEST)]}
             self._commit(files, keep, old)
         self._best_epoch = checkpoint.best_epoch
 
     def finish(self, run: Run) -> None:
-        """Turn the directory into that of a finished run.
+        """Turn the directory into that of a finished run; results are deleted, other files that were added stay.
 
         Raises:
             RunError: it could not be written; the last checkpoint then still stands.
@@ -108,7 +109,7 @@ class RunWriter:
         with locked(self.folder):
             old = read_manifest(self.folder)
             (self.folder / "figures").mkdir(exist_ok=True)
-            self._commit(files, {}, old)
+            self._commit(files, _added(old, with_results=False), old)
             for path in (self.folder / "checkpoints").iterdir():
                 if path.name.isdecimal():
                     shutil.rmtree(path, ignore_errors=True)
@@ -125,6 +126,19 @@ class RunWriter:
         for path in (self.folder / "checkpoints").iterdir():
             if path.name.isdecimal() and f"checkpoints/{path.name}" not in needed:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+_RESULT = r"(evaluation(-[\w-]+)?\.(json|nc)|report(-[\w-]+)?\.html|figures/[^/]+\.png)"
+"""Files that the library computes from the best weights."""
+
+
+def _added(digests: Mapping[str, str], *, with_results: bool) -> dict[str, str]:
+    """The files that did not come from the training, with or without results of the best weights."""
+    return {
+        name: digest
+        for name, digest in digests.items()
+        if not _is_step(name) and (with_results or not re.fullmatch(_RESULT, name))
+    }
 
 
 def _is_step(name: str) -> bool:

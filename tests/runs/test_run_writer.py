@@ -129,13 +129,58 @@ def test_a_process_that_reads_while_another_writes(at, tmp_path):
         assert all((tmp_path / "run" / name).exists() for name in listed)
 
 
-def test_results_of_evaluations_stay_within_a_training_and_go_with_the_next(at, tmp_path):
-    with run_writer(tmp_path / "run", at(1)) as writer:
-        RunDirectory(tmp_path / "run").add_file("evaluation.json", b"{}")
+RESULTS = (
+    "evaluation.json",
+    "evaluation.nc",
+    "evaluation-mnist-0a1b2c3d-dynamic.json",
+    "report.html",
+    "report-other_data-0a1b2c3d.html",
+    "figures/ladder.png",
+)
+NOTES = ("notes.txt", "report-mine.md", "evaluations/mine.json", "figures/notes.txt")
+
+
+def there(folder, names):
+    """Which of these are in the folder; the manifest says the same."""
+    found = {name for name in names if (folder / name).exists()}
+    assert found == set(names) & json.loads((folder / "manifest.json").read_text())["files"].keys()
+    return found
+
+
+def test_results_go_with_the_best_weights_that_they_are_of(at, tmp_path):
+    folder = tmp_path / "run"
+
+    def add():
+        for name in RESULTS:
+            RunDirectory(folder).add_file(name, b"{}")
+
+    with run_writer(folder, at(0)) as writer:
+        writer.write(at(1).checkpoint)
+        add()
+        writer.write(at(2, best_epoch=1).checkpoint)
+        assert there(folder, RESULTS) == set(RESULTS)
+        writer.write(at(3).checkpoint)
+        assert not there(folder, RESULTS)
+        add()
+    with run_writer(folder, at(3), resume=True) as writer:
+        assert not there(folder, RESULTS)
+        add()
+        writer.finish(at(3))
+        assert not there(folder, RESULTS)
+
+
+def test_other_files_that_were_added_stay(at, tmp_path):
+    folder = tmp_path / "run"
+    with run_writer(folder, at(1)) as writer:
+        for name in NOTES:
+            RunDirectory(folder).add_file(name, b"mine")
         writer.write(at(2).checkpoint)
-        assert RunDirectory(tmp_path / "run").read_file("evaluation.json") == b"{}"
-    with run_writer(tmp_path / "run", at(2), resume=True):
-        assert not (tmp_path / "run" / "evaluation.json").exists()
+        assert there(folder, NOTES) == set(NOTES)
+    with run_writer(folder, at(2), resume=True) as writer:
+        assert there(folder, NOTES) == set(NOTES)
+        writer.finish(at(3))
+    assert there(folder, NOTES) == set(NOTES)
+    assert RunDirectory(folder).read_file("notes.txt") == b"mine"
 
 
 def test_something_that_is_there_is_never_written_to(at, saved):
