@@ -50,7 +50,7 @@ def _reading(term: Figures) -> str:
 
 
 def _short(note: str) -> str:
-    return note.partition(":")[0]
+    return note.partition(":")[0].partition(";")[0]
 
 
 def reliability_text(reliability: Figures) -> str:
