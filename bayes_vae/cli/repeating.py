@@ -38,6 +38,7 @@ def check_repeated_data(run: Configuration, settings: DataSettings, data: Data) 
         DataError: the same settings give data of another digest.
     """
     _note_other_machine(run)
+    _note_extension(run)
     if data.digest == run["data"]["digest"]:
         return
     named = f"the data set {data.name!r}"
@@ -47,6 +48,15 @@ def check_repeated_data(run: Configuration, settings: DataSettings, data: Data) 
             f"{run['data']['digest'][:12]}…. Restore the data, or name others with --data for a training of its own."
         )
     note(f"note: {named} is not what the run was trained on ({run['data']['name']}): this is a training of its own.")
+
+
+def _note_extension(run: Configuration) -> None:
+    """Say so where the run was extended under a schedule that spans all epochs."""
+    from bayes_vae.runs.config import extension_note
+
+    extended = extension_note(run)
+    if extended:
+        note(f"note: {extended}.")
 
 
 def _note_other_machine(run: Configuration) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from bayes_vae.runs.config import extension_note
 from bayes_vae.runs.run import VALIDATION_PARTICLES, Run
 
 __all__ = ["CARD", "card_bytes"]
@@ -80,10 +81,19 @@ def card_bytes(run: Run, config: Mapping[str, Any]) -> bytes:
         _section("Training", run.settings.get("training", {})),
         _figures(run),
         _USE,
-        _LOAD if ours else _LOAD_OWN,
+        _load(config) if ours else _LOAD_OWN,
         _section("Versions", config["versions"]),
     ]
     return "\n\n".join(part.strip() for part in parts if part).encode() + b"\n"
+
+
+def _load(config: Mapping[str, Any]) -> str:
+    """How to go on, with what keeps a repetition from being exact."""
+    note = extension_note(config)
+    if note is None:
+        return _LOAD
+    once_more = _LOAD.replace("# the same training once more", "# its epochs in one go: see below")
+    return f"{once_more}\n{note[0].upper()}{note[1:]}.\n"
 
 
 def _name(program: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -16,7 +17,7 @@ from bayes_vae.runs.pairs import describe_program
 from bayes_vae.runs.run import Run
 from bayes_vae.runs.weights import alias_of
 
-__all__ = ["config_of", "json_bytes", "machine", "versions"]
+__all__ = ["config_of", "extension_note", "json_bytes", "machine", "versions"]
 
 _DISTRIBUTIONS = {
     "bayes_vae": "bayes_vae",
@@ -40,6 +41,7 @@ def config_of(run: Run) -> dict[str, Any]:
         "guide": describe_program("guide", run.guide),
         "data": run.data,
         "settings": run.settings,
+        "extended_at": list(run.extended_at),
         "outcome": {
             "epochs": len(run.history),
             "best_epoch": run.best_epoch,
@@ -48,6 +50,23 @@ def config_of(run: Run) -> dict[str, Any]:
         },
         "parameters": {"count": _count(run), "names": list(run.parameter_names)},
     }
+
+
+def extension_note(config: Mapping[str, Any]) -> str | None:
+    """Why a run is not repeated exactly in one go, or None.
+
+    Of the schedules only the cosine depends on the number of epochs in all, so only there extending matters.
+
+    Args:
+        config: of the run.
+    """
+    training, done = config["settings"].get("training", {}), config.get("extended_at", [])
+    if not done or training.get("schedule") != "cosine":
+        return None
+    return (
+        f"the run was trained to {', then to '.join(map(str, done))} epochs, then extended to {training['epochs']}: "
+        "under the cosine schedule a repetition, which trains all epochs in one go, will differ"
+    )
 
 
 def versions() -> dict[str, str]:

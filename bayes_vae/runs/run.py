@@ -39,6 +39,7 @@ class Run:
         parameter_names: what was trained, as named at the start of training.
         checkpoint: where training stood at its end, from which it can be resumed; None if that is not known.
         command: the command line that trained it; empty where it was trained from Python.
+        extended_at: whole epochs that were done whenever a resumed training was given another number of epochs.
     """
 
     model: Callable[..., Any]
@@ -53,6 +54,7 @@ class Run:
     parameter_names: tuple[str, ...] = ()
     checkpoint: Checkpoint | None = field(default=None, repr=False)
     command: str = ""
+    extended_at: tuple[int, ...] = ()
 
     @property
     def interrupted(self) -> bool:

@@ -24,6 +24,7 @@ __all__ = [
     "ResumePoint",
     "check_same_data",
     "check_same_networks",
+    "extended_at",
     "nothing_left",
     "resume_point",
     "resumed_settings",
@@ -47,6 +48,7 @@ class ResumePoint:
         programs: what a configuration says of its model and guide.
         folder: its directory, where it is unfinished and on disk.
         finished: whether it had come to its end.
+        extended_at: as :class:`~bayes_vae.runs.Run` has it.
     """
 
     name: str
@@ -57,6 +59,7 @@ class ResumePoint:
     programs: dict[str, dict[str, Any]]
     folder: Path | None
     finished: bool
+    extended_at: tuple[int, ...]
 
 
 def resume_point(resume: Run | str | Path) -> ResumePoint:
@@ -74,7 +77,15 @@ def resume_point(resume: Run | str | Path) -> ResumePoint:
         finished = not resume.interrupted
         programs = _programs(resume.model, resume.guide)
         return ResumePoint(
-            "the run", resume.checkpoint, resume.settings, training, resume.data, programs, None, finished
+            name="the run",
+            checkpoint=resume.checkpoint,
+            settings=resume.settings,
+            training=training,
+            data=resume.data,
+            programs=programs,
+            folder=None,
+            finished=finished,
+            extended_at=resume.extended_at,
         )
     directory = RunDirectory(resume)
     unfinished = directory.unfinished
@@ -87,6 +98,7 @@ def resume_point(resume: Run | str | Path) -> ResumePoint:
         programs={role: directory.config[role] for role in ("model", "guide")},
         folder=directory.path if unfinished else None,
         finished=not unfinished and not directory.config["outcome"]["interrupted"],
+        extended_at=tuple(directory.config.get("extended_at", ())),
     )
 
 
@@ -185,6 +197,13 @@ def nothing_left(point: ResumePoint, settings: TrainingSettings) -> str | None:
     if done >= settings.epochs:
         return f"{point.name} is finished, its {done} epochs are done: nothing is left to resume. Ask for more epochs."
     return f"{point.name} ran out of patience after {done} epochs: nothing is left to resume. Ask for more patience."
+
+
+def extended_at(point: ResumePoint, settings: TrainingSettings) -> tuple[int, ...]:
+    """Whole epochs that were done whenever the number of epochs was changed, this time counted."""
+    done = point.checkpoint
+    changed = settings.epochs != point.training.epochs and (done.epochs_done or done.steps_done)
+    return (*point.extended_at, done.epochs_done) if changed else point.extended_at
 
 
 def schedule_note(point: ResumePoint, settings: TrainingSettings) -> str | None:

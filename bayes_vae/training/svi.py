@@ -24,6 +24,7 @@ from bayes_vae.training.resuming import (
     ResumePoint,
     check_same_data,
     check_same_networks,
+    extended_at,
     nothing_left,
     resume_point,
     resumed_settings,
@@ -110,6 +111,7 @@ def fit(
             data=data.summary(),
             command=command,
             ending="interrupted",
+            extended_at=extended_at(point, settings) if point else (),
             **training.summary(),
         )
         writer = _writer(stack, run, out, point)

@@ -144,6 +144,28 @@ def test_more_epochs_of_a_finished_run_go_to_another_folder(command, trained, tm
     assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before
 
 
+def test_a_run_that_was_extended_says_that_its_repetition_differs(command, trained, tmp_path):
+    """Under the cosine, which spans all epochs; a run in one go, and its repetition, say nothing."""
+    longer, again = tmp_path / "longer", tmp_path / "again"
+    command("train", "--resume", trained, "--epochs", "4", "--out", longer)
+    assert json.loads((longer / "config.json").read_text())["extended_at"] == [2]
+    words = (
+        "the run was trained to 2 epochs, then extended to 4: under the cosine schedule a repetition, which trains all "
+        "epochs in one go, will differ."
+    )
+    outcome = command("train", "--config", longer, "--out", again)
+    assert outcome.code == 0
+    assert f"note: {words}\n" in outcome.err
+    metrics = [(run / "metrics.csv").read_text().splitlines() for run in (longer, again)]
+    rates = [[row.split(",")[rows[0].split(",").index("learning_rate")] for row in rows[1:]] for rows in metrics]
+    assert len(rates[0]) == len(rates[1]) == 4
+    assert rates[0] != rates[1]
+    cards = [(run / "MODEL_CARD.md").read_text() for run in (longer, again, trained)]
+    assert [f"T{words[1:]}" in card for card in cards] == [True, False, False]
+    assert ["# the same training once more" in card for card in cards] == [False, True, True]
+    assert json.loads((again / "config.json").read_text())["extended_at"] == []
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

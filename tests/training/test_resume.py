@@ -18,6 +18,7 @@ import bayes_vae as bv
 from bayes_vae.data import Data
 from bayes_vae.errors import RunError, SettingsError, UnfinishedRunWarning
 from bayes_vae.runs import Run, RunDirectory
+from bayes_vae.runs.config import config_of, extension_note
 from bayes_vae.settings import PairSettings
 from bayes_vae.training import build_pair
 from bayes_vae.training.loop import Training
@@ -218,7 +219,10 @@ def test_buffers_dropout_and_param_sites_too(data, monkeypatch, tmp_path, isolat
 def test_more_epochs_are_those_of_one_go_where_the_schedule_does_not_know_the_total(data, schedule):
     settings = {"schedule": schedule, "step_epochs": 2}
     first = fit(data, epochs=3, **settings)
-    assert differences(fit(data, resume=first, epochs=EPOCHS), fit(data, **settings)) == []
+    resumed = fit(data, resume=first, epochs=EPOCHS)
+    assert differences(resumed, fit(data, **settings)) == []
+    assert (first.extended_at, resumed.extended_at) == ((), (3,))
+    assert extension_note(config_of(resumed)) is None
 
 
 def test_more_epochs_of_a_cosine_go_on_at_the_new_cosine(data, whole, capsys):
@@ -234,6 +238,16 @@ def test_more_epochs_of_a_cosine_go_on_at_the_new_cosine(data, whole, capsys):
         "note: the cosine schedule now spans 6 epochs instead of 3: the learning rate goes on at 0.00501, where it "
         "stood at 2e-05; this is not the training that 6 epochs in one go would be" in capsys.readouterr().err
     )
+
+
+def test_a_run_remembers_each_time_it_was_extended(data, tmp_path):
+    first = fit(data, epochs=1)
+    second = fit(data, resume=first, epochs=3, out=tmp_path / "run")
+    assert second.extended_at == (1,)
+    assert RunDirectory(tmp_path / "run").config["extended_at"] == [1]
+    last = fit(data, resume=tmp_path / "run", epochs=4)
+    assert last.extended_at == (1, 3)
+    assert "trained to 1, then to 3 epochs, then extended to 4: under the cosine" in extension_note(config_of(last))
 
 
 def test_fewer_epochs_finish_an_unfinished_run(data, monkeypatch, tmp_path):
