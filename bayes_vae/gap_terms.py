@@ -190,6 +190,12 @@ class InferenceGap(
         """The figures over the data set, with Monte-Carlo and data error apart."""
         names = ("log_evidence", "elbo", *(() if self.split is None else ("best_elbo",)), *self.names)
         return {
-            name: average(name, getattr(self, name), getattr(self, f"{name}_error"), self.num_particles)
+            name: average(
+                name,
+                getattr(self, name),
+                getattr(self, f"{name}_error"),
+                self.num_particles,
+                self.why_not_split if name == "inference_gap" else "",
+            )
             for name in names
         }

@@ -316,6 +316,7 @@ def test_the_exact_guide_has_no_gap_to_split(linear_gaussian):
     torch.testing.assert_close(gap.inference_gap, torch.zeros(7, dtype=torch.float64), rtol=0, atol=1e-10)
     assert (gap.inference_gap_error < 1e-10).all()
     assert "the variational posterior is MultivariateNormal" in gap.why_not_split
+    assert gap.averages()["inference_gap"].note == gap.why_not_split
     assert gap.failures == ()
 
 

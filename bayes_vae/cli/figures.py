@@ -72,4 +72,5 @@ def latents(run: OpenedRun, seed: int) -> Figure:
     labels = run.data.test.labels
     with torch.no_grad():
         means = run.guide.variational_posterior(x).mean
-    return latent_figure(means, None if labels is None else labels[: len(x)], data_policy=run.data.policy)
+    shown = None if labels is None else labels[: len(x)]
+    return latent_figure(means, shown, names=run.data.label_names, data_policy=run.data.policy)

@@ -50,6 +50,12 @@ class Data:
         """What observations are: as the values, or binary under a policy that makes zeros and ones of them."""
         return self.kind if self.policy == "none" else "binary"
 
+    def __repr__(self) -> str:
+        """Name, kind, policy, shape and sizes."""
+        sizes = ", ".join(f"{name} {len(getattr(self, name)):,}" for name in ("train", "validation", "test"))
+        shape = tuple(self.data_shape)
+        return f"Data {self.name!r}: kind {self.kind}, policy {self.policy}, observations of shape {shape}; {sizes}"
+
     @property
     def policy(self) -> Policy:
         """How pixels become observations."""

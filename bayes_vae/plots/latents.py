@@ -19,17 +19,20 @@ from bayes_vae.plots.style import caption, new_figure, plain_axes
 __all__ = ["draw_latent_means", "latent_figure", "principal_components"]
 
 
-def latent_figure(means: Tensor, labels: Tensor | None = None, *, data_policy: str) -> Figure:
+def latent_figure(
+    means: Tensor, labels: Tensor | None = None, *, names: Sequence[str] = (), data_policy: str
+) -> Figure:
     """The means of q(z given x), one dot for each observation.
 
     Args:
         means: shape (N, D).
         labels: shape (N,), or None.
+        names: what the labels 0, 1, 2, … stand for; empty for the numbers themselves.
         data_policy: how pixels became observations.
     """
     subtitle = caption("0 (means need no draws)", len(means), data_policy)
     figure = new_figure(6.2, 5.0, "Means of the guide q(z|x)", subtitle)
-    draw_latent_means(figure.add_subplot(), means, labels)
+    draw_latent_means(figure.add_subplot(), means, labels, names or None)
     return figure
 
 

@@ -56,6 +56,14 @@ class Run:
     command: str = ""
     extended_at: tuple[int, ...] = ()
 
+    def __repr__(self) -> str:
+        """What was trained on what, for how long, and how it ended."""
+        model, guide = (getattr(part, "__name__", type(part).__name__) for part in (self.model, self.guide))
+        return (
+            f"Run of {model} and {guide} on {self.data.get('name', 'unnamed data')}: epochs: {len(self.history)}, best "
+            f"epoch: {self.best_epoch}, ended by {self.ending}; see history_frame()"
+        )
+
     @property
     def interrupted(self) -> bool:
         """Whether training was stopped from outside before its last epoch."""

@@ -34,6 +34,12 @@ def test_the_digits(digits):
     assert digits.train.labels.unique().tolist() == list(range(10))
 
 
+def test_what_is_printed_is_one_line(digits):
+    kind, sizes = repr(digits).split("; ")
+    assert kind == "Data 'digits': kind gray, policy stochastic, observations of shape (8, 8)"
+    assert sizes == "train 1,297, validation 200, test 300"
+
+
 def test_the_digits_keep_their_gray_levels(digits):
     from sklearn.datasets import load_digits
 

@@ -199,6 +199,11 @@ def test_labels_get_colours_names_and_a_legend():
     assert [to_hex(dots.get_facecolor()[0]) for dots in axes.collections] == list(LABEL_COLOURS)
 
 
+def test_labels_with_names_are_shown_by_them():
+    figure = latent_figure(torch.eye(4)[:, :2], torch.tensor([0, 1, 1, 0]), names=("cat", "dog"), data_policy="none")
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["cat", "dog"]
+
+
 def test_more_labels_than_colours_get_a_scale():
     figure = latent_figure(torch.eye(20)[:, :2], torch.arange(20.0), data_policy="static")
     assert len(figure.axes) == 2

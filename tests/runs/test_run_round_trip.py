@@ -51,6 +51,12 @@ def test_a_loaded_pair_is_in_evaluation_mode_on_the_cpu_and_can_train(saved):
         assert all(p.device.type == "cpu" and p.requires_grad for p in module.parameters())
 
 
+def test_what_is_printed_is_one_line(run):
+    assert repr(run).startswith("Run of VAE and AmortizedNormalGuide on ")
+    assert f"best epoch: {run.best_epoch}, ended by all epochs" in repr(run)
+    assert len(repr(run)) < 200
+
+
 def test_best_and_last_weights(run, saved, same):
     directory = RunDirectory(saved)
     same(directory.weights(), run.best_state)
