@@ -89,6 +89,6 @@ def _text(results: dict[str, Any]) -> str:
             f"\n{comparison['sentence']}",
             "\nThe pictures:\n",
             table(["figure", "path"], list(figures.items())),
-            f"\nThe run is in {training['run']}: try bayes-vae evaluate {training['run']} --num-particles 5000",
+            f"\nThe run is in {training['run']}: try bayes-vae report {training['run']}",
         ]
     )
