@@ -136,7 +136,8 @@ class Comparison(Tabular):
     def _of_bound(self, bound: str) -> str:
         short = self._shortfall(self._named(bound))
         if abs(short.value) <= 2 * short.total_error:
-            return f"; {bound} agrees with it within {2 * short.total_error:.2g}"
+            difference = with_error(short.value, short.total_error)
+            return f"; {bound} cannot be told apart from it (a difference of {difference})"
         if short.value < 0:
             return f"; {bound} lies {with_error(-short.value, short.total_error)} above it, by chance"
         return f", {bound} by {with_error(short.value, short.total_error)}"

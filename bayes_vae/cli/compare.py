@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bayes_vae.cli.evaluate import add_run, open_named
+from bayes_vae.cli.evaluate import open_named, run_flags
 from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.output import json_text, say
 from bayes_vae.cli.progress import Progress
@@ -21,16 +21,12 @@ __all__ = ["compare_run", "comparison_text", "run"]
 
 def flags() -> Flags:
     """The flags of the command."""
-    parser = Flags(
+    return run_flags(
         "compare",
-        "RUN [--flag value ...]",
         "The ladder ELBO ≤ L_5 ≤ L_50 ≤ … ≤ log p(x) on a run's test set; draws RUN/figures/ladder.png and "
         "pareto_k.png.",
+        CompareSettings,
     )
-    parser.add_settings(CompareSettings, "estimates")
-    add_run(parser)
-    parser.add_common()
-    return parser
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -20,30 +20,30 @@ if TYPE_CHECKING:
     from bayes_vae.cli.loading import OpenedRun
     from bayes_vae.evaluation import Evaluation
 
-__all__ = ["add_run", "evaluate", "evaluation_text", "open_named", "run"]
+__all__ = ["evaluate", "evaluation_text", "open_named", "run", "run_flags"]
 
 
 def flags() -> Flags:
     """The flags of the command."""
-    parser = Flags(
+    return run_flags(
         "evaluate",
-        "RUN [--flag value ...]",
         "The terms of Bayes' rule on a run's test set, with errors; writes RUN/evaluation.json, and evaluation.nc for "
         "ArviZ.",
+        EvaluateSettings,
     )
-    parser.add_settings(EvaluateSettings, "estimates")
-    add_run(parser)
-    parser.add_common()
-    return parser
 
 
-def add_run(parser: Flags) -> None:
-    """Add the run directory, and the flags for other data than the run's own."""
+def run_flags(command: str, description: str, settings: type) -> Flags:
+    """The flags of a command on a run: its settings, the run directory, and other data than the run's own."""
+    parser = Flags(command, "RUN [--flag value ...]", description)
+    parser.add_settings(settings, "estimates")
     parser.add_argument("run", metavar="RUN", help="a run directory")
     group = parser.add_argument_group("data, where they are not the run's own")
     group.add_argument("--data", metavar="NAME", help="another data set")
     group.add_argument("--data-root", metavar="NAME", help="folder of the data that are downloaded")
     group.add_argument("--policy", metavar="NAME", help="another policy: stochastic, static, threshold or none")
+    parser.add_common()
+    return parser
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -56,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def open_named(options: Any) -> OpenedRun:
-    """Open the run that the flags of :func:`add_run` name.
+    """Open the run that the flags of :func:`run_flags` name.
 
     Raises:
         RunError: no such folder; said at once, before anything slow is imported.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from bayes_vae.cli.evaluate import add_run, open_named
+from bayes_vae.cli.evaluate import open_named, run_flags
 from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.output import json_text, say
 from bayes_vae.cli.progress import Progress
@@ -20,15 +20,11 @@ __all__ = ["report", "report_text", "run"]
 
 def flags() -> Flags:
     """The flags of the command."""
-    parser = Flags(
+    return run_flags(
         "report",
-        "RUN [--flag value ...]",
         "One self-contained HTML file on a run: terms, pictures, how far to trust them; writes RUN/report.html.",
+        ReportSettings,
     )
-    parser.add_settings(ReportSettings, "estimates")
-    add_run(parser)
-    parser.add_common()
-    return parser
 
 
 def run(arguments: Sequence[str]) -> int:

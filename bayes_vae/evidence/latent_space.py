@@ -50,9 +50,10 @@ class LatentSpace:
     def join(cls, spaces: Sequence[LatentSpace]) -> LatentSpace:
         """The observations of several spaces of the same sites, one after another."""
         loc, scale = (torch.cat([getattr(space, name) for space in spaces]) for name in ("loc", "scale"))
-        return cls(spaces[0]._parts, loc, scale)
+        mixings = [space.mixing for space in spaces if space.mixing is not None]
+        return cls(spaces[0]._parts, loc, scale, torch.cat(mixings) if mixings else None)
 
-    def rows(self, rows: slice) -> LatentSpace:
+    def rows(self, rows: Tensor | slice) -> LatentSpace:
         """Some observations."""
         mixing = None if self.mixing is None else self.mixing[rows]
         return LatentSpace(self._parts, self.loc[rows], self.scale[rows], mixing)

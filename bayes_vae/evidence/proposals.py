@@ -92,11 +92,7 @@ class RefinedProposal:
 
     def take(self, rows: Tensor | slice) -> RefinedProposal:
         """Some observations."""
-        if isinstance(rows, slice):
-            space = self.space.rows(rows)
-        else:
-            space = LatentSpace.join([self.space.rows(slice(row, row + 1)) for row in rows.tolist()])
-        return RefinedProposal(space, self.loc[rows], self.root[rows], self.degrees_of_freedom)
+        return RefinedProposal(self.space.rows(rows), self.loc[rows], self.root[rows], self.degrees_of_freedom)
 
     def log_weights(self, batch: Batch) -> Iterator[Tensor]:
         """log p(x, z) + log |dz/dv| − log q(v) of the batch, one (K, N) tensor in float64 for each chunk."""

@@ -81,7 +81,7 @@ def _reading(name: str, note: str) -> str:
         return note.partition(":")[0]
     if name in ("exact", "quadrature"):
         return name if name == "exact" else "exact up to its tolerance"
-    return "lower bound" if name == "ELBO" or name.startswith("L_") else "estimate, low in expectation"
+    return "lower bound"
 
 
 def reliability_section(contents: ReportContents) -> Section:

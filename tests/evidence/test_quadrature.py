@@ -114,30 +114,10 @@ def test_a_grid_too_coarse_for_the_guide_does_not_count_as_converged():
     assert not found.converged.any()
 
 
-def counts_model(x):
-    """Gamma prior and Poisson counts: conjugate, so the evidence is negative binomial; two sites, one constrained."""
-    with pyro.plate("rows", len(x)):
-        rate = pyro.sample("rate", dist.Gamma(torch.full((len(x),), 3.0).double(), 2.0))
-        shift = pyro.sample("shift", dist.Normal(torch.zeros(len(x)).double(), 1.0))
-        pyro.sample("count", dist.Poisson(rate), obs=x[:, 0])
-        pyro.sample("level", dist.Normal(shift, 0.5), obs=x[:, 1])
-
-
-def counts_guide(x):
-    with pyro.plate("rows", len(x)):
-        pyro.sample("rate", dist.Gamma(3.0 + x[:, 0], torch.full((len(x),), 3.0).double()))
-        pyro.sample("shift", dist.Normal(0.8 * x[:, 1], 0.5))
-
-
 @pytest.mark.parametrize("method", METHODS)
-def test_several_sites_and_constrained_supports(method):
-    x = torch.tensor([[0.0, 0.3], [2.0, -1.0], [5.0, 0.1]], dtype=torch.float64)
-    found = bv.quadrature_log_evidence(counts_model, counts_guide, x, method=method, tolerance=1e-9)
-    counts = dist.NegativeBinomial(
-        total_count=torch.tensor(3.0).double(), probs=torch.tensor(1 / 3, dtype=torch.float64)
-    )
-    levels = dist.Normal(torch.zeros(3).double(), math.sqrt(1 + 0.25))
-    truth = counts.log_prob(x[:, 0]) + levels.log_prob(x[:, 1])
+def test_several_sites_and_constrained_supports(gamma_poisson, method):
+    model, guide, x, truth = gamma_poisson
+    found = bv.quadrature_log_evidence(model, guide, x, method=method, tolerance=1e-9)
     torch.testing.assert_close(found.log_evidence, truth, rtol=0, atol=1e-8)
 
 
