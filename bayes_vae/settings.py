@@ -37,7 +37,25 @@ Schedule = Literal["cosine", "constant", "steps", "burda"]
 
 Precision = Literal["32", "bf16-mixed", "64"]
 
-REAL_SETTINGS = ("clip_norm", "kl_weight", "min_delta")
+Structure = Literal["vae", "two-layer", "conditional", "semi-supervised"]
+LikelihoodName = Literal[
+    "bernoulli",
+    "continuous-bernoulli",
+    "normal",
+    "discretized-logistic",
+    "categorical",
+    "negative-binomial",
+]
+NoiseScale = Literal["fixed", "shared", "per-pixel"]
+PriorName = Literal["standard-normal", "learned-normal", "mixture", "vamp", "flow"]
+GuideName = Literal[
+    "normal", "full-covariance", "low-rank", "autoregressive-flow", "spline-flow", "local", "semi-amortized", "prior"
+]
+Network = Literal["mlp", "conv"]
+Objective = Literal["elbo", "importance-weighted", "doubly-reparameterized", "sticking-the-landing"]
+KlChoice = Literal["auto", "analytic", "sampled"]
+
+REAL_SETTINGS = ("clip_norm", "free_bits", "kl_weight", "min_delta")
 """Checked settings that need not be whole numbers."""
 
 LADDER = (1, 5, 50, 500, 5000)
@@ -59,6 +77,8 @@ class DataSettings:
             (found out, and refused where it could be one or another).
         image_size: pixels of each side to which a folder's images are brought; when not given they must agree.
         colour: of a folder's images: gray, or rgb with the colours first.
+        num_labelled: training images whose label a semi-supervised model sees, the same for each class as far as they
+            go; all when not given.
     """
 
     data: str = "digits"
@@ -67,10 +87,13 @@ class DataSettings:
     kind: Kind = "auto"
     image_size: int | None = None
     colour: Colour = "gray"
+    num_labelled: int | None = None
 
     def __post_init__(self) -> None:
         if self.image_size is not None:
             _at_least("image_size", self.image_size, 1)
+        if self.num_labelled is not None:
+            _at_least("num_labelled", self.num_labelled, 1)
 
 
 @dataclass(frozen=True)
@@ -78,17 +101,62 @@ class PairSettings:
     """The networks of the model and the guide.
 
     Args:
-        latent_dim: size of z.
-        hidden_dims: widths of the hidden layers, from the data's side; the decoder mirrors them.
+        structure: vae (one latent), two-layer (two stochastic layers), conditional (of the data's labels), or
+            semi-supervised (the label is a latent, known for some training images).
+        latent_dim: size of z (of two layers: of z1, the one nearest to x).
+        hidden_dims: widths (of conv: channels) of the hidden layers, from the data's side; the decoder mirrors them.
         activation: tanh, relu, elu, silu, softplus or identity.
+        network: mlp or conv (images only).
+        top_latent_dim: of two layers, size of z2.
+        top_hidden_dims: of two layers, widths between z1 and z2, from z1's side.
+        likelihood: bernoulli (zeros and ones), continuous-bernoulli (gray), normal (gray, real), discretized-logistic
+            (8-bit gray), categorical or negative-binomial (counts).
+        noise_scale: of the normal likelihood's pixels; where it is not fixed, at the start.
+        noise: whether that scale is fixed, shared (one for all pixels, learned) or per-pixel (from the decoder).
+        num_categories: of the categorical likelihood; one more than the largest training value when not given.
+        prior: standard-normal, learned-normal, mixture (of normals), vamp (of q at pseudo-inputs) or flow.
+        num_components: of the priors mixture and vamp.
+        guide: normal (independent dimensions), full-covariance, low-rank, autoregressive-flow, spline-flow, local
+            (parameters for each observation), semi-amortized (an encoder, then gradient steps), or prior (for teaching).
+        rank: of the guide low-rank.
+        num_transforms: of the flow guides and the flow prior.
+        num_refinements: gradient steps of the guide semi-amortized.
     """
 
+    structure: Structure = "vae"
     latent_dim: int = 8
     hidden_dims: tuple[int, ...] = (200, 200)
     activation: str = "tanh"
+    network: Network = "mlp"
+    top_latent_dim: int = 4
+    top_hidden_dims: tuple[int, ...] = (100, 100)
+    likelihood: LikelihoodName = "bernoulli"
+    noise_scale: float = 0.2
+    noise: NoiseScale = "fixed"
+    num_categories: int | None = None
+    prior: PriorName = "standard-normal"
+    num_components: int = 20
+    guide: GuideName = "normal"
+    rank: int = 2
+    num_transforms: int = 2
+    num_refinements: int = 5
 
     def __post_init__(self) -> None:
-        _at_least("latent_dim", self.latent_dim, 1)
+        for name in ("latent_dim", "top_latent_dim", "num_components", "rank", "num_transforms", "num_refinements"):
+            _at_least(name, getattr(self, name), 1)
+        if self.num_categories is not None:
+            _at_least("num_categories", self.num_categories, 2)
+        if not self.noise_scale > 0:
+            raise SettingsError(f"noise_scale must be above 0, got {self.noise_scale:g}.")
+        for name, choices in (
+            ("structure", Structure),
+            ("network", Network),
+            ("likelihood", LikelihoodName),
+            ("noise", NoiseScale),
+            ("prior", PriorName),
+            ("guide", GuideName),
+        ):
+            _one_of(name, getattr(self, name), get_args(choices))
 
 
 @dataclass(frozen=True)
@@ -109,9 +177,14 @@ class TrainingSettings:
         patience: epochs after which training stops if the validation ELBO has not risen; 0 to never stop early.
             Epochs of the KL warm-up do not count.
         min_delta: nats by which the validation ELBO must rise to count.
+        objective: elbo, importance-weighted (L_K, K = num_particles), doubly-reparameterized (the same with a gradient
+            of lower variance), or sticking-the-landing (the ELBO, likewise).
+        kl: of the objective elbo: analytic, sampled, or auto (the closed form where there is one).
         num_particles: draws from q for each image and step.
         kl_weight: weight of the KL in the training objective; evaluation always uses 1.
         kl_warmup_epochs: epochs over which the weight rises from 0 to kl_weight.
+        kl_cycle_epochs: epochs after which the weight starts again from 0 and rises again; 0 for never.
+        free_bits: nats of KL that each latent dimension of each image has for nothing; needs a factorized normal pair.
         checkpoint_every_steps: steps between checkpoints within an epoch; 0 for only one at each epoch's end.
         seed: of the initial weights, the batches and the noise.
         device: cpu, cuda, or auto.
@@ -128,9 +201,13 @@ class TrainingSettings:
     clip_norm: float = 0.0
     patience: int = 0
     min_delta: float = 0.0
+    objective: Objective = "elbo"
+    kl: KlChoice = "auto"
     num_particles: int = 1
     kl_weight: float = 1.0
     kl_warmup_epochs: int = 0
+    kl_cycle_epochs: int = 0
+    free_bits: float = 0.0
     checkpoint_every_steps: int = 0
     seed: int = 0
     device: str = "auto"
@@ -139,8 +216,19 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "num_particles", "step_epochs"):
             _at_least(name, getattr(self, name), 1)
-        for name in ("kl_weight", "kl_warmup_epochs", "clip_norm", "patience", "min_delta", "checkpoint_every_steps"):
+        for name in (
+            "kl_weight",
+            "kl_warmup_epochs",
+            "kl_cycle_epochs",
+            "free_bits",
+            "clip_norm",
+            "patience",
+            "min_delta",
+            "checkpoint_every_steps",
+        ):
             _at_least(name, getattr(self, name), 0)
+        _one_of("objective", self.objective, get_args(Objective))
+        _one_of("kl", self.kl, get_args(KlChoice))
         _one_of("schedule", self.schedule, get_args(Schedule))
         _one_of("precision", self.precision, get_args(Precision))
         if not 0 < self.step_factor <= 1:

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyro.distributions as dist
-import torch
-from torch import Size, Tensor, nn
+from torch import Size, Tensor
 
-from bayes_vae.distributions import BernoulliLogits, diagonal_normal
 from bayes_vae.models.base import SingleLatentModel
-from bayes_vae.networks import mlp
+from bayes_vae.models.likelihoods import make_likelihood
+from bayes_vae.models.parts import as_setting
+from bayes_vae.models.priors import make_prior
+from bayes_vae.networks import decoder_network, set_output_bias
 
 __all__ = ["VAE"]
 
 
 class VAE(SingleLatentModel):
-    r"""Standard-normal prior, Bernoulli likelihood whose logits a decoder outputs.
+    r"""A prior over z, and a likelihood whose parameters a decoder outputs.
 
-    .. math:: p(z) = N(z; 0, I), \qquad p(x \mid z) = \prod_i \operatorname{Bernoulli}(x_i; \sigma(f_i(z)))
+    .. math:: p(x, z) = p(z) \, p(x \mid f(z))
+
+    Without more, a standard-normal prior and Bernoulli pixels whose logits the decoder f outputs.
 
     Args:
         latent_dim: D, the size of z.
         data_shape: shape of one observation.
-        hidden_dims: widths of the hidden layers from the data's side; the decoder mirrors them.
+        hidden_dims: widths (of ``conv``: channels) of the hidden layers from the data's side; the decoder mirrors them.
         activation: name of the activation between layers.
+        likelihood: name of p(x given z), or a mapping of "name" and options; see ``bayes_vae.models.likelihoods``.
+        prior: name of p(z), or a mapping of "name" and options; see ``bayes_vae.models.priors``.
+        network: "mlp" or "conv".
+
+    Raises:
+        SettingsError: an unknown name, option, activation or network.
 
     Reference: Kingma, Welling (2014), "Auto-encoding variational Bayes", appendix C.1.
 
@@ -33,44 +42,45 @@ class VAE(SingleLatentModel):
     torch.Size([3, 8, 8])
     """
 
-    prior_loc: Tensor
-    prior_scale: Tensor
-
     def __init__(
         self,
         latent_dim: int,
         data_shape: Sequence[int],
         hidden_dims: Sequence[int] = (200, 200),
         activation: str = "tanh",
+        *,
+        likelihood: str | Mapping[str, Any] = "bernoulli",
+        prior: str | Mapping[str, Any] = "standard-normal",
+        network: str = "mlp",
     ) -> None:
         super().__init__(
             latent_dim=latent_dim,
             data_shape=tuple(data_shape),
             hidden_dims=tuple(hidden_dims),
             activation=activation,
+            likelihood=as_setting(likelihood),
+            prior=as_setting(prior),
+            network=network,
         )
         self.latent_dim, self.data_shape = latent_dim, Size(data_shape)
-        self.decoder = mlp([latent_dim, *reversed(hidden_dims), math.prod(data_shape)], activation)
-        self.register_buffer("prior_loc", torch.zeros(latent_dim), persistent=False)
-        self.register_buffer("prior_scale", torch.ones(latent_dim), persistent=False)
+        self.likelihood_family = make_likelihood(likelihood, data_shape)
+        per_number = self.likelihood_family.outputs_per_number
+        self.decoder = decoder_network(network, latent_dim, data_shape, per_number, hidden_dims, activation)
+        self.prior_family = make_prior(prior, latent_dim)
 
     def prior(self) -> dist.TorchDistribution:
-        """p(z), the standard normal."""
-        return diagonal_normal(self.prior_loc, self.prior_scale)
+        """p(z)."""
+        distribution: dist.TorchDistribution = self.prior_family()
+        return distribution
 
     def likelihood(self, z: Tensor) -> dist.TorchDistribution:
-        """p(x given z): independent Bernoulli pixels."""
-        logits = self.decoder(z).reshape(*z.shape[:-1], *self.data_shape)
-        return BernoulliLogits(logits, event_dim=len(self.data_shape))
+        """p(x given z), its parameters from the decoder."""
+        return self.likelihood_family.of_outputs(self.decoder(z))
 
-    @torch.no_grad()
     def set_output_bias(self, mean: Tensor) -> None:
-        """Start the decoder at the data's mean: output bias = logit of the mean, clipped to [0.01, 0.99].
+        """Start the decoder where the mean of p(x given z) is the data's.
 
         Args:
-            mean: mean of the training observations, shape ``data_shape``, in [0, 1].
+            mean: mean of the training observations, shape ``data_shape``.
         """
-        output = self.decoder[-1]
-        assert isinstance(output, nn.Linear)
-        bias = output.bias
-        bias.copy_(mean.flatten().to(bias).clamp(0.01, 0.99).logit())
+        set_output_bias(self.decoder, self.likelihood_family.initial_outputs(mean))

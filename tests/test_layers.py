@@ -11,6 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = [
     {"errors", "settings"},
+    {"layers"},
+    {"convolutions"},
     {"arviz_import", "averages", "distributions", "networks", "randomness", "rank_tests", "reference", "registration"},
     {"tables"},
     {"terms"},

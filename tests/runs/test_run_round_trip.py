@@ -73,8 +73,9 @@ def test_the_files_of_a_run_directory(saved):
 def test_the_configuration(run, saved):
     config = read_config(saved)
     assert config["format_version"] == 1
-    networks = {"latent_dim": 2, "data_shape": [3, 3], "hidden_dims": [5], "activation": "elu"}
-    assert config["model"] == {"class": "VAE", "settings": networks}
+    networks = {"latent_dim": 2, "data_shape": [3, 3], "hidden_dims": [5], "activation": "elu", "network": "mlp"}
+    families = {"likelihood": "bernoulli", "prior": "standard-normal"}
+    assert config["model"] == {"class": "VAE", "settings": networks | families}
     assert config["guide"] == {"class": "AmortizedNormalGuide", "settings": networks}
     assert config["data"] == run.data
     assert config["outcome"] == {"epochs": 2, "best_epoch": 2, "ending": "all epochs", "interrupted": False}

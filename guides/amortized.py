@@ -1,0 +1,77 @@
+"""What guides with an encoder share: the network, and a look at the shape of x."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Size, Tensor
+
+from bayes_vae.errors import ShapeError
+from bayes_vae.guides.base import SingleLatentGuide
+from bayes_vae.networks import encoder_network
+
+__all__ = ["SCALE_FLOOR", "AmortizedGuide", "positive_scale"]
+
+SCALE_FLOOR = 1e-5
+"""No scale is smaller."""
+
+SCALE_OFFSET = 0.5413248546129181
+"""log(e − 1): softplus of it is 1, so scales start near one."""
+
+
+class AmortizedGuide(SingleLatentGuide):
+    """A guide whose q(z given x) is a function of one encoder's output; "amortized": it serves all observations.
+
+    Args:
+        latent_dim: D, the size of z.
+        data_shape: shape of one observation.
+        hidden_dims: widths (of ``conv``: channels) of the encoder's hidden layers, from the data's side.
+        activation: name of the activation between layers.
+        network: "mlp" or "conv".
+        num_outputs: numbers that the encoder outputs for each observation.
+        **options: further arguments of the subclass, from which it is built again.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        data_shape: Sequence[int],
+        hidden_dims: Sequence[int],
+        activation: str,
+        network: str,
+        *,
+        num_outputs: int,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            latent_dim=latent_dim,
+            data_shape=tuple(data_shape),
+            hidden_dims=tuple(hidden_dims),
+            activation=activation,
+            network=network,
+            **options,
+        )
+        self.latent_dim, self.data_shape = latent_dim, Size(data_shape)
+        self.encoder = encoder_network(network, data_shape, num_outputs, hidden_dims, activation)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The encoder's output, shape (N, num_outputs).
+
+        Raises:
+            ShapeError: x is not of shape (N, *data_shape).
+        """
+        if x.shape[1:] != self.data_shape:
+            raise ShapeError(
+                f"{type(self).__name__} takes observations of shape (N, {', '.join(map(str, self.data_shape))}), "
+                f"got {tuple(x.shape)}. Reshape x, or build the guide with data_shape={tuple(x.shape[1:])}."
+            )
+        rows = x.flatten(1) if x.dim() > 1 else x.unsqueeze(1)  # an observation may be a single number
+        output: Tensor = self.encoder(rows.to(next(self.encoder.parameters()).dtype))
+        return output
+
+
+def positive_scale(raw: Tensor) -> Tensor:
+    """A scale from any number: softplus, one at zero and never below ``SCALE_FLOOR``."""
+    return torch.nn.functional.softplus(raw + SCALE_OFFSET) + SCALE_FLOOR
