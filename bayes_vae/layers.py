@@ -38,7 +38,7 @@ def activation_named(name: str) -> Callable[[], nn.Module]:
 
 NO_BATCH_NORM = (
     "batch norm ties the observations of a batch together, so that log p(x given z) and log q(z given x) of one "
-    "observation depend on the others and the terms per observation mean nothing. Use layer norm or group norm, or none."
+    "observation depend on the others, and terms per observation mean nothing. Use layer norm or group norm, or none."
 )
 """Why networks of a pair have no batch norm."""
 

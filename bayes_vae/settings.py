@@ -101,12 +101,12 @@ class PairSettings:
     """The networks of the model and the guide.
 
     Args:
-        structure: vae (one latent), two-layer (two stochastic layers), conditional (of the data's labels), or
-            semi-supervised (the label is a latent, known for some training images).
         latent_dim: size of z (of two layers: of z1, the one nearest to x).
         hidden_dims: widths (of conv: channels) of the hidden layers, from the data's side; the decoder mirrors them.
         activation: tanh, relu, elu, silu, softplus or identity.
         network: mlp or conv (images only).
+        structure: vae (one latent), two-layer (two stochastic layers), conditional (of the data's labels), or
+            semi-supervised (the label is a latent, known for some training images).
         top_latent_dim: of two layers, size of z2.
         top_hidden_dims: of two layers, widths between z1 and z2, from z1's side.
         likelihood: bernoulli (zeros and ones), continuous-bernoulli (gray), normal (gray, real), discretized-logistic
@@ -117,17 +117,17 @@ class PairSettings:
         prior: standard-normal, learned-normal, mixture (of normals), vamp (of q at pseudo-inputs) or flow.
         num_components: of the priors mixture and vamp.
         guide: normal (independent dimensions), full-covariance, low-rank, autoregressive-flow, spline-flow, local
-            (parameters for each observation), semi-amortized (an encoder, then gradient steps), or prior (for teaching).
+            (parameters for each observation), semi-amortized (an encoder, then gradient steps), or prior (to teach).
         rank: of the guide low-rank.
         num_transforms: of the flow guides and the flow prior.
         num_refinements: gradient steps of the guide semi-amortized.
     """
 
-    structure: Structure = "vae"
     latent_dim: int = 8
     hidden_dims: tuple[int, ...] = (200, 200)
     activation: str = "tanh"
     network: Network = "mlp"
+    structure: Structure = "vae"
     top_latent_dim: int = 4
     top_hidden_dims: tuple[int, ...] = (100, 100)
     likelihood: LikelihoodName = "bernoulli"

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = [
     {"errors", "settings"},
+    {"combinations"},
     {"layers"},
     {"convolutions"},
     {"arviz_import", "averages", "distributions", "networks", "randomness", "rank_tests", "reference", "registration"},
@@ -40,7 +41,7 @@ LAYERS = [
 BLIND = [("models", "guides"), ("guides", "models")]
 """(who, whom): pairs that may not import each other, though neither is above the other."""
 
-TORCH_FREE = {"errors", "settings"}
+TORCH_FREE = {"combinations", "errors", "settings"}
 
 SOURCES = {
     "bayes_vae": "bayes_vae",
