@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TypeVar, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace
 
+from bayes_vae.cli.bundled import bundled_settings
 from bayes_vae.cli.output import say
 from bayes_vae.cli.settings_files import TYPE_WORDS, nearest, read_settings, settings_text, shape_of_type
 from bayes_vae.errors import SettingsError
@@ -73,7 +74,7 @@ class Flags(ArgumentParser):
                 "--config",
                 metavar="FILE",
                 help=f"settings in YAML, with the sections {', '.join(self._sections)}; or a run directory, for the "
-                "settings of that run; flags override them",
+                f"settings of that run{self._bundled()}; flags override them",
             )
             group.add_argument(
                 "--print-config", action="store_true", help="print all settings as such a file, and exit"
@@ -81,6 +82,14 @@ class Flags(ArgumentParser):
         group = self.add_argument_group("what is printed")
         group.add_argument("--json", action="store_true", help="print JSON, and nothing else, on standard output")
         group.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    def _bundled(self) -> str:
+        """The settings that come with the package, which are of pairs."""
+        return (
+            f"; or a name of settings that come along ({', '.join(bundled_settings())})"
+            if "pair" in self._sections
+            else ""
+        )
 
     def add_flag(self, group: Any, name: str, hint: Any, default: Any, text: str) -> None:
         """Add one flag.

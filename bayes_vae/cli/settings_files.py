@@ -16,6 +16,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from bayes_vae.cli.bundled import bundled_settings, resolve_settings
 from bayes_vae.errors import SettingsError
 from bayes_vae.settings import SECTIONS
 
@@ -58,13 +59,13 @@ def read_settings(path: str | Path) -> SettingsFile:
     """Read settings from a YAML file, or from a run directory or its config.json, whose digest is checked.
 
     Args:
-        path: the file or the folder.
+        path: the file or the folder, or the name of one of the bundled settings, such as "two-layer".
 
     Raises:
         SettingsError: names the file, the key's path, what was expected and what arrived.
         RunError: a run directory that is damaged, or that was trained from Python.
     """
-    path = Path(path)
+    path = resolve_settings(str(path))
     if path.is_dir() or (path.name == "config.json" and path.with_name("manifest.json").exists()):
         return _stored(path if path.is_dir() else path.parent)
     content = _parsed(path)
@@ -101,7 +102,8 @@ def _parsed(path: Path) -> dict[Any, Any]:
         content = yaml.load(path.read_text(encoding="utf-8"), _loader())
     except OSError as error:
         raise SettingsError(
-            f"the settings file {path} cannot be read ({error.strerror}). Expected a YAML file, or a run directory."
+            f"the settings file {path} cannot be read ({error.strerror}). Expected YAML, a run directory, or one of "
+            f"the bundled settings: {_listed(bundled_settings())}."
         ) from error
     except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
         raise SettingsError(f"{path} is no settings file: expected YAML, a text in UTF-8.") from error

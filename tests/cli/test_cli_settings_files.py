@@ -173,7 +173,7 @@ def test_a_large_file_is_not_read(tmp_path):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    message = r"the settings file .*gone.yaml cannot be read \(No such file or directory\). Expected a YAML file, or"
+    message = r"the settings file .*gone.yaml cannot be read \(No such file or directory\). Expected YAML, a run"
     with pytest.raises(SettingsError, match=message):
         read_settings(tmp_path / "gone.yaml")
 
