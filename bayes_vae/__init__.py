@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from bayes_vae.gaps import inference_gap as inference_gap
     from bayes_vae.ladder import Comparison as Comparison
     from bayes_vae.ladder import compare as compare
+    from bayes_vae.objectives import DoublyReparameterizedObjective as DoublyReparameterizedObjective
     from bayes_vae.objectives import Elbo as Elbo
+    from bayes_vae.objectives import ImportanceWeightedObjective as ImportanceWeightedObjective
+    from bayes_vae.objectives import StickingTheLandingObjective as StickingTheLandingObjective
     from bayes_vae.posterior import PosteriorDraws as PosteriorDraws
     from bayes_vae.posterior import exact_posterior_draws as exact_posterior_draws
     from bayes_vae.posterior import nuts_draws as nuts_draws
@@ -53,15 +56,18 @@ _HOMES = {
     "AnnealedEstimate": "evidence",
     "BayesRuleOnGrid": "exact_posterior",
     "Comparison": "ladder",
+    "DoublyReparameterizedObjective": "objectives",
     "Elbo": "objectives",
     "ElboTerms": "elbo",
     "Evaluation": "evaluation",
     "GuideCalibration": "calibration",
+    "ImportanceWeightedObjective": "objectives",
     "InferenceGap": "gaps",
     "LogEvidenceEstimate": "evidence",
     "LogTerms": "terms",
     "PosteriorDraws": "posterior",
     "QuadratureEstimate": "evidence",
+    "StickingTheLandingObjective": "objectives",
     "aggregate_posterior_terms": "aggregate_posterior",
     "annealed_log_evidence": "evidence",
     "bidirectional_bounds": "evidence",

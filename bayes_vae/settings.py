@@ -175,13 +175,13 @@ class TrainingSettings:
         step_factor: what the schedule steps multiplies the learning rate by.
         clip_norm: largest norm of the gradient over all parameters; a longer one is shortened to it; 0 for none.
         patience: epochs after which training stops if the validation ELBO has not risen; 0 to never stop early.
-            Epochs of the KL warm-up do not count.
+            Epochs in which the weight of the KL rises do not count.
         min_delta: nats by which the validation ELBO must rise to count.
         objective: elbo, importance-weighted (L_K, K = num_particles), doubly-reparameterized (the same with a gradient
             of lower variance), or sticking-the-landing (the ELBO, likewise).
         kl: of the objective elbo: analytic, sampled, or auto (the closed form where there is one).
         num_particles: draws from q for each image and step.
-        kl_weight: weight of the KL in the training objective; evaluation always uses 1.
+        kl_weight: weight of the KL in the training objective (of elbo, sticking-the-landing); evaluation always uses 1.
         kl_warmup_epochs: epochs over which the weight rises from 0 to kl_weight.
         kl_cycle_epochs: epochs after which the weight starts again from 0 and rises again; 0 for never.
         free_bits: nats of KL that each latent dimension of each image has for nothing; needs a factorized normal pair.
@@ -239,6 +239,45 @@ class TrainingSettings:
             raise SettingsError(
                 "the learning rates need 0 < final_learning_rate <= learning_rate, got "
                 f"learning_rate={self.learning_rate:g} and final_learning_rate={self.final_learning_rate:g}."
+            )
+        self._check_cycle()
+        self._check_objective()
+
+    def _check_cycle(self) -> None:
+        if self.kl_cycle_epochs and not 0 < self.kl_warmup_epochs < self.kl_cycle_epochs:
+            raise SettingsError(
+                "a cycle of the KL weight needs 0 < kl_warmup_epochs < kl_cycle_epochs, so that it rises and then "
+                f"stays at kl_weight, got kl_warmup_epochs={self.kl_warmup_epochs} and "
+                f"kl_cycle_epochs={self.kl_cycle_epochs}."
+            )
+
+    def _check_objective(self) -> None:
+        """Refuse what the objective has no use for."""
+        if self.free_bits and (self.objective != "elbo" or self.kl == "sampled"):
+            raise SettingsError(
+                "free_bits are taken off the closed-form KL of each latent dimension, which only objective 'elbo' has: "
+                f"it does not go with objective {self.objective!r} and kl {self.kl!r}. Leave free_bits out, or choose "
+                "objective 'elbo' and kl 'auto'."
+            )
+        if self.objective != "elbo" and self.kl == "analytic":
+            raise SettingsError(
+                f"kl 'analytic' does not go with objective {self.objective!r}, which weighs p(x, z) against "
+                "q(z given x) at each draw: a closed form has no draws. Leave kl out, or choose objective 'elbo'."
+            )
+        if self.objective in ("importance-weighted", "doubly-reparameterized"):
+            self._check_bound()
+
+    def _check_bound(self) -> None:
+        if self.kl_weight != 1 or self.kl_warmup_epochs or self.kl_cycle_epochs:
+            raise SettingsError(
+                f"objective {self.objective!r} has no KL to weigh: L_K is the logarithm of a mean of weights "
+                "p(x, z) / q(z given x), each of them whole. Leave out kl_weight, kl_warmup_epochs and "
+                "kl_cycle_epochs, or choose objective 'elbo' or 'sticking-the-landing'."
+            )
+        if self.num_particles == 1:
+            raise SettingsError(
+                f"objective {self.objective!r} with num_particles=1 is the ELBO: give at least 2, or choose objective "
+                "'elbo' or 'sticking-the-landing'."
             )
 
 

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from bayes_vae.data import Data
 from bayes_vae.elbo import elbo_terms
 from bayes_vae.errors import NumericalError
-from bayes_vae.objectives import Elbo, ObjectiveTerms
+from bayes_vae.objectives import Objective, ObjectiveTerms
 from bayes_vae.randomness import derived_seed
 from bayes_vae.runs import Checkpoint
 from bayes_vae.runs.run import VALIDATION_PARTICLES
 from bayes_vae.settings import TrainingSettings
 from bayes_vae.terms.program import Program
 from bayes_vae.training.machine import autocast, keep_outputs_in_float32, set_precision
+from bayes_vae.training.objective import objective_of
 from bayes_vae.training.parameters import Trainable, gather
 from bayes_vae.training.schedules import kl_weight_at, learning_rate_at
 from bayes_vae.training.state import load_optimizer, load_random, optimizer_state, random_state
@@ -32,15 +33,15 @@ _SUMS = ("expected_log_likelihood", "kl_to_prior", "gradient_norm")
 
 
 class _Objective(nn.Module):
-    """The ELBO's terms of a batch, called as a module so that Fabric can wrap it."""
+    """The terms of a batch and its loss, called as a module so that Fabric can wrap it."""
 
-    def __init__(self, model: Program, guide: Program, trainable: Trainable, num_particles: int) -> None:
+    def __init__(self, model: Program, guide: Program, trainable: Trainable, objective: Objective) -> None:
         super().__init__()
-        self._pair, self._elbo = (model, guide), Elbo(num_particles)
+        self._pair, self._objective = (model, guide), objective
         self.parts = nn.ModuleDict(trainable.modules)
 
     def forward(self, x: Tensor, index: Tensor) -> ObjectiveTerms:
-        return self._elbo.terms(*self._pair, x, index=index)
+        return self._objective.terms(*self._pair, x, index=index)
 
 
 class Training:
@@ -69,7 +70,8 @@ class Training:
         probe = data.train.observations(torch.arange(min(3, len(data.train)))).to(self.device, self.dtype)
         self.trainable = gather(model, guide, (probe,), data.train.index[: len(probe)].to(self.device))
         self.names, self.parameters = list(self.trainable.parameters), list(self.trainable.parameters.values())
-        objective = _Objective(model, guide, self.trainable, settings.num_particles)
+        self.loss = objective_of(settings)
+        objective = _Objective(model, guide, self.trainable, self.loss)
         optimizer = torch.optim.Adam(self.parameters, lr=settings.learning_rate, eps=ADAM_EPSILON, fused=True)
         self.objective, self.optimizer = self.fabric.setup(objective, optimizer)
         self.batches = torch.Generator().manual_seed(derived_seed(settings.seed, "batches"))
@@ -123,15 +125,14 @@ class Training:
             group["lr"] = learning_rate_at(epochs_done, self.settings)
         x = self.data.train.training_batch(rows, self.batches).to(self.device, self.dtype)
         index = self.data.train.index[rows].to(self.device)
+        self.loss.kl_weight = kl_weight_at(epochs_done, self.settings)
         with autocast(self.settings.precision, self.device):
             terms = self.objective(x, index)
-        weight = kl_weight_at(epochs_done, self.settings)
-        negative_elbo = (weight * terms.kl_to_prior - terms.expected_log_likelihood).mean()
         self.optimizer.zero_grad()
-        self.fabric.backward(negative_elbo)
+        self.fabric.backward(terms.loss.mean())
         norm = self._clip()
         self.optimizer.step()
-        sums = torch.stack([*(term.detach().double().sum() for term in terms), norm]).cpu()
+        sums = torch.stack([*(term.detach().double().sum() for term in terms[:2]), norm]).cpu()
         if not torch.isfinite(sums[:2]).all():
             raise NumericalError(
                 f"training diverged in epoch {self.epochs_done + 1}: expected log likelihood {float(sums[0]):g}, KL "

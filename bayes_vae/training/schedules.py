@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from bayes_vae.objectives import Cyclical, WarmUp
 from bayes_vae.settings import TrainingSettings
 
 __all__ = [
@@ -78,15 +79,21 @@ def burda_learning_rate(epochs_done: float, start: float = 1e-3) -> float:
 
 
 def kl_weight_at(epoch: float, settings: TrainingSettings) -> float:
-    """Linear warm-up from 0 to ``kl_weight`` over ``kl_warmup_epochs``.
+    """The weight of the KL: a straight rise from 0 to ``kl_weight``, once or anew in every cycle.
 
     Args:
         epoch: epochs done so far, fractions counted.
-        settings: with the weight and the epochs.
+        settings: with the weight, the epochs of the rise, and those of a cycle.
 
-    >>> kl_weight_at(1.0, TrainingSettings(kl_warmup_epochs=4))
-    0.25
+    >>> [kl_weight_at(epoch, TrainingSettings(kl_warmup_epochs=4)) for epoch in (0.0, 1.0, 4.0, 9.0)]
+    [0.0, 0.25, 1.0, 1.0]
+    >>> [kl_weight_at(epoch, TrainingSettings(kl_warmup_epochs=4, kl_cycle_epochs=8)) for epoch in (4.0, 7.5, 8.0, 9.0)]
+    [1.0, 1.0, 0.0, 0.25]
+
+    Reference: Fu et al. (2019), "Cyclical annealing schedule: a simple approach to mitigating KL vanishing".
     """
     if settings.kl_warmup_epochs == 0:
         return settings.kl_weight
-    return settings.kl_weight * min(1.0, epoch / settings.kl_warmup_epochs)
+    if settings.kl_cycle_epochs:
+        return Cyclical(settings.kl_cycle_epochs, settings.kl_warmup_epochs, settings.kl_weight)(epoch)
+    return WarmUp(settings.kl_warmup_epochs, settings.kl_weight)(epoch)

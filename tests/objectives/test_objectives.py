@@ -75,7 +75,7 @@ def test_the_weight_is_on_the_kl_alone(kl, make_pair, x):
         return Elbo(3, kl=kl, kl_weight=weight).loss(*pair, x), terms
 
     (none, terms), (third, same) = at(0.0), at(0.3)
-    agree(terms, same)
+    agree(terms[:2], same[:2])
     assert none == pytest.approx(-terms.expected_log_likelihood.sum().item())
     assert third - none == pytest.approx(0.3 * terms.kl_to_prior.sum().item())
 

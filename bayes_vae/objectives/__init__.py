@@ -1,0 +1,27 @@
+"""Objectives for training: each a ``pyro.infer.ELBO``, right for each observation."""
+
+from bayes_vae.objectives.base import Objective, ObjectiveModule
+from bayes_vae.objectives.doubly_reparameterized import DoublyReparameterizedObjective
+from bayes_vae.objectives.elbo import Elbo
+from bayes_vae.objectives.importance_weighted import ImportanceWeightedObjective
+from bayes_vae.objectives.kl_weights import ConstantWeight, Cyclical, KLWeight, WarmUp
+from bayes_vae.objectives.sticking_the_landing import StickingTheLandingObjective
+from bayes_vae.objectives.terms import ObjectiveTerms
+
+ElboModule = ObjectiveModule
+"""Its name while the ELBO was the only objective."""
+
+__all__ = [
+    "ConstantWeight",
+    "Cyclical",
+    "DoublyReparameterizedObjective",
+    "Elbo",
+    "ElboModule",
+    "ImportanceWeightedObjective",
+    "KLWeight",
+    "Objective",
+    "ObjectiveModule",
+    "ObjectiveTerms",
+    "StickingTheLandingObjective",
+    "WarmUp",
+]
