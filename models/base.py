@@ -13,6 +13,7 @@ from torch import Size, Tensor, nn
 from bayes_vae.errors import ShapeError
 from bayes_vae.randomness import isolated_rng
 from bayes_vae.registration import register_at_each_call
+from bayes_vae.terms.program import index_arguments
 
 __all__ = ["Model", "SingleLatentModel"]
 
@@ -102,7 +103,15 @@ class SingleLatentModel(Model):
         return likelihood.mean if mean else likelihood.sample()
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor, guide: nn.Module, *, seed: int | None = None, mean: bool = True) -> Tensor:
+    def reconstruct(
+        self,
+        x: Tensor,
+        guide: nn.Module,
+        *,
+        seed: int | None = None,
+        mean: bool = True,
+        index: Tensor | None = None,
+    ) -> Tensor:
         """Observations drawn again from their codes: z from q(z given x), then p(x given z).
 
         Args:
@@ -110,13 +119,15 @@ class SingleLatentModel(Model):
             guide: a guide with ``variational_posterior(x)``.
             seed: as in :meth:`sample`.
             mean: return the likelihood's mean for the drawn z, in place of a draw.
+            index: the observations' indices, shape (N,), for guides with parameters per observation.
 
         Returns:
             shape (N, *data_shape). z is always drawn: decoding the mean of q is another thing.
         """
         if seed is not None:
             with isolated_rng(seed, next(self.parameters()).device):
-                return self.reconstruct(x, guide, mean=mean)
-        z = guide.variational_posterior(self.check_observations(x)).sample()  # type: ignore[operator]
+                return self.reconstruct(x, guide, mean=mean, index=index)
+        given = {} if index is None else index_arguments(guide, index)
+        z = guide.variational_posterior(self.check_observations(x), **given).sample()  # type: ignore[operator]
         likelihood = self.likelihood(z)
         return likelihood.mean if mean else likelihood.sample()

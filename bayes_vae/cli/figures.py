@@ -27,7 +27,7 @@ def write_training_figures(run: OpenedRun, seed: int) -> dict[str, str]:
     """
     from bayes_vae.plots import save_figure
 
-    figures = {"training": training(run), **pictures(run, seed), "latent means": latents(run, seed)}
+    figures = {"training": training(run), **pictures(run, seed), **latents(run, seed)}
     return {
         name: str(run.directory.add_file(f"figures/{name.replace(' ', '_')}.png", save_figure(figure)))
         for name, figure in figures.items()
@@ -52,25 +52,33 @@ def training(run: OpenedRun) -> Figure:
 def pictures(run: OpenedRun, seed: int) -> dict[str, Figure]:
     """Reconstructions of test images, and draws from the prior."""
     from bayes_vae.plots import prior_sample_figure, reconstruction_figure
+    from bayes_vae.terms.program import as_observations
 
-    x, _ = run.test_set(RECONSTRUCTIONS, seed)
-    means = run.model.reconstruct(x, run.guide, seed=seed)
+    x, index = run.test_set(RECONSTRUCTIONS, seed)
+    means = run.model.reconstruct(x, run.guide, seed=seed, index=index)
     samples = run.model.sample(SAMPLES, seed=seed, mean=True)
+    observed = as_observations(x)[0]
     return {
-        "reconstructions": reconstruction_figure(x, means, data_policy=run.data.policy),
+        "reconstructions": reconstruction_figure(observed, means, data_policy=run.data.policy),
         "prior samples": prior_sample_figure(samples, data_policy=run.data.policy),
     }
 
 
-def latents(run: OpenedRun, seed: int) -> Figure:
-    """Means of q for the test images, coloured by label."""
-    import torch
-
+def latents(run: OpenedRun, seed: int) -> dict[str, Figure]:
+    """Means of q for the test images, coloured by label; nothing where q has no known mean, or several sites."""
+    from bayes_vae.errors import NotDefinedError
     from bayes_vae.plots import latent_figure
+    from bayes_vae.report.latent_space import Missing, latent_means
+    from bayes_vae.terms.program import as_observations
 
-    x, _ = run.test_set(LATENTS, seed)
+    x, index = run.test_set(LATENTS, seed)
     labels = run.data.test.labels
-    with torch.no_grad():
-        means = run.guide.variational_posterior(x).mean
-    shown = None if labels is None else labels[: len(x)]
-    return latent_figure(means, shown, names=run.data.label_names, data_policy=run.data.policy)
+    shown = None if labels is None else labels[: len(index)]
+    try:
+        found = latent_means(run.model, run.guide, as_observations(x)[0], index, shown)
+    except NotDefinedError:
+        return {}
+    if isinstance(found, Missing):
+        return {}
+    figure = latent_figure(found.means, found.labels, names=run.data.label_names, data_policy=run.data.policy)
+    return {"latent means": figure}

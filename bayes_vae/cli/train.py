@@ -14,6 +14,7 @@ from bayes_vae.cli.flags import Flags, build_settings, value_of
 from bayes_vae.cli.output import json_text, note, say, table, value_text
 from bayes_vae.cli.repeating import check_repeated_data, threads_of
 from bayes_vae.cli.results import SYMBOLS
+from bayes_vae.combinations import check_combination, with_fitting_policy
 from bayes_vae.errors import SettingsError
 from bayes_vae.settings import DataSettings, PairSettings, TrainingSettings, as_json
 
@@ -102,6 +103,7 @@ def train(
     repeats: Mapping[str, Any] | None = None,
     *,
     tensorboard: bool = False,
+    figures: bool = True,
 ) -> tuple[dict[str, Any], OpenedRun]:
     """Train, writing to ``out``, which is refused before training where it holds something, and draw the figures.
 
@@ -111,28 +113,32 @@ def train(
         command: the command line, which is stored.
         repeats: the configuration of a run that this one repeats; its data must be these.
         tensorboard: whether to write the figures of each epoch to RUN/tensorboard.
+        figures: whether to draw.
 
     Returns:
         the result in JSON types, and the run.
 
     Raises:
+        SettingsError: settings that cannot work together.
+        SupportError: data that the likelihood has no density for.
         KeyboardInterrupt: after Ctrl-C; the message says how to resume.
     """
-    from bayes_vae.data import load_data, require_binary
+    check_combination(pair, training)
+    from bayes_vae.data import load_data
     from bayes_vae.runs import check_destination
     from bayes_vae.training import build_pair
 
     check_destination(out)
+    data = with_fitting_policy(data, pair)
     callbacks = _callbacks(out, tensorboard)
     training = _with_device(training)
     data_set = load_data(data)
-    require_binary(data_set)
     if repeats is not None:
         check_repeated_data(repeats, data, data_set)
     model, guide = build_pair(pair, data_set, training.seed)
     sections = {"data": as_json(replace(data, policy=data_set.policy)), "pair": as_json(pair)}
     options: dict[str, Any] = {"out": out, "sections": sections, "command": command, "callbacks": callbacks}
-    return _train(model, guide, data_set, training, out, **options)
+    return _train(model, guide, data_set, training, out, figures=figures, **options)
 
 
 def resume(
@@ -177,7 +183,14 @@ def _with_device(training: TrainingSettings) -> TrainingSettings:
 
 
 def _train(
-    model: Any, guide: Any, data: Data, settings: TrainingSettings, folder: Path, **options: Any
+    model: Any,
+    guide: Any,
+    data: Data,
+    settings: TrainingSettings,
+    folder: Path,
+    *,
+    figures: bool = True,
+    **options: Any,
 ) -> tuple[dict[str, Any], OpenedRun]:
     """Train into a folder, and draw the figures."""
     from bayes_vae.cli.figures import write_training_figures
@@ -192,9 +205,10 @@ def _train(
     if trained.interrupted:
         raise KeyboardInterrupt(_how_to_resume(folder))
     opened = OpenedRun(RunDirectory(folder), model, guide, data, settings.device)
-    figures = write_training_figures(opened, settings.seed)
-    result = _result(trained, folder, figures)
-    _note_divergence(result["validation"]["elbo"], math.prod(data.data_shape))
+    drawn = write_training_figures(opened, settings.seed) if figures else {}
+    result = _result(trained, folder, drawn)
+    if data.observation_kind == "binary":
+        _note_divergence(result["validation"]["elbo"], math.prod(data.data_shape))
     return result, opened
 
 

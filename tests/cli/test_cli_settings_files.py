@@ -182,7 +182,7 @@ def test_a_file_that_is_not_there(tmp_path):
     ("words", "message"),
     [
         (["--training.epohcs", "3"], "--training.epohcs: no such setting; did you mean --training.epochs?"),
-        (["--pair.x", "3"], "--pair.x: no such setting; pair has latent-dim, hidden-dims, activation, network, structure, "),
+        (["--pair.x", "3"], "--pair.x: no such setting; pair has latent-dim, hidden-dims, activation, network, "),
         (["--epohcs", "3"], "unrecognized arguments: --epohcs 3; did you mean --epochs?"),
         (["--compare.seed", "3"], "unrecognized arguments: --compare.seed 3"),
         (["--training.epochs", "many"], "--epochs: expected a whole number, got many"),
