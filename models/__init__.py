@@ -2,6 +2,25 @@
 
 from bayes_vae.models.base import Model, SingleLatentModel
 from bayes_vae.models.linear_gaussian import LinearGaussianVAE
+from bayes_vae.models.priors import (
+    FlowPrior,
+    LearnedNormalPrior,
+    MixtureOfNormalsPrior,
+    Prior,
+    StandardNormalPrior,
+    VampPrior,
+)
 from bayes_vae.models.vae import VAE
 
-__all__ = ["VAE", "LinearGaussianVAE", "Model", "SingleLatentModel"]
+__all__ = [
+    "VAE",
+    "FlowPrior",
+    "LearnedNormalPrior",
+    "LinearGaussianVAE",
+    "MixtureOfNormalsPrior",
+    "Model",
+    "Prior",
+    "SingleLatentModel",
+    "StandardNormalPrior",
+    "VampPrior",
+]

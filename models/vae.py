@@ -66,7 +66,7 @@ class VAE(SingleLatentModel):
         self.likelihood_family = make_likelihood(likelihood, data_shape)
         per_number = self.likelihood_family.outputs_per_number
         self.decoder = decoder_network(network, latent_dim, data_shape, per_number, hidden_dims, activation)
-        self.prior_family = make_prior(prior, latent_dim)
+        self.prior_family = make_prior(prior, latent_dim, data_shape)
 
     def prior(self) -> dist.TorchDistribution:
         """p(z)."""
@@ -76,6 +76,33 @@ class VAE(SingleLatentModel):
     def likelihood(self, z: Tensor) -> dist.TorchDistribution:
         """p(x given z), its parameters from the decoder."""
         return self.likelihood_family.of_outputs(self.decoder(z))
+
+    @property
+    def attached_guide(self) -> Any:
+        """The guide that p(z) is made of; None where it is made of none."""
+        return self.prior_family.guide
+
+    def attach_guide(self, guide: Any) -> None:
+        """Give the prior its guide, once both are built; only a prior made of q, the VampPrior, takes note of it.
+
+        Args:
+            guide: of this pair.
+
+        Raises:
+            ProgramError: the prior cannot be made of this guide's q; the message says why.
+        """
+        self.prior_family.attach_guide(guide)
+
+    def start_prior_at(self, x: Tensor) -> None:
+        """Start a prior that holds pseudo-observations at training observations; the others ignore them.
+
+        Args:
+            x: shape (N, *data_shape).
+
+        Raises:
+            ShapeError: another shape.
+        """
+        self.prior_family.start_at(x)
 
     def set_output_bias(self, mean: Tensor) -> None:
         """Start the decoder where the mean of p(x given z) is the data's.

@@ -13,7 +13,7 @@ import torch
 
 from bayes_vae.errors import RunError
 from bayes_vae.runs.manifest import FORMAT_VERSION
-from bayes_vae.runs.pairs import describe_program
+from bayes_vae.runs.pairs import check_attached, describe_program
 from bayes_vae.runs.run import Run
 from bayes_vae.runs.weights import alias_of
 
@@ -30,7 +30,12 @@ _DISTRIBUTIONS = {
 
 
 def config_of(run: Run) -> dict[str, Any]:
-    """The configuration of a run, in JSON types."""
+    """The configuration of a run, in JSON types.
+
+    Raises:
+        RunError: a prior that is made of another guide than the run's.
+    """
+    check_attached(run.model, run.guide)
     return {
         "format_version": FORMAT_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -16,16 +16,20 @@ from bayes_vae.randomness import isolated_rng
 from bayes_vae.runs.programs import ParameterizedProgram
 from bayes_vae.terms.program import modules_of
 
-__all__ = ["build_program", "describe_program", "fill_pair"]
+__all__ = ["build_program", "check_attached", "describe_program", "fill_pair"]
 
 _PACKAGES = {"model": bayes_vae.models, "guide": bayes_vae.guides}
+_BASES: dict[str, type[nn.Module]] = {"model": bayes_vae.models.Model, "guide": bayes_vae.guides.Guide}
 
 
 def _class_named(role: str, name: object) -> type[nn.Module] | None:
-    """The concrete class of ours with that name: looked up among public names, never imported by path."""
+    """The concrete class of ours with that name: looked up among public names, never imported by path.
+
+    A part of a model, such as a prior, is public too and no model.
+    """
     package = _PACKAGES[role]
     found = getattr(package, name) if isinstance(name, str) and name in package.__all__ else None
-    concrete = inspect.isclass(found) and issubclass(found, nn.Module) and not inspect.isabstract(found)
+    concrete = inspect.isclass(found) and issubclass(found, _BASES[role]) and not inspect.isabstract(found)
     return found if concrete else None
 
 
@@ -45,6 +49,26 @@ def describe_program(role: str, program: Any) -> dict[str, Any]:
     inner = getattr(program, "program", program)
     named = inner if hasattr(inner, "__qualname__") else type(inner)
     return {"class": None, "description": f"{named.__module__}.{named.__qualname__}"}
+
+
+def check_attached(model: Any, guide: Any) -> None:
+    """Refuse to store a pair whose prior is made of another guide than the pair's.
+
+    Args:
+        model: the model; one without ``attached_guide``, or with None there, is made of no guide.
+        guide: the guide of the pair.
+
+    Raises:
+        RunError: says which guides these are.
+    """
+    attached = getattr(model, "attached_guide", None)
+    if attached is None or any(attached is owner for owner in modules_of(guide)):
+        return
+    raise RunError(
+        f"the model's prior is made of the q of another guide, {type(attached).__name__}, than that of this run, "
+        f"{type(guide).__name__}. Its weights would not be stored, and the prior be another once loaded. Train the "
+        "pair together: call model.attach_guide(guide) with the guide that is passed to fit."
+    )
 
 
 def build_program(role: str, description: Mapping[str, Any], model: Any = None) -> nn.Module:
@@ -85,7 +109,7 @@ def build_program(role: str, description: Mapping[str, Any], model: Any = None) 
 
 
 def fill_pair(model: Any, guide: Any, state: Mapping[str, Tensor], built: Collection[str] = ()) -> tuple[Any, Any]:
-    """Put weights into a pair and switch it to evaluation mode.
+    """Put weights into a pair and switch it to evaluation mode; a prior that is made of q gets the pair's guide.
 
     Args:
         model: the model; its weights go to the module behind it.
@@ -104,6 +128,8 @@ def fill_pair(model: Any, guide: Any, state: Mapping[str, Tensor], built: Collec
         if role in built:
             _match_dtype(module, weights)
         _check_fit(role, module, weights)
+    if hasattr(model, "attach_guide"):
+        model.attach_guide(guide)
     for _, module, weights in targets:
         module.load_state_dict(weights)
         module.eval()

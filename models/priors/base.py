@@ -6,7 +6,9 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import pyro.distributions as dist
-from torch import nn
+from torch import Tensor, nn
+
+from bayes_vae.errors import SettingsError
 
 __all__ = ["Prior"]
 
@@ -17,6 +19,9 @@ class Prior(nn.Module, ABC):
     Args:
         latent_dim: D, the size of z.
         **options: of the subclass, from which it is built again.
+
+    Raises:
+        SettingsError: an option that is a number of parts, ``num_…``, and below one.
     """
 
     name: ClassVar[str]
@@ -24,8 +29,24 @@ class Prior(nn.Module, ABC):
 
     def __init__(self, latent_dim: int, **options: Any) -> None:
         super().__init__()
+        for option, value in options.items():
+            if option.startswith("num_") and not (hasattr(value, "__index__") and value >= 1):
+                raise SettingsError(
+                    f"{option} of the prior {self.name!r} must be a whole number of at least 1, got {value!r}."
+                )
         self.latent_dim, self.options = latent_dim, options
 
     @abstractmethod
     def forward(self) -> dist.TorchDistribution:
         """p(z); batch shape (), event shape (D,)."""
+
+    @property
+    def guide(self) -> Any:
+        """The guide that p(z) is made of; None where it is made of none."""
+        return None
+
+    def attach_guide(self, guide: Any) -> None:
+        """Take note of the pair's guide; a prior that is made of no guide ignores it."""
+
+    def start_at(self, x: Tensor) -> None:
+        """Start from training observations, shape (N, *data_shape); a prior that holds none ignores them."""

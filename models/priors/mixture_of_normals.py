@@ -1,0 +1,48 @@
+"""A prior with several modes: a learned mixture of normals."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import pyro.distributions as dist
+import torch
+from torch import nn
+
+from bayes_vae.distributions import diagonal_normal
+from bayes_vae.models.priors.base import Prior
+from bayes_vae.models.priors.component_mixture import ComponentMixture
+from bayes_vae.models.priors.scales import raw_of_scale, scale_of_raw
+
+__all__ = ["MixtureOfNormalsPrior"]
+
+
+class MixtureOfNormalsPrior(Prior):
+    r"""A mixture of normals with independent dimensions; weights, means and deviations are learned.
+
+    .. math:: p(z) = \sum_{c=1}^C w_c \, N\big(z; m_c, \operatorname{diag}(s_c)^2\big)
+
+    It starts with equal weights, means drawn from N(0, 1/2) and variances of 1/2, so that the whole is about as wide as
+    the standard normal and no two components are the same. No deviation falls below 0.001.
+
+    Args:
+        latent_dim: D, the size of z.
+        num_components: C.
+
+    Reference: Dilokthanakul et al. (2016), "Deep unsupervised clustering with Gaussian mixture variational
+    autoencoders", section 3, has such a prior; Tomczak, Welling (2018), "VAE with a VampPrior", section 4.2, learns it
+    as here.
+    """
+
+    name: ClassVar[str] = "mixture"
+
+    def __init__(self, latent_dim: int, num_components: int = 20) -> None:
+        super().__init__(latent_dim, num_components=num_components)
+        self.logits = nn.Parameter(torch.zeros(num_components))
+        self.loc = nn.Parameter(math.sqrt(0.5) * torch.randn(num_components, latent_dim))
+        self.raw_scale = nn.Parameter(torch.full((num_components, latent_dim), raw_of_scale(math.sqrt(0.5))))
+
+    def forward(self) -> dist.TorchDistribution:
+        """p(z), a mixture of C normals."""
+        components = diagonal_normal(self.loc, scale_of_raw(self.raw_scale))
+        return ComponentMixture(components, self.logits.log_softmax(-1))
