@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from bayes_vae.errors import ProgramError
 from bayes_vae.terms.containers import Draw
@@ -28,13 +29,23 @@ def draw_and_fix(bound: BoundBatch, num_particles: int) -> tuple[Draw, Draw]:
         two draws with terms of shape (K, N).
 
     Raises:
-        ProgramError: the terms differ between two runs, or a latent is not given by its value.
+        ProgramError: the terms differ between two runs, a latent is not given by its value, or q has no density there.
     """
     draw = bound.draw(range(num_particles), None)
-    fixed = bound.evaluate({name: value.detach() for name, value in draw.latents.items()})
+    fixed = _evaluate(bound, {name: value.detach() for name, value in draw.latents.items()})
     _refuse_moving_latents(fixed)
     _refuse_other_noise(draw, fixed)
     return draw, fixed
+
+
+def _evaluate(bound: BoundBatch, latents: dict[str, Tensor]) -> Draw:
+    try:
+        return bound.evaluate(latents)
+    except (KeyError, NotImplementedError) as error:  # what Pyro's and torch's transforms raise
+        raise ProgramError(
+            f"log q(z given x) cannot be evaluated at given latents: a flow of the guide has no inverse ({error}). Use "
+            "Elbo or ImportanceWeightedObjective, or a flow with an inverse, such as a coupling."
+        ) from error
 
 
 def _refuse_moving_latents(fixed: Draw) -> None:

@@ -12,7 +12,7 @@ from pyro.infer import SVI, Predictive, RenyiELBO, Trace_ELBO, TraceMeanField_EL
 from pyro.infer.importance import psis_diagnostic
 from pyro.optim import Adam
 
-from bayes_vae import Elbo, estimate_log_evidence, log_terms
+from bayes_vae import Elbo, ImportanceWeightedObjective, estimate_log_evidence, log_terms
 from bayes_vae.errors import NotDefinedError, ProgramError, SettingsError
 from bayes_vae.evidence import grouped_bound
 from bayes_vae.guides import AmortizedNormalGuide
@@ -292,3 +292,5 @@ def test_a_renyi_elbo_under_subsampling_is_no_bound(linear):
     assert claimed.mean() - 5 * claimed.std() / 200**0.5 > evidence
     bound = grouped_bound(log_terms(model, guide, x, 8 * 200).log_importance_weights, 8).sum(-1)
     assert evidence - 1 < bound.mean() < evidence
+    ours = torch.stack([-ImportanceWeightedObjective(8).differentiable_loss(model, guide, x) for _ in range(200)])
+    assert evidence - 1 < ours.mean() < evidence
