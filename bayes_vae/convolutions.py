@@ -31,13 +31,20 @@ def _image_shape(data_shape: Sequence[int]) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _sizes(image: tuple[int, int, int], num_layers: int) -> list[tuple[int, int]]:
-    """Height and width before the first layer and after each; every layer halves them, rounding up."""
-    if num_layers < 1:
+def _sizes(image: tuple[int, int, int], channels: Sequence[int]) -> list[tuple[int, int]]:
+    """Height and width before the first layer and after each; every layer halves them, rounding up.
+
+    Raises:
+        SettingsError: no layer, or one without channels.
+    """
+    if not channels:
         raise SettingsError("a convolutional network needs at least one hidden layer: give hidden_dims its channels.")
+    if any(count < 1 for count in channels):
+        raise SettingsError(f"every layer needs at least 1 channel, got {list(channels)}.")
     sizes = [image[1:]]
-    for _ in range(num_layers):
-        sizes.append(tuple(-(-size // 2) for size in sizes[-1]))  # type: ignore[arg-type]
+    for _ in channels:
+        height, width = sizes[-1]
+        sizes.append((-(-height // 2), -(-width // 2)))
     return sizes
 
 
@@ -59,7 +66,7 @@ class ConvolutionalEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self._image = _image_shape(data_shape)
-        height, width = _sizes(self._image, len(hidden_dims))[-1]
+        height, width = _sizes(self._image, hidden_dims)[-1]
         make = activation_named(activation)
         layers: list[nn.Module] = []
         for channels, next_channels in pairwise([self._image[0], *hidden_dims]):
@@ -100,15 +107,15 @@ class ConvolutionalDecoder(nn.Module):
         super().__init__()
         self._image = _image_shape(data_shape)
         self._outputs = outputs_per_number
-        sizes = _sizes(self._image, len(hidden_dims))[::-1]
+        sizes = _sizes(self._image, hidden_dims)[::-1]
         make = activation_named(activation)
         self._first = (hidden_dims[-1], *sizes[0])
         self.input = glorot(nn.Linear(latent_dim, math.prod(self._first)))
         channels = [*reversed(hidden_dims), outputs_per_number * self._image[0]]
         layers: list[nn.Module] = []
         for (size, next_size), (width, next_width) in zip(pairwise(sizes), pairwise(channels), strict=True):
-            odd = tuple(after - (2 * before - 1) for before, after in zip(size, next_size, strict=True))
-            layers += [make(), glorot(nn.ConvTranspose2d(width, next_width, 3, 2, padding=1, output_padding=odd))]
+            even = (next_size[0] - (2 * size[0] - 1), next_size[1] - (2 * size[1] - 1))
+            layers += [make(), glorot(nn.ConvTranspose2d(width, next_width, 3, 2, padding=1, output_padding=even))]
         self.convolutions = nn.Sequential(*layers)
         self.output_bias = nn.Parameter(torch.zeros(outputs_per_number * math.prod(self._image)))
 
