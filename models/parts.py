@@ -27,8 +27,8 @@ def make_part(role: str, known: Mapping[str, type[Part]], chosen: str | Mapping[
     Raises:
         SettingsError: an unknown name or option; lists those there are.
     """
-    options = {"name": chosen} if isinstance(chosen, str) else dict(chosen)
-    name = options.pop("name", None)
+    options: dict[str, Any] = {"name": chosen} if isinstance(chosen, str) else dict(chosen)
+    name: Any = options.pop("name", None)
     if name not in known:
         raise SettingsError(f"unknown {role} {name!r}: choose one of {', '.join(known)}.")
     taken = list(inspect.signature(known[name]).parameters)[len(arguments) :]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pyro.distributions as dist
 import torch
@@ -42,8 +42,7 @@ class ComponentMixture(dist.TorchDistribution):
     @property
     def support(self) -> constraints.Constraint:
         """That of the components."""
-        support: constraints.Constraint = self.components.support
-        return support
+        return cast(constraints.Constraint, self.components.support)
 
     @property
     def mean(self) -> Tensor:

@@ -49,8 +49,7 @@ class FlowPrior(Prior):
 
     def __init__(self, latent_dim: int, num_transforms: int = 2) -> None:
         super().__init__(latent_dim, num_transforms=num_transforms)
-        one = (_spline,) if latent_dim == 1 else (_coupling, _coupling)
-        self.steps = nn.ModuleList([make(latent_dim) for _ in range(num_transforms) for make in one])
+        self.steps = nn.ModuleList([step for _ in range(num_transforms) for step in _transform(latent_dim)])
         self.loc = nn.Parameter(torch.zeros(latent_dim))
         self.raw_scale = nn.Parameter(torch.full((latent_dim,), raw_of_scale(1.0)))
         self.register_buffer("base_loc", torch.zeros(latent_dim), persistent=False)
@@ -60,20 +59,29 @@ class FlowPrior(Prior):
         """p(z), a transformed normal."""
         placed = AffineTransform(self.loc, scale_of_raw(self.raw_scale), event_dim=1)
         base = diagonal_normal(self.base_loc, self.base_scale)
-        return dist.TransformedDistribution(base, [FlowTransform(list(self.steps)), placed], validate_args=False)
+        transforms = [FlowTransform(list(self.steps)), placed]
+        flow: dist.TorchDistribution = dist.TransformedDistribution(base, transforms, validate_args=False)
+        return flow
 
 
-def _coupling(size: int) -> Any:
-    kept = size // 2
+def _transform(size: int) -> list[Any]:
+    """The steps that move each dimension once; before the second the order is reversed, so it keeps what has moved."""
+    if size == 1:
+        return [_spline()]
+    return [_coupling(size, size // 2), _coupling(size, size - size // 2)]
+
+
+def _coupling(size: int, kept: int) -> Any:
     network = DenseNN(kept, [HIDDEN], [size - kept, size - kept], nonlinearity=nn.Tanh())
+    last: Any = network.layers[-1]
     with torch.no_grad():
-        network.layers[-1].weight.mul_(SMALL)
-        network.layers[-1].bias.zero_()
+        last.weight.mul_(SMALL)
+        last.bias.zero_()
     return AffineCoupling(kept, network)
 
 
-def _spline(size: int) -> Any:
-    spline = Spline(size)
+def _spline() -> Any:
+    spline = Spline(1)
     with torch.no_grad():
         for parameter in spline.parameters():
             parameter.mul_(SMALL)
