@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bayes_vae.aggregate_posterior import aggregate_posterior_terms as aggregate_posterior_terms
     from bayes_vae.arviz_export import netcdf_bytes as netcdf_bytes
     from bayes_vae.arviz_export import to_arviz as to_arviz
+    from bayes_vae.bits import bits_per_dimension as bits_per_dimension
     from bayes_vae.calibration import GuideCalibration as GuideCalibration
     from bayes_vae.calibration import calibrate_guide as calibrate_guide
     from bayes_vae.data import load_data as load_data
@@ -72,6 +73,7 @@ _HOMES = {
     "annealed_log_evidence": "evidence",
     "bidirectional_bounds": "evidence",
     "bayes_rule_on_grid": "exact_posterior",
+    "bits_per_dimension": "bits",
     "calibrate_guide": "calibration",
     "compare": "ladder",
     "elbo_terms": "elbo",

@@ -285,9 +285,10 @@ def check_support(
             f"site {name!r}: a Bernoulli likelihood takes zeros and ones, but the observations range over "
             f"[{low:g}, {high:g}] with values in between or outside. On gray pixels it is not a normalized "
             "likelihood: binarize them (data policy 'stochastic', 'static' or 'threshold') or use a continuous "
-            "Bernoulli likelihood, in a Pyro program of your own."
+            "Bernoulli likelihood (likelihood 'continuous-bernoulli')."
         )
+    support = getattr(base.support, "base_constraint", base.support)
     raise SupportError(
-        f"site {name!r}: observations in [{low:g}, {high:g}] leave the support {base.support} of "
+        f"site {name!r}: observations in [{low:g}, {high:g}] leave the support {support} of "
         f"{type(base).__name__}. Rescale the data or choose a likelihood with that support."
     )

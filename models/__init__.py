@@ -1,6 +1,15 @@
 """Generative models p(x, z), each a Pyro program: the prior p(z) times the likelihood p(x given z)."""
 
 from bayes_vae.models.base import Model, SingleLatentModel
+from bayes_vae.models.likelihoods import (
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    ContinuousBernoulliLikelihood,
+    DiscretizedLogisticLikelihood,
+    Likelihood,
+    NegativeBinomialLikelihood,
+    NormalLikelihood,
+)
 from bayes_vae.models.linear_gaussian import LinearGaussianVAE
 from bayes_vae.models.priors import (
     FlowPrior,
@@ -14,11 +23,18 @@ from bayes_vae.models.vae import VAE
 
 __all__ = [
     "VAE",
+    "BernoulliLikelihood",
+    "CategoricalLikelihood",
+    "ContinuousBernoulliLikelihood",
+    "DiscretizedLogisticLikelihood",
     "FlowPrior",
     "LearnedNormalPrior",
+    "Likelihood",
     "LinearGaussianVAE",
     "MixtureOfNormalsPrior",
     "Model",
+    "NegativeBinomialLikelihood",
+    "NormalLikelihood",
     "Prior",
     "SingleLatentModel",
     "StandardNormalPrior",

@@ -31,11 +31,16 @@ def make_part(role: str, known: Mapping[str, type[Part]], chosen: str | Mapping[
     name: Any = options.pop("name", None)
     if name not in known:
         raise SettingsError(f"unknown {role} {name!r}: choose one of {', '.join(known)}.")
-    taken = list(inspect.signature(known[name]).parameters)[len(arguments) :]
+    taken = dict(list(inspect.signature(known[name]).parameters.items())[len(arguments) :])
     for option in options:
         if option not in taken:
             takes = f"it takes {', '.join(taken)}" if taken else "it takes none"
             raise SettingsError(f"the {role} {name!r} has no option {option!r}: {takes}.")
+    for option, about in taken.items():
+        if about.default is about.empty and option not in options:
+            raise SettingsError(
+                f"the {role} {name!r} needs the option {option!r}: give {{'name': {name!r}, {option!r}: ...}}."
+            )
     return known[name](*arguments, **options)
 
 

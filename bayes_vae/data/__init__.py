@@ -1,9 +1,19 @@
 """Data sets with an explicit policy: how their pixels become observations x."""
 
-from bayes_vae.data.data_set import Data, require_binary, require_kind
+from bayes_vae.data.data_set import Data, require_binary, require_fit, require_kind
 from bayes_vae.data.kinds import KINDS
 from bayes_vae.data.load import DATA_NAMES, load_data
 from bayes_vae.data.policies import POLICIES
 from bayes_vae.data.split import Split
 
-__all__ = ["DATA_NAMES", "KINDS", "POLICIES", "Data", "Split", "load_data", "require_binary", "require_kind"]
+__all__ = [
+    "DATA_NAMES",
+    "KINDS",
+    "POLICIES",
+    "Data",
+    "Split",
+    "load_data",
+    "require_binary",
+    "require_fit",
+    "require_kind",
+]

@@ -17,7 +17,7 @@ from bayes_vae.data.split import Split
 from bayes_vae.errors import SupportError
 from bayes_vae.settings import DataKind, Policy
 
-__all__ = ["Data", "permutation", "require_binary", "require_kind", "split_data"]
+__all__ = ["Data", "permutation", "require_binary", "require_fit", "require_kind", "split_data"]
 
 _SPLIT_SEED = 19980701
 """Seed of the one permutation by which data sets are split."""
@@ -137,11 +137,31 @@ def require_kind(data: Data, kinds: Collection[DataKind], likelihood: str) -> No
         SupportError: names the kind of the observations and those that the likelihood takes.
     """
     if data.observation_kind not in kinds:
+        remedy = "Choose a likelihood that takes them, or say the kind (--kind) if they are something else."
+        if data.kind in kinds:
+            remedy = "Choose the data policy 'none', which leaves pixels as they are, or a Bernoulli likelihood."
         raise SupportError(
             f"a {likelihood} likelihood takes {' or '.join(KIND_WORDS[kind] for kind in kinds)}, but the observations "
-            f"of the data set {data.name!r} are {KIND_WORDS[data.observation_kind]} (kind {data.observation_kind!r}). "
-            "Choose a likelihood that takes them, or say the kind (--kind) if they are something else."
+            f"of the data set {data.name!r} are {KIND_WORDS[data.observation_kind]} (kind {data.observation_kind!r}, "
+            f"data policy {data.policy!r}). {remedy}"
         )
+
+
+def require_fit(data: Data, likelihood: Any) -> None:
+    """Refuse data that a likelihood of ``bayes_vae.models.likelihoods`` has no density for.
+
+    Args:
+        data: the data set.
+        likelihood: with ``name`` and ``data_kinds``; anything without them takes any data.
+
+    Raises:
+        SupportError: as :func:`require_kind`, and for a Bernoulli as :func:`require_binary`.
+    """
+    kinds = getattr(likelihood, "data_kinds", None)
+    if kinds == BERNOULLI_KINDS:
+        require_binary(data)
+    elif kinds is not None:
+        require_kind(data, kinds, likelihood.name)
 
 
 def require_binary(data: Data) -> None:
@@ -161,5 +181,5 @@ def require_binary(data: Data) -> None:
                 f"a Bernoulli likelihood takes zeros and ones, but the data set {data.name!r} under the "
                 "policy 'none' has values in between or outside. On gray pixels it is not a normalized "
                 "likelihood: binarize them (data policy 'stochastic', 'static' or 'threshold') or use a "
-                "continuous Bernoulli likelihood."
+                "continuous Bernoulli likelihood (likelihood 'continuous-bernoulli')."
             )

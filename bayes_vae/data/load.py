@@ -12,12 +12,12 @@ from bayes_vae.data.arrays import from_array
 from bayes_vae.data.data_set import Data
 from bayes_vae.data.digits import load_digits
 from bayes_vae.data.image_files import read_image_folder
-from bayes_vae.data.kinds import check_kind
+from bayes_vae.data.kinds import check_kind, policy_for
 from bayes_vae.data.mnist import MNIST_LIKE, load_mnist
 from bayes_vae.data.omniglot import load_omniglot
 from bayes_vae.data.policies import check_policy
 from bayes_vae.errors import DataError
-from bayes_vae.settings import Colour, DataSettings, Kind, Policy
+from bayes_vae.settings import Colour, DataKind, DataSettings, Kind, Policy
 
 __all__ = ["DATA_NAMES", "load_data"]
 
@@ -51,7 +51,8 @@ def load_data(
             real values ``none``, the only one that they have.
         labels: one number for each row of an array or file; they colour pictures and are never trained on.
         kind: what the numbers of an array are: ``binary``, ``gray`` (pixels), ``counts``, ``real``, or ``auto``, as
-            :func:`bayes_vae.data.kinds.values_of_kind` says.
+            :func:`bayes_vae.data.kinds.values_of_kind` says; ``counts`` also of the digits, whose pixels are numbers
+            of dots.
         image_size: pixels of each side to which a folder's images are brought: the square in the middle of each.
         colour: of a folder's images: ``gray`` or ``rgb``.
 
@@ -92,12 +93,14 @@ def _load_named(name: str, settings: DataSettings, labels: Any) -> Data:
         return _load_path(Path(name).expanduser(), settings, labels)
     if labels is not None:
         raise DataError(f"the data set {name!r} has its own labels: give labels only with an array or a file.")
-    if settings.kind not in ("auto", "gray"):
-        raise DataError(f"the data set {name!r} has gray pixels: give a kind only with an array or a file.")
-    root, policy = settings.data_root, settings.policy or "stochastic"
+    kind: DataKind = "counts" if (name, settings.kind) == ("digits", "counts") else "gray"
+    if settings.kind not in ("auto", kind):
+        also = ", or as 'counts' the numbers of dots" if name == "digits" else ""
+        raise DataError(f"the data set {name!r} has gray pixels{also}: give another kind only with an array or a file.")
+    root, policy = settings.data_root, policy_for(kind, settings.policy)
     if name in MNIST_LIKE:
         return load_mnist(name, root, policy)
-    return load_digits(policy) if name == "digits" else load_omniglot(root, policy)
+    return load_digits(policy, kind) if name == "digits" else load_omniglot(root, policy)
 
 
 def _load_path(path: Path, settings: DataSettings, labels: Any) -> Data:

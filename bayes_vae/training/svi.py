@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from bayes_vae.data import Data
+from bayes_vae.data import Data, require_fit
 from bayes_vae.errors import DataError, RunError, SettingsError
 from bayes_vae.randomness import derived_seed, isolated_rng
 from bayes_vae.runs import Ending, ParameterizedProgram, Run, RunWriter, run_writer
@@ -80,6 +80,7 @@ def fit(
         the :class:`bayes_vae.runs.Run`. Its ``model`` and ``guide`` carry the values of ``pyro.param`` sites.
 
     Raises:
+        SupportError: data that the model's likelihood has no density for.
         ProgramError: nothing to train, a scaled site, or a latent without ``rsample``.
         NumericalError: training diverged.
         RunError: ``out`` holds something already, or ``resume`` does not fit the pair or the data, or is finished.
@@ -90,6 +91,7 @@ def fit(
         raise DataError(
             f"fit takes a data set with its policy, got {type(data).__name__}: pass bayes_vae.load_data(...) of it."
         )
+    require_fit(data, getattr(model, "likelihood_family", None))
     point = None if resume is None else resume_point(resume)
     if point:
         settings = _resumed(point, data, settings, overrides)

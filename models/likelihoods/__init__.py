@@ -7,11 +7,36 @@ from typing import Any
 
 from bayes_vae.models.likelihoods.base import Likelihood
 from bayes_vae.models.likelihoods.bernoulli import BernoulliLikelihood
+from bayes_vae.models.likelihoods.categorical import CategoricalLikelihood
+from bayes_vae.models.likelihoods.continuous_bernoulli import ContinuousBernoulliLikelihood
+from bayes_vae.models.likelihoods.discretized_logistic import DiscretizedLogisticLikelihood
+from bayes_vae.models.likelihoods.negative_binomial import NegativeBinomialLikelihood
+from bayes_vae.models.likelihoods.normal import NormalLikelihood
 from bayes_vae.models.parts import make_part
 
-__all__ = ["LIKELIHOODS", "BernoulliLikelihood", "Likelihood", "make_likelihood"]
+__all__ = [
+    "LIKELIHOODS",
+    "BernoulliLikelihood",
+    "CategoricalLikelihood",
+    "ContinuousBernoulliLikelihood",
+    "DiscretizedLogisticLikelihood",
+    "Likelihood",
+    "NegativeBinomialLikelihood",
+    "NormalLikelihood",
+    "make_likelihood",
+]
 
-LIKELIHOODS: dict[str, type[Likelihood]] = {kind.name: kind for kind in (BernoulliLikelihood,)}
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    kind.name: kind
+    for kind in (
+        BernoulliLikelihood,
+        ContinuousBernoulliLikelihood,
+        NormalLikelihood,
+        DiscretizedLogisticLikelihood,
+        CategoricalLikelihood,
+        NegativeBinomialLikelihood,
+    )
+}
 """Name in settings → likelihood."""
 
 

@@ -67,7 +67,14 @@ class Likelihood(nn.Module, ABC):
 
     def of_outputs(self, outputs: Tensor) -> dist.TorchDistribution:
         """p(x given z) for a decoder's flat outputs, shape (*batch, outputs_per_number · P)."""
-        return self(outputs.reshape(*outputs.shape[:-1], self.outputs_per_number, *self.data_shape))
+        family: dist.TorchDistribution = self(
+            outputs.reshape(*outputs.shape[:-1], self.outputs_per_number, *self.data_shape)
+        )
+        return family
+
+    def _only(self, parameters: Tensor) -> Tensor:
+        """The one parameter of each number, shape (*batch, *data_shape)."""
+        return parameters.squeeze(parameters.dim() - len(self.data_shape) - 1)
 
     @property
     def num_outputs(self) -> int:

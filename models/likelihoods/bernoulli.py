@@ -38,8 +38,7 @@ class BernoulliLikelihood(Likelihood):
 
     def forward(self, parameters: Tensor) -> dist.TorchDistribution:
         """p(x given z): independent Bernoulli pixels."""
-        batch_dim = parameters.dim() - len(self.data_shape) - 1
-        return BernoulliLogits(parameters.squeeze(batch_dim), event_dim=len(self.data_shape))
+        return BernoulliLogits(self._only(parameters), event_dim=len(self.data_shape))
 
     def initial_outputs(self, mean: Tensor) -> Tensor:
         """Logits of the mean, clipped to [0.01, 0.99]."""

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from bayes_vae.data import KINDS, load_data, require_binary, require_kind
+from bayes_vae.data import KINDS, load_data, require_binary, require_fit, require_kind
 from bayes_vae.errors import DataError, SupportError
+from bayes_vae.models.likelihoods import LIKELIHOODS
 from bayes_vae.settings import DataSettings
 
 RANDOM = np.random.default_rng(0)
@@ -157,8 +158,11 @@ def test_an_unknown_kind_lists_the_known_ones():
 
 
 def test_named_data_have_their_kind():
-    with pytest.raises(DataError, match="the data set 'digits' has gray pixels: give a kind only with an array"):
-        load_data("digits", kind="counts")
+    with pytest.raises(
+        DataError,
+        match="the data set 'digits' has gray pixels, or as 'counts' the numbers of dots: give another kind only",
+    ):
+        load_data("digits", kind="real")
     assert load_data("digits", policy="none").observation_kind == "gray"
     assert load_data("digits").observation_kind == "binary"
 
@@ -173,7 +177,7 @@ def test_the_settings_say_the_kind(tmp_path):
 def test_a_likelihood_refuses_other_kinds_by_name():
     counts = load_data(COUNTS, kind="counts")
     require_kind(counts, ("counts",), "Poisson")
-    message = r"a normal likelihood takes real values or gray pixels, but .* 'array' are counts \(kind 'counts'\)"
+    message = r"a normal likelihood takes real values or gray pixels, but .* 'array' are counts \(kind 'counts', "
     with pytest.raises(SupportError, match=message):
         require_kind(counts, ("real", "gray"), "normal")
     with pytest.raises(SupportError, match=r"a Bernoulli likelihood takes zeros and ones, but .* are counts"):
@@ -184,3 +188,35 @@ def test_binarized_pixels_are_zeros_and_ones_to_a_likelihood():
     require_kind(load_data(GRAY), ("binary",), "Bernoulli")
     with pytest.raises(SupportError, match="are gray pixels"):
         require_kind(load_data(GRAY, policy="none"), ("binary",), "Bernoulli")
+
+
+def test_the_pixels_of_the_digits_are_also_counts():
+    counts = load_data("digits", kind="counts")
+    assert (counts.kind, counts.policy, counts.observation_kind) == ("counts", "none", "counts")
+    x, gray = counts.test.observations(), load_data("digits", policy="none").test.observations()
+    assert (x.min(), x.max()) == (0, 16)
+    torch.testing.assert_close(x / 16, gray, rtol=0, atol=0.5 / 255)
+    with pytest.raises(DataError, match="the policy 'stochastic' makes zeros and ones of pixels"):
+        load_data("digits", kind="counts", policy="stochastic")
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("kind", ["binary", "gray", "counts", "real"])
+def test_a_likelihood_takes_its_kinds_and_refuses_the_others(likelihood, kind):
+    family = LIKELIHOODS[likelihood]
+    arrays = {"binary": BINARY, "gray": GRAY, "counts": COUNTS, "real": np.linspace(-3, 3, 60).reshape(20, 3)}
+    data = load_data(arrays[kind], kind=kind, policy="none")
+    if kind in family.data_kinds:
+        require_fit(data, family)
+    else:
+        with pytest.raises(SupportError, match=f"a {likelihood} likelihood takes|a Bernoulli likelihood takes zeros"):
+            require_fit(data, family)
+
+
+def test_a_policy_that_binarizes_is_named_where_it_is_the_cause():
+    message = (
+        r"a normal likelihood takes gray .* data policy 'stochastic'\). Choose the data policy 'none', which leaves"
+    )
+    with pytest.raises(SupportError, match=message):
+        require_fit(load_data("digits"), LIKELIHOODS["normal"])
+    require_fit(load_data("digits"), None)
