@@ -1,0 +1,78 @@
+"""What the decoder outputs: logits, probabilities, or means and deviations of pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bayes_vae.diagnosis.numbers import Number, as_number, mean_number
+from bayes_vae.diagnosis.subject import Subject
+from bayes_vae.distributions import BernoulliLogits
+from bayes_vae.errors import NotDefinedError
+from bayes_vae.randomness import derived_seed, isolated_rng
+
+__all__ = ["measure_logits", "measure_pixel_scale", "pixels_of"]
+
+DRAWS = 4
+
+
+def pixels_of(subject: Subject, rows: tuple[Tensor, Tensor]) -> tuple[Any, Tensor]:
+    """p(x given z) with the pixels apart, and the observations, at draws z of q: batch (K, N), K = 4."""
+    bound = subject.exposed.bind((rows[0],), rows[1])
+    with isolated_rng(derived_seed(subject.seed, "pixels"), subject.device):
+        z = bound.variational_posterior.sample((DRAWS,))
+    found: Any = bound.model.likelihood(z)
+    while isinstance(found, torch.distributions.Independent):
+        found = found.base_dist
+    return found, bound.x
+
+
+def measure_logits(subject: Subject) -> dict[str, Number]:
+    """Range of a Bernoulli decoder's logits, and how the pixels fit them.
+
+    Raises:
+        NotDefinedError: another likelihood.
+    """
+    pixels, x = pixels_of(subject, subject.train)
+    if not isinstance(pixels, BernoulliLogits | torch.distributions.Bernoulli):
+        raise NotDefinedError(f"the likelihood is {type(pixels).__name__}, not Bernoulli.")
+    p = (pixels.logits.sigmoid() if isinstance(pixels, BernoulliLogits) else pixels.probs).double()
+    logits = pixels.logits.double()
+    wrong = torch.where(x > 0.5, p, 1 - p) < 1e-4
+    return {
+        "smallest_logit": as_number(logits.min()),
+        "largest_logit": as_number(logits.max()),
+        "share_of_zero_logits": as_number((logits.abs() < 1e-6).double().mean()),
+        "share_of_certain_pixels": as_number(((p < 1e-6) | (p > 1 - 1e-6)).double().mean()),
+        "share_certain_and_wrong": mean_number(wrong.double().flatten(2).mean((0, 2)), ""),
+        "share_of_ones": as_number(x.double().mean()),
+        "share_of_ones_decoded": as_number(p.mean()),
+        "share_of_zeros_predicted": as_number((p < 0.5).double().mean()),
+    }
+
+
+def measure_pixel_scale(subject: Subject) -> dict[str, Number]:
+    """A normal decoder's deviation beside the residuals that it should describe.
+
+    Raises:
+        NotDefinedError: another likelihood.
+    """
+    pixels, x = pixels_of(subject, subject.train)
+    if not isinstance(pixels, torch.distributions.Normal):
+        raise NotDefinedError(f"the likelihood is {type(pixels).__name__}, not a normal.")
+    residual = (x - pixels.loc).double()
+    scale = pixels.scale.double().expand_as(residual)
+    size = residual[0, 0].numel()
+    ratio = (residual / scale).square().flatten(2).mean((0, 2))
+    square = float(ratio.mean())
+    log_ratio = torch.log(torch.tensor(square)).item()
+    return {
+        "residual_over_scale": as_number(square**0.5, ratio.std() / len(ratio) ** 0.5 / 2 / square**0.5),
+        "residual_deviation": as_number(residual.square().mean().sqrt()),
+        "gain_of_pixel_scale": Number(size * 0.5 * (square - 1 - log_ratio)),
+        "smallest_pixel_scale": as_number(scale.min() / x.double().std()),
+        "pixel_scale": as_number(scale.log().mean().exp()),
+        "pixel_scale_is_one_number": as_number(float(scale.min() == scale.max())),
+    }

@@ -1,0 +1,119 @@
+"""What is wrong with a trained pair, how sure that is, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from bayes_vae.data import Data
+from bayes_vae.diagnosis.advice import ADVICE, EXPLAINS
+from bayes_vae.diagnosis.data_checks import look_at_data, look_at_weights
+from bayes_vae.diagnosis.decoder_checks import DECODER_CHECKS, TRAINING_CHECKS
+from bayes_vae.diagnosis.findings import SEVERITIES, Finding
+from bayes_vae.diagnosis.judging import Check, Examined
+from bayes_vae.diagnosis.latent_checks import LATENT_CHECKS
+from bayes_vae.diagnosis.measurements import measure
+from bayes_vae.diagnosis.numbers import Numbers
+from bayes_vae.diagnosis.objective_checks import OBJECTIVE_CHECKS
+from bayes_vae.diagnosis.result import Diagnosis, NotChecked
+from bayes_vae.diagnosis.subject import Subject
+from bayes_vae.errors import DataError
+from bayes_vae.terms.program import Program, undisturbed
+from bayes_vae.terms.stream import Progress
+
+__all__ = ["CHECKS", "decide", "diagnose"]
+
+CHECKS: tuple[Check, ...] = (*DECODER_CHECKS, *OBJECTIVE_CHECKS, *LATENT_CHECKS, *TRAINING_CHECKS)
+"""Every question that is asked of a pair whose terms can be computed."""
+
+
+def diagnose(
+    model: Program,
+    guide: Program,
+    data: Data,
+    *,
+    history: Sequence[Mapping[str, float]] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Diagnosis:
+    """Look for what people get wrong with a VAE.
+
+    Everything is measured on the pair and its data; a history and settings of the training are used where they are
+    given. The pair is left as it is: what is trained a little is a copy.
+
+    Args:
+        model, guide: a pair of Pyro programs. The more of its distributions it exposes, the more is checked; what is
+            not says why.
+        data: its data set, of which the first training and test rows are used.
+        history: one row of named figures for each epoch, as ``run.history``.
+        settings: of the training, by name, as ``run.settings["training"]``.
+        seed: of every draw.
+        progress: called with the groups of measurements done, and their number.
+
+    Returns:
+        :class:`Diagnosis`: the findings, the most serious first, and the numbers that they rest on.
+
+    Raises:
+        DataError: data that are not a data set with a policy.
+        ProgramError: a pair whose terms cannot be read.
+    """
+    if not isinstance(data, Data):
+        raise DataError(
+            f"diagnose takes a data set with its policy, got {type(data).__name__}: pass bayes_vae.load_data(...) of "
+            "it."
+        )
+    subject = Subject(model, guide, data, int(seed))
+    with undisturbed(model, guide, device=subject.device, seed=subject.seed):
+        first = look_at_weights(subject) or look_at_data(subject)
+        numbers = Numbers() if first else measure(subject, history or (), progress)
+    if first:
+        reason = f"{first.name}: mend that first."
+        not_checked = tuple(NotChecked(check.name, reason) for check in CHECKS)
+        return Diagnosis((first,), {}, not_checked, int(seed), data.policy)
+    examined = Examined(numbers, data.data_shape.numel(), settings or {})
+    findings, not_checked = decide(examined)
+    return Diagnosis(findings, dict(numbers.found), not_checked, int(seed), data.policy)
+
+
+def decide(seen: Examined) -> tuple[tuple[Finding, ...], tuple[NotChecked, ...]]:
+    """Ask every question, and put causes before what follows from them.
+
+    Args:
+        seen: the numbers, and what is known of the training.
+
+    Returns:
+        the findings, the most serious first, and what could not be asked.
+    """
+    findings, not_checked = [], []
+    for check in CHECKS:
+        lacking = [name for name in check.needs if name not in seen.numbers]
+        if lacking:
+            not_checked.append(NotChecked(check.name, _reason(seen.numbers, lacking[0])))
+            continue
+        found = check.decide(seen)
+        if found:
+            findings.append(found)
+    return _in_order(findings), tuple(not_checked)
+
+
+def _reason(numbers: Numbers, name: str) -> str:
+    """Why a number was not measured."""
+    return numbers.reasons.get(name, f"{name.replace('_', ' ')} was not measured.")
+
+
+def _in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Those that stand for themselves first, by severity; then what they explain."""
+    order = list(ADVICE)
+    by_cause = sorted(findings, key=lambda finding: order.index(finding.name))
+    explained = []
+    for number, finding in enumerate(by_cause):
+        causes = [cause.name for cause in by_cause[:number] if finding.name in EXPLAINS.get(cause.name, ())]
+        explained.append(replace(finding, because=causes[0] if causes else ""))
+    return tuple(
+        sorted(
+            explained,
+            key=lambda finding: (bool(finding.because), SEVERITIES.index(finding.severity), order.index(finding.name)),
+        )
+    )

@@ -1,0 +1,30 @@
+"""What the best q of the family gains over the encoder's, on training and on test rows."""
+
+from __future__ import annotations
+
+import torch
+
+from bayes_vae.best_normal import Plan, best_normal, log_weights
+from bayes_vae.diagnosis.numbers import Number, mean_number
+from bayes_vae.diagnosis.subject import Subject
+from bayes_vae.randomness import KeyedNoise, derived_seed
+from bayes_vae.terms.factorized import variational_normal
+
+__all__ = ["measure_inference"]
+
+ROWS, DRAWS, MAX_STEPS, TOLERANCE = 32, 64, 150, 0.05
+
+
+def measure_inference(subject: Subject) -> dict[str, Number]:
+    """The amortization gap, and how much larger it is on test rows: the encoder's part of the generalization gap."""
+    x, index = (torch.cat([train[:ROWS], test[:ROWS]]) for train, test in zip(subject.train, subject.test, strict=True))
+    bound = subject.factorized.bind((x,), index)
+    noise = KeyedNoise(derived_seed(subject.seed, "inference"))
+    best = best_normal(bound, noise, Plan(TOLERANCE, MAX_STEPS))
+    loc, scale = variational_normal(bound)
+    fresh = noise.normal("scored", index, range(DRAWS), loc.shape[1:], loc)
+    gain = (log_weights(bound, best.loc, best.scale, fresh) - log_weights(bound, loc, scale, fresh)).mean(0)
+    count = min(ROWS, len(subject.train[0]))
+    train, test = mean_number(gain[:count]), mean_number(gain[count:])
+    between = Number(test.value - train.value, (train.error**2 + test.error**2) ** 0.5)
+    return {"train_amortization_gap": train, "test_amortization_gap": test, "encoder_generalization_gap": between}

@@ -1,0 +1,114 @@
+"""What a diagnosis gives: findings, the numbers behind them, and what could not be checked."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+from bayes_vae.diagnosis.findings import Finding
+from bayes_vae.diagnosis.numbers import Number
+
+__all__ = ["Diagnosis", "NotChecked"]
+
+WIDTH = 100
+
+
+class NotChecked(NamedTuple):
+    """A check that was not made.
+
+    Attributes:
+        name: of the finding that it could have come to.
+        reason: why it was not made.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """What is wrong with a pair, if anything.
+
+    Attributes:
+        findings: those that stand for themselves first, the most serious first; then what they explain.
+        measurements: every number that was measured, by name.
+        not_checked: what could not be checked, with the reason.
+        seed: of every draw.
+        data_policy: of the data set.
+    """
+
+    findings: tuple[Finding, ...]
+    measurements: Mapping[str, Number] = field(repr=False)
+    not_checked: tuple[NotChecked, ...] = field(repr=False)
+    seed: int
+    data_policy: str
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing was found but notes."""
+        return all(finding.severity == "note" for finding in self.findings)
+
+    def finding(self, name: str) -> Finding | None:
+        """The finding of a name, or None."""
+        return next((finding for finding in self.findings if finding.name == name), None)
+
+    def sentence(self) -> str:
+        """The diagnosis in a sentence."""
+        serious = [finding for finding in self.findings if finding.severity != "note" and not finding.because]
+        if not serious:
+            return "Nothing was found to be wrong."
+        names = [f"{finding.name} ({finding.severity}, {finding.sureness})" for finding in serious]
+        return f"Found: {'; '.join(names)}. First: {serious[0].summary}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Findings, measurements and what was not checked, in JSON types; what is not finite is None."""
+        return {
+            "sentence": self.sentence(),
+            "healthy": self.healthy,
+            "findings": [_plain({**asdict(finding), "sureness": finding.sureness}) for finding in self.findings],
+            "not_checked": [check._asdict() for check in self.not_checked],
+            "measurements": {name: _plain(asdict(number)) for name, number in self.measurements.items()},
+            "seed": self.seed,
+            "data_policy": self.data_policy,
+        }
+
+    def table(self) -> str:
+        """The findings for a terminal: name and summary, then evidence, reason and advice."""
+        blocks = [self.sentence()]
+        for number, finding in enumerate(self.findings, 1):
+            cause = f", because of {finding.because}" if finding.because else ""
+            head = f"{number}. {finding.name} ({finding.severity}, {finding.sureness}{cause})"
+            rows = (
+                ("found", finding.summary),
+                ("evidence", "; ".join(map(str, finding.evidence))),
+                ("why it matters", finding.why),
+                ("what to do", finding.advice),
+            )
+            blocks.append("\n".join([head, *(_row(label, text) for label, text in rows)]))
+        if self.not_checked:
+            reasons: dict[str, list[str]] = {}
+            for name, reason in self.not_checked:
+                reasons.setdefault(reason, []).append(name)
+            lines = [_row("", f"{', '.join(names)}: {reason}") for reason, names in reasons.items()]
+            blocks.append("\n".join(["Not checked", *lines]))
+        return "\n\n".join(blocks)
+
+    def __str__(self) -> str:
+        """The table."""
+        return self.table()
+
+
+def _row(label: str, text: str) -> str:
+    head = f"   {label}".ljust(18) if label else "   "
+    return textwrap.fill(text, WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
+
+
+def _plain(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_plain(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

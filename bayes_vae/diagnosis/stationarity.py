@@ -1,0 +1,166 @@
+"""The weight on the KL for which a pair is at rest: the balance of two gradients, observation by observation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bayes_vae.diagnosis.numbers import Number, as_number
+from bayes_vae.diagnosis.subject import Subject
+from bayes_vae.distributions import normal_parts
+from bayes_vae.objectives import Elbo
+from bayes_vae.randomness import KeyedNoise, derived_seed, isolated_rng
+from bayes_vae.terms.factorized import variational_normal
+
+__all__ = [
+    "Pulls",
+    "measure_parameters_balance",
+    "measure_stationarity",
+    "pulls",
+    "ratio_of_sums",
+    "stationary_weights",
+]
+
+DRAWS, ROWS_AT_ONCE, BLOCKS = 16, 256, 8
+
+
+class Pulls(NamedTuple):
+    """Gradients for each observation with respect to q's mean m and log deviation, and q's deviations, all (N, D)."""
+
+    likelihood_loc: Tensor
+    likelihood_log_scale: Tensor
+    likelihood_at_mean: Tensor
+    kl_loc: Tensor
+    kl_log_scale: Tensor
+    scale: Tensor
+
+
+Reading = Callable[[Tensor], Tensor]
+"""From what the guide takes as deviations to other deviations."""
+
+
+def pulls(subject: Subject, x: Tensor, index: Tensor, reading: Reading | None = None) -> Pulls:
+    """What pulls at each q(z given x): the likelihood to one side, the prior to the other.
+
+    Args:
+        subject: a factorized pair.
+        x, index: observations, and their indices.
+        reading: changes the guide's deviations; None leaves them.
+    """
+    batches = (slice(first, first + ROWS_AT_ONCE) for first in range(0, len(x), ROWS_AT_ONCE))
+    rows = [_pulls_of(subject, x[batch], index[batch], reading) for batch in batches]
+    return Pulls(*(torch.cat(column).double() for column in zip(*rows, strict=True)))
+
+
+def _pulls_of(subject: Subject, x: Tensor, index: Tensor, reading: Reading | None) -> tuple[Tensor, ...]:
+    bound = subject.factorized.bind((x,), index)
+    loc, scale = (part.detach() for part in variational_normal(bound))
+    scale = reading(scale) if reading else scale
+    noise = KeyedNoise(derived_seed(subject.seed, "pulls")).normal("z", index, range(DRAWS // 2), loc.shape[1:], loc)
+    noise = torch.cat([noise, -noise])
+    with torch.enable_grad():
+        m, log_scale = loc.clone().requires_grad_(), scale.log().requires_grad_()
+        expected = bound.model.likelihood(m + log_scale.exp() * noise).log_prob(bound.x).mean(0)
+        of_loc, of_scale = torch.autograd.grad(expected.sum(), (m, log_scale))
+        at_mean = bound.model.likelihood(m.unsqueeze(0)).log_prob(bound.x).sum()
+        (of_mean,) = torch.autograd.grad(at_mean, m)
+    prior = normal_parts(bound.model.prior())
+    assert prior is not None, "the pair is factorized"
+    middle, width = (part.detach() for part in prior)
+    return of_loc, of_scale, of_mean, (loc - middle) / width**2, scale.square() / width**2 - 1, scale / width
+
+
+def ratio_of_sums(top: Tensor, bottom: Tensor) -> Number:
+    r"""Ratio of two sums over observations, with its error.
+
+    .. math:: r = \sum_n a_n / \sum_n b_n, \qquad s^2 = \sum_n (a_n - r b_n)^2 \Big/ \Big(\sum_n b_n\Big)^2
+
+    Args:
+        top, bottom: a and b, shape (N,).
+    """
+    total = bottom.sum()
+    ratio = top.sum() / total
+    return as_number(ratio, (top - ratio * bottom).square().sum().sqrt() / total.abs())
+
+
+def measure_stationarity(subject: Subject) -> dict[str, Number]:
+    """β for which the pair is at rest on its training rows, as :func:`stationary_weights` says."""
+    return stationary_weights(pulls(subject, *subject.train))
+
+
+def stationary_weights(p: Pulls) -> dict[str, Number]:
+    r"""β for which a pair is at rest, from q's means and from q's deviations apart, and from both.
+
+    The last layer of an encoder makes m a linear function of its features, so at a stationary point of
+    :math:`E_q \log p(x \mid z) - \beta \, \mathrm{KL}` the two pulls on the means balance where they are weighted with
+    the means themselves; those on the log deviations do nearly so. With k the gradient of the KL:
+
+    .. math:: \beta = \sum_n k_n \cdot \nabla E_q \log p(x_n \mid z) \Big/ \sum_n k_n \cdot k_n
+
+    Args:
+        p: the pulls.
+
+    Returns:
+        ``kl_weight_of_means``, ``kl_weight_of_scales``, ``kl_weight`` (both); ``kl_weight_at_means`` with the
+        likelihood's pull at q's mean in place of draws; ``kl_weight_of_scales_as_variances`` with the KL of a q whose
+        variance is what was taken as deviation; ``unbalanced_share``, what is left of the likelihood's pull.
+    """
+    means, scales = p.kl_loc, p.kl_log_scale
+    both = torch.cat([p.likelihood_loc, p.likelihood_log_scale], -1)
+    kl = torch.cat([means, scales], -1)
+    misread = (p.scale - 1) / 2
+    found = {
+        name: ratio_of_sums((k * pull).sum(-1), k.square().sum(-1))
+        for name, k, pull in (
+            ("kl_weight", kl, both),
+            ("kl_weight_of_means", means, p.likelihood_loc),
+            ("kl_weight_of_scales", scales, p.likelihood_log_scale),
+            ("kl_weight_at_means", means, p.likelihood_at_mean),
+            ("kl_weight_of_scales_as_variances", misread, p.likelihood_log_scale),
+        )
+    }
+    left = both - found["kl_weight"].value * kl
+    found["unbalanced_share"] = as_number(left.square().sum() / both.square().sum())
+    return found
+
+
+def measure_parameters_balance(subject: Subject) -> dict[str, Number]:
+    r"""β for which the pair is at rest, from gradients with respect to its parameters: for any pair.
+
+    The training rows are cut into blocks a, b, … of gradients g (of the expected log likelihood) and k (of the KL);
+    products within a block are left out, whose noise would not average out:
+
+    .. math:: \beta = \sum_{a \ne b} g_a \cdot k_b \Big/ \sum_{a \ne b} k_a \cdot k_b
+
+    The error is the jackknife's over blocks.
+    """
+    x, index = subject.train
+    model, guide = subject.copy()
+    objective = Elbo(DRAWS // 2)(model, guide)
+    rows = torch.arange(len(x), device=x.device).chunk(BLOCKS)
+    products = []
+    with torch.enable_grad(), isolated_rng(derived_seed(subject.seed, "balance"), subject.device):
+        weights = [weight for weight in objective.parameters() if weight.requires_grad]
+        for block in rows:
+            terms = objective.terms(x[block], index=index[block])
+            pair = [
+                torch.autograd.grad(term.mean(), weights, retain_graph=True, allow_unused=True, materialize_grads=True)
+                for term in (terms.expected_log_likelihood, terms.kl_to_prior)
+            ]
+            products.append([torch.cat([part.flatten().double() for part in side]) for side in pair])
+    g, k = (torch.stack(side) for side in zip(*products, strict=True))
+    k = k * (g != 0)  # the parameters of a learned prior answer to the KL alone
+    return {"kl_weight": _jackknife(g @ k.T, k @ k.T)}
+
+
+def _jackknife(top: Tensor, bottom: Tensor) -> Number:
+    """Ratio of the sums of two (B, B) matrices without their diagonals, and its error."""
+    size = len(top)
+    top, bottom = (matrix - matrix.diag().diag() for matrix in (top, bottom))
+    kept = 1 - torch.eye(size, dtype=top.dtype)
+    ratios = torch.stack([(keep @ top @ keep) / (keep @ bottom @ keep) for keep in kept])
+    error = ((size - 1) / size * (ratios - ratios.mean()).square().sum()).sqrt()
+    return as_number(top.sum() / bottom.sum(), error)

@@ -1,0 +1,120 @@
+"""The pair that is looked at, its observations, and how it can be read."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bayes_vae.data import Data, Split
+from bayes_vae.errors import NotDefinedError
+from bayes_vae.terms.exposed import ExposedPair, exposes_distributions
+from bayes_vae.terms.factorized import read_factorized_pair
+from bayes_vae.terms.program import Program, modules_of
+
+__all__ = ["Subject"]
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A pair and its data.
+
+    Attributes:
+        model, guide: the programs.
+        data: the data set.
+        seed: of every draw.
+        most_train, most_test: rows that are looked at.
+    """
+
+    model: Program
+    guide: Program
+    data: Data
+    seed: int = 0
+    most_train: int = 800
+    most_test: int = 300
+
+    @cached_property
+    def weights(self) -> dict[str, Tensor]:
+        """The parameters of both programs, by name."""
+        return {
+            f"{role}.{name}": weight
+            for role, program in (("model", self.model), ("guide", self.guide))
+            for module in modules_of(program)
+            for name, weight in module.named_parameters()
+            if weight.is_floating_point()
+        }
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next((weight.device for weight in self.weights.values()), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the parameters."""
+        return next((weight.dtype for weight in self.weights.values()), torch.float32)
+
+    @cached_property
+    def train(self) -> tuple[Tensor, Tensor]:
+        """The first training observations, shape (N, *event), and their indices."""
+        return self.rows(self.data.train, self.most_train)
+
+    @cached_property
+    def test(self) -> tuple[Tensor, Tensor]:
+        """The first test observations, shape (N, *event), and their indices."""
+        return self.rows(self.data.test, self.most_test)
+
+    def rows(self, split: Split, most: int) -> tuple[Tensor, Tensor]:
+        """The first observations of a split, and their indices."""
+        rows = torch.arange(min(most, len(split)))
+        x = split.observations(rows, seed=self.seed, device=self.device)
+        return x.to(self.dtype), split.index[rows].to(self.device)
+
+    @cached_property
+    def exposed(self) -> ExposedPair:
+        """The pair as distributions.
+
+        Raises:
+            NotDefinedError: it does not expose them.
+        """
+        if not exposes_distributions(self.model, self.guide):
+            raise NotDefinedError(
+                "this pair does not expose its distributions: give the model prior() and likelihood(z) and the guide "
+                "variational_posterior(x), as SingleLatentModel and SingleLatentGuide do, or build the pair with "
+                "bayes_vae.pair_from_networks."
+            )
+        x, index = self.test
+        return ExposedPair(self.model, self.guide, (x,), index)
+
+    @cached_property
+    def factorized(self) -> ExposedPair:
+        """The pair as factorized normals.
+
+        Raises:
+            NotDefinedError: it is no such pair; the message says why.
+        """
+        x, index = self.test
+        return read_factorized_pair(self.model, self.guide, (x,), index, "this check", "reads q's means and deviations")
+
+    def copy(self) -> tuple[Any, Any]:
+        """The programs on parameters of their own, which may be trained.
+
+        Raises:
+            NotDefinedError: programs without a module behind them, or that cannot be copied.
+        """
+        if not self.weights:
+            raise NotDefinedError(
+                "neither program is or belongs to a module with parameters: there is nothing to copy."
+            )
+        try:
+            model, guide = copy.deepcopy((self.model, self.guide))
+        except (RuntimeError, TypeError) as error:
+            raise NotDefinedError(f"the pair cannot be copied, so no copy is trained ({error}).") from error
+        for program in (model, guide):
+            for module in modules_of(program):
+                module.requires_grad_(True)
+        return model, guide

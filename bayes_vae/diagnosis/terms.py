@@ -1,0 +1,64 @@
+"""The ELBO's terms on training and test rows, how much of them is the latent's, and k̂."""
+
+from __future__ import annotations
+
+import torch
+
+from bayes_vae.averages import Average
+from bayes_vae.diagnosis.numbers import Number, as_number, mean_number
+from bayes_vae.diagnosis.subject import Subject
+from bayes_vae.elbo import elbo_terms
+from bayes_vae.evidence import pareto_k, pareto_k_threshold
+from bayes_vae.randomness import KeyedNoise, derived_seed
+from bayes_vae.terms import log_terms
+from bayes_vae.terms.factorized import variational_normal
+
+__all__ = ["measure_elbo", "measure_use_of_latent", "measure_weights"]
+
+DRAWS, WEIGHTS, WEIGHED = 16, 400, 60
+
+
+def measure_elbo(subject: Subject) -> dict[str, Number]:
+    """The ELBO and its terms on training and on test rows, and how far the two are apart."""
+    found = {}
+    for name in ("train", "test"):
+        x, index = getattr(subject, name)
+        terms = elbo_terms(subject.model, subject.guide, x, DRAWS, seed=derived_seed(subject.seed, name), index=index)
+        for term, figure in terms.averages().items():
+            found[f"{name}_{term}"] = _number(figure)
+    train, test = found["train_elbo"], found["test_elbo"]
+    found["generalization_gap"] = Number(train.value - test.value, (train.error**2 + test.error**2) ** 0.5)
+    return found
+
+
+def _number(figure: Average) -> Number:
+    return Number(figure.value, figure.total_error)
+
+
+def measure_weights(subject: Subject) -> dict[str, Number]:
+    """k̂ of the importance weights, and how far the bound of many particles lies above the ELBO."""
+    x, index = (part[:WEIGHED] for part in subject.test)
+    seed = derived_seed(subject.seed, "weights")
+    weights = log_terms(subject.model, subject.guide, x, WEIGHTS, seed=seed, index=index).log_importance_weights
+    bound = torch.logsumexp(weights.double(), 0) - torch.log(torch.tensor(float(WEIGHTS)))
+    shapes = pareto_k(weights)
+    above = (shapes > pareto_k_threshold(WEIGHTS)).double()
+    return {
+        "pareto_k_median": as_number(shapes.median()),
+        "pareto_k_share_above": mean_number(above, ""),
+        "bound_above_elbo": mean_number(bound - weights.double().mean(0)),
+    }
+
+
+def measure_use_of_latent(subject: Subject) -> dict[str, Number]:
+    """What the likelihood loses where z is another observation's, or gains where it is q's mean in place of a draw."""
+    x, index = subject.test
+    bound = subject.factorized.bind((x,), index)
+    loc, scale = variational_normal(bound)
+    noise = KeyedNoise(derived_seed(subject.seed, "use")).normal("z", index, range(DRAWS), loc.shape[1:], loc)
+    z = loc + scale * noise
+    own, other, at_mean = (
+        bound.model.likelihood(latent).log_prob(bound.x).double().mean(0)
+        for latent in (z, z.roll(1, dims=1), loc.unsqueeze(0))
+    )
+    return {"use_of_latent": mean_number(own - other), "gain_of_decoding_means": mean_number(at_mean - own)}
