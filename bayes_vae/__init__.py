@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from bayes_vae.calibration import GuideCalibration as GuideCalibration
     from bayes_vae.calibration import calibrate_guide as calibrate_guide
     from bayes_vae.data import load_data as load_data
+    from bayes_vae.diagnosis import Diagnosis as Diagnosis
+    from bayes_vae.diagnosis import diagnose as diagnose
     from bayes_vae.elbo import ElboTerms as ElboTerms
     from bayes_vae.elbo import elbo_terms as elbo_terms
     from bayes_vae.evaluation import Evaluation as Evaluation
@@ -57,6 +59,7 @@ _HOMES = {
     "AnnealedEstimate": "evidence",
     "BayesRuleOnGrid": "exact_posterior",
     "Comparison": "ladder",
+    "Diagnosis": "diagnosis",
     "DoublyReparameterizedObjective": "objectives",
     "Elbo": "objectives",
     "ElboTerms": "elbo",
@@ -76,6 +79,7 @@ _HOMES = {
     "bits_per_dimension": "bits",
     "calibrate_guide": "calibration",
     "compare": "ladder",
+    "diagnose": "diagnosis",
     "elbo_terms": "elbo",
     "estimate_log_evidence": "evidence",
     "evaluate": "evaluation",

@@ -43,7 +43,7 @@ LAYERS = [
     },
     {"guides", "models"},
     {"data", "runs", "training"},
-    {"arviz_export", "plots"},
+    {"arviz_export", "diagnosis", "plots"},
     {"report"},
     {"bayes_vae"},
     {"__main__", "cli", "experiments"},
