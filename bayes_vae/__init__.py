@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from bayes_vae.gaps import inference_gap as inference_gap
     from bayes_vae.ladder import Comparison as Comparison
     from bayes_vae.ladder import compare as compare
+    from bayes_vae.network_pairs import pair_from_networks as pair_from_networks
     from bayes_vae.objectives import DoublyReparameterizedObjective as DoublyReparameterizedObjective
     from bayes_vae.objectives import Elbo as Elbo
     from bayes_vae.objectives import ImportanceWeightedObjective as ImportanceWeightedObjective
@@ -92,6 +93,7 @@ _HOMES = {
     "log_terms": "terms",
     "netcdf_bytes": "arviz_export",
     "nuts_draws": "posterior",
+    "pair_from_networks": "network_pairs",
     "posterior_draws": "posterior",
     "quadrature_log_evidence": "evidence",
     "save": "runs",

@@ -7,6 +7,7 @@ __all__ = [
     "BayesVaeWarning",
     "DataError",
     "GridWarning",
+    "NetworkOutputWarning",
     "NotDefinedError",
     "NumericalError",
     "ProgramError",
@@ -65,6 +66,10 @@ class ScaledSiteWarning(BayesVaeWarning):
 
 class GridWarning(BayesVaeWarning):
     """A grid over z misses a part of the prior, of q or of the posterior."""
+
+
+class NetworkOutputWarning(BayesVaeWarning):
+    """What a network returns looks like something else than it was said to be."""
 
 
 class UnfinishedRunWarning(BayesVaeWarning):

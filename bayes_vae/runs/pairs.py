@@ -47,6 +47,8 @@ def describe_program(role: str, program: Any) -> dict[str, Any]:
     if type(program) is _class_named(role, name):
         return {"class": name, "settings": program.settings}
     inner = getattr(program, "program", program)
+    if hasattr(inner, "program_description"):
+        return {"class": None, "description": inner.program_description}
     named = inner if hasattr(inner, "__qualname__") else type(inner)
     return {"class": None, "description": f"{named.__module__}.{named.__qualname__}"}
 

@@ -97,13 +97,13 @@ def gather(model: Program, guide: Program, x: Observations, index: Tensor) -> Tr
         for owner in modules_of(program):
             if all(owner is not module for module in modules.values()):
                 modules[name] = owner
-    parameters: dict[str, Tensor] = {
-        f"{name}.{key}": value
-        for name, module in modules.items()
-        for key, value in module.named_parameters()
-        if value.requires_grad
-    }
-    known = {id(value) for value in parameters.values()}
+    parameters: dict[str, Tensor] = {}
+    known: set[int] = set()
+    for name, module in modules.items():
+        for key, value in module.named_parameters():
+            if value.requires_grad and id(value) not in known:  # model and guide may share a network
+                parameters[f"{name}.{key}"] = value
+                known.add(id(value))
     stray = {name: leaf for name, leaf in sites.items() if id(leaf) not in known}
     if not parameters and not stray:
         raise ProgramError(

@@ -1,0 +1,187 @@
+"""A model around a decoder written elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias, get_args
+
+import pyro.distributions as dist
+import torch
+from torch import Size, Tensor, nn
+
+from bayes_vae.errors import NumericalError, SettingsError, ShapeError
+from bayes_vae.foreign_network import ForeignNetwork, describe_output, reshape_rows
+from bayes_vae.models.base import SingleLatentModel
+from bayes_vae.models.likelihoods import make_likelihood
+from bayes_vae.models.priors import make_prior
+
+__all__ = ["DecoderOutput", "NetworkModel"]
+
+DecoderOutput: TypeAlias = Literal["logits", "probabilities", "mean", "mean-and-log-scale", "parameters"]
+"""What a decoder's output is; "parameters" are those that the likelihood's class describes."""
+
+_TAKEN = {
+    "bernoulli": ("logits", "probabilities"),
+    "continuous-bernoulli": ("logits", "probabilities"),
+    "normal": ("mean",),
+}
+"""Likelihood → what a decoder for it may output; of the others, "parameters"."""
+
+
+class NetworkModel(SingleLatentModel):
+    r"""A prior over z, and a likelihood whose parameters a decoder written elsewhere returns.
+
+    .. math:: p(x, z) = p(z) \, p(x \mid f(z))
+
+    Args:
+        decoder: a torch module, or a method of one, from (N, D) to a row for each of N.
+        latent_dim: D, the size of z.
+        data_shape: shape of one observation.
+        decoder_output: what its output is.
+        likelihood: name of p(x given z), or a mapping of "name" and options; see ``bayes_vae.models.likelihoods``.
+        prior: name of p(z), or a mapping of "name" and options; see ``bayes_vae.models.priors``.
+
+    Raises:
+        SettingsError: a ``decoder_output`` that the likelihood does not take, an unknown name or option, or a decoder
+            that cannot be held.
+    """
+
+    def __init__(
+        self,
+        decoder: nn.Module | Callable[..., Any],
+        latent_dim: int,
+        data_shape: Sequence[int],
+        decoder_output: DecoderOutput,
+        *,
+        likelihood: str | Mapping[str, Any] = "bernoulli",
+        prior: str | Mapping[str, Any] = "standard-normal",
+    ) -> None:
+        super().__init__()
+        self.latent_dim, self.data_shape = latent_dim, Size(data_shape)
+        self.likelihood_family = make_likelihood(likelihood, data_shape)
+        self.decoder_output = self._taken(decoder_output)
+        self.decoder = ForeignNetwork("decoder", decoder)
+        self.prior_family = make_prior(prior, latent_dim, data_shape)
+        like = self.decoder.like
+        for part in (self.likelihood_family, self.prior_family):
+            part.to(device=like.device, dtype=like.dtype)
+
+    def _taken(self, decoder_output: DecoderOutput) -> DecoderOutput:
+        """Return the ``decoder_output`` if the likelihood takes it."""
+        family = self.likelihood_family
+        per_pixel = family.name == "normal" and family.outputs_per_number == 2
+        taken = ("mean-and-log-scale",) if per_pixel else _TAKEN.get(family.name, ("parameters",))
+        if decoder_output not in taken:
+            hint = f"choose one of {', '.join(get_args(DecoderOutput))}"
+            if decoder_output == "mean-and-log-scale":
+                hint = 'a scale for each pixel is the likelihood {"name": "normal", "noise": "per-pixel"}'
+            elif decoder_output in get_args(DecoderOutput):
+                hint = "say what the decoder's numbers are, or choose the likelihood that it was trained with"
+            raise SettingsError(
+                f"decoder_output={decoder_output!r} does not go with the likelihood {family.name!r}, which takes "
+                f"{' or '.join(map(repr, taken))}: {hint}."
+            )
+        return decoder_output
+
+    @property
+    def program_description(self) -> str:
+        """The decoder, and what its output was said to be."""
+        likelihood = " ".join(
+            [self.likelihood_family.name, *(f"{k}={v}" for k, v in self.likelihood_family.options.items())]
+        )
+        return f"the decoder {self.decoder.description}, read as {self.decoder_output} of a likelihood {likelihood}"
+
+    def prior(self) -> dist.TorchDistribution:
+        """p(z)."""
+        distribution: dist.TorchDistribution = self.prior_family()
+        return distribution
+
+    def likelihood(self, z: Tensor) -> dist.TorchDistribution:
+        """p(x given z), its parameters from the decoder.
+
+        Raises:
+            ShapeError: the decoder returns something else than was said.
+            NumericalError: probabilities below 0, above 1 or NaN.
+        """
+        outputs = self.decode(z)
+        if self.decoder_output == "mean-and-log-scale":
+            loc, log_scale = outputs.unbind(z.dim() - 1)
+            pixels = dist.Normal(loc, log_scale.exp(), validate_args=False)
+            return dist.Independent(pixels, len(self.data_shape), validate_args=False)
+        if self.decoder_output == "probabilities":
+            outputs = _logits(outputs)
+        family: dist.TorchDistribution = self.likelihood_family(outputs)
+        return family
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The decoder's numbers, which is given rows of latents, whatever the leading dimensions.
+
+        Args:
+            z: shape (*batch, D).
+
+        Returns:
+            shape (*batch, outputs_per_number, *data_shape).
+
+        Raises:
+            ShapeError: the decoder returns something else than was said.
+        """
+        rows = z.reshape(-1, z.shape[-1])
+        outputs = self._stacked(self.decoder(rows), len(rows))
+        return outputs.reshape(*z.shape[:-1], *outputs.shape[1:])
+
+    def _stacked(self, output: Any, num_rows: int) -> Tensor:
+        """What the decoder returned, shape (num_rows, outputs_per_number, *data_shape)."""
+        count, shape = self.likelihood_family.outputs_per_number, self.data_shape
+        what = f"the decoder's output, {self.decoder_output},"
+        if isinstance(output, Tensor) and count == 1:
+            return reshape_rows(what, output, num_rows, shape).unsqueeze(1)
+        if isinstance(output, Tensor) and tuple(output.shape[1:]) in ((count, *shape), (count * math.prod(shape),)):
+            return reshape_rows(what, output, num_rows, (count, *shape))
+        tensors = isinstance(output, tuple | list) and all(isinstance(part, Tensor) for part in output)
+        if count > 1 and tensors and len(output) == count:
+            return torch.stack([reshape_rows(what, part, num_rows, shape) for part in output], 1)
+        one = f"a tensor with one row of {math.prod(shape)} numbers for each of {num_rows} latents"
+        many = f"a tuple of {count} tensors of shape {(num_rows, *shape)}, or one of shape {(num_rows, count, *shape)}"
+        raise ShapeError(
+            f"decoder_output={self.decoder_output!r} with the likelihood {self.likelihood_family.name!r} asks for a "
+            f"decoder that returns {one if count == 1 else many}, but it returned {describe_output(output)}. Pass a "
+            "small module that returns that alone."
+        )
+
+    @property
+    def attached_guide(self) -> Any:
+        """The guide that p(z) is made of; None where it is made of none."""
+        return self.prior_family.guide
+
+    def attach_guide(self, guide: Any) -> None:
+        """Give the prior its guide; only a prior made of q, the VampPrior, takes note of it.
+
+        Args:
+            guide: of this pair.
+        """
+        self.prior_family.attach_guide(guide)
+
+    def start_prior_at(self, x: Tensor) -> None:
+        """Start a prior that holds pseudo-observations at training observations; the others ignore them.
+
+        Args:
+            x: shape (N, *data_shape).
+        """
+        self.prior_family.start_at(x)
+
+
+def _logits(probabilities: Tensor) -> Tensor:
+    """Logits of probabilities, which are kept off 0 and 1 by the precision of their dtype, as torch's Bernoulli does.
+
+    Raises:
+        NumericalError: a number that is no probability.
+    """
+    low, high = probabilities.aminmax()
+    if not bool((low >= 0) & (high <= 1)):
+        raise NumericalError(
+            "decoder_output='probabilities' was said, but the decoder's output ranges over "
+            f"[{float(low):.4g}, {float(high):.4g}], and probabilities lie in [0, 1]. If it does not end with a "
+            "sigmoid, say decoder_output='logits'."
+        )
+    return torch.logit(probabilities, eps=torch.finfo(probabilities.dtype).eps)
