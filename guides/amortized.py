@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Size, Tensor
 
-from bayes_vae.errors import ShapeError
 from bayes_vae.guides.base import SingleLatentGuide
+from bayes_vae.guides.observation_rows import observation_rows
 from bayes_vae.networks import encoder_network
+from bayes_vae.normal_outputs import SCALE_FLOOR, positive_scale
 
 __all__ = ["SCALE_FLOOR", "AmortizedGuide", "positive_scale"]
-
-SCALE_FLOOR = 1e-5
-"""No scale is smaller."""
-
-SCALE_OFFSET = 0.5413248546129181
-"""log(e − 1): softplus of it is 1, so scales start near one."""
 
 
 class AmortizedGuide(SingleLatentGuide):
@@ -62,16 +56,6 @@ class AmortizedGuide(SingleLatentGuide):
         Raises:
             ShapeError: x is not of shape (N, *data_shape).
         """
-        if x.shape[1:] != self.data_shape:
-            raise ShapeError(
-                f"{type(self).__name__} takes observations of shape (N, {', '.join(map(str, self.data_shape))}), "
-                f"got {tuple(x.shape)}. Reshape x, or build the guide with data_shape={tuple(x.shape[1:])}."
-            )
-        rows = x.flatten(1) if x.dim() > 1 else x.unsqueeze(1)  # an observation may be a single number
-        output: Tensor = self.encoder(rows.to(next(self.encoder.parameters()).dtype))
+        dtype = next(self.encoder.parameters()).dtype
+        output: Tensor = self.encoder(observation_rows(x, self.data_shape, type(self).__name__, dtype))
         return output
-
-
-def positive_scale(raw: Tensor) -> Tensor:
-    """A scale from any number: softplus, one at zero and never below ``SCALE_FLOOR``."""
-    return torch.nn.functional.softplus(raw + SCALE_OFFSET) + SCALE_FLOOR

@@ -1,6 +1,7 @@
 """Generative models p(x, z), each a Pyro program: the prior p(z) times the likelihood p(x given z)."""
 
 from bayes_vae.models.base import Model, SingleLatentModel
+from bayes_vae.models.conditional import ConditionalVAE
 from bayes_vae.models.likelihoods import (
     BernoulliLikelihood,
     CategoricalLikelihood,
@@ -19,12 +20,15 @@ from bayes_vae.models.priors import (
     StandardNormalPrior,
     VampPrior,
 )
+from bayes_vae.models.semi_supervised import SemiSupervisedVAE
+from bayes_vae.models.two_layer import TwoLayerVAE
 from bayes_vae.models.vae import VAE
 
 __all__ = [
     "VAE",
     "BernoulliLikelihood",
     "CategoricalLikelihood",
+    "ConditionalVAE",
     "ContinuousBernoulliLikelihood",
     "DiscretizedLogisticLikelihood",
     "FlowPrior",
@@ -36,7 +40,9 @@ __all__ = [
     "NegativeBinomialLikelihood",
     "NormalLikelihood",
     "Prior",
+    "SemiSupervisedVAE",
     "SingleLatentModel",
     "StandardNormalPrior",
+    "TwoLayerVAE",
     "VampPrior",
 ]

@@ -21,6 +21,9 @@ __all__ = ["Model", "SingleLatentModel"]
 class Model(nn.Module, ABC):
     """A generative model p(x, z) as a Pyro program; ``forward(None)`` samples from it."""
 
+    data_shape: Size
+    """Shape of one observation, of models that have one."""
+
     def __init__(self, **settings: Any) -> None:
         super().__init__()
         self.settings: dict[str, Any] = settings
@@ -29,6 +32,19 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor | None = None) -> Tensor:
         """The Pyro program: sample z, then sample x or condition on the given one."""
+
+    def check_observations(self, x: Tensor) -> Tensor:
+        """Return x as the model's dtype, or say which shape was expected.
+
+        Raises:
+            ShapeError: x is not of shape (N, *data_shape).
+        """
+        if x.shape[1:] != self.data_shape or x.dim() != len(self.data_shape) + 1:
+            raise ShapeError(
+                f"{type(self).__name__} takes observations of shape (N, {', '.join(map(str, self.data_shape))}), "
+                f"got {tuple(x.shape)}. Reshape x, or build the model with data_shape={tuple(x.shape[1:])}."
+            )
+        return x.to(next(self.parameters()).dtype)
 
     def register(self) -> None:
         """Declare the parameters to Pyro under names unique to this instance, for Pyro's own losses in ``SVI``."""
@@ -41,7 +57,6 @@ class SingleLatentModel(Model):
     Subclasses say what :meth:`prior` and :meth:`likelihood` are; the Pyro program follows from them.
     """
 
-    data_shape: Size
     latent_dim: int
 
     @property
@@ -70,19 +85,6 @@ class SingleLatentModel(Model):
         with pyro.plate("data", 1 if x is None else len(x), dim=-1):
             z = pyro.sample("z", self.prior())
             return pyro.sample("x", self.likelihood(z), obs=x)
-
-    def check_observations(self, x: Tensor) -> Tensor:
-        """Return x as the model's dtype, or say which shape was expected.
-
-        Raises:
-            ShapeError: x is not of shape (N, *data_shape).
-        """
-        if x.shape[1:] != self.data_shape or x.dim() != len(self.data_shape) + 1:
-            raise ShapeError(
-                f"{type(self).__name__} takes observations of shape (N, {', '.join(map(str, self.data_shape))}), "
-                f"got {tuple(x.shape)}. Reshape x, or build the model with data_shape={tuple(x.shape[1:])}."
-            )
-        return x.to(next(self.parameters()).dtype)
 
     @torch.no_grad()
     def sample(self, num_observations: int, *, seed: int | None = None, mean: bool = False) -> Tensor:

@@ -1,0 +1,99 @@
+"""What the models with several latents or a label share: a likelihood behind a decoder, and draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pyro.distributions as dist
+import pyro.poutine as poutine
+import torch
+from torch import Size, Tensor
+
+from bayes_vae.models.base import Model
+from bayes_vae.models.likelihoods import make_likelihood
+from bayes_vae.networks import decoder_network, set_output_bias
+from bayes_vae.randomness import isolated_rng
+from bayes_vae.terms.program import Program, as_observations, index_arguments
+
+__all__ = ["StructuredModel", "drawn"]
+
+
+class StructuredModel(Model):
+    """A model whose p(x given its latents) comes from a decoder, and whose terms are read by tracing its program.
+
+    Args:
+        code_dim: numbers that the decoder reads.
+        settings: the subclass's arguments, from which it is built again; data_shape, hidden_dims, activation and
+            likelihood among them, as :class:`~bayes_vae.models.VAE` takes them.
+    """
+
+    def __init__(self, code_dim: int, settings: Mapping[str, Any]) -> None:
+        super().__init__(**settings)
+        self.data_shape = Size(settings["data_shape"])
+        self.likelihood_family = make_likelihood(settings["likelihood"], self.data_shape)
+        self.decoder = decoder_network(
+            "mlp",
+            code_dim,
+            self.data_shape,
+            self.likelihood_family.outputs_per_number,
+            settings["hidden_dims"],
+            settings["activation"],
+        )
+
+    def set_output_bias(self, mean: Tensor) -> None:
+        """Start the decoder where the mean of p(x given z) is the data's.
+
+        Args:
+            mean: mean of the training observations, shape ``data_shape``.
+        """
+        set_output_bias(self.decoder, self.likelihood_family.initial_outputs(mean))
+
+    def _decoded(self, code: Tensor) -> dist.TorchDistribution:
+        return self.likelihood_family.of_outputs(self.decoder(code))
+
+    @torch.no_grad()
+    def reconstruct(
+        self,
+        x: Tensor | tuple[Tensor, ...],
+        guide: Program,
+        *,
+        seed: int | None = None,
+        mean: bool = True,
+        index: Tensor | None = None,
+    ) -> Tensor:
+        """Observations drawn again from their codes: all latents from the guide, then x from the likelihood.
+
+        Args:
+            x: what the programs take: observations, shape (N, *data_shape), or a tuple of them and their labels.
+            guide: the guide's program.
+            seed: makes the draw repeatable and leaves the caller's random state as it was; None draws from it.
+            mean: return the likelihood's mean for the drawn latents, in place of a draw.
+            index: the observations' indices, shape (N,), for guides with parameters per observation.
+
+        Returns:
+            shape (N, *data_shape). The latents are always drawn: decoding their means is another thing.
+        """
+        parts = as_observations(x)
+        given = {} if index is None else index_arguments(guide, index)
+        with self._own_draws(seed):
+            latents = poutine.trace(guide).get_trace(*parts, **given)
+            trace = poutine.trace(poutine.replay(self, trace=latents)).get_trace(*parts)
+            likelihood: Any = trace.nodes["x"]["fn"]
+            return drawn(likelihood, mean)
+
+    @contextmanager
+    def _own_draws(self, seed: int | None) -> Iterator[None]:
+        """Draw from a generator of this seed, or from torch's own where there is none."""
+        if seed is None:
+            yield
+        else:
+            with isolated_rng(seed, next(self.parameters()).device):
+                yield
+
+
+def drawn(likelihood: dist.TorchDistribution, mean: bool) -> Tensor:
+    """A draw of x, or the mean in its place."""
+    x: Tensor = likelihood.mean if mean else likelihood.sample()
+    return x
