@@ -132,13 +132,19 @@ def _is_stock(distribution: Any) -> bool:
     return type(distribution).__module__.partition(".")[0] in ("torch", "pyro")
 
 
+_NORMALS = (
+    torch.distributions.Normal,
+    torch.distributions.MultivariateNormal,
+    torch.distributions.LowRankMultivariateNormal,
+)
+
+
 def has_normal_base(distribution: torch.distributions.Distribution) -> bool:
     """Whether a draw is a fixed function of standard-normal noise."""
     base = _unwrap(distribution)
     if isinstance(base, torch.distributions.TransformedDistribution):
         return _is_stock(base) and has_normal_base(base.base_dist)
-    normals = torch.distributions.Normal | torch.distributions.MultivariateNormal
-    return isinstance(base, normals) and _is_stock(base)
+    return isinstance(base, _NORMALS) and _is_stock(base)
 
 
 def is_point_mass(distribution: dist.TorchDistribution) -> bool:
@@ -160,6 +166,8 @@ def noise_shape(distribution: torch.distributions.Distribution) -> Size:
     base = _unwrap(distribution)
     if isinstance(base, torch.distributions.TransformedDistribution):
         return noise_shape(base.base_dist)
+    if isinstance(base, torch.distributions.LowRankMultivariateNormal):  # of the factor, then of the diagonal
+        return Size((*base.batch_shape, base.cov_factor.shape[-1] + base.event_shape[0]))
     return Size(base.batch_shape + base.event_shape)
 
 
@@ -188,6 +196,10 @@ def draw_from_noise(distribution: torch.distributions.Distribution, noise: Tenso
         return value
     if isinstance(base, torch.distributions.Normal):
         offset: Tensor = base.scale * noise
+    elif isinstance(base, torch.distributions.LowRankMultivariateNormal):
+        rank = base.cov_factor.shape[-1]
+        offset = (base._unbroadcasted_cov_factor @ noise[..., :rank].unsqueeze(-1)).squeeze(-1)
+        offset = offset + base._unbroadcasted_cov_diag.sqrt() * noise[..., rank:]
     else:
         offset = (base._unbroadcasted_scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
     drawn: Tensor = base.loc + offset
@@ -207,8 +219,8 @@ def analytic_kl(q: dist.TorchDistribution, p: dist.TorchDistribution) -> Tensor 
 
     .. math:: \mathrm{KL}(q \,\|\, p) = \int q(z) \log \frac{q(z)}{p(z)} \, dz \ge 0
 
-    A full-covariance normal against a factorized one is added to the pairs that torch registers. A class derived from
-    torch's or Pyro's has a closed form only where one is registered for that very class.
+    A full-covariance or low-rank normal against a factorized one is added to the pairs that torch registers. A class
+    derived from torch's or Pyro's has a closed form only where one is registered for that very class.
 
     Returns:
         shape of the batch, nats.
@@ -217,7 +229,7 @@ def analytic_kl(q: dist.TorchDistribution, p: dist.TorchDistribution) -> Tensor 
     if not (all(map(_is_stock, bases)) or (type(bases[0]), type(bases[1])) in KL_REGISTRY):
         return None
     parts = normal_parts(p)
-    if isinstance(_unwrap(q), torch.distributions.MultivariateNormal) and parts is not None:
+    if isinstance(_unwrap(q), _NORMALS[1:]) and parts is not None:
         p = dist.MultivariateNormal(parts[0], scale_tril=parts[1].diag_embed(), validate_args=False)
         q = _unwrap(q)
     try:

@@ -29,6 +29,17 @@ class Guide(nn.Module, ABC):
     def forward(self, x: Tensor) -> Any:
         """The Pyro program: sample each latent given x."""
 
+    def prepare(self, model: Any, x: Tensor, index: Tensor) -> None:
+        """Get ready for observations that training has not seen; nothing to do for a guide with an encoder.
+
+        ``bayes_vae.fit`` calls it with the validation rows after each epoch, the commands on a run with the test rows.
+
+        Args:
+            model: of the pair.
+            x: observations, shape (N, *data_shape).
+            index: their indices, shape (N,).
+        """
+
     def register(self) -> None:
         """Declare the parameters to Pyro under names unique to this instance, for Pyro's own losses in ``SVI``."""
         register_at_each_call(self)
@@ -47,16 +58,21 @@ class SingleLatentGuide(Guide):
 
     @abstractmethod
     def variational_posterior(self, x: Tensor) -> dist.TorchDistribution:
-        """q(z given x) for x of shape (N, *data_shape); batch shape (N,), event shape (D,)."""
+        """q(z given x) for x of shape (N, *data_shape); batch shape (N,), event shape (D,).
 
-    def forward(self, x: Tensor) -> Tensor:
+        A guide that ``needs_index`` takes ``index=`` too.
+        """
+
+    def forward(self, x: Tensor, index: Tensor | None = None) -> Tensor:
         """The Pyro program of q(z given x).
 
         Args:
             x: observations, shape (N, *data_shape).
+            index: the observations' indices, shape (N,), for a guide that ``needs_index``.
 
         Returns:
             one draw of z for each observation, shape (N, D).
         """
+        given = {"index": index} if self.needs_index else {}
         with pyro.plate("data", len(x), dim=-1):
-            return pyro.sample("z", self.variational_posterior(x))
+            return pyro.sample("z", self.variational_posterior(x, **given))

@@ -1,0 +1,140 @@
+"""No encoder at all: a mean and a deviation of its own for each observation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from bayes_vae.distributions import analytic_kl, diagonal_normal
+from bayes_vae.errors import SettingsError, ShapeError
+from bayes_vae.guides.base import SingleLatentGuide
+from bayes_vae.normal_outputs import positive_scale
+from bayes_vae.randomness import KeyedNoise
+
+__all__ = ["LocalNormalGuide"]
+
+PARTICLES, POOL, BATCH = 8, 256, 512
+"""Draws behind each gradient of a fit, each with its mirror image; draws in all; observations fitted at once."""
+
+
+class LocalNormalGuide(SingleLatentGuide):
+    r"""Factorized normal guide with parameters for each observation: nothing is amortized.
+
+    .. math:: q(z \mid x_n) = N\big(z; m_n, \operatorname{diag}(s_n)^2\big)
+
+    Each observation is known by its index, and its parameters say nothing of another's. So an observation that was not
+    trained on has to be fitted first, the model fixed: :meth:`fit_to`. ``bayes_vae.fit`` does so with the validation
+    rows after each epoch, on from where they were, and the commands on a run do it with the test rows.
+
+    Args:
+        latent_dim: D, the size of z.
+        num_observations: how many indices there is room for: 0 … num_observations − 1, of all splits together.
+
+    Raises:
+        SettingsError: sizes below 1.
+
+    Reference: Hoffman, Blei, Wang, Paisley (2013), "Stochastic variational inference", section 2: local parameters.
+    """
+
+    needs_index = True
+    fitted: Tensor
+
+    def __init__(self, latent_dim: int, num_observations: int) -> None:
+        super().__init__(latent_dim=latent_dim, num_observations=num_observations)
+        if latent_dim < 1 or num_observations < 1:
+            raise SettingsError(
+                f"latent_dim and num_observations must be at least 1, got {latent_dim} and {num_observations}."
+            )
+        self.latent_dim = latent_dim
+        self.loc = nn.Parameter(torch.zeros(num_observations, latent_dim))
+        self.raw_scale = nn.Parameter(torch.zeros(num_observations, latent_dim))
+        self.register_buffer("fitted", torch.zeros(num_observations, dtype=torch.bool))
+
+    def variational_posterior(self, x: Tensor, index: Tensor | None = None) -> dist.TorchDistribution:
+        """q(z given x_n), looked up by index.
+
+        Args:
+            x: observations, shape (N, *data_shape); only their number counts.
+            index: their indices, shape (N,).
+
+        Raises:
+            ShapeError: no index, as many as there are observations, or one that there is no room for.
+            SettingsError: an index whose parameters were never fitted.
+        """
+        rows = self._rows(x, index)
+        if self.training and torch.is_grad_enabled():
+            self.fitted[rows] = True
+        unknown = rows[~self.fitted[rows]].tolist()
+        if unknown and not self.training:
+            raise SettingsError(
+                f"LocalNormalGuide has no parameters for the observation with index {unknown[0]}, which was not "
+                "trained on. Call guide.fit_to(model, x, index=index) for all such observations first."
+            )
+        return diagonal_normal(self.loc[rows], positive_scale(self.raw_scale[rows]))
+
+    def _rows(self, x: Tensor, index: Tensor | None) -> Tensor:
+        room = len(self.loc)
+        if index is None:
+            raise ShapeError(
+                "LocalNormalGuide has parameters for each observation and must be told which these are: pass index=, "
+                "as every estimator takes it, one integer for each observation."
+            )
+        if len(index) != len(x):
+            raise ShapeError(f"index must hold one integer for each of the {len(x)} observations, got {len(index)}.")
+        outside = index[(index < 0) | (index >= room)]
+        if len(outside) > 0:
+            raise ShapeError(
+                f"LocalNormalGuide has room for the indices 0…{room - 1}, got {int(outside[0])}. Build it with "
+                "num_observations above the largest index."
+            )
+        return index
+
+    def prepare(self, model: Any, x: Tensor, index: Tensor) -> None:
+        """Fit observations that training has not seen."""
+        self.fit_to(model, x, index=index, num_steps=50 if bool(self.fitted[index].all()) else 500)
+
+    def fit_to(
+        self, model: Any, x: Tensor, *, index: Tensor, num_steps: int = 500, learning_rate: float = 0.05
+    ) -> None:
+        r"""Fit the parameters of these observations on the ELBO, the model fixed and the others' left alone.
+
+        .. math:: \max_{m_n, s_n} \; E_q \log p(x_n \mid z) - \mathrm{KL}(q(z \mid x_n) \,\|\, p(z))
+
+        Adam, its rate falling to zero, with noise keyed by the index; no random state is touched.
+
+        Args:
+            model: a model with ``prior()`` and ``likelihood(z)``.
+            x: observations, shape (N, *data_shape).
+            index: their indices, shape (N,).
+            num_steps: of Adam.
+            learning_rate: of Adam, at the start.
+        """
+        rows = self._rows(x, index)
+        for part, some in zip(rows.split(BATCH), x.split(BATCH), strict=True):
+            self._fit(model, some, part, num_steps, learning_rate)
+        self.fitted[rows] = True
+
+    def _fit(self, model: Any, x: Tensor, rows: Tensor, num_steps: int, learning_rate: float) -> None:
+        loc, raw = (part.detach()[rows].clone().requires_grad_() for part in (self.loc, self.raw_scale))
+        optimizer = torch.optim.Adam([loc, raw], lr=learning_rate)
+        noise, x = KeyedNoise(0), model.check_observations(x)
+        pool = noise.normal("local fit", rows, range(POOL), (self.latent_dim,), loc)
+        slices = (pool / pool.square().mean(0).sqrt()).split(PARTICLES)
+        for step in range(num_steps):
+            optimizer.param_groups[0]["lr"] = learning_rate * (1 - step / num_steps)
+            with torch.enable_grad():
+                q = diagonal_normal(loc, positive_scale(raw))
+                epsilon = slices[step % len(slices)]
+                z = loc + positive_scale(raw) * torch.cat([epsilon, -epsilon])
+                kl = analytic_kl(q, model.prior())
+                if kl is None:
+                    kl = (q.log_prob(z) - model.prior().log_prob(z)).mean(0)
+                loss = (kl - model.likelihood(z).log_prob(x).mean(0)).sum()
+                gradients = torch.autograd.grad(loss, [loc, raw])
+            loc.grad, raw.grad = gradients
+            optimizer.step()
+        with torch.no_grad():
+            self.loc[rows], self.raw_scale[rows] = loc.detach(), raw.detach()
