@@ -19,18 +19,16 @@ SPREAD = {"learned-normal": 0.4, "mixture": 0.4, "vamp": 2.0, "flow": 0.1}
 
 @pytest.fixture(scope="session")
 def pair_with_prior(isolated_globals):
-    """``pair_with_prior(name, latent_dim=2)``: model and guide, the prior's parameters moved off their start."""
+    """``pair_with_prior(name, latent_dim=2, data_shape=(2, 3))``: a pair, its prior's parameters off their start."""
 
-    def build(name, latent_dim=2, guide_class=AmortizedNormalGuide, **options):
-        networks = {"latent_dim": latent_dim, "data_shape": (2, 3), "hidden_dims": (6,)}
+    def build(name, latent_dim=2, data_shape=(2, 3)):
+        networks = {"latent_dim": latent_dim, "data_shape": data_shape, "hidden_dims": (6,)}
         with isolated_globals(seed=4):
-            model = VAE(**networks, prior={"name": name, **OPTIONS[name], **options}).double()
-            guide = guide_class(**networks).double()
+            model = VAE(**networks, prior={"name": name, **OPTIONS[name]}).double()
+            guide = AmortizedNormalGuide(**networks).double()
             with torch.no_grad():
                 for parameter in model.prior_family.parameters():
                     parameter.add_(SPREAD[name] * torch.randn_like(parameter))
-                for parameter in guide.parameters():
-                    parameter.mul_(1.5)
         model.attach_guide(guide)
         return model, guide
 
