@@ -62,10 +62,9 @@ class ForeignNetwork(nn.Module):
         return next(self.network.parameters())
 
     def forward(self, batch: Tensor) -> Any:
-        """Call the network, in its own dtype, on its own device."""
-        like = self.like
+        """Call the network on a batch of its dtype, laid out in one piece so that ``view`` works inside."""
         call = getattr(self.network, self._method) if self._method else self.network
-        return call(batch.to(dtype=like.dtype))
+        return call(batch.to(self.like.dtype).contiguous())
 
 
 def _name(module: nn.Module) -> str:

@@ -39,14 +39,14 @@ def check_network(role: str, run: Callable[[Tensor], Mapping[str, Tensor]], rows
             )
         if not _close(value, again[name]):
             raise ProgramError(
-                f"the {role} returns another {name} when it is given the same input again, in evaluation mode: chance "
-                "inside it is no part of the densities, so that q(z given x) or p(x given z) would be unknown. Return "
+                f"the {role} does not return the same {name} when it is given the same input again, in evaluation mode: "
+                "chance inside it is no part of the densities, so that q(z given x) or p(x given z) would be unknown. Return "
                 "the parameters before anything is drawn, and switch dropout off in evaluation mode "
                 "(nn.Dropout, or dropout(..., training=self.training))."
             )
         if not _close(value[1:2], alone[name]):
             raise ProgramError(
-                f"the {role} returns another {name} for a row alone than for the same row within a batch: terms per "
+                f"the {role} does not return the same {name} for a row alone as for that row within a batch: terms per "
                 "observation mean nothing where observations look at each other. Normalize over features (layer norm, "
                 "group norm), not over the batch."
             )
