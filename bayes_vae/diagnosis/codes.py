@@ -20,7 +20,7 @@ STEPS, ROWS, RATE, WIDTH, REPEATS = 120, 256, 2e-2, 32, 4
 def measure_codes(subject: Subject) -> dict[str, Number]:
     """Moments of q's means and deviations in units of the prior's, and the KL of each dimension."""
     x, index = subject.train
-    bound = subject.factorized.bind((x,), index)
+    bound = subject.factorized.bind(x, index)
     loc, scale = _standardized(subject, *variational_normal(bound))
     kl = bound.kl_per_dimension().double()
     spread = loc.var(0, correction=0) + scale.square().mean(0)
@@ -60,7 +60,7 @@ def measure_hole(subject: Subject) -> dict[str, Number]:
     with isolated_rng(derived_seed(subject.seed, "hole"), subject.device):
         codes = []
         for x, index in (subject.train, subject.test):
-            q = subject.exposed.bind((x,), index).variational_posterior
+            q = subject.exposed.bind(x, index).variational_posterior
             codes.append(q.sample((REPEATS,)).flatten(0, 1))
         prior = subject.exposed.model.prior()
         middle = prior.sample((4096,))

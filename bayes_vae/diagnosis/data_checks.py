@@ -26,11 +26,11 @@ def look_at_weights(subject: Subject) -> Finding | None:
 
 def look_at_data(subject: Subject) -> Finding | None:
     """Observations that the likelihood has no density for, or terms that are not finite."""
-    x, index = (part[:PROBED] for part in subject.train)
+    x, index = subject.train.first(PROBED)
     try:
         elbo_terms(subject.model, subject.guide, x, 2, seed=subject.seed, index=index)
     except SupportError as error:
-        return _outside(x, str(error))
+        return _outside(x[0], str(error))
     except NumericalError as error:
         nothing = Evidence("terms_that_are_not_finite", 1.0, threshold=0.0)
         return conclude("not-finite", str(error).split(". ")[0] + ".", [Condition(nothing, 1.0)])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bayes_vae.diagnosis.numbers import Number, as_number, mean_number
-from bayes_vae.diagnosis.subject import Subject
+from bayes_vae.diagnosis.subject import Rows, Subject
 from bayes_vae.distributions import BernoulliLogits
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.randomness import derived_seed, isolated_rng
@@ -18,9 +18,9 @@ __all__ = ["measure_logits", "measure_pixel_scale", "pixels_of"]
 DRAWS = 4
 
 
-def pixels_of(subject: Subject, rows: tuple[Tensor, Tensor]) -> tuple[Any, Tensor]:
+def pixels_of(subject: Subject, rows: Rows) -> tuple[Any, Tensor]:
     """p(x given z) with the pixels apart, and the observations, at draws z of q: batch (K, N), K = 4."""
-    bound = subject.exposed.bind((rows[0],), rows[1])
+    bound = subject.exposed.bind(*rows)
     with isolated_rng(derived_seed(subject.seed, "pixels"), subject.device):
         z = bound.variational_posterior.sample((DRAWS,))
     found: Any = bound.model.likelihood(z)

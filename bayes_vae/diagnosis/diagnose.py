@@ -27,6 +27,18 @@ __all__ = ["CHECKS", "decide", "diagnose"]
 CHECKS: tuple[Check, ...] = (*DECODER_CHECKS, *OBJECTIVE_CHECKS, *LATENT_CHECKS, *TRAINING_CHECKS)
 """Every question that is asked of a pair whose terms can be computed."""
 
+TIGHTER = ("importance-weighted", "doubly-reparameterized")
+"""Objectives that are a tighter bound than the ELBO, and have another best guide."""
+
+OF_THE_ELBO = (
+    *(check.name for check in OBJECTIVE_CHECKS),
+    "guide-too-narrow",
+    "guide-too-wide",
+    "amortization-gap",
+    "undertraining",
+)
+"""What is judged by the balance or by the gain of the ELBO."""
+
 
 def diagnose(
     model: Program,
@@ -87,7 +99,12 @@ def decide(seen: Examined) -> tuple[tuple[Finding, ...], tuple[NotChecked, ...]]
         the findings, the most serious first, and what could not be asked.
     """
     findings, not_checked = [], []
+    objective = seen.settings.get("objective", "elbo")
     for check in CHECKS:
+        if objective in TIGHTER and check.name in OF_THE_ELBO:
+            reason = f"the run was trained on the objective {objective}, which comes to rest elsewhere than the ELBO."
+            not_checked.append(NotChecked(check.name, reason))
+            continue
         lacking = [name for name in check.needs if name not in seen.numbers]
         if lacking:
             not_checked.append(NotChecked(check.name, _reason(seen.numbers, lacking[0])))

@@ -53,8 +53,8 @@ class Finding:
         name: of the kind of finding, such as "posterior-collapse".
         severity: "fault" (figures or samples are not what they are taken for), "warning" (better ones are to be had),
             or "note" (good to know).
-        probability: that the numbers lie beyond their thresholds, given their errors: the smallest over those that the
-            finding rests on; 1 for what is read off settings or data.
+        probability: that the numbers lie beyond their thresholds, given their standard errors: the smallest over those
+            that the finding rests on; 1 for what is known exactly.
         summary: what was found, one sentence.
         evidence: the numbers.
         why: why it matters, one sentence.
@@ -73,8 +73,8 @@ class Finding:
 
     @property
     def sureness(self) -> str:
-        """The probability as a word: "certain" (1), "clear" (from 0.99) or "likely"."""
-        return "certain" if self.probability == 1 else "clear" if self.probability >= CLEAR else "likely"
+        """In a word: "clear" from 0.99 on, 2.3 standard errors beyond every threshold; else "likely"."""
+        return "clear" if self.probability >= CLEAR else "likely"
 
     def __str__(self) -> str:
         """Name, severity and summary."""

@@ -17,14 +17,14 @@ ROWS, DRAWS, MAX_STEPS, TOLERANCE = 32, 64, 150, 0.05
 
 def measure_inference(subject: Subject) -> dict[str, Number]:
     """The amortization gap, and how much larger it is on test rows: the encoder's part of the generalization gap."""
-    x, index = (torch.cat([train[:ROWS], test[:ROWS]]) for train, test in zip(subject.train, subject.test, strict=True))
-    bound = subject.factorized.bind((x,), index)
+    train, test = subject.train.first(ROWS), subject.test.first(ROWS)
+    index = torch.cat([train.index, test.index])
+    bound = subject.factorized.bind(tuple(map(torch.cat, zip(train.x, test.x, strict=True))), index)
     noise = KeyedNoise(derived_seed(subject.seed, "inference"))
     best = best_normal(bound, noise, Plan(TOLERANCE, MAX_STEPS))
     loc, scale = variational_normal(bound)
     fresh = noise.normal("scored", index, range(DRAWS), loc.shape[1:], loc)
     gain = (log_weights(bound, best.loc, best.scale, fresh) - log_weights(bound, loc, scale, fresh)).mean(0)
-    count = min(ROWS, len(subject.train[0]))
-    train, test = mean_number(gain[:count]), mean_number(gain[count:])
-    between = Number(test.value - train.value, (train.error**2 + test.error**2) ** 0.5)
-    return {"train_amortization_gap": train, "test_amortization_gap": test, "encoder_generalization_gap": between}
+    first, second = mean_number(gain[: len(train.index)]), mean_number(gain[len(train.index) :])
+    between = Number(second.value - first.value, (first.error**2 + second.error**2) ** 0.5)
+    return {"train_amortization_gap": first, "test_amortization_gap": second, "encoder_generalization_gap": between}

@@ -195,6 +195,13 @@ def kl_weight(seen: Examined) -> Finding | None:
         said = Evidence("kl_weight_of_the_settings", known, threshold=1.0)
         summary = f"The run was trained with KL weight {known:g}."
         return conclude("kl-weight", summary, [Condition(said, 1.0)], [seen.shown("kl_weight")])
+    free = float(seen.settings.get("free_bits", 0.0))
+    if free > 0:
+        said = Evidence("free_bits_of_the_settings", free, unit="nats", threshold=0.0)
+        summary = (
+            f"The run was trained with {free:g} nats of KL for nothing in each latent dimension of each observation."
+        )
+        return conclude("kl-weight", summary, [Condition(said, 1.0)], [seen.shown("kl_weight")])
     if not _one_weight(seen):
         return None
     return conclude(

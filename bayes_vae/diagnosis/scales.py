@@ -40,10 +40,10 @@ def measure_scales(subject: Subject) -> dict[str, Number]:
     Under the best reading the weight on the KL at which the pair is at rest is measured again: one where it is the
     reading of the training.
     """
-    x, index = (part[:ROWS] for part in subject.train)
-    bound = subject.factorized.bind((x,), index)
+    rows = subject.train.first(ROWS)
+    bound = subject.factorized.bind(*rows)
     loc, scale = variational_normal(bound)
-    noise = KeyedNoise(derived_seed(subject.seed, "scales")).normal("z", index, range(DRAWS), loc.shape[1:], loc)
+    noise = KeyedNoise(derived_seed(subject.seed, "scales")).normal("z", rows.index, range(DRAWS), loc.shape[1:], loc)
 
     def elbo(changed: Tensor) -> Tensor:
         return log_weights(bound, loc, changed.clamp(min=1e-12), noise).mean(0)
@@ -59,7 +59,7 @@ def measure_scales(subject: Subject) -> dict[str, Number]:
     factor = max(by_factor, key=lambda factor: _usable(by_factor[factor]))
     by_reading = {name: mean_number(elbo(change(scale)) - declared) for name, change in READINGS.items()}
     reading = max(by_reading, key=lambda name: _usable(by_reading[name]))
-    under = stationary_weights(pulls(subject, x, index, READINGS[reading]))
+    under = stationary_weights(pulls(subject, rows, READINGS[reading]))
     return {
         "best_scale_factor": as_number(factor),
         "gain_of_scale_factor": by_factor[factor],

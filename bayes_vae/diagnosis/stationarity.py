@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bayes_vae.diagnosis.numbers import Number, as_number
-from bayes_vae.diagnosis.subject import Subject
+from bayes_vae.diagnosis.subject import Rows, Subject
 from bayes_vae.distributions import normal_parts
 from bayes_vae.objectives import Elbo
 from bayes_vae.randomness import KeyedNoise, derived_seed, isolated_rng
@@ -42,24 +42,26 @@ Reading = Callable[[Tensor], Tensor]
 """From what the guide takes as deviations to other deviations."""
 
 
-def pulls(subject: Subject, x: Tensor, index: Tensor, reading: Reading | None = None) -> Pulls:
+def pulls(subject: Subject, rows: Rows, reading: Reading | None = None) -> Pulls:
     """What pulls at each q(z given x): the likelihood to one side, the prior to the other.
 
     Args:
         subject: a factorized pair.
-        x, index: observations, and their indices.
+        rows: observations.
         reading: changes the guide's deviations; None leaves them.
     """
-    batches = (slice(first, first + ROWS_AT_ONCE) for first in range(0, len(x), ROWS_AT_ONCE))
-    rows = [_pulls_of(subject, x[batch], index[batch], reading) for batch in batches]
-    return Pulls(*(torch.cat(column).double() for column in zip(*rows, strict=True)))
+    batches = (slice(first, first + ROWS_AT_ONCE) for first in range(0, len(rows.index), ROWS_AT_ONCE))
+    found = [_pulls_of(subject, rows.take(batch), reading) for batch in batches]
+    return Pulls(*(torch.cat(column).double() for column in zip(*found, strict=True)))
 
 
-def _pulls_of(subject: Subject, x: Tensor, index: Tensor, reading: Reading | None) -> tuple[Tensor, ...]:
-    bound = subject.factorized.bind((x,), index)
+def _pulls_of(subject: Subject, rows: Rows, reading: Reading | None) -> tuple[Tensor, ...]:
+    bound = subject.factorized.bind(*rows)
     loc, scale = (part.detach() for part in variational_normal(bound))
     scale = reading(scale) if reading else scale
-    noise = KeyedNoise(derived_seed(subject.seed, "pulls")).normal("z", index, range(DRAWS // 2), loc.shape[1:], loc)
+    noise = KeyedNoise(derived_seed(subject.seed, "pulls")).normal(
+        "z", rows.index, range(DRAWS // 2), loc.shape[1:], loc
+    )
     noise = torch.cat([noise, -noise])
     with torch.enable_grad():
         m, log_scale = loc.clone().requires_grad_(), scale.log().requires_grad_()
@@ -88,7 +90,7 @@ def ratio_of_sums(top: Tensor, bottom: Tensor) -> Number:
 
 def measure_stationarity(subject: Subject) -> dict[str, Number]:
     """β for which the pair is at rest on its training rows, as :func:`stationary_weights` says."""
-    return stationary_weights(pulls(subject, *subject.train))
+    return stationary_weights(pulls(subject, subject.train))
 
 
 def stationary_weights(p: Pulls) -> dict[str, Number]:
@@ -137,15 +139,14 @@ def measure_parameters_balance(subject: Subject) -> dict[str, Number]:
 
     The error is the jackknife's over blocks.
     """
-    x, index = subject.train
     model, guide = subject.copy()
     objective = Elbo(DRAWS // 2)(model, guide)
-    rows = torch.arange(len(x), device=x.device).chunk(BLOCKS)
+    blocks = torch.arange(len(subject.train.index), device=subject.device).chunk(BLOCKS)
     products = []
     with torch.enable_grad(), isolated_rng(derived_seed(subject.seed, "balance"), subject.device):
         weights = [weight for weight in objective.parameters() if weight.requires_grad]
-        for block in rows:
-            terms = objective.terms(x[block], index=index[block])
+        for block in map(subject.train.take, blocks):
+            terms = objective.terms(*block.x, index=block.index)
             pair = [
                 torch.autograd.grad(term.mean(), weights, retain_graph=True, allow_unused=True, materialize_grads=True)
                 for term in (terms.expected_log_likelihood, terms.kl_to_prior)

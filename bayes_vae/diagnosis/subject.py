@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,9 +14,28 @@ from bayes_vae.data import Data, Split
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.terms.exposed import ExposedPair, exposes_distributions
 from bayes_vae.terms.factorized import read_factorized_pair
-from bayes_vae.terms.program import Program, modules_of
+from bayes_vae.terms.program import Observations, Program, modules_of, take_rows
 
-__all__ = ["Subject"]
+__all__ = ["Rows", "Subject"]
+
+
+class Rows(NamedTuple):
+    """Observations, as a tuple of tensors with a common first dimension, and their indices, (N,)."""
+
+    x: Observations
+    index: Tensor
+
+    def first(self, count: int) -> Rows:
+        """The first of them."""
+        return self.take(slice(count))
+
+    def take(self, rows: Tensor | slice) -> Rows:
+        """Some of them."""
+        return Rows(take_rows(self.x, rows), self.index[rows])
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.index)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,20 +78,22 @@ class Subject:
         return next((weight.dtype for weight in self.weights.values()), torch.float32)
 
     @cached_property
-    def train(self) -> tuple[Tensor, Tensor]:
-        """The first training observations, shape (N, *event), and their indices."""
+    def train(self) -> Rows:
+        """The first training observations."""
         return self.rows(self.data.train, self.most_train)
 
     @cached_property
-    def test(self) -> tuple[Tensor, Tensor]:
-        """The first test observations, shape (N, *event), and their indices."""
+    def test(self) -> Rows:
+        """The first test observations."""
         return self.rows(self.data.test, self.most_test)
 
-    def rows(self, split: Split, most: int) -> tuple[Tensor, Tensor]:
-        """The first observations of a split, and their indices."""
+    def rows(self, split: Split, most: int) -> Rows:
+        """The first observations of a split, with their labels where the model takes them."""
         rows = torch.arange(min(most, len(split)))
-        x = split.observations(rows, seed=self.seed, device=self.device)
-        return x.to(self.dtype), split.index[rows].to(self.device)
+        x = split.observations(rows, seed=self.seed, device=self.device).to(self.dtype)
+        labels = split.labels if getattr(self.model, "needs_labels", False) else None
+        parts = (x,) if labels is None else (x, labels[rows].to(self.device))
+        return Rows(parts, split.index[rows].to(self.device))
 
     @cached_property
     def exposed(self) -> ExposedPair:
@@ -87,8 +108,7 @@ class Subject:
                 "variational_posterior(x), as SingleLatentModel and SingleLatentGuide do, or build the pair with "
                 "bayes_vae.pair_from_networks."
             )
-        x, index = self.test
-        return ExposedPair(self.model, self.guide, (x,), index)
+        return ExposedPair(self.model, self.guide, *self.test)
 
     @cached_property
     def factorized(self) -> ExposedPair:
@@ -97,8 +117,8 @@ class Subject:
         Raises:
             NotDefinedError: it is no such pair; the message says why.
         """
-        x, index = self.test
-        return read_factorized_pair(self.model, self.guide, (x,), index, "this check", "reads q's means and deviations")
+        wanted = "reads q's means and deviations"
+        return read_factorized_pair(self.model, self.guide, *self.test, "this check", wanted)
 
     def copy(self) -> tuple[Any, Any]:
         """The programs on parameters of their own, which may be trained.

@@ -6,7 +6,7 @@ import torch
 
 from bayes_vae.averages import Average
 from bayes_vae.diagnosis.numbers import Number, as_number, mean_number
-from bayes_vae.diagnosis.subject import Subject
+from bayes_vae.diagnosis.subject import Rows, Subject
 from bayes_vae.elbo import elbo_terms
 from bayes_vae.evidence import pareto_k, pareto_k_threshold
 from bayes_vae.randomness import KeyedNoise, derived_seed
@@ -22,8 +22,9 @@ def measure_elbo(subject: Subject) -> dict[str, Number]:
     """The ELBO and its terms on training and on test rows, and how far the two are apart."""
     found = {}
     for name in ("train", "test"):
-        x, index = getattr(subject, name)
-        terms = elbo_terms(subject.model, subject.guide, x, DRAWS, seed=derived_seed(subject.seed, name), index=index)
+        rows: Rows = getattr(subject, name)
+        seed = derived_seed(subject.seed, name)
+        terms = elbo_terms(subject.model, subject.guide, rows.x, DRAWS, seed=seed, index=rows.index)
         for term, figure in terms.averages().items():
             found[f"{name}_{term}"] = _number(figure)
     train, test = found["train_elbo"], found["test_elbo"]
@@ -37,7 +38,7 @@ def _number(figure: Average) -> Number:
 
 def measure_weights(subject: Subject) -> dict[str, Number]:
     """k̂ of the importance weights, and how far the bound of many particles lies above the ELBO."""
-    x, index = (part[:WEIGHED] for part in subject.test)
+    x, index = subject.test.first(WEIGHED)
     seed = derived_seed(subject.seed, "weights")
     weights = log_terms(subject.model, subject.guide, x, WEIGHTS, seed=seed, index=index).log_importance_weights
     bound = torch.logsumexp(weights.double(), 0) - torch.log(torch.tensor(float(WEIGHTS)))
@@ -53,7 +54,7 @@ def measure_weights(subject: Subject) -> dict[str, Number]:
 def measure_use_of_latent(subject: Subject) -> dict[str, Number]:
     """What the likelihood loses where z is another observation's, or gains where it is q's mean in place of a draw."""
     x, index = subject.test
-    bound = subject.factorized.bind((x,), index)
+    bound = subject.factorized.bind(x, index)
     loc, scale = variational_normal(bound)
     noise = KeyedNoise(derived_seed(subject.seed, "use")).normal("z", index, range(DRAWS), loc.shape[1:], loc)
     z = loc + scale * noise

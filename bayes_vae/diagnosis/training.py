@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bayes_vae.diagnosis.numbers import Number, mean_number
-from bayes_vae.diagnosis.subject import Subject
+from bayes_vae.diagnosis.subject import Rows, Subject
 from bayes_vae.elbo import elbo_terms
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.objectives import Elbo
@@ -37,7 +38,7 @@ def train_a_copy(subject: Subject, kl_weight: float, name: str) -> dict[str, Num
     """
     model, guide = subject.copy()
     held_out = subject.rows(subject.data.validation, subject.most_test)
-    both = {name: held_out, f"{name}_on_train": (subject.train[0][:300], subject.train[1][:300])}
+    both = {name: held_out, f"{name}_on_train": subject.train.first(subject.most_test)}
     before = {key: _weighted(subject, model, guide, rows, kl_weight) for key, rows in both.items()}
     _train(subject, model, guide, kl_weight, STEPS, RATE)
     after = {key: _weighted(subject, model, guide, rows, kl_weight) for key, rows in both.items()}
@@ -69,23 +70,22 @@ def start_again(subject: Subject) -> dict[str, Number]:
 def _train(subject: Subject, model: Any, guide: Any, kl_weight: float, steps: int, rate: float) -> None:
     """Adam on the weighted ELBO, its rate falling to zero."""
     objective = Elbo(1, kl_weight=kl_weight)(model, guide)
-    x, index = subject.rows(subject.data.train, 10 * subject.most_train)
+    data = subject.rows(subject.data.train, 10 * subject.most_train)
     with torch.enable_grad(), isolated_rng(derived_seed(subject.seed, "copy"), subject.device):
         optimizer = torch.optim.Adam(list(objective.parameters()), lr=rate, fused=True)
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = rate * (1 - step / steps)
-            rows = torch.randint(len(x), (min(BATCH, len(x)),)).unique().to(x.device)
+            chosen = torch.randint(len(data.index), (min(BATCH, len(data.index)),)).unique()
+            batch = data.take(chosen.to(subject.device))
             optimizer.zero_grad()
-            (objective(x[rows], index=index[rows]) / len(rows)).backward()
+            (objective(*batch.x, index=batch.index) / len(chosen)).backward()
             optimizer.step()
 
 
-def _weighted(
-    subject: Subject, model: Any, guide: Any, rows: tuple[torch.Tensor, torch.Tensor], kl_weight: float
-) -> torch.Tensor:
+def _weighted(subject: Subject, model: Any, guide: Any, rows: Rows, kl_weight: float) -> Tensor:
     """The weighted ELBO of some rows, shape (N,)."""
     seed = derived_seed(subject.seed, "weighted elbo")
-    terms = elbo_terms(model, guide, rows[0], DRAWS, seed=seed, index=rows[1])
+    terms = elbo_terms(model, guide, rows.x, DRAWS, seed=seed, index=rows.index)
     return terms.expected_log_likelihood - kl_weight * terms.kl_to_prior
 
 

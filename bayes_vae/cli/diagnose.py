@@ -1,0 +1,82 @@
+"""``bayes-vae diagnose``: what is wrong with a run, if anything, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bayes_vae.cli.evaluate import open_named, run_flags
+from bayes_vae.cli.flags import Flags, build_settings
+from bayes_vae.cli.output import json_text, say
+
+if TYPE_CHECKING:
+    from bayes_vae.cli.loading import OpenedRun
+    from bayes_vae.diagnosis import Diagnosis
+
+__all__ = ["DiagnoseSettings", "diagnose_run", "diagnosis_text", "run"]
+
+
+@dataclass(frozen=True)
+class DiagnoseSettings:
+    """How a run is diagnosed.
+
+    Args:
+        seed: of every draw.
+        device: cpu, cuda, or auto.
+    """
+
+    seed: int = 0
+    device: str = "auto"
+
+
+def flags() -> Flags:
+    """The flags of the command."""
+    return run_flags(
+        "diagnose",
+        "What is wrong with a run, if anything: findings with the numbers they rest on, why they matter, what to do; "
+        "writes RUN/diagnosis.json.",
+        DiagnoseSettings,
+    )
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    options = flags().parse_args(arguments)
+    settings = build_settings(DiagnoseSettings, options)
+    found, result = diagnose_run(open_named(options), settings)
+    say(json_text(result) if options.json else diagnosis_text(found, result))
+    return 0
+
+
+def diagnose_run(opened: OpenedRun, settings: DiagnoseSettings) -> tuple[Diagnosis, dict[str, Any]]:
+    """Diagnose a run with its history and settings, and write the result to the run directory.
+
+    Args:
+        opened: the run.
+        settings: the seed.
+
+    Returns:
+        the diagnosis, and what was written, in JSON types.
+    """
+    from bayes_vae.diagnosis import diagnose
+
+    directory = opened.directory
+    found = diagnose(
+        opened.model,
+        opened.guide,
+        opened.data,
+        history=directory.history,
+        settings=directory.settings.get("training"),
+        seed=settings.seed,
+    )
+    data = {"name": opened.data.name, "policy": opened.data.policy}
+    content = {"data": data, **found.to_json()}
+    path = directory.add_file(f"diagnosis{opened.suffix}.json", json_text(content).encode())
+    return found, {"run": str(directory.path), **content, "file": str(path)}
+
+
+def diagnosis_text(found: Diagnosis, result: dict[str, Any]) -> str:
+    """The result as a person reads it."""
+    conditions = f"Nats per observation; data {result['data']['name']}, policy {found.data_policy}, seed {found.seed}."
+    return "\n".join([found.table(), "", conditions, f"Written to {result['file']}"])

@@ -1,0 +1,85 @@
+"""Examined pairs made of numbers alone, and trained ones of the fault suite."""
+
+import pytest
+
+from bayes_vae.diagnosis.faults import CASES
+from bayes_vae.diagnosis.judging import Examined
+from bayes_vae.diagnosis.numbers import Number, Numbers
+
+HEALTHY = {
+    "train_kl_to_prior": 5.0,
+    "train_elbo": -20.0,
+    "test_elbo": -20.2,
+    "generalization_gap": 0.2,
+    "latent_dimensions": 2.0,
+    "collapsed_dimensions": 0.0,
+    "largest_mean_kl_of_a_dimension": 3.0,
+    "kl_of_dimension_0": 3.0,
+    "kl_of_dimension_1": 2.0,
+    "scale_share": 0.4,
+    "smallest_scale": 0.2,
+    "median_scale": 0.4,
+    "mean_square_scale": 0.2,
+    "largest_code": 3.0,
+    "aggregate_mean_off": 0.05,
+    "aggregate_deviation_smallest": 0.98,
+    "aggregate_deviation_largest": 1.02,
+    "marginal_kl_bound": 0.1,
+    "kl_weight": 1.0,
+    "kl_weight_of_means": 1.0,
+    "kl_weight_of_scales": 1.0,
+    "kl_weight_at_means": 0.5,
+    "kl_weight_of_scales_as_variances": 2.8,
+    "unbalanced_share": 0.2,
+    "best_scale_factor": 1.0,
+    "gain_of_scale_factor": 0.0,
+    "best_reading": 2.0,
+    "gain_of_reading": -0.2,
+    "kl_weight_of_means_under_reading": 0.9,
+    "kl_weight_of_scales_under_reading": 0.7,
+    "use_of_latent": 25.0,
+    "gain_of_decoding_means": 2.0,
+    "smallest_logit": -12.0,
+    "largest_logit": 8.0,
+    "share_of_zero_logits": 0.0,
+    "share_of_certain_pixels": 0.0,
+    "share_certain_and_wrong": 0.0,
+    "residual_over_scale": 1.0,
+    "gain_of_pixel_scale": 0.0,
+    "smallest_pixel_scale": 0.3,
+    "pixel_scale_is_one_number": 1.0,
+    "train_amortization_gap": 0.2,
+    "test_amortization_gap": 0.2,
+    "encoder_generalization_gap": 0.0,
+    "pareto_k_share_above": 0.1,
+    "pareto_k_median": 0.3,
+    "gain_of_training": 0.05,
+    "gain_of_training_on_train": 0.05,
+}
+"""What a healthy pair gives."""
+
+
+@pytest.fixture
+def examined():
+    """``examined(kl_weight=2.0, ..., settings={}, without=())``: a healthy pair but for the given numbers."""
+
+    def build(settings=None, without=(), errors=0.0, **changes):
+        values = {name: value for name, value in {**HEALTHY, **changes}.items() if name not in without}
+        numbers = {name: Number(value, errors) for name, value in values.items()}
+        return Examined(Numbers(numbers), 64, settings or {})
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def patient(isolated_globals):
+    """``patient("healthy")``: the trained pair of a case of the fault suite, seed 0, trained once."""
+    built = {}
+
+    def build(name):
+        if name not in built:
+            with isolated_globals():
+                built[name] = CASES[name].build(0)
+        return built[name]
+
+    return build

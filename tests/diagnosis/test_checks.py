@@ -1,0 +1,148 @@
+"""Each finding comes of the numbers that say so, and of no others; causes stand before what follows from them."""
+
+import pytest
+
+from bayes_vae.diagnosis.advice import ADVICE, EXPLAINS
+from bayes_vae.diagnosis.diagnose import CHECKS, decide
+from bayes_vae.diagnosis.scales import READINGS
+
+NOTHING_HOLDS = {"kl_weight": 0.0, "kl_weight_of_means": 0.001, "kl_weight_of_scales": 0.0, "scale_share": 0.004}
+COLLAPSED = {"largest_mean_kl_of_a_dimension": 1e-4, "train_kl_to_prior": 2e-4, "collapsed_dimensions": 2.0}
+WEIGHT_2 = {"kl_weight": 2.0, "kl_weight_of_means": 2.0, "kl_weight_of_scales": 2.1}
+
+SEEN = [
+    ("kl-weight", WEIGHT_2),
+    ("averaged-loss", {"kl_weight": 0.5, "kl_weight_of_means": 0.5, "kl_weight_of_scales": 0.5}),
+    ("averaged-loss", {"kl_weight": 30.0, "kl_weight_of_means": 31.0, "kl_weight_of_scales": 33.0}),
+    ("averaged-loss", {**COLLAPSED, "unbalanced_share": 0.9, "gain_of_starting_again": 3.0}),
+    ("posterior-collapse", {**COLLAPSED, "gain_of_starting_again": 0.0}),
+    ("kl-missing", {**NOTHING_HOLDS, "aggregate_deviation_largest": 4.0, "train_kl_to_prior": 60.0}),
+    ("kl-across-batch", {**NOTHING_HOLDS, "train_kl_to_prior": 30.0}),
+    (
+        "kl-sign",
+        {"train_kl_to_prior": 80.0, "use_of_latent": 0.2, "marginal_kl_bound": 9.0, "gain_of_training": 70.0},
+    ),
+    (
+        "sampling-off",
+        {
+            "gain_of_decoding_means": 60.0,
+            "mean_square_scale": 1.0,
+            "kl_weight": 20.0,
+            "kl_weight_of_means": 25.0,
+            "kl_weight_of_scales": -9.0,
+            "kl_weight_at_means": 1.1,
+        },
+    ),
+    (
+        "scale-misread",
+        {
+            "best_reading": float(list(READINGS).index("its square root")),
+            "gain_of_reading": 2.0,
+            "gain_of_scale_factor": 1.9,
+            "best_scale_factor": 2.0,
+            "kl_weight_of_means_under_reading": 1.0,
+            "kl_weight_of_scales_under_reading": 1.05,
+        },
+    ),
+    (
+        "scale-misread",
+        {"kl_weight": 0.7, "kl_weight_of_scales": 0.4, "kl_weight_of_scales_as_variances": 1.0},
+    ),
+    ("guide-too-narrow", {"best_scale_factor": 3.0, "gain_of_scale_factor": 2.0}),
+    ("guide-too-wide", {"best_scale_factor": 0.4, "gain_of_scale_factor": 2.0}),
+    ("variance-collapse", {"scale_share": 0.002}),
+    ("prior-hole", {"marginal_kl_bound": 3.0}),
+    ("decoder-ignores-latent", {"use_of_latent": 0.0}),
+    ("amortization-gap", {"train_amortization_gap": 2.0}),
+    ("unused-dimensions", {"collapsed_dimensions": 1.0, "kl_of_dimension_1": 0.001}),
+    ("importance-weights", {"pareto_k_share_above": 0.9}),
+    ("sigmoid-twice", {"smallest_logit": 0.0, "largest_logit": 1.0}),
+    ("sigmoid-missing", {"share_of_certain_pixels": 0.7, "share_certain_and_wrong": 0.06}),
+    ("output-relu", {"smallest_logit": 0.0, "share_of_zero_logits": 0.7}),
+    ("likelihood-scale", {"residual_over_scale": 0.3, "gain_of_pixel_scale": 50.0}),
+    ("likelihood-scale", {"residual_over_scale": 6.0, "gain_of_pixel_scale": 900.0}),
+    ("scale-runaway", {"smallest_pixel_scale": 1e-4, "pixel_scale_is_one_number": 0.0}),
+    ("scale-runaway", {"smallest_scale": 1e-6}),
+    ("overfitting", {"generalization_gap": 5.0}),
+    ("undertraining", {"gain_of_training": 1.0}),
+    ("undertraining", {"last_rise": 2.0}),
+]
+
+
+def names(seen):
+    return [finding.name for finding in decide(seen)[0]]
+
+
+def test_healthy_numbers_give_no_finding(examined):
+    assert decide(examined()) == ((), ())
+
+
+@pytest.mark.parametrize(("name", "changes"), SEEN)
+def test_a_finding_comes_of_its_numbers(examined, name, changes):
+    findings, _ = decide(examined(**changes))
+    assert findings[0].name == name
+    assert findings[0].because == ""
+    assert findings[0].evidence
+    for finding in findings[1:]:
+        assert finding.because or finding.severity != "fault"
+
+
+def test_a_finding_needs_the_number_to_lie_beyond_its_error(examined):
+    assert names(examined(train_amortization_gap=1.2, errors=0.0)) == ["amortization-gap"]
+    assert "amortization-gap" not in names(examined(train_amortization_gap=1.2, errors=2.0))
+
+
+def test_thresholds_grow_with_the_kl(examined):
+    assert names(examined(train_amortization_gap=2.0, train_kl_to_prior=5.0)) == ["amortization-gap"]
+    assert names(examined(train_amortization_gap=2.0, train_kl_to_prior=25.0)) == []
+
+
+def test_the_settings_are_believed(examined):
+    known, _ = decide(examined(settings={"kl_weight": 4.0}))
+    assert known[0].name == "kl-weight"
+    assert known[0].summary == "The run was trained with KL weight 4."
+    assert known[0].probability == 1.0
+
+
+def test_free_bits_of_the_settings_are_said(examined):
+    found, _ = decide(examined(settings={"free_bits": 0.5}))
+    assert found[0].name == "kl-weight"
+    assert "0.5 nats" in found[0].summary
+
+
+def test_another_objective_is_not_taken_for_a_wrong_weight(examined):
+    findings, not_checked = decide(examined(settings={"objective": "importance-weighted"}, **WEIGHT_2))
+    assert not findings
+    assert {"kl-weight", "averaged-loss", "scale-misread"} <= {check.name for check in not_checked}
+    assert all("importance-weighted" in check.reason for check in not_checked)
+
+
+def test_far_from_rest_a_weight_must_be_further_off(examined):
+    assert "kl-weight" in names(examined(**WEIGHT_2))
+    assert "kl-weight" not in names(examined(**WEIGHT_2, gain_at_own_weight_on_train=2.0))
+
+
+def test_what_follows_from_a_cause_stands_behind_it(examined):
+    findings, _ = decide(examined(**WEIGHT_2, gain_of_training=1.0, generalization_gap=5.0))
+    assert [(finding.name, finding.because) for finding in findings] == [
+        ("kl-weight", ""),
+        ("overfitting", ""),
+        ("undertraining", "kl-weight"),
+    ]
+
+
+def test_a_check_without_its_numbers_is_listed(examined):
+    seen = examined(without=("kl_weight_of_means", "scale_share"))
+    seen.numbers.reasons["scale_share"] = "no deviations"
+    _, not_checked = decide(seen)
+    reasons = dict(not_checked)
+    assert reasons["variance-collapse"] == "no deviations"
+    assert reasons["scale-misread"] == "kl weight of means was not measured."
+
+
+def test_every_finding_has_its_advice_and_causes_come_first():
+    assert {check.name for check in CHECKS} <= set(ADVICE)
+    order = list(ADVICE)
+    for cause, consequences in EXPLAINS.items():
+        assert set(consequences) <= set(ADVICE)
+        assert any(order.index(name) > order.index(cause) for name in consequences)

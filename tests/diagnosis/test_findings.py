@@ -1,0 +1,73 @@
+"""Findings and the diagnosis as text and as JSON."""
+
+import json
+import math
+
+import pytest
+
+from bayes_vae.diagnosis import Diagnosis, Evidence, Finding, NotChecked, Number
+from bayes_vae.diagnosis.numbers import probability_above
+
+FINDING = Finding(
+    "kl-weight",
+    "warning",
+    0.9999,
+    "It came to rest at 2.",
+    (Evidence("kl_weight", 2.0, 0.01, "", 1.3), Evidence("kl", math.nan)),
+    "No bound.",
+    "Train at 1.",
+)
+NOTE = Finding("unused-dimensions", "note", 1.0, "One is unused.", (), "Fine.", "Nothing.", "kl-weight")
+
+
+def test_probability_is_the_normal_one():
+    assert probability_above(1.0, 1.0, 0.0) == pytest.approx(0.841345, abs=1e-6)
+    assert probability_above(-1.0, 1.0, 0.0) == pytest.approx(0.158655, abs=1e-6)
+    assert probability_above(1.0, math.nan, 0.0) == 1.0
+    assert probability_above(1.0, 0.0, 1.0) == 0.0
+    assert probability_above(math.nan, 0.1, 0.0) == 0.0
+
+
+def test_sureness_in_words():
+    assert FINDING.sureness == "clear"
+    likely = Finding("prior-hole", "warning", 0.9, "Far.", (), "Why.", "What.")
+    assert likely.sureness == "likely"
+    assert str(likely) == "prior-hole (warning, likely): Far."
+
+
+def test_evidence_says_value_error_unit_and_threshold():
+    assert str(Evidence("kl_weight", 2.0, 0.01, "nats", 1.3)) == "kl weight 2.000 ± 0.010 nats (threshold 1.3)"
+    assert str(Evidence("smallest_scale", 1.234e-6)) == "smallest scale 1.2e-06"
+
+
+def test_the_diagnosis_in_a_sentence():
+    sick = Diagnosis((FINDING, NOTE), {}, (), 0, "static")
+    assert sick.sentence() == "Found: kl-weight (warning, clear). First: It came to rest at 2."
+    assert not sick.healthy
+    assert sick.finding("kl-weight") is FINDING
+    assert sick.finding("prior-hole") is None
+    well = Diagnosis((NOTE,), {}, (), 0, "static")
+    assert well.healthy
+    assert well.sentence() == "Nothing was found to be wrong."
+
+
+def test_the_table_has_all_of_it():
+    missing = (NotChecked("prior-hole", "no codes"), NotChecked("kl-sign", "no codes"))
+    text = str(Diagnosis((FINDING, NOTE), {}, missing, 0, "static"))
+    for words in (
+        "1. kl-weight (warning, clear)",
+        "Train at 1.",
+        "because of kl-weight",
+        "prior-hole, kl-sign: no codes",
+    ):
+        assert words in text
+    assert all(len(line) <= 100 for line in text.splitlines())
+
+
+def test_json_is_strict():
+    content = Diagnosis((FINDING,), {"kl_weight": Number(2.0, math.nan, "")}, (), 3, "static").to_json()
+    again = json.loads(json.dumps(content, allow_nan=False))
+    assert again["findings"][0]["name"] == "kl-weight"
+    assert again["findings"][0]["evidence"][1]["value"] is None
+    assert again["measurements"]["kl_weight"] == {"value": 2.0, "error": None, "unit": ""}
+    assert again["healthy"] is False
