@@ -21,6 +21,8 @@ COMMANDS = {
     "train": "train a VAE by SVI and save it as a run directory",
     "evaluate": "the Bayes terms of a run's test set, with errors",
     "compare": "the ladder ELBO ≤ L_5 ≤ L_50 ≤ … ≤ annealed ≤ log p(x): a table and a figure",
+    "explain": "Bayes' rule for one observation: a table and a picture",
+    "diagnose": "what is wrong with a run, if anything, and what to do",
     "report": "all of it as one HTML file: terms, pictures, reliability, gaps",
     "experiment": "a question answered by a script; without a name, the list of them",
 }

@@ -20,6 +20,9 @@ __all__ = ["experiments", "run"]
 
 PACKAGE = "bayes_vae.experiments"
 
+FIGURES = "figures"
+"""Folder of the figures, as when a script is run by itself."""
+
 
 def experiments() -> dict[str, str]:
     """Name → first line of the docstring, read from the source; nothing is imported."""
@@ -64,6 +67,9 @@ def _flags(name: str, main: Callable[..., Any]) -> Flags:
     group = parser.add_argument_group("settings of the script")
     types, helps = get_type_hints(main), field_help(main)
     for argument in inspect.signature(main).parameters.values():
-        parser.add_flag(group, argument.name, types[argument.name], argument.default, helps.get(argument.name, ""))
+        default, text = argument.default, helps.get(argument.name, "")
+        if argument.name == "out":  # from Python nothing is written unless asked for; here a figure is expected
+            default, text = FIGURES, text.partition(";")[0]
+        parser.add_flag(group, argument.name, types[argument.name], default, text)
     parser.add_common()
     return parser

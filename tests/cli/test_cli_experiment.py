@@ -1,5 +1,7 @@
 """``bayes-vae experiment``."""
 
+import re
+
 import pytest
 
 from bayes_vae.cli.experiment import experiments
@@ -8,7 +10,7 @@ from bayes_vae.cli.experiment import experiments
 def test_without_a_name_the_scripts_are_listed(command):
     outcome = command("experiment")
     assert outcome.code == 0
-    assert "svi_by_hand  The whole idea as a visible loop" in outcome.out
+    assert re.search(r"^  svi_by_hand +The whole idea as a visible loop", outcome.out, re.MULTILINE)
     assert command("experiment", "--json").json == experiments()
 
 
