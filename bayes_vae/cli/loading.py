@@ -44,15 +44,20 @@ class OpenedRun:
     def test_set(self, num_observations: int | None, seed: int) -> tuple[Tensor, Tensor]:
         """The first test observations, binarized with noise keyed by the seed, and their indices.
 
-        They come in the precision of the model's weights.
+        They come in the precision of the model's weights. A guide with parameters for each observation is fitted to
+        them.
         """
         import torch
+
+        from bayes_vae.terms.program import prepare_guide
 
         split = self.data.test
         rows = torch.arange(len(split) if num_observations is None else min(num_observations, len(split)))
         x = split.observations(rows, seed=seed, device=self.device)
         weights = next(self.model.parameters(), x)
-        return x.to(weights.dtype), split.index[rows].to(self.device)
+        x, index = x.to(weights.dtype), split.index[rows].to(self.device)
+        prepare_guide(self.model, self.guide, x, index)
+        return x, index
 
 
 def open_run(path: str, device: str, data: str | None, data_root: str | None, policy: Any) -> OpenedRun:

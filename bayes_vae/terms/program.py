@@ -23,6 +23,7 @@ __all__ = [
     "index_arguments",
     "modules_of",
     "own_parameters",
+    "prepare_guide",
     "pyro_module_parameters",
     "relink_store",
     "take_rows",
@@ -65,6 +66,20 @@ def take_rows(x: Observations, rows: Tensor | slice) -> Observations:
 def index_arguments(program: Program, index: Tensor) -> dict[str, Tensor]:
     """``{"index": index}`` for a program that declares ``needs_index``, else nothing."""
     return {"index": index} if getattr(program, "needs_index", False) else {}
+
+
+def prepare_guide(model: Program, guide: Program, x: Tensor, index: Tensor) -> None:
+    """Let a guide that has parameters for each observation get ready for these; others have nothing to do.
+
+    Args:
+        model, guide: the pair.
+        x: observations, shape (N, *event).
+        index: their indices, shape (N,).
+    """
+    prepare = getattr(guide, "prepare", None)
+    if prepare is not None:
+        with undisturbed(model, guide, device=x.device):
+            prepare(model, x, index)
 
 
 def modules_of(program: Program) -> list[nn.Module]:

@@ -16,7 +16,7 @@ from bayes_vae.randomness import derived_seed
 from bayes_vae.runs import Checkpoint
 from bayes_vae.runs.run import VALIDATION_PARTICLES
 from bayes_vae.settings import TrainingSettings
-from bayes_vae.terms.program import Program
+from bayes_vae.terms.program import Program, prepare_guide
 from bayes_vae.training.machine import autocast, keep_outputs_in_float32, set_precision
 from bayes_vae.training.objective import objective_of
 from bayes_vae.training.parameters import Trainable, gather
@@ -180,6 +180,7 @@ class Training:
         split = self.data.validation
         x = split.observations(seed=derived_seed(self.settings.seed, "validation"), device=self.device)
         index = split.index.to(self.device)
+        prepare_guide(self.model, self.guide, x.to(self.dtype), index)
         terms = elbo_terms(
             self.model, self.guide, x.to(self.dtype), VALIDATION_PARTICLES, seed=self.settings.seed, index=index
         )
