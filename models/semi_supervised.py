@@ -51,6 +51,7 @@ class SemiSupervisedVAE(StructuredModel):
 
     needs_labels = True
     infers_labels = True
+    label_logits: Tensor
     prior_loc: Tensor
     prior_scale: Tensor
 
@@ -78,7 +79,11 @@ class SemiSupervisedVAE(StructuredModel):
         }
         super().__init__(latent_dim + num_classes, settings)
         self.latent_dim, self.num_classes = latent_dim, num_classes
-        self.label_logits = nn.Parameter(torch.zeros(num_classes), requires_grad=label_prior == "learned")
+        uniform = torch.zeros(num_classes)
+        if label_prior == "learned":
+            self.label_logits = nn.Parameter(uniform)
+        else:
+            self.register_buffer("label_logits", uniform, persistent=False)
         self.register_buffer("prior_loc", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("prior_scale", torch.ones(latent_dim), persistent=False)
 

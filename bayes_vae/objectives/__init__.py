@@ -3,6 +3,7 @@
 from bayes_vae.objectives.base import Objective, ObjectiveModule
 from bayes_vae.objectives.doubly_reparameterized import DoublyReparameterizedObjective
 from bayes_vae.objectives.elbo import Elbo
+from bayes_vae.objectives.enumerated import EnumeratedElbo
 from bayes_vae.objectives.importance_weighted import ImportanceWeightedObjective
 from bayes_vae.objectives.kl_weights import ConstantWeight, Cyclical, KLWeight, WarmUp
 from bayes_vae.objectives.sticking_the_landing import StickingTheLandingObjective
@@ -17,6 +18,7 @@ __all__ = [
     "DoublyReparameterizedObjective",
     "Elbo",
     "ElboModule",
+    "EnumeratedElbo",
     "ImportanceWeightedObjective",
     "KLWeight",
     "Objective",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import pyro.poutine as poutine
 import torch
@@ -22,7 +22,7 @@ from bayes_vae.objectives.refusals import (
 from bayes_vae.objectives.terms import ObjectiveTerms
 from bayes_vae.registration import register_parameters
 from bayes_vae.terms.program import Program, as_observations, modules_of, own_parameters, undisturbed
-from bayes_vae.terms.stream import BoundBatch, Pair, as_index, read_pair
+from bayes_vae.terms.stream import BoundBatch, Pair, Source, as_index, read_pair
 from bayes_vae.terms.tracing import run_pair
 
 __all__ = ["Objective", "ObjectiveModule"]
@@ -91,6 +91,11 @@ class Objective(ELBO):
         """The objective of this pair, as a module: called with x it gives the loss."""
         return ObjectiveModule(model, guide, self)
 
+    _source: ClassVar[Source] = "auto"
+
+    def _refuse_untrainable(self, pair: Pair) -> None:
+        refuse_untrainable(pair, type(self).__name__)
+
     @abstractmethod
     def _of_batch(self, pair: Pair, bound: BoundBatch) -> ObjectiveTerms:
         """Draw from torch's own generator and evaluate."""
@@ -104,8 +109,8 @@ class Objective(ELBO):
         if self._read is None or self._read[0] != model or self._read[1] != guide:
             with poutine.block(), undisturbed(model, guide, device=x[0].device), warnings.catch_warnings():
                 warnings.simplefilter("ignore", ScaledSiteWarning)  # refused below
-                pair = read_pair(model, guide, x, index)
-            refuse_untrainable(pair, type(self).__name__)
+                pair = read_pair(model, guide, x, index, self._source)
+                self._refuse_untrainable(pair)
             self._read = (model, guide, pair)
         return self._read[2]
 

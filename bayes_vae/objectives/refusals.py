@@ -14,12 +14,13 @@ from bayes_vae.terms.stream import Pair
 __all__ = ["refuse_nothing_to_train", "refuse_sharing", "refuse_stale", "refuse_untrainable"]
 
 
-def refuse_untrainable(pair: Pair, objective: str) -> None:
+def refuse_untrainable(pair: Pair, objective: str, summed: str | None = None) -> None:
     """Refuse scaled sites, and latents whose draws carry no gradient.
 
     Args:
         pair: as it was read.
         objective: name of the objective's class.
+        summed: the latent that is summed over in place of being drawn, if there is one.
     """
     for site, factor in pair.scaled:
         raise ProgramError(
@@ -27,9 +28,11 @@ def refuse_untrainable(pair: Pair, objective: str) -> None:
             "Elbo(kl_weight=...). Remove poutine.scale, or train with pyro.infer.Trace_ELBO, which honours it."
         )
     for site in pair.not_reparameterized:
+        if site == summed:
+            continue
         raise ProgramError(
             f"latent {site!r} has no rsample, so {objective} has no gradient for its guide. Train this pair with "
-            "pyro.infer.TraceEnum_ELBO (discrete latents) or pyro.infer.TraceGraph_ELBO."
+            "EnumeratedElbo (one discrete latent), pyro.infer.TraceEnum_ELBO (several) or pyro.infer.TraceGraph_ELBO."
         )
 
 

@@ -119,9 +119,7 @@ def test_unknown_prior_of_labels_is_refused():
 
 def test_labels_that_are_no_class_are_refused(pair):
     for program in pair:
-        with pytest.raises(
-            SupportError, match="classes 0…2 and −1 for one that is not known, got the label 3"
-        ):
+        with pytest.raises(SupportError, match="classes 0…2 and −1 for one that is not known, got the label 3"):
             program(torch.zeros(2, 2, 3), torch.tensor([3, -1]))
 
 
