@@ -39,9 +39,9 @@ def check_network(role: str, run: Callable[[Tensor], Mapping[str, Tensor]], rows
             )
         if not _close(value, again[name]):
             raise ProgramError(
-                f"the {role} does not return the same {name} when it is given the same input again, in evaluation mode: "
-                "chance inside it is no part of the densities, so that q(z given x) or p(x given z) would be unknown. Return "
-                "the parameters before anything is drawn, and switch dropout off in evaluation mode "
+                f"the {role} does not return the same {name} when it is given the same input again, in evaluation "
+                "mode: chance inside it is no part of the densities, so that q(z given x) or p(x given z) would be "
+                "unknown. Return the parameters before anything is drawn, and switch dropout off in evaluation mode "
                 "(nn.Dropout, or dropout(..., training=self.training))."
             )
         if not _close(value[1:2], alone[name]):

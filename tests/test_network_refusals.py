@@ -138,7 +138,7 @@ ENCODERS = {
         drawn,
         {},
         ProgramError,
-        "the encoder does not return the same location when it is given the same input again, in evaluation mode: chance",
+        "the encoder does not return the same location when it is given the same input again, in evaluation mode: ",
     ),
     "dropout that is never off": (
         lambda out: torch.dropout(out, 0.5, train=True).chunk(2, 1),
