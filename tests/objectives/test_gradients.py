@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from bayes_vae.guides import AmortizedNormalGuide
-from bayes_vae.guides.amortized import SCALE_FLOOR, SCALE_OFFSET
+from bayes_vae.distributions import diagonal_normal
+from bayes_vae.guides import SingleLatentGuide
 from bayes_vae.models import LinearGaussianVAE
 from bayes_vae.objectives import (
     DoublyReparameterizedObjective,
@@ -27,17 +27,28 @@ READINGS = {
 }
 
 
+class LinearGuide(SingleLatentGuide):
+    """q(z | x) = N(a x + c, s²)."""
+
+    def __init__(self, slope, intercept, scale):
+        super().__init__()
+        numbers = (slope, intercept, math.log(scale))
+        self.slope, self.intercept, self.log_scale = (
+            torch.nn.Parameter(torch.tensor(number, dtype=torch.float64)) for number in numbers
+        )
+
+    def variational_posterior(self, x):
+        return diagonal_normal(self.slope * x + self.intercept, self.log_scale.exp().expand(x.shape))
+
+
 @pytest.fixture
 def pair(clean_globals):
     """p(x, z) with a known posterior, and a guide whose mean and scale are off."""
     model = LinearGaussianVAE(1, (1,), noise_scale=0.8).double()
-    guide = AmortizedNormalGuide(1, (1,), hidden_dims=()).double()
     with torch.no_grad():
         model.weight.fill_(0.9)
         model.bias.fill_(0.2)
-        guide.encoder[0].weight.copy_(torch.tensor([[0.2], [0.1]]))
-        guide.encoder[0].bias.copy_(torch.tensor([-0.1, 0.5]))
-    return model, guide
+    return model, LinearGuide(0.2, -0.1, 1.3)
 
 
 def parameters_of(pair):
@@ -148,15 +159,10 @@ def test_gradients_are_those_of_finite_differences(objective, make_ours, x, para
 @pytest.fixture
 def exact(pair):
     """The model, and a guide with parameters of its own that is the exact posterior."""
-    model, guide = pair
+    model, _ = pair
     posterior = model.exact_posterior(torch.tensor([[0.0], [1.0]], dtype=torch.float64))
     low, high = posterior.loc.flatten().tolist()
-    with torch.no_grad():
-        guide.encoder[0].weight.copy_(torch.tensor([[high - low], [0.0]], dtype=torch.float64))
-        scale = posterior.scale_tril[0, 0, 0].item() - SCALE_FLOOR
-        bias = [low, math.log(math.expm1(scale)) - SCALE_OFFSET]
-        guide.encoder[0].bias.copy_(torch.tensor(bias, dtype=torch.float64))
-    return model, guide
+    return model, LinearGuide(high - low, low, posterior.scale_tril[0, 0, 0].item())
 
 
 @pytest.mark.parametrize("reading", READINGS)

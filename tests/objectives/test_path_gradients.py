@@ -21,7 +21,7 @@ from bayes_vae.objectives import (
 )
 from bayes_vae.terms.stream import read_pair
 
-K, NOISE, DRAWS = 5, 0.6, 150
+K, NOISE, DRAWS = 5, 0.6, 100
 PATHS = [DoublyReparameterizedObjective, StickingTheLandingObjective]
 GUIDE_NAMES, MODEL_NAMES = ("a", "c", "d", "r", "s"), ("t", "u")
 
