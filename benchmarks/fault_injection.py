@@ -2,7 +2,7 @@
 
 Each case of ``bayes_vae.diagnosis.faults`` is trained from each seed and diagnosed; results are kept in ``--results``
 and not computed again. ``--write PATH`` writes the table as Markdown; docs/diagnosis.md shows it. Thresholds were
-chosen on seeds 0–4; only seeds from 5 on say how good they are.
+chosen on seeds 0 and 1; only seeds from 5 on say how good they are.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from bayes_vae.diagnosis.thresholds import (
     MARGINAL_KL,
     PARETO_K_SHARE,
     SCALE_GAIN,
+    SCALE_SHARE,
     UNUSED_KL,
     UNUSED_LATENT,
     VARIANCE_SHARE,
@@ -92,9 +93,15 @@ def _by_factor(seen: Examined, name: str, side: Condition) -> Finding | None:
     return conclude(
         name,
         f"The ELBO gains {gain:.2g} nats where all deviations of q are taken {factor:.2g} times as large.",
-        [side, seen.above("gain_of_scale_factor", seen.at_least(*SCALE_GAIN))],
-        [seen.shown("pareto_k_share_above")],
+        [side, seen.above("gain_of_scale_factor", seen.at_least(*SCALE_GAIN)), _most_of_the_gap(seen)],
+        [seen.shown("train_amortization_gap"), seen.shown("pareto_k_share_above")],
     )
+
+
+def _most_of_the_gap(seen: Examined) -> Condition:
+    """The factor makes good at least a part of what the best q gains: else it is the encoder that is at fault."""
+    gain, gap = seen.value("gain_of_scale_factor"), seen.value("train_amortization_gap")
+    return Condition(seen.shown("gain_of_scale_factor"), 0.0 if gain < SCALE_SHARE * gap else 1.0)
 
 
 def decoder_ignores_latent(seen: Examined) -> Finding | None:
@@ -114,10 +121,20 @@ def amortization_gap(seen: Examined) -> Finding | None:
         "encoder's, on rows that it was trained on.",
         [
             seen.above("train_amortization_gap", seen.at_least(*AMORTIZATION_GAP)),
-            seen.within("kl_weight_of_means", 1.0, KL_WEIGHT_FACTOR_UNSETTLED),
+            _the_encoders(seen),
         ],
-        [seen.shown("test_amortization_gap")],
+        [seen.shown(name) for name in ("test_amortization_gap", "kl_weight_of_means", "marginal_kl_bound")],
     )
+
+
+def _the_encoders(seen: Examined) -> Condition:
+    """The means are near rest at weight 1, or the gap is more than what the codes as a whole are off from the prior.
+
+    Else it is the prior or the objective that is another than in training.
+    """
+    near = seen.within("kl_weight_of_means", 1.0, KL_WEIGHT_FACTOR_UNSETTLED)
+    more = seen.value("train_amortization_gap") > seen.value("marginal_kl_bound")
+    return Condition(near.evidence, 1.0 if more else near.probability)
 
 
 def importance_weights(seen: Examined) -> Finding | None:
