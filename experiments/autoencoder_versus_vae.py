@@ -12,16 +12,15 @@ below the VAE's, and its draws are told from real images more easily. Takes abou
 ``--data mnist`` about ten minutes.
 """
 
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 import bayes_vae as bv
 from bayes_vae.averages import Average, with_error
-from bayes_vae.plots import save_figure
 from bayes_vae.plots.point_and_distribution import point_and_distribution_figure
+from bayes_vae.plots.writing import write_figure
 from bayes_vae.randomness import isolated_rng
 from bayes_vae.settings import PairSettings
 from bayes_vae.training import build_pair
@@ -45,7 +44,7 @@ class Measured(NamedTuple):
 
 
 def main(
-    data: str = "digits",
+    data: Literal["digits", "mnist"] = "digits",
     epochs: int | None = None,
     num_observations: int = NUM_OBSERVATIONS,
     num_temperatures: int = NUM_TEMPERATURES,
@@ -62,7 +61,7 @@ def main(
         num_temperatures: steps of annealing.
         seed: of the weights, the batches and the draws.
         device: cpu, cuda, or auto.
-        out: a folder for the figure; none is drawn when not given.
+        out: a folder for the figure, or a path that ends in .png; none is drawn when not given.
     """
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     data_set = bv.load_data(data, policy="static")
@@ -101,12 +100,9 @@ def main(
     print(f"\n{answer(found['autoencoder'], found['VAE'])}")
 
     if out is not None:
-        path = Path(out) / "autoencoder_versus_vae.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
         drawn = {name: pictures(*pair, x[:STEPS], seed) for name, pair in pairs.items()}
         figure = point_and_distribution_figure(x[:STEPS].cpu(), drawn, data_policy=data_set.policy)
-        path.write_bytes(save_figure(figure))
-        print(f"Figure: {path}")
+        print(f"Figure: {write_figure(figure, out, 'autoencoder_versus_vae')}")
     return {
         f"{name.lower()}_{field}": float(value[0] if isinstance(value, tuple) else value.value)
         for name, row in found.items()

@@ -11,16 +11,15 @@ which the encoder errs more, while the family's part hardly changes. Ink has no 
 one core; ``--data mnist`` about ten minutes.
 """
 
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 import bayes_vae as bv
 from bayes_vae.averages import with_error
-from bayes_vae.plots import save_figure
 from bayes_vae.plots.elbo_and_evidence import elbo_and_evidence_figure
+from bayes_vae.plots.writing import write_figure
 from bayes_vae.settings import PairSettings
 from bayes_vae.training import build_pair
 
@@ -33,7 +32,7 @@ NUM_OBSERVATIONS, NUM_PARTICLES, NUM_TEMPERATURES = 200, 1000, 100
 
 
 def main(
-    data: str = "digits",
+    data: Literal["digits", "mnist"] = "digits",
     epochs: int | None = None,
     num_observations: int = NUM_OBSERVATIONS,
     num_particles: int = NUM_PARTICLES,
@@ -52,7 +51,7 @@ def main(
         num_temperatures: steps of annealing.
         seed: of the weights, the batches and the draws.
         device: cpu, cuda, or auto.
-        out: a folder for the figure; none is drawn when not given.
+        out: a folder for the figure, or a path that ends in .png; none is drawn when not given.
     """
     data_set = bv.load_data(data, policy="static")
     model, guide = build_pair(NETWORKS[data], data_set, seed)
@@ -79,10 +78,7 @@ def main(
         print(f"note: {warning}")
 
     if out is not None:
-        path = Path(out) / "elbo_versus_evidence.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(save_figure(elbo_and_evidence_figure(gap, x.cpu())))
-        print(f"Figure: {path}")
+        print(f"Figure: {write_figure(elbo_and_evidence_figure(gap, x.cpu()), out, 'elbo_versus_evidence')}")
     return {
         **{name: figure.value for name, figure in means.items()},
         "share_of_amortization": share,

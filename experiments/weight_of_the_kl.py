@@ -12,15 +12,14 @@ The answer for the digits: weight 1 has the best ELBO and the best log p(x); a h
 one core; ``--data mnist`` about half an hour.
 """
 
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
 import bayes_vae as bv
 from bayes_vae.averages import Average, with_error
-from bayes_vae.plots import save_figure
 from bayes_vae.plots.rate_distortion import RateDistortion, rate_distortion_figure
+from bayes_vae.plots.writing import write_figure
 from bayes_vae.runs.pairs import fill_pair
 from bayes_vae.settings import PairSettings
 from bayes_vae.training import build_pair
@@ -46,7 +45,7 @@ class Row(NamedTuple):
 
 
 def main(
-    data: str = "digits",
+    data: Literal["digits", "mnist"] = "digits",
     epochs: int | None = None,
     kl_weights: tuple[float, ...] = KL_WEIGHTS,
     num_observations: int = NUM_OBSERVATIONS,
@@ -67,7 +66,7 @@ def main(
         num_temperatures: steps of annealing.
         seed: of the weights, the batches and the draws.
         device: cpu, cuda, or auto.
-        out: a folder for the figure; none is drawn when not given.
+        out: a folder for the figure, or a path that ends in .png; none is drawn when not given.
     """
     data_set = bv.load_data(data, policy="static")
     rows, samples = [], []
@@ -103,10 +102,8 @@ def main(
 
     print(f"\n{answer(rows)}")
     if out is not None:
-        path = Path(out) / "weight_of_the_kl.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(save_figure(figure(rows, torch.stack(samples), num_particles, data_set.policy)))
-        print(f"Figure: {path}")
+        drawn = figure(rows, torch.stack(samples), num_particles, data_set.policy)
+        print(f"Figure: {write_figure(drawn, out, 'weight_of_the_kl')}")
     best = max(rows, key=lambda row: row.elbo.value)
     one = min(rows, key=lambda row: abs(row.kl_weight - 1))
     return {"best_weight": best.kl_weight, "elbo_at_one": one.elbo.value, "log_evidence_at_one": one.log_evidence.value}
