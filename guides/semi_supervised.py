@@ -44,8 +44,8 @@ class SemiSupervisedGuide(Guide):
         num_classes: C; labels are 0…C−1.
         hidden_dims: widths of the hidden layers, from the data's side; of the classifier and of the encoder.
         activation: name of the activation between layers.
-        label_weight: α, for each observation with a known label; 0 for none. Kingma et al. (2014) take a tenth of the
-            observations for each label that is known.
+        label_weight: α, for each observation with a known label; 0 for none. Kingma et al. (2014) have 0.1 times the
+            number of observations for each known label.
 
     Raises:
         SettingsError: a negative label_weight.
@@ -65,7 +65,7 @@ class SemiSupervisedGuide(Guide):
         hidden_dims: Sequence[int] = (200, 200),
         activation: str = "tanh",
         *,
-        label_weight: float = 1.0,
+        label_weight: float = 10.0,
     ) -> None:
         super().__init__(
             latent_dim=latent_dim,

@@ -109,7 +109,13 @@ def evaluate(opened: OpenedRun, settings: EvaluateSettings) -> dict[str, Any]:
     return written
 
 
-def _container(opened: OpenedRun, x: Tensor, evaluated: Evaluation, num_draws: int, shared: dict[str, Any]) -> bytes:
+def _container(
+    opened: OpenedRun,
+    x: Tensor | tuple[Tensor, ...],
+    evaluated: Evaluation,
+    num_draws: int,
+    shared: dict[str, Any],
+) -> bytes:
     """Draws, terms and data as a netCDF file for ArviZ."""
     from bayes_vae.arviz_export import netcdf_bytes, to_arviz
 
@@ -122,7 +128,7 @@ def _container(opened: OpenedRun, x: Tensor, evaluated: Evaluation, num_draws: i
         evidence=evaluated.bound,
         annealed=evaluated.annealed,
         num_draws=num_draws,
-        labels=None if labels is None else labels[: len(x)],
+        labels=None if labels is None else labels[: len(shared["index"])],
         **shared,
     )
     return netcdf_bytes(container)

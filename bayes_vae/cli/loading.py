@@ -41,14 +41,15 @@ class OpenedRun:
         """What sets apart the files of other data, or of another data policy, than the run's."""
         return self.directory.suffix_for(self.data.summary())
 
-    def test_set(self, num_observations: int | None, seed: int) -> tuple[Tensor, Tensor]:
+    def test_set(self, num_observations: int | None, seed: int) -> tuple[Tensor | tuple[Tensor, ...], Tensor]:
         """The first test observations, binarized with noise keyed by the seed, and their indices.
 
-        They come in the precision of the model's weights. A guide with parameters for each observation is fitted to
-        them.
+        They come in the precision of the model's weights; for a model that is given labels as a tuple with these. A
+        guide with parameters for each observation is fitted to them.
         """
         import torch
 
+        from bayes_vae.data import inputs_of
         from bayes_vae.terms.program import prepare_guide
 
         split = self.data.test
@@ -57,7 +58,8 @@ class OpenedRun:
         weights = next(self.model.parameters(), x)
         x, index = x.to(weights.dtype), split.index[rows].to(self.device)
         prepare_guide(self.model, self.guide, x, index)
-        return x, index
+        inputs = inputs_of(self.model, split, x, rows)
+        return inputs if len(inputs) > 1 else x, index
 
 
 def open_run(path: str, device: str, data: str | None, data_root: str | None, policy: Any) -> OpenedRun:
@@ -84,6 +86,8 @@ def open_run(path: str, device: str, data: str | None, data_root: str | None, po
     settings = data_settings(directory, named=data is not None)
     given = {"data": data, "data_root": data_root, "policy": policy}
     settings = replace(settings, **{key: value for key, value in given.items() if value is not None})
+    if data is not None:
+        settings = replace(settings, num_labelled=None)  # of the run's own training rows
     try:
         data_set = load_data(settings)
     except DataError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Size, Tensor
 
+from bayes_vae.data.inputs import class_labels, first_of_each_class
 from bayes_vae.data.kinds import KIND_WORDS
 from bayes_vae.data.split import Split
 from bayes_vae.errors import SupportError
@@ -67,6 +68,31 @@ class Data:
         return self.train.data_shape
 
     @cached_property
+    def num_classes(self) -> int:
+        """C, one more than the largest label of any split.
+
+        Raises:
+            DataError: there are no labels, or they number no classes.
+        """
+        splits = (self.train, self.validation, self.test)
+        return 1 + max(int(class_labels(split, "num_classes").max()) for split in splits if len(split) > 0)
+
+    def with_visible_labels(self, num_labelled: int) -> Data:
+        """The same data, of whose training labels a model that infers them sees so many.
+
+        Always the same ones: the first row of each class, then the second of each, and so on, so that the classes have
+        as many each as they go. Validation and test labels are never shown to such a model.
+
+        Args:
+            num_labelled: how many training rows keep their label.
+
+        Raises:
+            DataError: there are no labels, they number no classes, or fewer rows have one.
+        """
+        visible = first_of_each_class(class_labels(self.train, "num_labelled"), num_labelled)
+        return replace(self, train=replace(self.train, visible=visible))
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the values and of which row is in which split; neither policy nor labels count."""
         digest = hashlib.sha256()
@@ -77,7 +103,12 @@ class Data:
         return digest.hexdigest()
 
     def summary(self) -> dict[str, Any]:
-        """What a run directory stores of the data: name, policy, kind, digest, sizes, data_shape and label_names."""
+        """What a run directory stores of the data: name, policy, kind, digest, sizes, data_shape and label_names.
+
+        Where training sees only some of the labels, also "num_labelled".
+        """
+        visible = self.train.visible
+        labelled = {} if visible is None else {"num_labelled": int(visible.sum())}
         return {
             "name": self.name,
             "policy": self.policy,
@@ -86,6 +117,7 @@ class Data:
             "sizes": {name: len(getattr(self, name)) for name in ("train", "validation", "test")},
             "data_shape": list(self.data_shape),
             "label_names": list(self.label_names),
+            **labelled,
         }
 
 

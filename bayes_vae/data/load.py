@@ -83,9 +83,13 @@ def load_data(
         raise DataError(f"unknown colour {settings.colour!r}: choose one of {', '.join(COLOURS)}.")
     if isinstance(source, DataSettings):
         source = source.data
-    if isinstance(source, str | Path):
-        return _load_named(str(source), settings, labels)
-    return from_array("array", source, labels, settings.policy, settings.kind)
+    named = isinstance(source, str | Path)
+    data = (
+        _load_named(str(source), settings, labels)
+        if named
+        else from_array("array", source, labels, settings.policy, settings.kind)
+    )
+    return data if settings.num_labelled is None else data.with_visible_labels(settings.num_labelled)
 
 
 def _load_named(name: str, settings: DataSettings, labels: Any) -> Data:

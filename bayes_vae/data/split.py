@@ -12,7 +12,7 @@ from torch import Size, Tensor
 from bayes_vae.data.policies import binarize_anew, binarize_by_index, binarize_once, threshold
 from bayes_vae.settings import Policy
 
-__all__ = ["Split"]
+__all__ = ["Rows", "Split"]
 
 Rows = slice | Sequence[int] | Tensor
 
@@ -26,12 +26,14 @@ class Split:
         labels: shape (N,), or None.
         index: each row's number in the original data set, shape (N,), int64; no two splits share one.
         policy: stochastic, static, threshold or none.
+        visible: which labels a model that infers them sees in training, shape (N,), bool; None for all there are.
     """
 
     values: Tensor
     labels: Tensor | None
     index: Tensor
     policy: Policy
+    visible: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.values)

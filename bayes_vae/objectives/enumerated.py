@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, cast
 
+import pyro.poutine as poutine
+import torch
 from torch import Tensor
 
 from bayes_vae.errors import ProgramError
@@ -11,6 +13,7 @@ from bayes_vae.objectives.base import Objective
 from bayes_vae.objectives.kl_weights import KLWeight
 from bayes_vae.objectives.refusals import refuse_untrainable
 from bayes_vae.objectives.terms import ObjectiveTerms
+from bayes_vae.randomness import isolated_rng
 from bayes_vae.terms.enumeration import EnumeratedBatch
 from bayes_vae.terms.stream import BoundBatch, Pair, Source
 from bayes_vae.terms.traced import TracedBatch
@@ -73,7 +76,8 @@ class EnumeratedElbo(Objective):
     def _values_of(self, pair: Pair, batch: EnumeratedBatch) -> Tensor:
         """All values of the discrete latent, found out once for each pair."""
         if self._values is None or self._values[0] is not pair:
-            self._values = (pair, batch.values_of(_discrete_site(pair)))
+            with poutine.block(), isolated_rng(0, batch.index.device), torch.no_grad():  # a step draws what it would
+                self._values = (pair, batch.values_of(_discrete_site(pair)))
         return self._values[1]
 
 

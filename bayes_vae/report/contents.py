@@ -13,14 +13,14 @@ from torch import Tensor
 
 from bayes_vae.aggregate_posterior import AggregatePosteriorTerms, aggregate_posterior_terms
 from bayes_vae.calibration import GuideCalibration, calibrate_guide
-from bayes_vae.data import Data
+from bayes_vae.data import Data, inputs_of
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.evaluation import Evaluation, evaluate
 from bayes_vae.gaps import InferenceGap, inference_gap
 from bayes_vae.ladder import Comparison, compare
 from bayes_vae.report.latent_space import LatentMeans, Missing, Pictures, latent_means, pictures
 from bayes_vae.settings import LADDER, ReportSettings
-from bayes_vae.terms.program import Program, modules_of
+from bayes_vae.terms.program import Observations, Program, modules_of, take_rows
 from bayes_vae.terms.stream import Progress
 
 __all__ = ["Missing", "ReportContents", "Stages", "report_contents"]
@@ -144,8 +144,8 @@ def report_contents(
     settings = settings or ReportSettings()
     began = time.perf_counter()
     device = _device_of(model)
-    x, index, labels = _test_rows(data, settings.num_observations, settings.seed, device)
-    encoded, encoded_index, encoded_labels = _test_rows(data, settings.num_encoded, settings.seed, device)
+    x, index, labels = _test_rows(model, data, settings.num_observations, settings.seed, device)
+    encoded, encoded_index, encoded_labels = _test_rows(model, data, settings.num_encoded, settings.seed, device)
     shared: dict[str, Any] = {"seed": settings.seed, "data_policy": data.policy}
     counted = _Counted(stages or _silent)
     with counted("ladder") as progress:
@@ -165,8 +165,8 @@ def report_contents(
         if isinstance(aggregate, AggregatePosteriorTerms) and aggregate.closed_form_kl is None:
             aggregate = Missing(aggregate.why_undefined)
     with counted("pictures"):
-        seen = _or_missing(lambda: pictures(model, guide, x, index, _mean_kl(aggregate), settings.seed))
-        latents = _or_missing(lambda: latent_means(model, guide, encoded, encoded_index, encoded_labels))
+        seen = _or_missing(lambda: pictures(model, guide, x[0], index, _mean_kl(aggregate), settings.seed))
+        latents = _or_missing(lambda: latent_means(model, guide, encoded[0], encoded_index, encoded_labels))
     with counted("calibration") as progress:
         calibration = _calibration(model, guide, settings, progress)
     return ReportContents(
@@ -175,7 +175,7 @@ def report_contents(
         history,
         data.summary(),
         settings,
-        x.cpu(),
+        x[0].cpu(),
         index.cpu(),
         labels,
         tuple(getattr(data, "label_names", ())),
@@ -204,12 +204,15 @@ def _silent(stage: str) -> AbstractContextManager[Progress]:
     return nullcontext(lambda done, total: None)
 
 
-def _test_rows(data: Data, most: int, seed: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The first test observations, binarized with noise keyed by the seed; their indices and labels."""
+def _test_rows(
+    model: Program, data: Data, most: int, seed: int, device: torch.device
+) -> tuple[Observations, Tensor, Tensor | None]:
+    """What the pair takes of the first test observations, binarized with noise keyed by the seed; indices, labels."""
     rows = torch.arange(min(most, len(data.test)))
     labels = data.test.labels
     x = data.test.observations(rows, seed=seed, device=device)
-    return x, data.test.index[rows].to(device), None if labels is None else labels[rows].cpu()
+    inputs = inputs_of(model, data.test, x, rows)
+    return inputs, data.test.index[rows].to(device), None if labels is None else labels[rows].cpu()
 
 
 def _device_of(model: Program) -> torch.device:
@@ -243,13 +246,14 @@ def _mean_kl(aggregate: AggregatePosteriorTerms | Missing) -> Tensor | None:
 
 
 def _gap(
-    model: Program, guide: Program, x: Tensor, index: Tensor, settings: ReportSettings, shared: dict[str, Any]
+    model: Program, guide: Program, x: Observations, index: Tensor, settings: ReportSettings, shared: dict[str, Any]
 ) -> InferenceGap | Missing:
     count = settings.num_gap_observations
     if count == 0:
         return Missing("it was not asked for: num_gap_observations is 0.")
+    first = take_rows(x, slice(count))
     steps: dict[str, Any] = {"num_temperatures": settings.num_temperatures or ReportSettings.num_temperatures}
-    return _or_missing(lambda: inference_gap(model, guide, x[:count], index=index[:count], **steps, **shared))
+    return _or_missing(lambda: inference_gap(model, guide, first, index=index[:count], **steps, **shared))
 
 
 def _calibration(

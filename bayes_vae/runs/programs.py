@@ -64,6 +64,16 @@ class ParameterizedProgram:
         """As the program says."""
         return bool(getattr(self.__wrapped__, "needs_index", False))
 
+    @property
+    def needs_labels(self) -> bool:
+        """As the program says."""
+        return bool(getattr(self.__wrapped__, "needs_labels", False))
+
+    @property
+    def infers_labels(self) -> bool:
+        """As the program says."""
+        return bool(getattr(self.__wrapped__, "infers_labels", False))
+
     def __call__(self, *x: Any, **kwargs: Any) -> Any:
         """Run the program with its own parameters."""
         with self._supply:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bayes_vae.data import Data
+from bayes_vae.data import Data, inputs_of
 from bayes_vae.elbo import elbo_terms
 from bayes_vae.errors import NumericalError
 from bayes_vae.objectives import Objective, ObjectiveTerms
@@ -40,8 +40,8 @@ class _Objective(nn.Module):
         self._pair, self._objective = (model, guide), objective
         self.parts = nn.ModuleDict(trainable.modules)
 
-    def forward(self, x: Tensor, index: Tensor) -> ObjectiveTerms:
-        return self._objective.terms(*self._pair, x, index=index)
+    def forward(self, *x: Tensor, index: Tensor) -> ObjectiveTerms:
+        return self._objective.terms(*self._pair, *x, index=index)
 
 
 class Training:
@@ -67,10 +67,12 @@ class Training:
         self.dtype = set_precision(programs, settings.precision)
         for program in programs:
             program.to(self.device)
-        probe = data.train.observations(torch.arange(min(3, len(data.train)))).to(self.device, self.dtype)
-        self.trainable = gather(model, guide, (probe,), data.train.index[: len(probe)].to(self.device))
+        rows = torch.arange(min(3, len(data.train)))
+        first = data.train.observations(rows).to(self.device, self.dtype)
+        probe = inputs_of(model, data.train, first, rows, training=True)
+        self.trainable = gather(model, guide, probe, data.train.index[rows].to(self.device))
         self.names, self.parameters = list(self.trainable.parameters), list(self.trainable.parameters.values())
-        self.loss = objective_of(settings)
+        self.loss = objective_of(settings, model)
         objective = _Objective(model, guide, self.trainable, self.loss)
         optimizer = torch.optim.Adam(self.parameters, lr=settings.learning_rate, eps=ADAM_EPSILON, fused=True)
         self.objective, self.optimizer = self.fabric.setup(objective, optimizer)
@@ -127,7 +129,7 @@ class Training:
         index = self.data.train.index[rows].to(self.device)
         self.loss.kl_weight = kl_weight_at(epochs_done, self.settings)
         with autocast(self.settings.precision, self.device):
-            terms = self.objective(x, index)
+            terms = self.objective(*inputs_of(self.model, self.data.train, x, rows, training=True), index=index)
         self.optimizer.zero_grad()
         self.fabric.backward(terms.loss.mean())
         norm = self._clip()
@@ -181,9 +183,8 @@ class Training:
         x = split.observations(seed=derived_seed(self.settings.seed, "validation"), device=self.device)
         index = split.index.to(self.device)
         prepare_guide(self.model, self.guide, x.to(self.dtype), index)
-        terms = elbo_terms(
-            self.model, self.guide, x.to(self.dtype), VALIDATION_PARTICLES, seed=self.settings.seed, index=index
-        )
+        inputs = inputs_of(self.model, split, x.to(self.dtype))
+        terms = elbo_terms(self.model, self.guide, inputs, VALIDATION_PARTICLES, seed=self.settings.seed, index=index)
         averages = terms.averages()
         return {
             "validation_elbo": averages["elbo"].value,

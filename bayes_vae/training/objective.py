@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from bayes_vae.errors import SettingsError
 from bayes_vae.objectives import (
     DoublyReparameterizedObjective,
     Elbo,
+    EnumeratedElbo,
     ImportanceWeightedObjective,
     Objective,
     StickingTheLandingObjective,
 )
 from bayes_vae.settings import TrainingSettings
+from bayes_vae.terms.program import Program
 
 __all__ = ["objective_of"]
 
 
-def objective_of(settings: TrainingSettings) -> Objective:
-    """The objective of a training, its KL weight left at ``kl_weight``: the schedule is in epochs, and not its own."""
+def objective_of(settings: TrainingSettings, model: Program | None = None) -> Objective:
+    """The objective of a training, its KL weight left at ``kl_weight``: the schedule is in epochs, and not its own.
+
+    Args:
+        settings: of the training.
+        model: one with ``infers_labels`` has a discrete latent, over which the ELBO sums.
+
+    Raises:
+        SettingsError: another objective than the ELBO, or a KL of its own, for such a model.
+    """
     count = settings.num_particles
+    if getattr(model, "infers_labels", False):
+        _refuse_unsummed(settings)
+        return EnumeratedElbo(count, kl_weight=settings.kl_weight)
     if settings.objective == "importance-weighted":
         return ImportanceWeightedObjective(count)
     if settings.objective == "doubly-reparameterized":
@@ -24,3 +38,15 @@ def objective_of(settings: TrainingSettings) -> Objective:
     if settings.objective == "sticking-the-landing":
         return StickingTheLandingObjective(count, kl_weight=settings.kl_weight)
     return Elbo(count, kl=settings.kl, kl_weight=settings.kl_weight, free_bits=settings.free_bits)
+
+
+def _refuse_unsummed(settings: TrainingSettings) -> None:
+    """Refuse what the ELBO with a label summed over does not have."""
+    allowed = {"objective": ("elbo",), "free_bits": (0,), "kl": ("auto", "sampled")}
+    for name, values in allowed.items():
+        chosen = getattr(settings, name)
+        if chosen not in values:
+            raise SettingsError(
+                f"{name} must be {' or '.join(map(str, values))} for a model whose label is a latent, got {chosen}: "
+                "training sums the ELBO over the classes, with a sampled KL."
+            )

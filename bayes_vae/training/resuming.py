@@ -143,6 +143,11 @@ def check_same_data(point: ResumePoint, data: Data) -> None:
     """
     now = data.summary()
     words = {"policy": "data policy", "kind": "kind", "data_shape": "shape of an observation", "digest": "digest"}
+    if point.data.get("num_labelled") != now.get("num_labelled"):
+        raise RunError(
+            f"these are not the data of {point.name}: training saw {_visible(point.data)} there, and sees "
+            f"{_visible(now)} here. Resume with the same, as load_data(...).with_visible_labels(...) sets them."
+        )
     for key, word in words.items():
         if key in point.data and point.data[key] != now[key]:
             raise RunError(
@@ -150,6 +155,11 @@ def check_same_data(point: ResumePoint, data: Data) -> None:
                 f"({point.data['name']}) and is {_short(now[key])} here ({now['name']}). Resume with the same data, or "
                 "start a new run."
             )
+
+
+def _visible(data: Mapping[str, Any]) -> str:
+    """How many labels training sees, in words."""
+    return f"{data['num_labelled']} labels" if "num_labelled" in data else "all labels"
 
 
 def _short(value: Any) -> str:
