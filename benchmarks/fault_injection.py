@@ -1,7 +1,7 @@
 """What `bayes-vae diagnose` finds in trainings with exactly one fault, and whether it leaves healthy ones alone.
 
 Each case of ``bayes_vae.diagnosis.faults`` is trained from each seed and diagnosed; results are kept in ``--results``
-and not computed again. ``--write PATH`` writes the table as Markdown; docs/diagnosis.md shows it. Thresholds were
+and not computed again. ``--write docs/diagnosis.md`` puts the table between the two marks of that page. Thresholds were
 chosen on seeds 0 and 1; only seeds from 5 on say how good they are.
 """
 
@@ -25,6 +25,8 @@ from bayes_vae.diagnosis.numbers import Number, Numbers
 
 BEST_RANKS = 2
 """A fault counts as found where it is named first or second."""
+
+MARKS = ("<!-- table: begin -->", "<!-- table: end -->")
 
 Row = dict[str, Any]
 
@@ -121,6 +123,15 @@ def summary(rows: Sequence[Row]) -> str:
     )
 
 
+def put_between_marks(page: Path, text: str) -> None:
+    """Replace what stands between the marks of a page."""
+    before, mark, rest = page.read_text(encoding="utf-8").partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    if not (mark and end):
+        raise SystemExit(f"{page} lacks the marks {' and '.join(MARKS)}.")
+    page.write_text(f"{before}{mark}\n\n{text}\n\n{end}{after}", encoding="utf-8")
+
+
 def parse_seeds(text: str) -> list[int]:
     """0..4, or 0,3,5.
 
@@ -140,7 +151,7 @@ def main() -> None:
     parser.add_argument("--fault", nargs="*", help="cases; all when left out")
     parser.add_argument("--results", type=Path, default=Path("runs/fault_injection.jsonl"))
     parser.add_argument("--decide-again", action="store_true", help="apply the thresholds of now to stored numbers")
-    parser.add_argument("--write", type=Path, help="write the table as Markdown")
+    parser.add_argument("--write", type=Path, help="a page with the two marks, which gets the table")
     options = parser.parse_args()
     torch.set_num_threads(1)
     seeds, names = parse_seeds(options.seeds), options.fault or list(CASES)
@@ -161,7 +172,7 @@ def main() -> None:
     lines = [*table(rows), "", summary(rows)]
     print("\n".join(lines))
     if options.write:
-        options.write.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        put_between_marks(options.write, "\n".join(lines))
 
 
 if __name__ == "__main__":

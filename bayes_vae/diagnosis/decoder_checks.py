@@ -108,10 +108,9 @@ def overfitting(seen: Examined) -> Finding | None:
 
 def undertraining(seen: Examined) -> Finding | None:
     """A little more training helps rows that were not trained on."""
-    gain = seen.value("gain_of_training")
     more = conclude(
         "undertraining",
-        f"A little more training of a copy raises the validation ELBO by {gain:.2g} nats.",
+        f"A little more training of a copy raises the validation ELBO by {seen.value('gain_of_training'):.2g} nats.",
         [seen.above("gain_of_training", seen.at_least(*TRAINING_GAIN)), *_near_rest(seen)],
         [seen.shown("gain_of_training_on_train"), seen.shown("last_rise")],
     )

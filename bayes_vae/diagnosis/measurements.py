@@ -14,7 +14,7 @@ from bayes_vae.diagnosis.scales import measure_scales
 from bayes_vae.diagnosis.stationarity import measure_parameters_balance, measure_stationarity
 from bayes_vae.diagnosis.subject import Subject
 from bayes_vae.diagnosis.terms import measure_elbo, measure_use_of_latent, measure_weights
-from bayes_vae.diagnosis.training import measure_history, start_again, train_a_copy
+from bayes_vae.diagnosis.training import FAST_RATE, SLOW_RATE, measure_history, start_again, train_a_copy
 from bayes_vae.errors import BayesVaeError
 from bayes_vae.terms.stream import Progress
 
@@ -69,7 +69,7 @@ def measure(subject: Subject, history: Sequence[Mapping[str, float]] = (), progr
         *GROUPS,
         Group(("kl_weight",), lambda subject: _balance(subject, numbers)),
         Group(("last_rise",), lambda subject: measure_history(history)),
-        Group(("gain_of_training",), lambda subject: train_a_copy(subject, 1.0, "gain_of_training")),
+        Group(("gain_of_training",), lambda subject: train_a_copy(subject, 1.0, "gain_of_training", FAST_RATE)),
         Group(("gain_at_own_weight",), lambda subject: _own_weight(subject, numbers)),
         Group(("gain_of_starting_again",), lambda subject: _again(subject, numbers)),
     ]
@@ -93,7 +93,7 @@ def _own_weight(subject: Subject, numbers: Numbers) -> dict[str, Number]:
     weight = numbers.value("kl_weight")
     if not math.isfinite(weight) or abs(weight - 1) < OWN_WEIGHT_FROM:
         return {}
-    return train_a_copy(subject, max(0.0, min(weight, LARGEST_WEIGHT)), "gain_at_own_weight")
+    return train_a_copy(subject, max(0.0, min(weight, LARGEST_WEIGHT)), "gain_at_own_weight", SLOW_RATE)
 
 
 def _again(subject: Subject, numbers: Numbers) -> dict[str, Number]:

@@ -16,14 +16,17 @@ from bayes_vae.objectives import Elbo
 from bayes_vae.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.program import modules_of
 
-__all__ = ["measure_history", "start_again", "train_a_copy"]
+__all__ = ["FAST_RATE", "SLOW_RATE", "measure_history", "start_again", "train_a_copy"]
 
-STEPS, BATCH, RATE, DRAWS, LAST = 120, 100, 1e-3, 8, 0.2
+STEPS, BATCH, DRAWS, LAST = 120, 100, 8, 0.2
 
-AGAIN_STEPS, AGAIN_RATE = 250, 5e-3
+FAST_RATE, SLOW_RATE = 5e-3, 1e-3
+"""Adam's first rates: one that moves what has hardly been trained, and one that hardly moves what is at rest."""
+
+AGAIN_STEPS = 250
 
 
-def train_a_copy(subject: Subject, kl_weight: float, name: str) -> dict[str, Number]:
+def train_a_copy(subject: Subject, kl_weight: float, name: str, rate: float) -> dict[str, Number]:
     r"""What the weighted ELBO of held-out and of training rows gains by a little more training of a copy.
 
     .. math:: E_q \log p(x \mid z) - \beta \, \mathrm{KL}(q(z \mid x) \,\|\, p(z))
@@ -32,6 +35,7 @@ def train_a_copy(subject: Subject, kl_weight: float, name: str) -> dict[str, Num
         subject: the pair; it is left alone.
         kl_weight: β.
         name: of the numbers.
+        rate: Adam's at the start; it falls to zero.
 
     Returns:
         the gain on validation rows under ``name``, on training rows under ``name_on_train``, nats.
@@ -40,7 +44,7 @@ def train_a_copy(subject: Subject, kl_weight: float, name: str) -> dict[str, Num
     held_out = subject.rows(subject.data.validation, subject.most_test)
     both = {name: held_out, f"{name}_on_train": subject.train.first(subject.most_test)}
     before = {key: _weighted(subject, model, guide, rows, kl_weight) for key, rows in both.items()}
-    _train(subject, model, guide, kl_weight, STEPS, RATE)
+    _train(subject, model, guide, kl_weight, STEPS, rate)
     after = {key: _weighted(subject, model, guide, rows, kl_weight) for key, rows in both.items()}
     return {key: mean_number(after[key] - before[key]) for key in both}
 
@@ -63,7 +67,7 @@ def start_again(subject: Subject) -> dict[str, Number]:
             layer.reset_parameters()  # type: ignore[operator]
     if not layers:
         raise NotDefinedError("the pair has no layers with reset_parameters, so no copy starts again.")
-    _train(subject, model, guide, 1.0, AGAIN_STEPS, AGAIN_RATE)
+    _train(subject, model, guide, 1.0, AGAIN_STEPS, FAST_RATE)
     return {"gain_of_starting_again": mean_number(_weighted(subject, model, guide, held_out, 1.0) - before)}
 
 
