@@ -35,6 +35,12 @@ class ContinuousBernoulliLogits(dist.TorchDistribution):
     arg_constraints: ClassVar[dict[str, Any]] = {"logits": constraints.real}
     has_rsample = True
 
+    takes = (
+        "a continuous Bernoulli likelihood takes gray pixels in [0, 1]",
+        "Divide pixels by 255; of counts choose the likelihood 'negative-binomial', of real values 'normal'.",
+    )
+    """What observations are, and what to do with others, for :func:`bayes_vae.distributions.check_support`."""
+
     def __init__(self, logits: Tensor, event_dim: int = 1) -> None:
         self.logits = logits
         split = logits.dim() - event_dim
@@ -53,20 +59,20 @@ class ContinuousBernoulliLogits(dist.TorchDistribution):
     @property
     def variance(self) -> Tensor:
         r"""Variance of each pixel, :math:`1 / \ell^2 - 1 / (4 \sinh^2(\ell / 2))`."""
-        small, safe = _split(self.logits)
-        sinh = torch.sinh((safe / 2).clamp(-40, 40))
-        series = 1 / 12 - self.logits.square() / 240
-        return torch.where(small, series, safe.square().reciprocal() - (4 * sinh.square()).reciprocal())
+        small, near, far = _split(self.logits)
+        sinh = torch.sinh((far / 2).clamp(-40, 40))
+        series = 1 / 12 - near.square() / 240
+        return torch.where(small, series, far.square().reciprocal() - (4 * sinh.square()).reciprocal())
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draw by the inverse of the distribution function, shape (*sample_shape, *batch, *event)."""
         logits = self.logits.expand(Size(sample_shape) + self.logits.shape)
-        small, safe = _split(logits)
+        small, near, far = _split(logits)
         u = torch.rand(logits.shape, dtype=logits.dtype, device=logits.device)
         u = torch.where(logits > 0, 1 - u, u)  # p(x | l) is p(1 − x | −l): draw for −|l|, which cannot overflow
-        negative = -safe.abs()
+        negative = -far.abs()
         drawn = torch.log1p(u * torch.expm1(negative)) / negative
-        drawn = torch.where(small, u + logits.abs() / 2 * u * (u - 1), drawn).clamp(0, 1)
+        drawn = torch.where(small, u + near.abs() / 2 * u * (u - 1), drawn).clamp(0, 1)
         return torch.where(logits > 0, 1 - drawn, drawn)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -83,25 +89,25 @@ class ContinuousBernoulliLogits(dist.TorchDistribution):
         return ContinuousBernoulliLogits(self.logits.expand(shape + self.event_shape), len(self.event_shape))
 
 
-def _split(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Which logits are near 0; and all of them with 1 in their place, so that no branch has NaN in its gradient."""
+def _split(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Which logits are near 0; those with 0 for the others, and the others with 1 for those: no branch can overflow."""
     small = logits.abs() < SMALL
-    return small, torch.where(small, 1.0, logits)
+    return small, torch.where(small, logits, 0.0), torch.where(small, 1.0, logits)
 
 
 def log_normalizer(logits: Tensor) -> Tensor:
     r""":math:`A(\ell) = \log((e^\ell - 1) / \ell)`, for every logit; its derivative is the mean."""
-    small, safe = _split(logits)
-    series = logits / 2 + logits.square() / 24 - logits.pow(4) / 2880
-    closed = safe.clamp(min=0) + torch.log(-torch.expm1(-safe.abs())) - safe.abs().log()
+    small, near, far = _split(logits)
+    series = near / 2 + near.square() / 24 - near.pow(4) / 2880
+    closed = far.clamp(min=0) + torch.log(-torch.expm1(-far.abs())) - far.abs().log()
     return torch.where(small, series, closed)
 
 
 def mean_of_logits(logits: Tensor) -> Tensor:
     """Mean of each pixel, the derivative of :func:`log_normalizer`."""
-    small, safe = _split(logits)
-    series = 0.5 + logits / 12 - logits.pow(3) / 720
-    return torch.where(small, series, -torch.expm1(-safe).reciprocal() - safe.reciprocal())
+    small, near, far = _split(logits)
+    series = 0.5 + near / 12 - near.pow(3) / 720
+    return torch.where(small, series, -torch.expm1(-far).reciprocal() - far.reciprocal())
 
 
 def logits_of_mean(mean: Tensor, steps: int = 60) -> Tensor:

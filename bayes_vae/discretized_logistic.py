@@ -11,7 +11,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid, softplus
 
-__all__ = ["DiscretizedLogistic", "LevelConstraint"]
+__all__ = ["DiscretizedLogistic", "LevelConstraint", "loc_of_mean"]
 
 
 class LevelConstraint(constraints.Constraint):
@@ -55,6 +55,15 @@ class DiscretizedLogistic(dist.TorchDistribution):
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {"loc": constraints.real, "scale": constraints.positive}
+
+    @property
+    def takes(self) -> tuple[str, str]:
+        """What observations are, and what to do with others, for :func:`bayes_vae.distributions.check_support`."""
+        return (
+            f"a discretized logistic likelihood takes multiples of 1/{self.largest} in [0, 1]",
+            f"Give pixels as integers divided by {self.largest}; of gray values in between choose the likelihood "
+            "'continuous-bernoulli' or 'normal'.",
+        )
 
     def __init__(self, loc: Tensor, scale: Tensor, event_dim: int = 1, num_levels: int = 256) -> None:
         self.loc, self.scale = torch.broadcast_tensors(loc, scale)
@@ -106,3 +115,23 @@ class DiscretizedLogistic(dist.TorchDistribution):
             return self
         loc, scale = (part.expand(shape + self.event_shape) for part in (self.loc, self.scale))
         return DiscretizedLogistic(loc, scale, len(self.event_shape), self.largest + 1)
+
+
+def loc_of_mean(mean: Tensor, scale: float) -> Tensor:
+    r"""The location at which the mean of the levels is given: the tails are cut off, so that it is another number.
+
+    .. math:: \mu = s \log \frac{e^{m / s} - 1}{1 - e^{(m - 1) / s}}
+
+    This inverts :math:`m = \int_0^1 1 - \sigma((t - \mu) / s) \, dt`, from which the mean of 256 levels differs by less
+    than 1e-6 / s.
+
+    Args:
+        mean: m, within (0, 1).
+        scale: s, at least 0.02, so that the exponentials stay finite.
+
+    >>> mean = torch.tensor([0.05, 0.5, 0.8], dtype=torch.float64)
+    >>> levels = DiscretizedLogistic(loc_of_mean(mean, 0.1), torch.tensor(0.1).double())
+    >>> torch.allclose(levels.mean, mean, rtol=0, atol=1e-5)
+    True
+    """
+    return scale * (torch.expm1(mean / scale).log() - torch.log(-torch.expm1((mean - 1) / scale)))

@@ -278,7 +278,7 @@ def check_support(
 
     Raises:
         SupportError: names the range that arrived and what to do; for gray pixels under a Bernoulli likelihood it
-            names the continuous Bernoulli and binarization.
+            names the continuous Bernoulli and binarization, and for our other distributions says what they ``take``.
     """
     try:
         inside = _inside(distribution, value)
@@ -298,6 +298,12 @@ def check_support(
             f"[{low:g}, {high:g}] with values in between or outside. On gray pixels it is not a normalized "
             "likelihood: binarize them (data policy 'stochastic', 'static' or 'threshold') or use a continuous "
             "Bernoulli likelihood (likelihood 'continuous-bernoulli')."
+        )
+    takes, remedy = getattr(base, "takes", ("", ""))
+    if takes:
+        raise SupportError(
+            f"site {name!r}: {takes}, but the observations range over [{low:g}, {high:g}] with values in between or "
+            f"outside. {remedy}"
         )
     support = getattr(base.support, "base_constraint", base.support)
     raise SupportError(

@@ -25,6 +25,7 @@ LAYERS = [
         "foreign_network",
         "labels",
         "network_checks",
+        "negative_binomial",
         "networks",
         "normal_outputs",
         "randomness",

@@ -21,6 +21,16 @@ class _Levels(dist.Categorical):
     """A categorical over 0…C−1 whose values are numbers, so that it has a mean, and whose draws are floats."""
 
     @property
+    def takes(self) -> tuple[str, str]:
+        """What observations are, and what to do with others, for :func:`bayes_vae.distributions.check_support`."""
+        most = self.logits.shape[-1] - 1
+        return (
+            f"a categorical likelihood of {most + 1} categories takes whole numbers from 0 to {most}",
+            "Build it with num_categories above the largest value; of counts without a largest choose the likelihood "
+            "'negative-binomial', of gray pixels 'discretized-logistic'.",
+        )
+
+    @property
     def mean(self) -> Tensor:
         """Expected value."""
         return self.probs @ torch.arange(self.probs.shape[-1], dtype=self.probs.dtype, device=self.probs.device)
@@ -59,7 +69,7 @@ class CategoricalLikelihood(Likelihood):
         num_categories: C.
 
     Raises:
-        SettingsError: fewer than two categories.
+        SettingsError: fewer than two categories, or no whole number of them.
     """
 
     name: ClassVar[str] = "categorical"
@@ -68,8 +78,10 @@ class CategoricalLikelihood(Likelihood):
 
     def __init__(self, data_shape: Sequence[int], num_categories: int) -> None:
         super().__init__(data_shape, num_categories=num_categories)
-        if num_categories < 2:
-            raise SettingsError(f"a categorical likelihood needs at least 2 categories, got {num_categories}.")
+        if not isinstance(num_categories, int) or num_categories < 2:
+            raise SettingsError(
+                f"a categorical likelihood needs num_categories, a whole number of at least 2, got {num_categories!r}."
+            )
         self.outputs_per_number = num_categories
 
     def forward(self, parameters: Tensor) -> dist.TorchDistribution:

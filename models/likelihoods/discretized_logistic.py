@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from bayes_vae.discretized_logistic import DiscretizedLogistic
+from bayes_vae.discretized_logistic import DiscretizedLogistic, loc_of_mean
 from bayes_vae.models.likelihoods.base import Likelihood
 from bayes_vae.settings import DataKind
 
@@ -50,5 +50,6 @@ class DiscretizedLogisticLikelihood(Likelihood):
         return DiscretizedLogistic(loc, softplus(raw) + SCALE_FLOOR, event_dim=len(self.data_shape))
 
     def initial_outputs(self, mean: Tensor) -> Tensor:
-        """The mean as location, clipped to [0.05, 0.95] (the mean of the levels is near it), and a scale of 0.1."""
-        return torch.stack([mean.clamp(0.05, 0.95), torch.full_like(mean, math.log(math.expm1(INITIAL_SCALE)))])
+        """The location at which the mean is the data's, clipped to [0.05, 0.95], and a scale of 0.1."""
+        loc = loc_of_mean(mean.clamp(0.05, 0.95), INITIAL_SCALE)
+        return torch.stack([loc, torch.full_like(mean, math.log(math.expm1(INITIAL_SCALE - SCALE_FLOOR)))])

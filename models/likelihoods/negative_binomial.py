@@ -8,21 +8,26 @@ from typing import ClassVar
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from bayes_vae.models.likelihoods.base import Likelihood
+from bayes_vae.negative_binomial import NegativeBinomialLogMean
 from bayes_vae.settings import DataKind
 
 __all__ = ["NegativeBinomialLikelihood"]
+
+LARGEST_LOG_DISPERSION = 14.0
+"""At r = 1.2 million the scatter is a Poisson's; without a bound, r of counts that scatter less would grow for ever."""
 
 
 class NegativeBinomialLikelihood(Likelihood):
     r"""Counts: the decoder outputs the logarithm of each mean μ; each number has a learned dispersion r of its own.
 
-    .. math:: p(x \mid z) = \prod_i \binom{x_i + r_i - 1}{x_i} \Big(\frac{r_i}{r_i + \mu_i}\Big)^{r_i}
-        \Big(\frac{\mu_i}{r_i + \mu_i}\Big)^{x_i}, \qquad \mu_i = e^{f_i(z)}
+    .. math:: p(x \mid z) = \prod_i \frac{\Gamma(x_i + r_i)}{\Gamma(r_i) \, x_i!}
+        \Big(\frac{r_i}{r_i + \mu_i}\Big)^{r_i} \Big(\frac{\mu_i}{r_i + \mu_i}\Big)^{x_i}, \qquad \mu_i = e^{f_i(z)}
 
-    The variance is μ + μ²/r: a Poisson's for large r. A probability, so it has bits per dimension. Fits counts, under
-    the data policy ``none``.
+    The variance is μ + μ²/r: a Poisson's for large r, never less. r is the same for every z, starts at 1, and is at
+    most 1.2 million. A probability, so it has bits per dimension. Fits counts, under the data policy ``none``.
 
     Args:
         data_shape: shape of one observation.
@@ -37,13 +42,16 @@ class NegativeBinomialLikelihood(Likelihood):
 
     def __init__(self, data_shape: Sequence[int]) -> None:
         super().__init__(data_shape)
-        self.log_dispersion = nn.Parameter(torch.zeros(self.data_shape))
+        self.raw_dispersion = nn.Parameter(torch.zeros(self.data_shape))
+
+    @property
+    def log_dispersion(self) -> Tensor:
+        """log r, shape ``data_shape``; near the raw parameter where that is well below the largest."""
+        return LARGEST_LOG_DISPERSION - softplus(LARGEST_LOG_DISPERSION - self.raw_dispersion)
 
     def forward(self, parameters: Tensor) -> dist.TorchDistribution:
         """p(x given z): independent negative binomials."""
-        logits = self._only(parameters) - self.log_dispersion
-        counts = dist.NegativeBinomial(self.log_dispersion.exp(), logits=logits, validate_args=False)
-        return dist.Independent(counts, len(self.data_shape), validate_args=False)
+        return NegativeBinomialLogMean(self._only(parameters), self.log_dispersion, event_dim=len(self.data_shape))
 
     def initial_outputs(self, mean: Tensor) -> Tensor:
         """The logarithm of the mean, which is taken as at least 0.01."""
