@@ -114,7 +114,7 @@ class NetworkGuide(SingleLatentGuide):
             return output if isinstance(output, tuple | list) else ()
         if not isinstance(output, Tensor) or output.shape[:2] != (num_rows, 2 * self.latent_dim):
             return ()
-        return output.chunk(2, dim=1) if output[0].numel() == 2 * self.latent_dim else ()
+        return output.chunk(2, dim=1)
 
     def _unexpected(self, output: Any, num_rows: int) -> str:
         two, both = f"{(num_rows, self.latent_dim)}", f"{(num_rows, 2 * self.latent_dim)}"

@@ -191,6 +191,12 @@ DECODERS = {
         ShapeError,
         r"must have shape \(8, 4, 4\), or .*got \(8, 9\)\. A row",
     ),
+    "one row for all": (
+        lambda out: out[:1],
+        {},
+        ShapeError,
+        r"for a batch of 8, got \(1, 16\)\. A row for each row of",
+    ),
     "a tuple": (
         lambda out: (out, out),
         {},
