@@ -91,7 +91,8 @@ class DiscretizedLogistic(dist.TorchDistribution):
         u = torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device)
         tiny = torch.finfo(u.dtype).tiny
         drawn = self.loc + self.scale * (u.clamp(min=tiny).log() - torch.log1p(-u))
-        return (drawn * self.largest).round().clamp(0, self.largest) / self.largest
+        levels: Tensor = (drawn * self.largest).round().clamp(0, self.largest)
+        return levels / self.largest
 
     def log_prob(self, value: Tensor) -> Tensor:
         r"""Log probability, summed over the event dimensions.

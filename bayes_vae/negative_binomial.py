@@ -50,12 +50,14 @@ class NegativeBinomialLogMean(dist.TorchDistribution):
     @property
     def mean(self) -> Tensor:
         """μ."""
-        return self.log_mean.exp()
+        mean: Tensor = self.log_mean.exp()
+        return mean
 
     @property
     def variance(self) -> Tensor:
         r"""μ + μ²/r."""
-        return self.mean + (2 * self.log_mean - self.log_dispersion).exp()
+        spread: Tensor = (2 * self.log_mean - self.log_dispersion).exp()
+        return self.mean + spread
 
     @torch.no_grad()
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
@@ -74,7 +76,8 @@ class NegativeBinomialLogMean(dist.TorchDistribution):
         log_mass = ways - r * softplus(logits) - x * softplus(-logits)
         size = len(self.event_shape)
         total = log_mass.flatten(log_mass.dim() - size).sum(-1) if size else log_mass
-        return total.to(self.log_mean.dtype)
+        rounded: Tensor = total.to(self.log_mean.dtype)
+        return rounded
 
     def expand(self, batch_shape: Sequence[int], _instance: object = None) -> NegativeBinomialLogMean:
         """The same distribution with a larger batch shape."""

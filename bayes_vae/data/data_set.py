@@ -25,6 +25,14 @@ _SPLIT_SEED = 19980701
 
 BERNOULLI_KINDS: tuple[DataKind, ...] = ("binary",)
 
+FITTING: dict[DataKind, str] = {
+    "binary": "'bernoulli'",
+    "gray": "'continuous-bernoulli', 'normal' or 'discretized-logistic'",
+    "counts": "'categorical' or 'negative-binomial'",
+    "real": "'normal'",
+}
+"""The likelihoods that take observations of a kind."""
+
 
 @dataclass(frozen=True, eq=False)
 class Data:
@@ -169,7 +177,10 @@ def require_kind(data: Data, kinds: Collection[DataKind], likelihood: str) -> No
         SupportError: names the kind of the observations and those that the likelihood takes.
     """
     if data.observation_kind not in kinds:
-        remedy = "Choose a likelihood that takes them, or say the kind (--kind) if they are something else."
+        remedy = (
+            f"Choose a likelihood that takes them, {FITTING[data.observation_kind]}, or say the kind (--kind) if they "
+            "are something else."
+        )
         if data.kind in kinds:
             remedy = "Choose the data policy 'none', which leaves pixels as they are, or a Bernoulli likelihood."
         raise SupportError(
@@ -187,13 +198,22 @@ def require_fit(data: Data, likelihood: Any) -> None:
         likelihood: with ``name`` and ``data_kinds``; anything without them takes any data.
 
     Raises:
-        SupportError: as :func:`require_kind`, and for a Bernoulli as :func:`require_binary`.
+        SupportError: as :func:`require_kind`, and for a Bernoulli as :func:`require_binary`; gray pixels of which each
+            is 0 or 1, for a density.
     """
     kinds = getattr(likelihood, "data_kinds", None)
+    if kinds is None:
+        return
     if kinds == BERNOULLI_KINDS:
         require_binary(data)
-    elif kinds is not None:
-        require_kind(data, kinds, likelihood.name)
+        return
+    require_kind(data, kinds, likelihood.name)
+    if data.observation_kind == "gray" and not likelihood.is_discrete and _all_zeros_and_ones(data):
+        raise SupportError(
+            f"a {likelihood.name} likelihood is a density of values in between, but every value of the data set "
+            f"{data.name!r} is 0 or 1: there it would grow without bound. Say the kind 'binary' and choose the "
+            "likelihood 'bernoulli'."
+        )
 
 
 def require_binary(data: Data) -> None:
@@ -206,12 +226,19 @@ def require_binary(data: Data) -> None:
         require_kind(data, BERNOULLI_KINDS, "Bernoulli")
     if data.policy != "none":
         return
+    if not _all_zeros_and_ones(data):
+        raise SupportError(
+            f"a Bernoulli likelihood takes zeros and ones, but the data set {data.name!r} under the policy 'none' has "
+            "values in between or outside. On gray pixels it is not a normalized likelihood: binarize them (data "
+            "policy 'stochastic', 'static' or 'threshold') or use a continuous Bernoulli likelihood (likelihood "
+            "'continuous-bernoulli')."
+        )
+
+
+def _all_zeros_and_ones(data: Data) -> bool:
+    """Whether every value of every split is black or white."""
     for split in (data.train, data.validation, data.test):
         values, one = split.values, 255 if split.values.dtype == torch.uint8 else 1
         if not bool(((values == 0) | (values == one)).all()):
-            raise SupportError(
-                f"a Bernoulli likelihood takes zeros and ones, but the data set {data.name!r} under the "
-                "policy 'none' has values in between or outside. On gray pixels it is not a normalized "
-                "likelihood: binarize them (data policy 'stochastic', 'static' or 'threshold') or use a "
-                "continuous Bernoulli likelihood (likelihood 'continuous-bernoulli')."
-            )
+            return False
+    return True

@@ -48,12 +48,12 @@ class _Levels(dist.Categorical):
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draw numbers of the logits' dtype."""
-        drawn: Tensor = super().sample(torch.Size(sample_shape))
+        drawn: Tensor = super().sample(torch.Size(sample_shape))  # type: ignore[no-untyped-call]
         return drawn.to(self.logits.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log probability."""
-        log_probability: Tensor = super().log_prob(value.long())
+        log_probability: Tensor = super().log_prob(value.long())  # type: ignore[no-untyped-call]
         return log_probability
 
 

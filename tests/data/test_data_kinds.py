@@ -1,10 +1,13 @@
 """What the numbers of an array are: found out where they leave no doubt, else refused with the question which."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 
 from bayes_vae.data import KINDS, load_data, require_binary, require_fit, require_kind
+from bayes_vae.data.data_set import FITTING
 from bayes_vae.errors import DataError, SupportError
 from bayes_vae.models.likelihoods import LIKELIHOODS
 from bayes_vae.settings import DataSettings
@@ -211,6 +214,22 @@ def test_a_likelihood_takes_its_kinds_and_refuses_the_others(likelihood, kind):
     else:
         with pytest.raises(SupportError, match=f"a {likelihood} likelihood takes|a Bernoulli likelihood takes zeros"):
             require_fit(data, family)
+
+
+@pytest.mark.parametrize("kind", FITTING)
+def test_the_likelihoods_that_take_a_kind_are_named(kind):
+    taking = {name for name, family in LIKELIHOODS.items() if kind in family.data_kinds}
+    assert set(re.findall(r"'(.*?)'", FITTING[kind])) == taking
+
+
+def test_gray_pixels_that_are_all_zeros_and_ones_have_no_density():
+    data = load_data(255 * BINARY.astype(np.uint8), kind="gray", policy="none")
+    for name in ("continuous-bernoulli", "normal"):
+        message = f"a {name} likelihood is a density of values in between, but every value .* is 0 or 1.*'bernoulli'"
+        with pytest.raises(SupportError, match=message):
+            require_fit(data, LIKELIHOODS[name])
+    for name in ("discretized-logistic", "bernoulli"):
+        require_fit(data, LIKELIHOODS[name])
 
 
 def test_a_policy_that_binarizes_is_named_where_it_is_the_cause():
