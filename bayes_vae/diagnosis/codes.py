@@ -12,7 +12,7 @@ from bayes_vae.distributions import normal_parts
 from bayes_vae.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.factorized import variational_normal
 
-__all__ = ["density_ratio_bound", "measure_codes", "measure_hole"]
+__all__ = ["bound_of_scores", "density_ratio_bound", "measure_codes", "measure_hole"]
 
 STEPS, ROWS, RATE, WIDTH, REPEATS = 120, 256, 2e-2, 32, 4
 
@@ -101,10 +101,22 @@ def density_ratio_bound(codes: Tensor, draws: Tensor, test_codes: Tensor, test_d
             loss.backward()
             optimizer.step()
     high, low = ((network(part) + linear(part)).squeeze(-1).detach().double() for part in rows[2:])
-    weights = low.exp()
-    log_mean = torch.logsumexp(low, 0) - torch.log(torch.tensor(float(len(low))))
-    error = (high.var() / (len(high) / REPEATS) + weights.var() / weights.mean() ** 2 / len(low)).sqrt()
-    return as_number(high.mean() - log_mean, error, "nats")
+    return bound_of_scores(high, low)
+
+
+def bound_of_scores(of_codes: Tensor, of_draws: Tensor) -> Number:
+    r"""The bound for given scores T, whatever is added to all of them, and its error.
+
+    .. math:: E_q T - \log E_p e^T
+
+    Args:
+        of_codes: T at draws of q, ``REPEATS`` of each observation, shape (M,).
+        of_draws: T at draws of p, shape (M,).
+    """
+    weights = (of_draws - of_draws.max()).exp()
+    log_mean = weights.mean().log() + of_draws.max()
+    error = (of_codes.var() * REPEATS / len(of_codes) + weights.var() / weights.mean() ** 2 / len(weights)).sqrt()
+    return as_number(of_codes.mean() - log_mean, error, "nats")
 
 
 def _features(z: Tensor) -> Tensor:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from bayes_vae.data import Data, Split
+from bayes_vae.data.inputs import inputs_of
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.terms.exposed import ExposedPair, exposes_distributions
 from bayes_vae.terms.factorized import read_factorized_pair
-from bayes_vae.terms.program import Observations, Program, modules_of, take_rows
+from bayes_vae.terms.program import Observations, Program, modules_of, prepare_guide, take_rows
 
 __all__ = ["Rows", "Subject"]
 
@@ -87,13 +88,14 @@ class Subject:
         """The first test observations."""
         return self.rows(self.data.test, self.most_test)
 
-    def rows(self, split: Split, most: int) -> Rows:
+    def rows(self, split: Split, most: int, *, training: bool = False) -> Rows:
         """The first observations of a split, with their labels where the model takes them."""
         rows = torch.arange(min(most, len(split)))
         x = split.observations(rows, seed=self.seed, device=self.device).to(self.dtype)
-        labels = split.labels if getattr(self.model, "needs_labels", False) else None
-        parts = (x,) if labels is None else (x, labels[rows].to(self.device))
-        return Rows(parts, split.index[rows].to(self.device))
+        index = split.index[rows].to(self.device)
+        if split is not self.data.train:
+            prepare_guide(self.model, self.guide, x, index)
+        return Rows(inputs_of(self.model, split, x, rows, training=training), index)
 
     @cached_property
     def exposed(self) -> ExposedPair:

@@ -74,7 +74,7 @@ def start_again(subject: Subject) -> dict[str, Number]:
 def _train(subject: Subject, model: Any, guide: Any, kl_weight: float, steps: int, rate: float) -> None:
     """Adam on the weighted ELBO, its rate falling to zero."""
     objective = Elbo(1, kl_weight=kl_weight)(model, guide)
-    data = subject.rows(subject.data.train, 10 * subject.most_train)
+    data = subject.rows(subject.data.train, 10 * subject.most_train, training=True)
     with torch.enable_grad(), isolated_rng(derived_seed(subject.seed, "copy"), subject.device):
         optimizer = torch.optim.Adam(list(objective.parameters()), lr=rate, fused=True)
         for step in range(steps):

@@ -73,13 +73,13 @@ def examined():
 
 @pytest.fixture(scope="session")
 def patient(isolated_globals):
-    """``patient("healthy")``: the trained pair of a case of the fault suite, seed 0, trained once."""
+    """``patient("healthy")``: the trained pair of a case, trained once; plain torch networks for odd seeds."""
     built = {}
 
-    def build(name):
-        if name not in built:
+    def build(name, seed=0):
+        if (name, seed) not in built:
             with isolated_globals():
-                built[name] = CASES[name].build(0)
-        return built[name]
+                built[name, seed] = CASES[name].build(seed)
+        return built[name, seed]
 
     return build

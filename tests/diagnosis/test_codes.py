@@ -1,9 +1,11 @@
 """The bound on the KL between codes and prior, where the KL is known."""
 
+import math
+
 import pytest
 import torch
 
-from bayes_vae.diagnosis.codes import density_ratio_bound
+from bayes_vae.diagnosis.codes import bound_of_scores, density_ratio_bound
 
 
 def bound_between(shift, scale, seed, size=2, count=4000):
@@ -19,6 +21,14 @@ def test_the_bound_is_next_to_the_kl_of_two_normals(isolated_globals, within, sh
         found = bound_between(shift, scale, seed=0)
     assert found.value > 0.8 * kl
     within(min(found.value, kl), found.value, found.error)
+
+
+def test_what_is_added_to_all_scores_changes_nothing():
+    scores = torch.arange(8.0, dtype=torch.float64)
+    alone, shifted = bound_of_scores(scores, -scores), bound_of_scores(scores + 5, 5 - scores)
+    assert shifted.value == pytest.approx(alone.value)
+    assert shifted.error == pytest.approx(alone.error)
+    assert alone.value == pytest.approx(3.5 - torch.logsumexp(-scores, 0).item() + math.log(8))
 
 
 def test_equal_distributions_have_no_bound_above_zero(isolated_globals, within):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from bayes_vae import diagnose
+from bayes_vae import diagnose, pair_from_networks
 from bayes_vae.diagnosis.faults import CASES
 from bayes_vae.errors import DataError
 
@@ -79,6 +79,16 @@ def test_any_pyro_programs_are_diagnosed_as_far_as_they_go(patient):
     assert "does not expose its distributions" in reasons["prior-hole"]
     assert "does not expose its distributions" in reasons["scale-misread"]
     assert {"overfitting", "undertraining", "kl-weight", "posterior-collapse"}.isdisjoint(reasons)
+
+
+def test_networks_whose_log_variance_was_said_to_be_a_log_scale(patient, isolated_globals):
+    plain = patient("healthy", seed=1)
+    said = {"latent_dim": 6, "data_shape": (8, 8), "input_shape": (64,), "split": True, "decoder_output": "logits"}
+    with isolated_globals():
+        pair = pair_from_networks(plain.guide.encoder, plain.model.decoder, encoder_output="loc-and-log-scale", **said)
+    found = diagnose(*pair, plain.data)
+    assert found.findings[0].name == "scale-misread"
+    assert "with its square root in their place" in found.findings[0].summary
 
 
 def test_data_without_a_policy_are_refused(patient):
