@@ -41,11 +41,13 @@ def run(arguments: Sequence[str]) -> int:
         raise SettingsError(
             f"no experiment is called {name!r}: did you mean {close[0]}? `bayes-vae experiment` lists them."
         )
+    from bayes_vae.cli.device import one_thread
+
     main = importlib.import_module(f"{PACKAGE}.{name}").main
     options = vars(_flags(name, main).parse_args(rest))
     as_json = options.pop("json")
     options.pop("debug")
-    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+    with one_thread(), contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         result = main(**options)
     if as_json:
         say(json_text(result))
