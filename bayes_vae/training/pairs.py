@@ -9,7 +9,6 @@ import torch
 
 from bayes_vae.combinations import check_combination
 from bayes_vae.data import Data, require_fit
-from bayes_vae.errors import DataError
 from bayes_vae.guides import (
     AmortizedNormalGuide,
     AutoregressiveFlowGuide,
@@ -125,28 +124,13 @@ def _two_layer(settings: PairSettings, data: Data) -> tuple[Any, Any]:
 
 
 def _conditional(settings: PairSettings, data: Data) -> tuple[Any, Any]:
-    networks = {"latent_dim": settings.latent_dim, "num_classes": _classes(data), **_networks(settings, data)}
+    networks = {"latent_dim": settings.latent_dim, "num_classes": data.num_classes, **_networks(settings, data)}
     return ConditionalVAE(**networks, likelihood=_likelihood(settings, data)), ConditionalNormalGuide(**networks)
 
 
 def _semi_supervised(settings: PairSettings, data: Data) -> tuple[Any, Any]:
-    networks = {"latent_dim": settings.latent_dim, "num_classes": _classes(data), **_networks(settings, data)}
+    networks = {"latent_dim": settings.latent_dim, "num_classes": data.num_classes, **_networks(settings, data)}
     return SemiSupervisedVAE(**networks, likelihood=_likelihood(settings, data)), SemiSupervisedGuide(**networks)
-
-
-def _classes(data: Data) -> int:
-    """Number of classes: one more than the largest label.
-
-    Raises:
-        DataError: no labels, or labels that are no classes.
-    """
-    labels = data.train.labels
-    if labels is None or labels.is_floating_point() or int(labels.min()) < 0:
-        raise DataError(
-            f"the data set {data.name!r} has no labels 0, 1, 2, …, which this structure needs: give labels with the "
-            "data, or choose the structure 'vae'."
-        )
-    return 1 + int(labels.max())
 
 
 _STRUCTURES: dict[str, Callable[[PairSettings, Data], tuple[Any, Any]]] = {
