@@ -7,6 +7,7 @@ from bayes_vae.diagnosis.judging import Check, Condition, Examined, conclude
 from bayes_vae.diagnosis.thresholds import (
     GENERALIZATION_GAP,
     KL_WEIGHT_FACTOR_UNSETTLED,
+    MARGINAL_KL,
     PIXEL_SCALE_FACTOR,
     PIXEL_SCALE_GAIN,
     SMALLEST_PIXEL_SCALE,
@@ -111,7 +112,7 @@ def undertraining(seen: Examined) -> Finding | None:
     more = conclude(
         "undertraining",
         f"A little more training of a copy raises the validation ELBO by {seen.value('gain_of_training'):.2g} nats.",
-        [seen.above("gain_of_training", seen.at_least(*TRAINING_GAIN)), *_near_rest(seen)],
+        [seen.above("gain_of_training", seen.at_least(*TRAINING_GAIN)), *_not_another_prior(seen)],
         [seen.shown("gain_of_training_on_train"), seen.shown("last_rise")],
     )
     return more or conclude(
@@ -122,10 +123,13 @@ def undertraining(seen: Examined) -> Finding | None:
     )
 
 
-def _near_rest(seen: Examined) -> list[Condition]:
-    """The KL weight that the means speak of is not far from 1: else it is the objective that differs."""
-    known = "kl_weight_of_means" in seen.numbers
-    return [seen.within("kl_weight_of_means", 1.0, KL_WEIGHT_FACTOR_UNSETTLED)] if known else []
+def _not_another_prior(seen: Examined) -> list[Condition]:
+    """The means are near rest at weight 1, or the codes are where the prior is: else the prior is another one."""
+    if "kl_weight_of_means" not in seen.numbers:
+        return []
+    near = seen.within("kl_weight_of_means", 1.0, KL_WEIGHT_FACTOR_UNSETTLED)
+    at_home = not seen.value("marginal_kl_bound") > seen.at_least(*MARGINAL_KL)
+    return [Condition(near.evidence, 1.0 if at_home else near.probability)]
 
 
 DECODER_CHECKS = (

@@ -13,7 +13,7 @@ from bayes_vae.diagnosis.numbers import Number, Numbers
 from bayes_vae.diagnosis.scales import measure_scales
 from bayes_vae.diagnosis.stationarity import measure_parameters_balance, measure_stationarity
 from bayes_vae.diagnosis.subject import Subject
-from bayes_vae.diagnosis.terms import measure_elbo, measure_use_of_latent, measure_weights
+from bayes_vae.diagnosis.terms import measure_elbo, measure_generalization, measure_use_of_latent, measure_weights
 from bayes_vae.diagnosis.training import FAST_RATE, SLOW_RATE, measure_history, start_again, train_a_copy
 from bayes_vae.errors import BayesVaeError
 from bayes_vae.terms.stream import Progress
@@ -34,7 +34,8 @@ class Group(NamedTuple):
 
 
 GROUPS = (
-    Group(("train_kl_to_prior", "generalization_gap"), measure_elbo),
+    Group(("train_kl_to_prior",), measure_elbo),
+    Group(("generalization_gap",), measure_generalization),
     Group(("pareto_k_share_above",), measure_weights),
     Group(("scale_share", "smallest_scale", "mean_square_scale", "collapsed_dimensions"), measure_codes),
     Group(("marginal_kl_bound",), measure_hole),

@@ -110,7 +110,7 @@ class Subject:
                 "variational_posterior(x), as SingleLatentModel and SingleLatentGuide do, or build the pair with "
                 "bayes_vae.pair_from_networks."
             )
-        return ExposedPair(self.model, self.guide, *self.test)
+        return ExposedPair(self.model, self.guide, *self.train)
 
     @cached_property
     def factorized(self) -> ExposedPair:
@@ -120,7 +120,7 @@ class Subject:
             NotDefinedError: it is no such pair; the message says why.
         """
         wanted = "reads q's means and deviations"
-        return read_factorized_pair(self.model, self.guide, *self.test, "this check", wanted)
+        return read_factorized_pair(self.model, self.guide, *self.train, "this check", wanted)
 
     def copy(self) -> tuple[Any, Any]:
         """The programs on parameters of their own, which may be trained.

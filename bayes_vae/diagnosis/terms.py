@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from bayes_vae.averages import Average
 from bayes_vae.diagnosis.numbers import Number, as_number, mean_number
 from bayes_vae.diagnosis.subject import Rows, Subject
 from bayes_vae.elbo import elbo_terms
@@ -13,27 +12,28 @@ from bayes_vae.randomness import KeyedNoise, derived_seed
 from bayes_vae.terms import log_terms
 from bayes_vae.terms.factorized import variational_normal
 
-__all__ = ["measure_elbo", "measure_use_of_latent", "measure_weights"]
+__all__ = ["measure_elbo", "measure_generalization", "measure_use_of_latent", "measure_weights"]
 
 DRAWS, WEIGHTS, WEIGHED = 16, 400, 60
 
 
 def measure_elbo(subject: Subject) -> dict[str, Number]:
-    """The ELBO and its terms on training and on test rows, and how far the two are apart."""
-    found = {}
-    for name in ("train", "test"):
-        rows: Rows = getattr(subject, name)
-        seed = derived_seed(subject.seed, name)
-        terms = elbo_terms(subject.model, subject.guide, rows.x, DRAWS, seed=seed, index=rows.index)
-        for term, figure in terms.averages().items():
-            found[f"{name}_{term}"] = _number(figure)
-    train, test = found["train_elbo"], found["test_elbo"]
+    """The ELBO and its terms on training rows."""
+    return _terms(subject, "train", subject.train)
+
+
+def measure_generalization(subject: Subject) -> dict[str, Number]:
+    """The same on test rows, and how far training rows lie above."""
+    found = _terms(subject, "test", subject.test)
+    train, test = _terms(subject, "train", subject.train)["train_elbo"], found["test_elbo"]
     found["generalization_gap"] = Number(train.value - test.value, (train.error**2 + test.error**2) ** 0.5)
     return found
 
 
-def _number(figure: Average) -> Number:
-    return Number(figure.value, figure.total_error)
+def _terms(subject: Subject, name: str, rows: Rows) -> dict[str, Number]:
+    seed = derived_seed(subject.seed, name)
+    terms = elbo_terms(subject.model, subject.guide, rows.x, DRAWS, seed=seed, index=rows.index)
+    return {f"{name}_{term}": Number(figure.value, figure.total_error) for term, figure in terms.averages().items()}
 
 
 def measure_weights(subject: Subject) -> dict[str, Number]:

@@ -122,6 +122,12 @@ def test_far_from_rest_a_weight_must_be_further_off(examined):
     assert "kl-weight" not in names(examined(**WEIGHT_2, gain_at_own_weight_on_train=2.0))
 
 
+def test_what_has_hardly_been_trained_is_at_rest_nowhere(examined):
+    young = {"kl_weight": 0.03, "kl_weight_of_means": 0.1, "kl_weight_of_scales": -0.03, "gain_of_training": 0.8}
+    assert names(examined(**young)) == ["undertraining"]
+    assert names(examined(**young, marginal_kl_bound=3.0)) == ["prior-hole"]
+
+
 def test_what_follows_from_a_cause_stands_behind_it(examined):
     findings, _ = decide(examined(**WEIGHT_2, gain_of_training=1.0, generalization_gap=5.0))
     assert [(finding.name, finding.because) for finding in findings] == [
