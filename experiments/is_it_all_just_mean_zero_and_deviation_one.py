@@ -7,7 +7,7 @@ a two-dimensional z: training with the KL alone in effect (weight 1000), without
 the mean KL is made of; and both forces on one q, as gradients with respect to its means and log deviations.
 
 The answer for the digits: with weight 1 a single q is nats from the prior and the mixture a tenth of that. Without the
-KL deviations shrink and means spread; with 1000 every q is the prior, and says nothing of x. Takes about 30 seconds on
+KL deviations shrink and means spread; with 1000 every q is the prior, and says nothing of x. Takes about 45 seconds on
 one core; ``--data mnist`` about five minutes.
 """
 

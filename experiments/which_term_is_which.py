@@ -7,7 +7,7 @@ decoder: it outputs the parameters of the likelihood.
 
 The answer for the digits: log prior + log likelihood − log evidence = log posterior at every node, to the rounding of
 the networks; prior, posterior and q hold a mass of one over the grid, the likelihood does not, since it is a density of
-x. Takes about 10 seconds on one core; ``--data mnist`` about a minute and a half.
+x. Takes about 20 seconds on one core; ``--data mnist`` about a minute and a half.
 """
 
 from typing import Any, Literal

@@ -7,9 +7,9 @@ decoder's output changes along a straight line between two codes; how much the q
 And the reason: where two q overlap, the same z must draw both images, so overlap is cheap only between like images. The
 price is the cost of a swap, E_q(z|x_i) log p(x_i|z) − E_q(z|x_j) log p(x_i|z), in nats.
 
-The answer for the digits: a smooth encoder brings like images together even in an autoencoder; what noise and KL add is
+The answer for the digits: even an autoencoder, without KL and noise, brings like images together; what these two add is
 a dense map. q overlap, and since a swap costs nats between unlike images but little between like ones, it is the like
-that overlap, and the decoder changes evenly from one to the next. Takes about 45 seconds on one core; ``--data mnist``
+that overlap, and the decoder changes evenly from one to the next. Takes about 60 seconds on one core; ``--data mnist``
 about six minutes.
 """
 

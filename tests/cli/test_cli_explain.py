@@ -7,7 +7,8 @@ import torch
 
 import bayes_vae as bv
 from bayes_vae.cli import main
-from bayes_vae.cli.explain import ExplainSettings, explanation_text
+from bayes_vae.cli.explain import ExplainSettings, explain, explanation_text
+from bayes_vae.cli.loading import open_run
 from bayes_vae.errors import SettingsError
 from bayes_vae.runs import RunDirectory
 
@@ -74,8 +75,9 @@ def test_a_person_reads_the_rule_and_where_it_was_drawn(command, run):
     assert f"Drawn in {run / 'figures' / 'explain-5.png'}" in outcome.out
 
 
-def test_more_dimensions_have_no_grid_and_the_reason_is_said(command, deep):
-    result = command("explain", deep, *FEW, "--json").json
+def test_more_dimensions_have_no_grid_and_the_reason_is_said(deep):
+    settings = ExplainSettings(num_particles=40, num_temperatures=2, num_points=121)
+    result = explain(open_run(str(deep), "cpu", None, None, None), settings)
     text = explanation_text(result)
     assert "No grid: z has 3 numbers, and 121 nodes along each would make 2e+06; the terms stand at draws" in text
     assert "KL by dimension: " in text

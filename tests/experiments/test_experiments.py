@@ -2,13 +2,22 @@
 
 import importlib
 import inspect
+import math
 from pathlib import Path
 
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
-SHORT = {"epochs": 1, "num_particles": 4, "device": "cpu", "seed": 1}
+SHORT = {
+    "epochs": 1,
+    "num_particles": 4,
+    "num_observations": 12,
+    "num_temperatures": 3,
+    "kl_weights": (1.0, 3.0),
+    "device": "cpu",
+    "seed": 1,
+}
 
 
 def test_there_are_scripts():
@@ -17,12 +26,14 @@ def test_there_are_scripts():
 
 @pytest.mark.usefixtures("clean_globals")
 @pytest.mark.parametrize("name", NAMES)
-def test_a_script_runs_and_gives_its_figures(name, capsys):
+def test_a_script_runs_and_gives_its_figures(name, capsys, tmp_path):
     main = importlib.import_module(f"bayes_vae.experiments.{name}").main
     known = inspect.signature(main).parameters
     assert {"seed", "device"} <= set(known)
-    figures = main(**{key: value for key, value in SHORT.items() if key in known})
-    assert all(isinstance(value, float) for value in figures.values())
+    settings = {**SHORT, "out": str(tmp_path)}
+    figures = main(**{key: value for key, value in settings.items() if key in known})
+    assert all(isinstance(value, float) and math.isfinite(value) for value in figures.values())
+    assert "out" not in known or (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert capsys.readouterr().out
 
 
