@@ -16,7 +16,13 @@ import torch
 
 import bayes_vae as bv
 from bayes_vae.averages import Average, with_error
-from bayes_vae.guides import AmortizedNormalGuide, FullCovarianceGuide, LocalNormalGuide, SplineFlowGuide
+from bayes_vae.guides import (
+    AmortizedNormalGuide,
+    FullCovarianceGuide,
+    LocalNormalGuide,
+    SingleLatentGuide,
+    SplineFlowGuide,
+)
 from bayes_vae.plots.better_guides import better_guides_figure
 from bayes_vae.plots.writing import write_figure
 from bayes_vae.settings import PairSettings
@@ -75,10 +81,14 @@ def main(
     x, index = data_set.test.observations(rows, device=where), data_set.test.index[rows].to(where)
     about: dict[str, Any] = {"index": index, "seed": seed, "data_policy": data_set.policy}
 
-    networks = {"latent_dim": pair.latent_dim, "data_shape": data_set.data_shape, "hidden_dims": pair.hidden_dims}
+    networks: dict[str, Any] = {
+        "latent_dim": pair.latent_dim,
+        "data_shape": data_set.data_shape,
+        "hidden_dims": pair.hidden_dims,
+    }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        guides = {
+        guides: dict[str, SingleLatentGuide] = {
             "normal": AmortizedNormalGuide(**networks),
             "full covariance": FullCovarianceGuide(**networks),
             "spline flow": SplineFlowGuide(**networks),

@@ -35,7 +35,8 @@ class AutoregressiveFlowGuide(FlowGuide):
                 "an autoregressive flow needs at least 2 latent dimensions: with one, nothing comes before it, and it "
                 "is AmortizedNormalGuide. Use that, or SplineFlowGuide."
             )
-        widths, order = [max(32, 4 * latent_dim)], torch.arange(latent_dim)
+        widths = [max(32, 4 * latent_dim)]
+        order: Any = torch.arange(latent_dim)
         made = ConditionalAutoRegressiveNN(latent_dim, context_dim, widths, permutation=order, nonlinearity=nn.Tanh())
         layers: Any = made.layers
         shrink(layers[-1])

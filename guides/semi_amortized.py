@@ -96,7 +96,7 @@ class SemiAmortizedGuide(AmortizedGuide):
         """
         through = torch.is_grad_enabled()
         with torch.enable_grad():
-            start = self.amortized_posterior(x).base_dist  # type: ignore[attr-defined]
+            start = self.amortized_posterior(x).base_dist
             loc, log_scale = start.loc, start.scale.log()
             if not through:
                 loc, log_scale = (part.detach().requires_grad_() for part in (loc, log_scale))

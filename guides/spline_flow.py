@@ -38,12 +38,13 @@ class SplineFlowGuide(FlowGuide):
             layers: Any = network.layers
             _start_at_identity(layers[-1], 1)
             return ConditionalSpline(network, 1, BINS, bound=BOUND, order="linear")
+        order: Any = torch.arange(latent_dim)
         made = ConditionalAutoRegressiveNN(
             latent_dim,
             context_dim,
             [max(32, 4 * latent_dim)],
             param_dims=parameters,
-            permutation=torch.arange(latent_dim),
+            permutation=order,
             nonlinearity=nn.Tanh(),
         )
         layers = made.layers

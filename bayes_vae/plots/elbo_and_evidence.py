@@ -49,7 +49,7 @@ def draw_elbo_below_evidence(axes: Axes, gap: InferenceGap) -> Axes:
     evidence, elbo = gap.log_evidence.cpu(), gap.elbo.cpu()
     ends = [float(elbo.min()), float(evidence.max())]
     axes.plot(ends, ends, color=COLOURS["evidence"], linewidth=1)
-    axes.annotate("ELBO = log p(x)", ends[1:] * 2, (-6, -2), textcoords="offset points", ha="right", fontsize=8.5)
+    axes.annotate("ELBO = log p(x)", (ends[1], ends[1]), (-6, -2), textcoords="offset points", ha="right", fontsize=8.5)
     axes.scatter(evidence, elbo, s=12, color=COLOURS["elbo"], alpha=0.6, linewidths=0)
     axes.set_xlabel("log p(x), nats")
     axes.set_ylabel("ELBO, nats")

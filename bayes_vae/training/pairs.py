@@ -67,7 +67,7 @@ def _networks(settings: PairSettings, data: Data) -> dict[str, Any]:
 def _single_latent(settings: PairSettings, data: Data) -> tuple[Any, Any]:
     """A VAE with a prior and a likelihood of choice, and one of the guides of a single latent."""
     networks = {"latent_dim": settings.latent_dim, **_networks(settings, data), "network": settings.network}
-    parts = {"likelihood": _likelihood(settings, data), "prior": _prior(settings, data)}
+    parts: dict[str, Any] = {"likelihood": _likelihood(settings, data), "prior": _prior(settings, data)}
     model = VAE(**networks, **parts)
     guide = _guide(settings, data, model, networks)
     model.attach_guide(guide)
