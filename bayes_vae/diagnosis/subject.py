@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,8 @@ from bayes_vae.terms.program import Observations, Program, modules_of, prepare_g
 __all__ = ["Rows", "Subject"]
 
 
-class Rows(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Rows:
     """Observations, as a tuple of tensors with a common first dimension, and their indices, (N,)."""
 
     x: Observations
@@ -34,9 +36,10 @@ class Rows(NamedTuple):
         """Some of them."""
         return Rows(take_rows(self.x, rows), self.index[rows])
 
-    def __len__(self) -> int:
-        """How many."""
-        return len(self.index)
+    def __iter__(self) -> Iterator[Any]:
+        """Both, for a call that takes them in turn."""
+        yield self.x
+        yield self.index
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +123,8 @@ class Subject:
             NotDefinedError: it is no such pair; the message says why.
         """
         wanted = "reads q's means and deviations"
-        return read_factorized_pair(self.model, self.guide, *self.train, "this check", wanted)
+        x, index = self.train.x, self.train.index
+        return read_factorized_pair(self.model, self.guide, x, index, "this check", wanted)
 
     def copy(self) -> tuple[Any, Any]:
         """The programs on parameters of their own, which may be trained.
