@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from bayes_vae.diagnosis.findings import Evidence, Finding
 from bayes_vae.diagnosis.judging import Condition, conclude
 from bayes_vae.diagnosis.subject import Subject
+from bayes_vae.distributions import check_support
 from bayes_vae.elbo import elbo_terms
 from bayes_vae.errors import NumericalError, SupportError
+from bayes_vae.terms.exposed import exposes_distributions
 
-__all__ = ["look_at_data", "look_at_weights"]
+__all__ = ["look_at_data", "look_at_support", "look_at_weights"]
 
 PROBED = 100
+
+
+def look_at_support(subject: Subject) -> Finding | None:
+    """Observations outside the support of a likelihood that is exposed, whatever the weights have become."""
+    if not exposes_distributions(subject.model, subject.guide):
+        return None
+    model: Any = subject.model
+    x = subject.train.x[0]
+    likelihood = model.likelihood(model.prior().sample((1,)))
+    try:
+        check_support("x", likelihood, x.unsqueeze(0))
+    except SupportError as error:
+        return _outside(x, str(error))
+    return None
 
 
 def look_at_weights(subject: Subject) -> Finding | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bayes_vae.data import Data
 from bayes_vae.diagnosis.advice import ADVICE, EXPLAINS
-from bayes_vae.diagnosis.data_checks import look_at_data, look_at_weights
+from bayes_vae.diagnosis.data_checks import look_at_data, look_at_support, look_at_weights
 from bayes_vae.diagnosis.decoder_checks import DECODER_CHECKS, TRAINING_CHECKS
 from bayes_vae.diagnosis.findings import SEVERITIES, Finding
 from bayes_vae.diagnosis.judging import Check, Examined
@@ -78,7 +78,7 @@ def diagnose(
         )
     subject = Subject(model, guide, data, int(seed))
     with undisturbed(model, guide, device=subject.device, seed=subject.seed):
-        first = look_at_weights(subject) or look_at_data(subject)
+        first = look_at_support(subject) or look_at_weights(subject) or look_at_data(subject)
         numbers = Numbers() if first else measure(subject, history or (), progress)
     if first:
         reason = f"{first.name}: mend that first."

@@ -52,6 +52,14 @@ def test_what_rules_out_every_other_check(isolated_globals, monkeypatch, name):
     assert not found.measurements
 
 
+def test_data_out_of_range_are_named_where_they_drove_the_weights_to_nan(isolated_globals, monkeypatch):
+    monkeypatch.setattr("bayes_vae.diagnosis.faults.cases.EPOCHS", 1)
+    with isolated_globals():
+        sick = CASES["pixels-to-255"].build(1)
+        torch.nn.init.constant_(next(sick.model.parameters()), torch.nan)
+    assert [finding.name for finding in diagnosed(sick).findings] == ["data-range"]
+
+
 class AsPrograms(nn.Module):
     """The pair of a case as a module with two Pyro programs, which expose nothing."""
 
