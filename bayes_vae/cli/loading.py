@@ -99,6 +99,8 @@ def open_run(path: str, device: str, data: str | None, data_root: str | None, po
         ) from error
     _note_differences(data_set, directory.config["data"])
     model, guide = directory.pair()
+    if getattr(model, "needs_labels", False) and not getattr(model, "infers_labels", False):
+        note("note: this model is given the label y of each observation: every log p(x) is log p(x given y).")
     return OpenedRun(directory, model.to(device), guide.to(device), data_set, device)
 
 
