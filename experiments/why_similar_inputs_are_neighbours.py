@@ -4,7 +4,7 @@ Labels are never seen: with labels shuffled, training is bit for bit the same. W
 the same networks and the same batches: a VAE; one without the KL; one without sampling noise, which decodes the mean of
 q; and one without both, which is an autoencoder. Compared on test images: the labels of nearest codes; how evenly the
 decoder's output changes along a straight line between two codes; how much the q of like and of unlike images overlap.
-And the reason: where two q overlap, the same z must draw both images, so overlap is cheap only between like images. The
+And the reason: where two q overlap, the same z must draw both images, so overlap is cheaper between like images. The
 price is the cost of a swap, E_q(z|x_i) log p(x_i|z) − E_q(z|x_j) log p(x_i|z), in nats.
 
 The answer for the digits: even an autoencoder, without KL and noise, brings like images together; what these two add is
@@ -216,7 +216,7 @@ def answer(found: list[Neighbours], same: bool, chance: float) -> str:
         f"({percent(autoencoder.purity)}). The VAE’s decoder changes {even} between two codes "
         f"(largest step {vae.largest_step[0]:.1f} of the mean, the autoencoder’s {autoencoder.largest_step[0]:.1f}). "
         f"A swap of codes costs {like:.1f} nats between the most like images and {unlike:.1f} between the least: "
-        f"overlap is {'cheap only between like images' if cheap else 'as cheap between unlike images'}, and q overlap "
+        f"overlap is {'cheaper between like images' if cheap else 'as cheap between unlike images'}, and q overlap "
         f"by {near:.2f} for those and {far:.2f} for these."
     )
 

@@ -167,7 +167,7 @@ def test_why_they_are_neighbours_follows_the_numbers():
     assert "Shuffled labels change no bit of the training" in text
     assert "more often than by chance (VAE 60.0 ± 2.0 %, chance 10.0 %), as well as in an autoencoder" in text
     assert "changes more evenly" in text
-    assert "overlap is cheap only between like images, and q overlap by 0.40 for those and 0.05 for these" in text
+    assert "overlap is cheaper between like images, and q overlap by 0.40 for those and 0.05 for these" in text
     found = [neighbours("VAE", 0.12, 2.4, 9.0, 9.1), neighbours("autoencoder", 0.62, 1.4, 7.0, 29.0)]
     other = why_similar_inputs_are_neighbours.answer(found, False, 0.1)
     assert "Shuffled labels change the training" in other
