@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from bayes_vae.network_pairs import pair_from_networks as pair_from_networks
     from bayes_vae.objectives import DoublyReparameterizedObjective as DoublyReparameterizedObjective
     from bayes_vae.objectives import Elbo as Elbo
+    from bayes_vae.objectives import EnumeratedElbo as EnumeratedElbo
     from bayes_vae.objectives import ImportanceWeightedObjective as ImportanceWeightedObjective
     from bayes_vae.objectives import StickingTheLandingObjective as StickingTheLandingObjective
     from bayes_vae.posterior import PosteriorDraws as PosteriorDraws
@@ -64,6 +65,7 @@ _HOMES = {
     "DoublyReparameterizedObjective": "objectives",
     "Elbo": "objectives",
     "ElboTerms": "elbo",
+    "EnumeratedElbo": "objectives",
     "Evaluation": "evaluation",
     "GuideCalibration": "calibration",
     "ImportanceWeightedObjective": "objectives",
