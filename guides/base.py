@@ -29,15 +29,26 @@ class Guide(nn.Module, ABC):
     def forward(self, x: Tensor) -> Any:
         """The Pyro program: sample each latent given x."""
 
-    def prepare(self, model: Any, x: Tensor, index: Tensor) -> None:
+    def admit(self, index: Tensor) -> None:
+        """Take note of observations that are trained on; nothing to do for a guide with an encoder.
+
+        The objectives call it with every batch, where the guide ``needs_index``.
+
+        Args:
+            index: their indices, shape (N,).
+        """
+
+    def prepare(self, model: Any, x: Tensor, index: Tensor, *, again: bool = False) -> None:
         """Get ready for observations that training has not seen; nothing to do for a guide with an encoder.
 
-        ``bayes_vae.fit`` calls it with the validation rows after each epoch, the commands on a run with the test rows.
+        Where the guide ``needs_index``, ``bayes_vae.fit`` calls it with the validation rows after each epoch, and the
+        commands on a run with the rows that they measure.
 
         Args:
             model: of the pair.
             x: observations, shape (N, *data_shape).
             index: their indices, shape (N,).
+            again: whether the guide was prepared for the same x before, and only the model has changed a little.
         """
 
     def register(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyro.distributions as dist
@@ -16,8 +17,12 @@ from bayes_vae.randomness import KeyedNoise
 
 __all__ = ["LocalNormalGuide"]
 
-PARTICLES, POOL, BATCH = 8, 256, 512
-"""Draws behind each gradient of a fit, each with its mirror image; draws in all; observations fitted at once."""
+POOL, BATCH = 256, 512
+"""Draws behind a fit, taken in turn; observations fitted at once."""
+
+SPEED = 20.0
+"""An optimizer's step on these parameters counts so many times: an observation has its turn once an epoch, a network's
+weights in every batch. Without it the decoder learns to do without z before z has come to mean anything."""
 
 
 class LocalNormalGuide(SingleLatentGuide):
@@ -49,8 +54,8 @@ class LocalNormalGuide(SingleLatentGuide):
                 f"latent_dim and num_observations must be at least 1, got {latent_dim} and {num_observations}."
             )
         self.latent_dim = latent_dim
-        self.loc = nn.Parameter(torch.zeros(num_observations, latent_dim))
-        self.raw_scale = nn.Parameter(torch.zeros(num_observations, latent_dim))
+        self.free_loc = nn.Parameter(torch.zeros(num_observations, latent_dim))
+        self.free_scale = nn.Parameter(torch.zeros(num_observations, latent_dim))
         self.register_buffer("fitted", torch.zeros(num_observations, dtype=torch.bool))
 
     def variational_posterior(self, x: Tensor, index: Tensor | None = None) -> dist.TorchDistribution:
@@ -65,18 +70,24 @@ class LocalNormalGuide(SingleLatentGuide):
             SettingsError: an index whose parameters were never fitted.
         """
         rows = self._rows(x, index)
-        if self.training and torch.is_grad_enabled():
-            self.fitted[rows] = True
         unknown = rows[~self.fitted[rows]].tolist()
-        if unknown and not self.training:
+        if unknown:
             raise SettingsError(
                 f"LocalNormalGuide has no parameters for the observation with index {unknown[0]}, which was not "
-                "trained on. Call guide.fit_to(model, x, index=index) for all such observations first."
+                "trained on. Call guide.fit_to(model, x, index=index) for all such observations first; in a training "
+                "loop without bayes_vae's objectives, guide.admit(index)."
             )
-        return diagonal_normal(self.loc[rows], positive_scale(self.raw_scale[rows]))
+        return diagonal_normal(SPEED * self.free_loc[rows], positive_scale(SPEED * self.free_scale[rows]))
+
+    def admit(self, index: Tensor) -> None:
+        """Take note of observations that are trained on, which start at the standard normal.
+
+        Raises:
+            ShapeError: an index that there is no room for.
+        """
+        self.fitted[self._within(index)] = True
 
     def _rows(self, x: Tensor, index: Tensor | None) -> Tensor:
-        room = len(self.loc)
         if index is None:
             raise ShapeError(
                 "LocalNormalGuide has parameters for each observation and must be told which these are: pass index=, "
@@ -84,6 +95,10 @@ class LocalNormalGuide(SingleLatentGuide):
             )
         if len(index) != len(x):
             raise ShapeError(f"index must hold one integer for each of the {len(x)} observations, got {len(index)}.")
+        return self._within(index)
+
+    def _within(self, index: Tensor) -> Tensor:
+        room = len(self.fitted)
         outside = index[(index < 0) | (index >= room)]
         if len(outside) > 0:
             raise ShapeError(
@@ -92,12 +107,22 @@ class LocalNormalGuide(SingleLatentGuide):
             )
         return index
 
-    def prepare(self, model: Any, x: Tensor, index: Tensor) -> None:
-        """Fit observations that training has not seen."""
-        self.fit_to(model, x, index=index, num_steps=50 if bool(self.fitted[index].all()) else 500)
+    def prepare(self, model: Any, x: Tensor, index: Tensor, *, again: bool = False) -> None:
+        """Fit observations that training has not seen; again, by few steps on from where they are."""
+        if again and bool(self.fitted[self._within(index)].all()):
+            self.fit_to(model, x, index=index, num_steps=30, num_particles=1, learning_rate=0.02)
+        else:
+            self.fit_to(model, x, index=index)
 
     def fit_to(
-        self, model: Any, x: Tensor, *, index: Tensor, num_steps: int = 500, learning_rate: float = 0.05
+        self,
+        model: Any,
+        x: Tensor,
+        *,
+        index: Tensor,
+        num_steps: int = 400,
+        num_particles: int = 4,
+        learning_rate: float = 0.05,
     ) -> None:
         r"""Fit the parameters of these observations on the ELBO, the model fixed and the others' left alone.
 
@@ -110,31 +135,34 @@ class LocalNormalGuide(SingleLatentGuide):
             x: observations, shape (N, *data_shape).
             index: their indices, shape (N,).
             num_steps: of Adam.
+            num_particles: draws behind each gradient, each with its mirror image.
             learning_rate: of Adam, at the start.
         """
         rows = self._rows(x, index)
+        noise, x = KeyedNoise(0), model.check_observations(x)
         for part, some in zip(rows.split(BATCH), x.split(BATCH), strict=True):
-            self._fit(model, some, part, num_steps, learning_rate)
+            pool = noise.normal("local fit", part, range(POOL), (self.latent_dim,), self.free_loc)
+            pool = pool / pool.square().mean(0).sqrt()
+            self._fit(model, some, part, pool.split(num_particles), num_steps, learning_rate)
         self.fitted[rows] = True
 
-    def _fit(self, model: Any, x: Tensor, rows: Tensor, num_steps: int, learning_rate: float) -> None:
-        loc, raw = (part.detach()[rows].clone().requires_grad_() for part in (self.loc, self.raw_scale))
+    def _fit(
+        self, model: Any, x: Tensor, rows: Tensor, noise: Sequence[Tensor], num_steps: int, learning_rate: float
+    ) -> None:
+        loc, raw = ((SPEED * part.detach()[rows]).requires_grad_() for part in (self.free_loc, self.free_scale))
         optimizer = torch.optim.Adam([loc, raw], lr=learning_rate)
-        noise, x = KeyedNoise(0), model.check_observations(x)
-        pool = noise.normal("local fit", rows, range(POOL), (self.latent_dim,), loc)
-        slices = (pool / pool.square().mean(0).sqrt()).split(PARTICLES)
         for step in range(num_steps):
             optimizer.param_groups[0]["lr"] = learning_rate * (1 - step / num_steps)
+            epsilon = noise[step % len(noise)]
             with torch.enable_grad():
-                q = diagonal_normal(loc, positive_scale(raw))
-                epsilon = slices[step % len(slices)]
-                z = loc + positive_scale(raw) * torch.cat([epsilon, -epsilon])
-                kl = analytic_kl(q, model.prior())
+                scale = positive_scale(raw)
+                z = loc + scale * torch.cat([epsilon, -epsilon])
+                q, prior = diagonal_normal(loc, scale), model.prior()
+                kl = analytic_kl(q, prior)
                 if kl is None:
-                    kl = (q.log_prob(z) - model.prior().log_prob(z)).mean(0)
+                    kl = (q.log_prob(z) - prior.log_prob(z)).mean(0)
                 loss = (kl - model.likelihood(z).log_prob(x).mean(0)).sum()
-                gradients = torch.autograd.grad(loss, [loc, raw])
-            loc.grad, raw.grad = gradients
+                loc.grad, raw.grad = torch.autograd.grad(loss, [loc, raw])
             optimizer.step()
         with torch.no_grad():
-            self.loc[rows], self.raw_scale[rows] = loc.detach(), raw.detach()
+            self.free_loc[rows], self.free_scale[rows] = loc / SPEED, raw / SPEED

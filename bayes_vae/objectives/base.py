@@ -21,7 +21,7 @@ from bayes_vae.objectives.refusals import (
 )
 from bayes_vae.objectives.terms import ObjectiveTerms
 from bayes_vae.registration import register_parameters
-from bayes_vae.terms.program import Program, as_observations, modules_of, own_parameters, undisturbed
+from bayes_vae.terms.program import Program, admit_rows, as_observations, modules_of, own_parameters, undisturbed
 from bayes_vae.terms.stream import BoundBatch, Pair, Source, as_index, read_pair
 from bayes_vae.terms.tracing import run_pair
 
@@ -124,6 +124,8 @@ class Objective(ELBO):
         """The ELBO's two terms and the loss for each observation; draws come from torch's own generator."""
         parts = as_observations(x)
         indices = as_index(index, len(parts[0]), parts[0].device)
+        if torch.is_grad_enabled():
+            admit_rows(guide, indices)
         pair = self._pair(model, guide, parts, indices)
         return self._of_batch(pair, pair.bind(parts, indices))
 

@@ -20,7 +20,7 @@ from bayes_vae.gaps import InferenceGap, inference_gap
 from bayes_vae.ladder import Comparison, compare
 from bayes_vae.report.latent_space import LatentMeans, Missing, Pictures, latent_means, pictures
 from bayes_vae.settings import LADDER, ReportSettings
-from bayes_vae.terms.program import Observations, Program, modules_of, take_rows
+from bayes_vae.terms.program import Observations, Program, modules_of, prepare_guide, take_rows
 from bayes_vae.terms.stream import Progress
 
 __all__ = ["Missing", "ReportContents", "Stages", "report_contents"]
@@ -146,6 +146,8 @@ def report_contents(
     device = _device_of(model)
     x, index, labels = _test_rows(model, data, settings.num_observations, settings.seed, device)
     encoded, encoded_index, encoded_labels = _test_rows(model, data, settings.num_encoded, settings.seed, device)
+    for some, indices in ((x, index), (encoded, encoded_index)):
+        prepare_guide(model, guide, some[0], indices)
     shared: dict[str, Any] = {"seed": settings.seed, "data_policy": data.policy}
     counted = _Counted(stages or _silent)
     with counted("ladder") as progress:

@@ -19,6 +19,7 @@ from bayes_vae.randomness import isolated_rng
 __all__ = [
     "Observations",
     "Program",
+    "admit_rows",
     "as_observations",
     "index_arguments",
     "modules_of",
@@ -68,18 +69,31 @@ def index_arguments(program: Program, index: Tensor) -> dict[str, Tensor]:
     return {"index": index} if getattr(program, "needs_index", False) else {}
 
 
-def prepare_guide(model: Program, guide: Program, x: Tensor, index: Tensor) -> None:
+def admit_rows(guide: Program, index: Tensor) -> None:
+    """Tell a guide that has parameters for each observation that these are trained on; others have nothing to do.
+
+    Args:
+        guide: of the pair.
+        index: indices of the observations, shape (N,).
+    """
+    admit = getattr(guide, "admit", None)
+    if admit is not None and getattr(guide, "needs_index", False):
+        admit(index)
+
+
+def prepare_guide(model: Program, guide: Program, x: Tensor, index: Tensor, *, again: bool = False) -> None:
     """Let a guide that has parameters for each observation get ready for these; others have nothing to do.
 
     Args:
         model, guide: the pair.
         x: observations, shape (N, *event).
         index: their indices, shape (N,).
+        again: whether this was done for the same x before, and only the model has changed a little.
     """
     prepare = getattr(guide, "prepare", None)
-    if prepare is not None:
+    if prepare is not None and getattr(guide, "needs_index", False):
         with undisturbed(model, guide, device=x.device):
-            prepare(model, x, index)
+            prepare(model, x, index, again=again)
 
 
 def modules_of(program: Program) -> list[nn.Module]:

@@ -182,7 +182,7 @@ class Training:
         split = self.data.validation
         x = split.observations(seed=derived_seed(self.settings.seed, "validation"), device=self.device)
         index = split.index.to(self.device)
-        prepare_guide(self.model, self.guide, x.to(self.dtype), index)
+        prepare_guide(self.model, self.guide, x.to(self.dtype), index, again=self.epochs_done > 0)
         inputs = inputs_of(self.model, split, x.to(self.dtype))
         terms = elbo_terms(self.model, self.guide, inputs, VALIDATION_PARTICLES, seed=self.settings.seed, index=index)
         averages = terms.averages()

@@ -17,6 +17,7 @@ from bayes_vae.randomness import isolated_rng
 from bayes_vae.terms.program import (
     Observations,
     Program,
+    admit_rows,
     modules_of,
     pyro_module_parameters,
     relink_store,
@@ -91,6 +92,7 @@ def gather(model: Program, guide: Program, x: Observations, index: Tensor) -> Tr
     Raises:
         ProgramError: none found.
     """
+    admit_rows(guide, index)
     sites = _param_sites(model, guide, x, index)
     modules: dict[str, nn.Module] = {}
     for name, program in (("model", model), ("guide", guide)):
