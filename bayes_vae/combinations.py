@@ -15,6 +15,8 @@ BINARY = ("bernoulli",)
 
 CLOSED_FORM_PRIORS = ("standard-normal", "learned-normal")
 VAMP_GUIDES = ("normal", "full-covariance", "low-rank")
+FACTORIZED_GUIDES = ("normal", "local", "semi-amortized")
+NORMAL_GUIDES = (*FACTORIZED_GUIDES, "full-covariance", "low-rank")
 
 
 def check_combination(pair: PairSettings, training: TrainingSettings | None = None) -> None:
@@ -70,6 +72,16 @@ def _of_parts(pair: PairSettings) -> Iterator[str]:
             f"prior 'vamp' does not go with guide {pair.guide!r}: it is a mixture of q(z given u) at pseudo-inputs u, "
             f"so q must come from an encoder and have a density at any z: choose guide {' or '.join(VAMP_GUIDES)}."
         )
+    if pair.prior == "mixture" and pair.guide == "prior":
+        yield (
+            "guide 'prior' does not go with prior 'mixture': training needs draws with a gradient, and which component "
+            "a draw is from is a choice, which has none. Choose prior 'learned-normal' or 'flow', or another guide."
+        )
+    if pair.guide == "autoregressive-flow" and pair.latent_dim < 2:
+        yield (
+            "guide 'autoregressive-flow' needs latent_dim of at least 2, got 1: with one number nothing comes before "
+            "it. Choose guide 'normal' or 'spline-flow'."
+        )
     if pair.network == "conv" and not pair.hidden_dims:
         yield "network 'conv' needs at least one hidden layer: give hidden_dims its channels."
     if pair.likelihood != "normal" and pair.noise != "fixed":
@@ -77,7 +89,7 @@ def _of_parts(pair: PairSettings) -> Iterator[str]:
             f"noise {pair.noise!r} goes with likelihood 'normal' only: {pair.likelihood!r} has no scale of noise to "
             "choose. Leave noise out."
         )
-    if pair.guide in ("low-rank",) and pair.rank > pair.latent_dim:
+    if pair.guide == "low-rank" and pair.rank > pair.latent_dim:
         yield f"rank must be at most latent_dim, got rank {pair.rank} and latent_dim {pair.latent_dim}."
 
 
@@ -87,9 +99,23 @@ def _of_training(pair: PairSettings, training: TrainingSettings) -> Iterator[str
             f"structure 'semi-supervised' does not go with objective {training.objective!r}: its label is a discrete "
             "latent without reparameterized draws, which training sums over. Choose objective 'elbo'."
         )
-    closed = pair.prior in CLOSED_FORM_PRIORS and pair.structure == "vae" and pair.guide in ("normal", "semi-amortized")
-    if training.free_bits and not (closed or pair.guide in ("local",)):
+    if training.kl == "analytic" and not _has_closed_form(pair):
+        yield (
+            f"kl 'analytic' needs a closed form of the KL, which structure {pair.structure!r} with guide "
+            f"{pair.guide!r} and prior {pair.prior!r} lacks: it is known between normals of one latent. Choose kl "
+            "'auto' or 'sampled'."
+        )
+    factorized = pair.structure == "vae" and pair.prior in CLOSED_FORM_PRIORS and pair.guide in FACTORIZED_GUIDES
+    if training.free_bits and not factorized:
         yield (
             "free_bits needs the KL of each latent dimension by itself, which only factorized normals have: choose "
-            "guide 'normal' and prior 'standard-normal' or 'learned-normal', or leave free_bits out."
+            f"guide {' or '.join(FACTORIZED_GUIDES)} and prior {' or '.join(CLOSED_FORM_PRIORS)}, or leave free_bits "
+            "out."
         )
+
+
+def _has_closed_form(pair: PairSettings) -> bool:
+    """Whether the KL from q to p(z) is known."""
+    if pair.structure != "vae":
+        return pair.structure == "conditional"
+    return pair.prior in CLOSED_FORM_PRIORS and pair.guide in (*NORMAL_GUIDES, "prior")
