@@ -61,8 +61,8 @@ def _of_structure(pair: PairSettings) -> Iterator[str]:
         chosen = getattr(pair, name)
         if chosen != only:
             yield (
-                f"structure {pair.structure!r} does not go with {name} {chosen!r}: it has its own latents, and a model "
-                f"and a guide made for them. Leave {name} out, or choose structure 'vae'."
+                f"structure {pair.structure!r} does not go with {name} {chosen!r}: it has a model and a guide of its "
+                f"own, made of perceptrons and normals. Leave {name} out, or choose structure 'vae'."
             )
 
 

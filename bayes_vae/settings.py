@@ -113,7 +113,7 @@ class PairSettings:
             (8-bit gray), categorical or negative-binomial (counts).
         noise_scale: of the normal likelihood's pixels; where it is not fixed, at the start.
         noise: whether that scale is fixed, shared (one for all pixels, learned) or per-pixel (from the decoder).
-        num_categories: of the categorical likelihood; one more than the largest training value when not given.
+        num_categories: of the categorical likelihood; one more than the data's largest value when not given.
         prior: standard-normal, learned-normal, mixture (of normals), vamp (of q at pseudo-inputs) or flow.
         num_components: of the priors mixture and vamp.
         guide: normal (independent dimensions), full-covariance, low-rank, autoregressive-flow, spline-flow, local

@@ -10,9 +10,8 @@ from torch import Size, Tensor
 from bayes_vae.guides.base import SingleLatentGuide
 from bayes_vae.guides.observation_rows import observation_rows
 from bayes_vae.networks import encoder_network
-from bayes_vae.normal_outputs import SCALE_FLOOR, positive_scale
 
-__all__ = ["SCALE_FLOOR", "AmortizedGuide", "positive_scale"]
+__all__ = ["AmortizedGuide"]
 
 
 class AmortizedGuide(SingleLatentGuide):

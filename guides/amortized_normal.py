@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pyro.distributions as dist
 from torch import Tensor
 
-from bayes_vae.distributions import diagonal_normal
-from bayes_vae.guides.amortized import AmortizedGuide, positive_scale
+from bayes_vae.guides.amortized import AmortizedGuide
+from bayes_vae.normal_outputs import normal_of_outputs
 
 __all__ = ["AmortizedNormalGuide"]
 
@@ -46,5 +46,4 @@ class AmortizedNormalGuide(AmortizedGuide):
         Raises:
             ShapeError: x is not of shape (N, *data_shape).
         """
-        loc, raw_scale = self.encode(x).chunk(2, dim=-1)
-        return diagonal_normal(loc, positive_scale(raw_scale))
+        return normal_of_outputs(self.encode(x))

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from bayes_vae.distributions import diagonal_normal
 from bayes_vae.errors import SettingsError
 from bayes_vae.flow_transform import PlacedFlow
-from bayes_vae.guides.amortized import AmortizedGuide, positive_scale
+from bayes_vae.guides.amortized import AmortizedGuide
+from bayes_vae.normal_outputs import positive_scale
 
 __all__ = ["FlowGuide"]
 

@@ -8,7 +8,8 @@ import pyro.distributions as dist
 from torch import Tensor
 
 from bayes_vae.errors import SettingsError
-from bayes_vae.guides.amortized import AmortizedGuide, positive_scale
+from bayes_vae.guides.amortized import AmortizedGuide
+from bayes_vae.normal_outputs import positive_scale
 
 __all__ = ["LowRankGuide"]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from bayes_vae.distributions import analytic_kl, diagonal_normal
 from bayes_vae.errors import SettingsError
 from bayes_vae.guides.amortized import AmortizedGuide
-from bayes_vae.normal_outputs import SCALE_FLOOR, positive_scale
+from bayes_vae.normal_outputs import SCALE_FLOOR, normal_of_outputs
 from bayes_vae.randomness import KeyedNoise
 
 __all__ = ["SemiAmortizedGuide"]
@@ -85,8 +85,7 @@ class SemiAmortizedGuide(AmortizedGuide):
 
     def amortized_posterior(self, x: Tensor) -> dist.TorchDistribution:
         """The encoder's own q(z given x), before any step."""
-        loc, raw_scale = self.encode(x).chunk(2, dim=-1)
-        return diagonal_normal(loc, positive_scale(raw_scale))
+        return normal_of_outputs(self.encode(x))
 
     def variational_posterior(self, x: Tensor) -> dist.TorchDistribution:
         """q(z given x) after T steps.

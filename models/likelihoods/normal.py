@@ -56,7 +56,9 @@ class NormalLikelihood(Likelihood):
             raise SettingsError(f"unknown noise {noise!r}: choose one of {', '.join(NOISES)}.")
         least = 0.0 if noise == "fixed" else SCALE_FLOOR
         if not scale > least:
-            raise SettingsError(f"the scale of a normal likelihood with noise {noise!r} must be above {least:g}.")
+            raise SettingsError(
+                f"the scale of a normal likelihood with noise {noise!r} must be above {least:g}, got {scale:g}."
+            )
         self.noise, self.scale = noise, scale
         self.outputs_per_number = 2 if noise == "per-pixel" else 1
         if noise == "shared":
