@@ -10,7 +10,7 @@ SITE := build/docs
 export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-statistical lint types bench docs dist clean
+.PHONY: help demo test test-statistical lint types bench combinations faults docs dist clean
 
 define CHECK_PYTHON
 import sys
@@ -55,8 +55,14 @@ lint: $(READY) types ## ruff (lint and format) and mypy, without changing a file
 types: $(READY) ## mypy, strict, on the package
 	$(BIN)/mypy
 
-bench: $(READY) ## every script in benchmarks/, as tables
+bench: $(READY) ## every script in benchmarks/ but the two below, as tables
 	@$(BIN)/python benchmarks/run.py
+
+combinations: $(READY) ## every bundled pair on the digits, side by side (half an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/combinations.py --write docs/combinations_table.md
+
+faults: $(READY) ## trainings with one fault each, and whether the diagnosis names it (half an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fault_injection.py --seeds 5..9 --write docs/diagnosis.md
 
 dist: $(READY) ## sdist and wheel of the tagged version, in dist/
 	@$(BIN)/python release.py

@@ -17,7 +17,9 @@ __all__ = [
     "CompareSettings",
     "DataKind",
     "DataSettings",
+    "DiagnoseSettings",
     "EvaluateSettings",
+    "ExplainSettings",
     "Kind",
     "PairSettings",
     "Policy",
@@ -368,12 +370,52 @@ class ReportSettings:
             _at_least(name, getattr(self, name), 0)
 
 
+@dataclass(frozen=True)
+class ExplainSettings:
+    """Which observation is explained, and from how many draws.
+
+    Args:
+        index: which test observation, from 0 on.
+        num_particles: draws from q (K), for the ELBO, L_K and k̂.
+        num_temperatures: steps of the annealed log p(x); 0 leaves it out.
+        num_points: of two latent dimensions, nodes of the grid along each.
+        seed: of every draw.
+        device: cpu, cuda, or auto.
+    """
+
+    index: int = 0
+    num_particles: int = 1000
+    num_temperatures: int = 100
+    num_points: int = 201
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, least in (("num_particles", 2), ("num_temperatures", 0), ("num_points", 5)):
+            _at_least(name, getattr(self, name), least)
+
+
+@dataclass(frozen=True)
+class DiagnoseSettings:
+    """How a run is diagnosed.
+
+    Args:
+        seed: of every draw.
+        device: cpu, cuda, or auto.
+    """
+
+    seed: int = 0
+    device: str = "auto"
+
+
 SECTIONS = {
     "data": DataSettings,
     "pair": PairSettings,
     "training": TrainingSettings,
     "evaluate": EvaluateSettings,
     "compare": CompareSettings,
+    "explain": ExplainSettings,
+    "diagnose": DiagnoseSettings,
     "report": ReportSettings,
 }
 """Section of a settings file → its settings."""

@@ -87,19 +87,19 @@ def text(figure: dict[str, Any] | None) -> str:
 
 def markdown(rows: list[dict[str, Any]], particles: int, temperatures: int) -> str:
     """The table."""
-    heads = ["settings", "ELBO", f"L_{particles}", "log p(x), annealed", "gap", "approximation", "amortization", "s"]
+    heads = ["settings", "ELBO", f"L_{particles}", "log p(x), annealed", "gap", "approximation", "amortization"]
     lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 1)}"]
     for row in rows:
         gap = row["gap"] if row["log_evidence"] else None
         figures = [row["elbo"], row["bound"], row["log_evidence"], gap]
         figures += [row.get("approximation_gap"), row.get("amortization_gap")]
-        cells = [f"`{row['name']}`", *map(text, figures), f"{row['training_seconds']:.0f}"]
+        cells = [f"`{row['name']}`", *map(text, figures)]
         lines.append(f"| {' | '.join(cells)} |")
     data_error = max(row["elbo"]["data"] for row in rows)
     note = (
         f"Nats per image of the 300 test digits, ± Monte Carlo; the data error of an ELBO is at most {data_error:.2f}. "
         f"K = {particles} draws from q; {temperatures} temperatures and 4 chains; the gap's parts of the first "
-        f"{GAP_OBSERVATIONS} images; KL weight 1; seed 0; s: seconds of training on one core."
+        f"{GAP_OBSERVATIONS} images; KL weight 1; seed 0."
     )
     return "\n".join([*lines, "", note, ""])
 

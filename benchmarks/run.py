@@ -1,6 +1,6 @@
-"""Run the benchmarks of this folder one after the other: all, or those that are named.
+"""Run the benchmarks of this folder one after the other: all but the long ones, or those that are named.
 
-``make bench``, or ``python benchmarks/run.py import_cost ...``
+``make bench``, or ``python benchmarks/run.py import_cost ...``; the long ones have a make target each.
 """
 
 import os
@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
+LONG = ("combinations", "fault_injection")
+"""Those that train dozens of pairs: `make combinations` and `make faults`."""
 
 
 def find_benchmarks() -> dict[str, Path]:
@@ -20,7 +22,7 @@ def find_benchmarks() -> dict[str, Path]:
 def main() -> int:
     """Run them and return how many failed."""
     benchmarks = find_benchmarks()
-    names = sys.argv[1:] or list(benchmarks)
+    names = sys.argv[1:] or [name for name in benchmarks if name not in LONG]
     unknown = [name for name in names if name not in benchmarks]
     if unknown:
         sys.exit(f"no benchmark is called {', '.join(unknown)}: choose from {', '.join(benchmarks)}.")

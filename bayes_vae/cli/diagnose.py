@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.evaluate import open_named, run_flags
 from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.output import json_text, say
+from bayes_vae.settings import DiagnoseSettings
 
 if TYPE_CHECKING:
     from bayes_vae.cli.loading import OpenedRun
     from bayes_vae.diagnosis import Diagnosis
 
-__all__ = ["DiagnoseSettings", "diagnose_run", "diagnosis_text", "run"]
-
-
-@dataclass(frozen=True)
-class DiagnoseSettings:
-    """How a run is diagnosed.
-
-    Args:
-        seed: of every draw.
-        device: cpu, cuda, or auto.
-    """
-
-    seed: int = 0
-    device: str = "auto"
+__all__ = ["diagnose_run", "diagnosis_text", "run"]
 
 
 def flags() -> Flags:

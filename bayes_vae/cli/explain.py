@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.evaluate import open_named, run_flags
@@ -13,45 +12,20 @@ from bayes_vae.cli.progress import Progress
 from bayes_vae.cli.results import evaluation, figure
 from bayes_vae.cli.tables import annealing_text, conditions, reliability_text, terms_table
 from bayes_vae.errors import SettingsError
+from bayes_vae.settings import ExplainSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from bayes_vae.cli.loading import OpenedRun
 
-__all__ = ["ExplainSettings", "explain", "explanation_text", "run"]
+__all__ = ["explain", "explanation_text", "run"]
 
 RECONSTRUCTIONS = 3
 """Draws from q whose p(x given z) is shown."""
 
 AT_DRAWS = {"log_prior": "E_q log p(z)", "log_guide": "E_q log q(z|x)"}
 """Terms at q's draws that are not among those of an evaluation → symbol."""
-
-
-@dataclass(frozen=True)
-class ExplainSettings:
-    """Which observation is explained, and from how many draws.
-
-    Args:
-        index: which test observation, from 0 on.
-        num_particles: draws from q (K), for the ELBO, L_K and k̂.
-        num_temperatures: steps of the annealed log p(x); 0 leaves it out.
-        num_points: of two latent dimensions, nodes of the grid along each.
-        seed: of every draw.
-        device: cpu, cuda, or auto.
-    """
-
-    index: int = 0
-    num_particles: int = 1000
-    num_temperatures: int = 100
-    num_points: int = 201
-    seed: int = 0
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        for name, least in (("num_particles", 2), ("num_temperatures", 0), ("num_points", 5)):
-            if getattr(self, name) < least:
-                raise SettingsError(f"{name} must be at least {least}, got {getattr(self, name)}.")
 
 
 def flags() -> Flags:

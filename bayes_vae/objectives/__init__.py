@@ -9,15 +9,11 @@ from bayes_vae.objectives.kl_weights import ConstantWeight, Cyclical, KLWeight, 
 from bayes_vae.objectives.sticking_the_landing import StickingTheLandingObjective
 from bayes_vae.objectives.terms import ObjectiveTerms
 
-ElboModule = ObjectiveModule
-"""Its name while the ELBO was the only objective."""
-
 __all__ = [
     "ConstantWeight",
     "Cyclical",
     "DoublyReparameterizedObjective",
     "Elbo",
-    "ElboModule",
     "EnumeratedElbo",
     "ImportanceWeightedObjective",
     "KLWeight",

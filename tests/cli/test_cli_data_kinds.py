@@ -44,7 +44,7 @@ def test_pictures_of_any_shape_and_range(shape, values):
     [
         (np.arange(60).reshape(20, 3), [], "integers in 0…59: as pixels they would stand for n/255"),
         (np.arange(60).reshape(20, 3), ["--kind", "counts"], "takes zeros and ones, but the observations of the data"),
-        (np.ones((20, 3)) / 3, ["--kind", "real"], "'x.npy' are real values (kind 'real')"),
+        (np.ones((20, 3)) / 3, ["--kind", "real"], "'x.npy' are real values (kind 'real', data policy 'none')"),
         (np.eye(20), ["--kind", "counts", "--policy", "static"], "makes zeros and ones of pixels, but the kind"),
         (np.full((20, 3), np.nan), [], "row 0, and 19 rows more"),
     ],

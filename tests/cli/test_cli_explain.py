@@ -7,10 +7,11 @@ import torch
 
 import bayes_vae as bv
 from bayes_vae.cli import main
-from bayes_vae.cli.explain import ExplainSettings, explain, explanation_text
+from bayes_vae.cli.explain import explain, explanation_text
 from bayes_vae.cli.loading import open_run
 from bayes_vae.errors import SettingsError
 from bayes_vae.runs import RunDirectory
+from bayes_vae.settings import ExplainSettings
 
 FEW = ["--num-particles", "40", "--num-temperatures", "2", "--num-points", "121"]
 

@@ -11,6 +11,7 @@ import bayes_vae as bv
 from bayes_vae.cli import train as train_module
 from bayes_vae.errors import RunError
 from bayes_vae.runs import RunDirectory
+from bayes_vae.settings import DataSettings, PairSettings, TrainingSettings, as_json
 from bayes_vae.training.loop import Training
 
 FIGURES = {"training", "reconstructions", "prior samples", "latent means"}
@@ -19,8 +20,9 @@ FIGURES = {"training", "reconstructions", "prior samples", "latent means"}
 def test_a_run_directory_with_settings_and_figures(trained):
     directory = RunDirectory(trained)
     chosen = {"data": "digits", "data_root": None, "policy": "stochastic"}
-    assert directory.settings["data"] == chosen | {"kind": "auto", "image_size": None, "colour": "gray"}
-    assert directory.settings["pair"] == {"latent_dim": 2, "hidden_dims": [8], "activation": "tanh"}
+    rest = {"kind": "auto", "image_size": None, "colour": "gray", "num_labelled": None}
+    assert directory.settings["data"] == chosen | rest
+    assert directory.settings["pair"] == as_json(PairSettings(2, (8,)))
     assert directory.settings["training"]["epochs"] == len(directory.history) == 2
     names = sorted(path.name for path in (trained / "figures").iterdir())
     assert names == ["latent_means.png", "prior_samples.png", "reconstructions.png", "training.png"]
@@ -245,7 +247,7 @@ def test_data_of_the_users_own(command, tmp_path, tiny):
 
 def test_save_refuses_what_train_refuses(trained):
     with pytest.raises(RunError, match="already holds a run"):
-        train_module.train(*[None] * 3, trained)
+        train_module.train(DataSettings(), PairSettings(), TrainingSettings(), trained)
 
 
 def test_a_result_worse_than_a_coin_is_noted(command, tmp_path, tiny):

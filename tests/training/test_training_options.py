@@ -151,8 +151,8 @@ def test_bfloat16_products_and_float32_sums(data, monkeypatch):
     """Layers compute in bfloat16, yet densities are float32, the weights too, and the result is near that of 32."""
     dtypes, whole = set(), loop._Objective.forward
 
-    def forward(self, x, index):
-        terms = whole(self, x, index)
+    def forward(self, *x, index):
+        terms = whole(self, *x, index=index)
         dtypes.update(term.dtype for term in terms)
         return terms
 
