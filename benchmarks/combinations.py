@@ -81,8 +81,8 @@ def text(figure: dict[str, Any] | None) -> str:
     if figure is None:
         return "–"
     error = figure["monte_carlo"]
-    shown = f"{figure['value']:.2f}".replace("-", "−")
-    return shown if error != error else f"{shown} ± {error:.2f}"
+    shown = f"{figure['value']:.3f}".replace("-", "−")
+    return shown if error != error else f"{shown} ± {error:.3f}"
 
 
 def markdown(rows: list[dict[str, Any]], particles: int, temperatures: int) -> str:

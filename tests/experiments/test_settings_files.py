@@ -50,8 +50,10 @@ def test_a_bundled_pair_trains_and_comes_back_the_same(name, tmp_path):
     after = bv.elbo_terms(model, guide, x, 8, **about)
     assert torch.isfinite(before.elbo).all()
     torch.testing.assert_close(after.elbo, before.elbo)
-    bound = bv.estimate_log_evidence(opened.model, opened.guide, x, 8, **about)
-    assert (bound.averages()["log_evidence"].value - before.averages()["elbo"].value) > -1.0
+    about["seed"] = 1
+    sampled = bv.elbo_terms(model, guide, x, 8, kl="sampled", **about)
+    bound = bv.estimate_log_evidence(model, guide, x, 8, **about)  # of the same draws, so never below their ELBO
+    assert (bound.log_evidence >= sampled.elbo - 1e-3).all()
 
 
 @pytest.mark.parametrize(
