@@ -81,6 +81,7 @@ class SemiAmortizedGuide(AmortizedGuide):
         drawn = KeyedNoise(0).normal(
             "refinement", torch.zeros(1, dtype=torch.int64), range(PARTICLES), (latent_dim,), torch.zeros(())
         )
+        drawn = drawn / drawn.square().mean(0).sqrt()  # few draws of another variance would move the best scale
         self.register_buffer("noise", torch.cat([drawn, -drawn]), persistent=False)
 
     def amortized_posterior(self, x: Tensor) -> dist.TorchDistribution:
