@@ -246,6 +246,12 @@ def test_the_density_of_a_flow_is_the_change_of_variables(kind, isolated_globals
     z = draw_from_noise(q, epsilon)
     torch.testing.assert_close(q.log_prob(z)[0], expected)
     torch.testing.assert_close(q.log_prob(z.clone())[0], expected)
+    elsewhere = q.log_prob(z + 0.3)  # of the same shape as the draw that is remembered
+    epsilon = flow._inverse(z + 0.3)
+    jacobian = torch.autograd.functional.jacobian(lambda e: flow(e.unsqueeze(0))[0], epsilon[0])
+    expected = torch.distributions.Normal(0.0, 1.0).log_prob(epsilon).sum() - torch.linalg.slogdet(jacobian).logabsdet
+    torch.testing.assert_close(flow(epsilon), z + 0.3)
+    torch.testing.assert_close(elsewhere[0], expected)
 
 
 @pytest.mark.parametrize("kind", [AutoregressiveFlowGuide, SplineFlowGuide])
@@ -287,6 +293,26 @@ def test_one_latent_dimension(isolated_globals):
         torch.testing.assert_close(q.log_prob(z), q.log_prob(z.clone()), rtol=1e-4, atol=1e-4)
         with pytest.raises(SettingsError, match="an autoregressive flow needs at least 2 latent dimensions"):
             AutoregressiveFlowGuide(1, SHAPE)
+
+
+def test_a_low_rank_covariance_is_a_product_and_squared_deviations(isolated_globals):
+    with isolated_globals(seed=0):
+        guide = LowRankGuide(3, SHAPE, (), rank=2).double()
+        output = torch.randn(12, dtype=torch.float64)
+    with torch.no_grad():
+        guide.encoder[0].weight.zero_()
+        guide.encoder[0].bias.copy_(output)
+        q = guide.variational_posterior(torch.zeros(1, *SHAPE))
+    factor, scale = output[6:].reshape(3, 2), torch.nn.functional.softplus(output[3:6] + math.log(math.e - 1)) + 1e-5
+    torch.testing.assert_close(q.loc[0], output[:3])
+    torch.testing.assert_close(q.covariance_matrix[0], factor @ factor.T + scale.square().diag())
+
+
+def test_the_noise_within_a_refinement_has_the_moments_of_a_normal(isolated_globals):
+    with isolated_globals(seed=0):
+        noise = SemiAmortizedGuide(None, **NETWORKS).noise
+    torch.testing.assert_close(noise.mean(0), torch.zeros(1, D))
+    torch.testing.assert_close(noise.square().mean(0), torch.ones(1, D))
 
 
 @pytest.mark.parametrize("rank", [0, 4])

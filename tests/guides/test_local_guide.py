@@ -72,6 +72,26 @@ def test_an_epoch_later_validation_rows_are_as_good_as_fitted_from_the_start(dat
     assert (cold - warm).mean().item() == pytest.approx(0, abs=0.01)
 
 
+def test_only_the_first_validation_fits_from_the_start(data, monkeypatch):
+    asked, fit_to = [], LocalNormalGuide.fit_to
+
+    def prepare(guide, model, x, index, *, again):
+        asked.append((again, index.tolist()))
+        fit_to(guide, model, x, index=index, num_steps=1)
+
+    monkeypatch.setattr(LocalNormalGuide, "prepare", prepare)
+    train(data, epochs=3)
+    rows = data.validation.index.tolist()
+    assert asked == [(False, rows), (True, rows), (True, rows)]
+    steps = []
+    monkeypatch.undo()
+    monkeypatch.setattr(LocalNormalGuide, "_fit", lambda *given: steps.append(given[-2]))
+    guide, index = LocalNormalGuide(2, 60), torch.arange(3)
+    for again in (True, True, False):  # rows that are not known are fitted from the start all the same
+        guide.prepare(build_pair(PairSettings(2, (6,)), data)[0], torch.zeros(3, 3, 4), index, again=again)
+    assert steps == [400, 30, 400]
+
+
 def test_resumed_training_is_the_uninterrupted_one(data, run, tmp_path, monkeypatch):
     whole = Training.step
 
