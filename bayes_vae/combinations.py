@@ -42,14 +42,26 @@ def check_combination(pair: PairSettings, training: TrainingSettings | None = No
 
 
 def with_fitting_policy(data: DataSettings, pair: PairSettings) -> DataSettings:
-    """The data with a policy that the likelihood takes, where none was chosen: none but for zeros and ones.
+    """The data with a policy that the pair takes, where none was chosen.
+
+    A likelihood of other than zeros and ones takes pixels as they are. A local guide takes pixels that are drawn once.
+
+    Raises:
+        SettingsError: a local guide, and pixels that are drawn anew at each use.
 
     >>> with_fitting_policy(DataSettings(), PairSettings(likelihood="normal")).policy
     'none'
     """
     if data.policy is None and pair.likelihood not in BINARY:
         return replace(data, policy="none")
-    return data
+    if pair.guide != "local" or pair.likelihood not in BINARY:
+        return data
+    if data.policy == "stochastic":
+        raise SettingsError(
+            "guide 'local' does not go with policy 'stochastic': it has one q for each observation, and an observation "
+            "whose pixels are drawn anew at each use is another one each time. Choose policy 'static' or 'threshold'."
+        )
+    return replace(data, policy=data.policy or "static")
 
 
 def _of_structure(pair: PairSettings) -> Iterator[str]:

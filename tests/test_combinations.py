@@ -77,5 +77,12 @@ def test_what_is_not_refused_takes_a_step(prior, digits, isolated_globals):
 def test_a_policy_that_was_not_chosen_fits_the_likelihood():
     assert with_fitting_policy(DataSettings(), PairSettings(likelihood="normal")).policy == "none"
     assert with_fitting_policy(DataSettings(), PairSettings()).policy is None
+    local = PairSettings(guide="local")
+    assert with_fitting_policy(DataSettings(), local).policy == "static"
+    assert with_fitting_policy(DataSettings(policy="threshold"), local).policy == "threshold"
+    with pytest.raises(
+        SettingsError, match="guide 'local' does not go with policy 'stochastic': it has one q for each"
+    ):
+        with_fitting_policy(DataSettings(policy="stochastic"), local)
     chosen = DataSettings(policy="static")
     assert with_fitting_policy(chosen, PairSettings(likelihood="normal")) == chosen
