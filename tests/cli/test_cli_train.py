@@ -24,8 +24,8 @@ def test_a_run_directory_with_settings_and_figures(trained):
     assert directory.settings["data"] == chosen | rest
     assert directory.settings["pair"] == as_json(PairSettings(2, (8,)))
     assert directory.settings["training"]["epochs"] == len(directory.history) == 2
-    names = sorted(path.name for path in (trained / "figures").iterdir())
-    assert names == ["latent_means.png", "prior_samples.png", "reconstructions.png", "training.png"]
+    names = {path.name for path in (trained / "figures").iterdir()}  # other commands may have drawn theirs by now
+    assert {"latent_means.png", "prior_samples.png", "reconstructions.png", "training.png"} <= names
     assert all(directory.read_file(f"figures/{name}").startswith(b"\x89PNG") for name in names)
 
 
