@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -68,7 +69,8 @@ def test_a_run_that_is_there_is_refused_before_training_and_left_alone(command, 
 
 def test_without_out_the_run_goes_to_a_folder_of_its_own(monkeypatch, tmp_path, command, tiny):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(train_module.time, "strftime", lambda _: "20260102-030405")
+    clock = SimpleNamespace(strftime=lambda _: "20260102-030405")  # of this module alone: pandas reads the time too
+    monkeypatch.setattr(train_module, "time", clock)
     outcome = command("train", *tiny, "--json")
     assert outcome.json["run"] == "runs/digits-20260102-030405"
     assert (tmp_path / "runs/digits-20260102-030405/config.json").is_file()
