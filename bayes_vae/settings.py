@@ -349,6 +349,7 @@ class ReportSettings:
         num_gap_observations: test observations whose gap is split in two; 0 leaves it out.
         num_encoded: test observations behind the aggregate posterior and the latent means.
         num_simulated: observations simulated from the model to calibrate the guide; 0 leaves it out.
+        num_diagnosed: training observations that are looked at for what is wrong; 0 leaves it out.
         seed: of every draw.
         device: cpu, cuda, or auto.
     """
@@ -359,6 +360,7 @@ class ReportSettings:
     num_gap_observations: int = 100
     num_encoded: int = 1000
     num_simulated: int = 1000
+    num_diagnosed: int = 800
     seed: int = 0
     device: str = "auto"
 
@@ -366,7 +368,7 @@ class ReportSettings:
         for name in ("num_observations", "num_encoded"):
             _at_least(name, getattr(self, name), 1)
         _at_least("num_particles", self.num_particles, 2)
-        for name in ("num_temperatures", "num_gap_observations", "num_simulated"):
+        for name in ("num_temperatures", "num_gap_observations", "num_simulated", "num_diagnosed"):
             _at_least(name, getattr(self, name), 0)
 
 
@@ -400,12 +402,17 @@ class DiagnoseSettings:
     """How a run is diagnosed.
 
     Args:
+        num_observations: training observations that are looked at, from the first on; 20 or more.
         seed: of every draw.
         device: cpu, cuda, or auto.
     """
 
+    num_observations: int = 800
     seed: int = 0
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _at_least("num_observations", self.num_observations, 20)
 
 
 SECTIONS = {

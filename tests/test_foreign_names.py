@@ -17,6 +17,7 @@ FEW = ReportSettings(
     num_gap_observations=2,
     num_encoded=30,
     num_simulated=30,
+    num_diagnosed=40,
     device="cpu",
 )
 

@@ -24,6 +24,7 @@ FEW = ReportSettings(
     num_gap_observations=2,
     num_encoded=30,
     num_simulated=30,
+    num_diagnosed=40,
     device="cpu",
 )
 BERNOULLI = {"latent_dim": D, "data_shape": (4, 4)}

@@ -129,7 +129,7 @@ from bayes_vae.report import report_contents, report_page
 from bayes_vae.settings import PairSettings, ReportSettings
 from bayes_vae.training import build_pair
 data = bv.load_data("digits")
-settings = ReportSettings(4, 30, 2, 0, 8, 0)
+settings = ReportSettings(4, 30, 2, 0, 8, 0, 0)
 page = report_page(report_contents(*build_pair(PairSettings(3, (4,)), data), data, settings))
 Path("report.html").write_text(page, encoding="utf-8")
 print(bv.__file__)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bayes_vae.cli.evaluate import open_named, run_flags
 from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.output import json_text, say
+from bayes_vae.cli.progress import Progress
 from bayes_vae.settings import DiagnoseSettings
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def diagnose_run(opened: OpenedRun, settings: DiagnoseSettings) -> tuple[Diagnos
 
     Args:
         opened: the run.
-        settings: the seed.
+        settings: how many observations, and the seed.
 
     Returns:
         the diagnosis, and what was written, in JSON types.
@@ -49,14 +50,17 @@ def diagnose_run(opened: OpenedRun, settings: DiagnoseSettings) -> tuple[Diagnos
     from bayes_vae.diagnosis import diagnose
 
     directory = opened.directory
-    found = diagnose(
-        opened.model,
-        opened.guide,
-        opened.data,
-        history=directory.history,
-        settings=directory.settings.get("training"),
-        seed=settings.seed,
-    )
+    with Progress("diagnosis", "measurements") as progress:
+        found = diagnose(
+            opened.model,
+            opened.guide,
+            opened.data,
+            history=directory.history,
+            settings=directory.settings.get("training"),
+            num_observations=settings.num_observations,
+            seed=settings.seed,
+            progress=progress,
+        )
     data = {"name": opened.data.name, "policy": opened.data.policy}
     content = {"data": data, **found.to_json()}
     path = directory.add_file(f"diagnosis{opened.suffix}.json", json_text(content).encode())
@@ -65,5 +69,8 @@ def diagnose_run(opened: OpenedRun, settings: DiagnoseSettings) -> tuple[Diagnos
 
 def diagnosis_text(found: Diagnosis, result: dict[str, Any]) -> str:
     """The result as a person reads it."""
-    conditions = f"Nats per observation; data {result['data']['name']}, policy {found.data_policy}, seed {found.seed}."
+    rows = f"N = {found.num_train:,} training and {found.num_test:,} test observations of {result['data']['name']}"
+    conditions = (
+        f"Nats per observation; K = {found.num_particles}, {rows}, policy {found.data_policy}, seed {found.seed}."
+    )
     return "\n".join([found.table(), "", conditions, f"Written to {result['file']}"])

@@ -15,14 +15,16 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Called with (observations done, N), as the estimators do; written to standard error.
+    """Called with (done, N), as the estimators do; written to standard error.
 
     Args:
         task: what is estimated.
+        unit: what is counted.
     """
 
-    def __init__(self, task: str) -> None:
+    def __init__(self, task: str, unit: str = "observations") -> None:
         self.task = task
+        self._unit = unit
         self._bar: Any = None
         self._last = time.monotonic()
 
@@ -35,7 +37,7 @@ class Progress:
             self._show_bar(done, total)
         elif done < total and time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
-            note(f"{self.task}: {done:,} of {total:,} observations")
+            note(f"{self.task}: {done:,} of {total:,} {self._unit}")
 
     def _show_bar(self, done: int, total: int) -> None:
         from tqdm import tqdm

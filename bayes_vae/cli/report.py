@@ -60,12 +60,17 @@ def report(opened: OpenedRun, settings: ReportSettings) -> dict[str, Any]:
         name=opened.directory.path.resolve().name,
         config=opened.directory.config,
         history=opened.directory.history,
-        stages=Progress,
+        stages=_progress,
     )
     found = sections(contents)
     page = report_page(contents, found).encode()
     path = opened.directory.add_file(f"report{opened.suffix}.html", page)
     return {"run": str(opened.directory.path), **summary(contents, found), "bytes": len(page), "file": str(path)}
+
+
+def _progress(stage: str) -> Progress:
+    """Progress of a stage, counted in what it goes through."""
+    return Progress(stage, "measurements" if stage.endswith("diagnosis") else "observations")
 
 
 def report_text(result: dict[str, Any]) -> str:

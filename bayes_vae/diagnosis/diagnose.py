@@ -18,6 +18,7 @@ from bayes_vae.diagnosis.numbers import Numbers
 from bayes_vae.diagnosis.objective_checks import OBJECTIVE_CHECKS
 from bayes_vae.diagnosis.result import Diagnosis, NotChecked
 from bayes_vae.diagnosis.subject import Subject
+from bayes_vae.diagnosis.terms import DRAWS
 from bayes_vae.errors import DataError
 from bayes_vae.terms.program import Program, undisturbed
 from bayes_vae.terms.stream import Progress
@@ -47,6 +48,7 @@ def diagnose(
     *,
     history: Sequence[Mapping[str, float]] | None = None,
     settings: Mapping[str, Any] | None = None,
+    num_observations: int = 800,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Diagnosis:
@@ -61,6 +63,7 @@ def diagnose(
         data: its data set, of which the first training and test rows are used.
         history: one row of named figures for each epoch, as ``run.history``.
         settings: of the training, by name, as ``run.settings["training"]``.
+        num_observations: training observations that are looked at, from the first on; of the test observations 300.
         seed: of every draw.
         progress: called with the groups of measurements done, and their number.
 
@@ -76,17 +79,24 @@ def diagnose(
             f"diagnose takes a data set with its policy, got {type(data).__name__}: pass bayes_vae.load_data(...) of "
             "it."
         )
-    subject = Subject(model, guide, data, int(seed))
+    subject = Subject(model, guide, data, int(seed), num_observations)
     with undisturbed(model, guide, device=subject.device, seed=subject.seed):
         first = look_at_support(subject) or look_at_weights(subject) or look_at_data(subject)
         numbers = Numbers() if first else measure(subject, history or (), progress)
     if first:
         reason = f"{first.name}: mend that first."
         not_checked = tuple(NotChecked(check.name, reason) for check in CHECKS)
-        return Diagnosis((first,), {}, not_checked, int(seed), data.policy)
+        return Diagnosis((first,), {}, not_checked, *_conditions(subject))
     examined = Examined(numbers, data.data_shape.numel(), settings or {})
     findings, not_checked = decide(examined)
-    return Diagnosis(findings, dict(numbers.found), not_checked, int(seed), data.policy)
+    return Diagnosis(findings, dict(numbers.found), not_checked, *_conditions(subject))
+
+
+def _conditions(subject: Subject) -> tuple[int, str, int, int, int]:
+    """Seed, policy, rows and draws, which stand with the numbers."""
+    data = subject.data
+    num_train, num_test = min(subject.most_train, len(data.train)), min(subject.most_test, len(data.test))
+    return subject.seed, data.policy, num_train, num_test, DRAWS
 
 
 def decide(seen: Examined) -> tuple[tuple[Finding, ...], tuple[NotChecked, ...]]:

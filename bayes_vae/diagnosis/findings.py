@@ -41,7 +41,7 @@ class Evidence:
         small = abs(self.value) < 0.01 and self.value != 0 and not self.error > 0
         shown = f"{self.value:.2g}" if small or abs(self.value) >= 1e5 else with_error(self.value, self.error)
         unit = f" {self.unit}" if self.unit else ""
-        beyond = "" if self.threshold is None else f" (threshold {self.threshold:g})"
+        beyond = "" if self.threshold is None else f" (threshold {self.threshold:.3g})"
         return f"{self.name.replace('_', ' ')} {shown}{unit}{beyond}"
 
 

@@ -47,7 +47,7 @@ def unused_dimensions(seen: Examined) -> Finding | None:
     which = ", ".join(str(d) for d, name in enumerate(names) if seen.value(name) < COLLAPSED_KL)
     return conclude(
         "unused-dimensions",
-        f"{unused} of {count} latent dimensions are collapsed: {which}.",
+        f"{unused} of {count} latent dimensions {'is' if unused == 1 else 'are'} collapsed: {which}.",
         [Condition(seen.shown("collapsed_dimensions"), 1.0)],
         [seen.shown(name) for name in names],
     )

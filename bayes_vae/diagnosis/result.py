@@ -38,6 +38,8 @@ class Diagnosis:
         not_checked: what could not be checked, with the reason.
         seed: of every draw.
         data_policy: of the data set.
+        num_train, num_test: observations that were looked at.
+        num_particles: draws from q for each (K), where an estimator does not need more.
     """
 
     findings: tuple[Finding, ...]
@@ -45,6 +47,9 @@ class Diagnosis:
     not_checked: tuple[NotChecked, ...] = field(repr=False)
     seed: int
     data_policy: str
+    num_train: int
+    num_test: int
+    num_particles: int
 
     @property
     def healthy(self) -> bool:
@@ -61,7 +66,8 @@ class Diagnosis:
         if not serious:
             return "Nothing was found to be wrong."
         names = [f"{finding.name} ({finding.severity}, {finding.sureness})" for finding in serious]
-        return f"Found: {'; '.join(names)}. First: {serious[0].summary}"
+        first = "First: " if len(names) > 1 else ""
+        return f"Found: {'; '.join(names)}. {first}{serious[0].summary}"
 
     def to_json(self) -> dict[str, Any]:
         """Findings, measurements and what was not checked, in JSON types; what is not finite is None."""
@@ -73,6 +79,9 @@ class Diagnosis:
             "measurements": {name: _plain(asdict(number)) for name, number in self.measurements.items()},
             "seed": self.seed,
             "data_policy": self.data_policy,
+            "num_train": self.num_train,
+            "num_test": self.num_test,
+            "num_particles": self.num_particles,
         }
 
     def table(self) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 from bayes_vae.diagnosis.numbers import Number, as_number
 from bayes_vae.diagnosis.subject import Rows, Subject
 from bayes_vae.distributions import normal_parts
+from bayes_vae.errors import NotDefinedError
 from bayes_vae.objectives import Elbo
 from bayes_vae.randomness import KeyedNoise, derived_seed, isolated_rng
 from bayes_vae.terms.factorized import variational_normal
@@ -138,6 +139,9 @@ def measure_parameters_balance(subject: Subject) -> dict[str, Number]:
     .. math:: \beta = \sum_{a \ne b} g_a \cdot k_b \Big/ \sum_{a \ne b} k_a \cdot k_b
 
     The error is the jackknife's over blocks.
+
+    Raises:
+        NotDefinedError: a term that no parameter moves, as with a guide that has none.
     """
     model, guide = subject.copy()
     objective = Elbo(DRAWS // 2)(model, guide)
@@ -147,9 +151,12 @@ def measure_parameters_balance(subject: Subject) -> dict[str, Number]:
         weights = [weight for weight in objective.parameters() if weight.requires_grad]
         for block in map(subject.train.take, blocks):
             terms = objective.terms(*block.x, index=block.index)
+            sides = terms.expected_log_likelihood, terms.kl_to_prior
+            if not all(term.requires_grad for term in sides):
+                raise NotDefinedError("no parameter moves both log p(x | z) and the KL, so nothing balances.")
             pair = [
                 torch.autograd.grad(term.mean(), weights, retain_graph=True, allow_unused=True, materialize_grads=True)
-                for term in (terms.expected_log_likelihood, terms.kl_to_prior)
+                for term in sides
             ]
             products.append([torch.cat([part.flatten().double() for part in side]) for side in pair])
     g, k = (torch.stack(side) for side in zip(*products, strict=True))

@@ -12,7 +12,7 @@ from bayes_vae.randomness import KeyedNoise, derived_seed
 from bayes_vae.terms import log_terms
 from bayes_vae.terms.factorized import variational_normal
 
-__all__ = ["measure_elbo", "measure_generalization", "measure_use_of_latent", "measure_weights"]
+__all__ = ["DRAWS", "measure_elbo", "measure_generalization", "measure_use_of_latent", "measure_weights"]
 
 DRAWS, WEIGHTS, WEIGHED = 16, 400, 60
 

@@ -62,7 +62,7 @@ BALANCED_SHARE = 0.5
 SETTLED_GAIN = 0.3
 """Nats that a little more training at the pair's own weight may gain where it has come to rest."""
 
-TRAINING_GAIN = (0.4, 0.02)
+TRAINING_GAIN = (0.6, 0.03)
 """Nats of validation ELBO that a little more training may gain before a pair is called undertrained."""
 
 COLLAPSED_KL = 0.02
@@ -113,10 +113,10 @@ SMALLEST_SCALE = 1e-4
 WRONG_PIXELS = 0.005
 """Share of pixels that a decoder may call impossible, at probabilities below 1e-4, and that are there."""
 
-AMORTIZATION_GAP = (0.8, 0.2)
+AMORTIZATION_GAP = (0.5, 0.25)
 """Nats that the best q of the family may gain over the encoder's, on training rows."""
 
-GENERALIZATION_GAP = (2.0, 0.1)
+GENERALIZATION_GAP = (2.0, 0.25)
 """Nats by which the ELBO of training rows may lie above that of test rows."""
 
 PARETO_K_SHARE = 0.5

@@ -25,6 +25,9 @@ FAST_RATE, SLOW_RATE = 5e-3, 1e-3
 
 AGAIN_STEPS = 250
 
+TRAINED_ROWS = 8000
+"""Training rows that a copy is trained on, at most."""
+
 
 def train_a_copy(subject: Subject, kl_weight: float, name: str, rate: float) -> dict[str, Number]:
     r"""What the weighted ELBO of held-out and of training rows gains by a little more training of a copy.
@@ -74,7 +77,7 @@ def start_again(subject: Subject) -> dict[str, Number]:
 def _train(subject: Subject, model: Any, guide: Any, kl_weight: float, steps: int, rate: float) -> None:
     """Adam on the weighted ELBO, its rate falling to zero."""
     objective = Elbo(1, kl_weight=kl_weight)(model, guide)
-    data = subject.rows(subject.data.train, 10 * subject.most_train, training=True)
+    data = subject.rows(subject.data.train, TRAINED_ROWS, training=True)
     with torch.enable_grad(), isolated_rng(derived_seed(subject.seed, "copy"), subject.device):
         optimizer = torch.optim.Adam(list(objective.parameters()), lr=rate, fused=True)
         for step in range(steps):

@@ -14,6 +14,7 @@ from torch import Tensor
 from bayes_vae.aggregate_posterior import AggregatePosteriorTerms, aggregate_posterior_terms
 from bayes_vae.calibration import GuideCalibration, calibrate_guide
 from bayes_vae.data import Data, inputs_of
+from bayes_vae.diagnosis import Diagnosis, diagnose
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.evaluation import Evaluation, evaluate
 from bayes_vae.gaps import InferenceGap, inference_gap
@@ -28,7 +29,7 @@ __all__ = ["Missing", "ReportContents", "Stages", "report_contents"]
 Stages = Callable[[str], AbstractContextManager[Progress]]
 """Called with what is computed next; the context gives what is called with (done, total)."""
 
-STAGES = ("ladder", "terms", "inference gap", "aggregate posterior", "pictures", "calibration")
+STAGES = ("ladder", "terms", "inference gap", "aggregate posterior", "pictures", "calibration", "diagnosis")
 
 EXTREMES = 6
 """Observations shown at each end, of those that the model explains best and worst."""
@@ -41,7 +42,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, eq=False)
 class ReportContents:
-    """The numbers behind a report, all of them of test observations but the training's own.
+    """The numbers behind a report, all of them of test observations but the training's own and the diagnosis.
 
     Attributes:
         name: of the run.
@@ -60,6 +61,7 @@ class ReportContents:
         latents: where q puts the observations.
         pictures: reconstructions, draws from the prior, traversals.
         calibration: the guide on simulated data.
+        diagnosis: what is wrong, if anything; of training and test observations.
         seconds: time for all of it.
     """
 
@@ -79,6 +81,7 @@ class ReportContents:
     latents: LatentMeans | Missing
     pictures: Pictures | Missing
     calibration: GuideCalibration | Missing
+    diagnosis: Diagnosis | Missing
     seconds: float
 
     @property
@@ -171,6 +174,10 @@ def report_contents(
         latents = _or_missing(lambda: latent_means(model, guide, encoded[0], encoded_index, encoded_labels))
     with counted("calibration") as progress:
         calibration = _calibration(model, guide, settings, progress)
+    with counted("diagnosis") as progress:
+        training = (config or {}).get("settings", {}).get("training")
+        known = {"history": history, "settings": training, "progress": progress}
+        diagnosis = _diagnosis(model, guide, data, settings, known)
     return ReportContents(
         name,
         config or {},
@@ -188,6 +195,7 @@ def report_contents(
         latents,
         seen,
         calibration,
+        diagnosis,
         time.perf_counter() - began,
     )
 
@@ -267,3 +275,12 @@ def _calibration(
     return _or_missing(
         lambda: calibrate_guide(model, guide, num_observations=count, seed=settings.seed, progress=progress)
     )
+
+
+def _diagnosis(
+    model: Program, guide: Program, data: Data, settings: ReportSettings, known: dict[str, Any]
+) -> Diagnosis | Missing:
+    count = settings.num_diagnosed
+    if count == 0:
+        return Missing("it was not asked for: num_diagnosed is 0.")
+    return diagnose(model, guide, data, num_observations=count, seed=settings.seed, **known)

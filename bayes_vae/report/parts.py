@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Card", "Cards", "Drawing", "Drawings", "Section", "Table"]
+__all__ = ["Card", "Cards", "Drawing", "Drawings", "Point", "Points", "Section", "Table"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,38 @@ class Cards:
 
 
 @dataclass(frozen=True)
+class Point:
+    """One thing to be said.
+
+    Attributes:
+        title: what it is.
+        kind: a word that the page's style knows.
+        aside: what stands behind the title.
+        text: a sentence.
+        details: (label, sentence) pairs.
+    """
+
+    title: str
+    kind: str
+    aside: str
+    text: str
+    details: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Points:
+    """Things to be said, one below the other.
+
+    Attributes:
+        points: the most important first.
+        caption: the conditions of their numbers.
+    """
+
+    points: tuple[Point, ...]
+    caption: str
+
+
+@dataclass(frozen=True)
 class Section:
     """One part of the page.
 
@@ -96,7 +128,7 @@ class Section:
         title: heading.
         question: which question it answers.
         sentences: what one sees, written from the numbers.
-        blocks: drawings, tables and cards.
+        blocks: drawings, tables, cards and points.
         missing: why there is nothing to see; empty where there is.
     """
 
@@ -104,5 +136,5 @@ class Section:
     title: str
     question: str
     sentences: tuple[str, ...] = ()
-    blocks: tuple[Drawings | Table | Cards, ...] = ()
+    blocks: tuple[Drawings | Table | Cards | Points, ...] = ()
     missing: str = ""

@@ -6,6 +6,7 @@ from typing import Any
 
 from bayes_vae.report.codes import aggregate_section, calibration_section, kl_section
 from bayes_vae.report.contents import ReportContents
+from bayes_vae.report.diagnosis import diagnosis_section
 from bayes_vae.report.evidence import gap_section, ladder_section, reliability_section
 from bayes_vae.report.extremes import extremes_section
 from bayes_vae.report.parts import Section
@@ -21,6 +22,7 @@ from bayes_vae.report.training import about_section, training_section
 __all__ = ["SECTIONS", "first_sentences", "sections", "summary"]
 
 SECTIONS = (
+    diagnosis_section,
     about_section,
     terms_section,
     training_section,
@@ -38,7 +40,7 @@ SECTIONS = (
 )
 """In the order of the page."""
 
-LEADING = {"terms": 2, "reliability": 1, "gap": 1, "kl-per-dimension": 1, "calibration": 1}
+LEADING = {"diagnosis": 1, "terms": 2, "reliability": 1, "gap": 1, "kl-per-dimension": 1, "calibration": 1}
 """Sections whose first sentences lead the report, and how many of them."""
 
 

@@ -124,7 +124,7 @@ def joined(words: list[str]) -> str:
 def conditions(
     contents: ReportContents,
     num_particles: int | str,
-    num_observations: int,
+    num_observations: int | str,
     *,
     estimator: str,
     error: str = "",
@@ -133,10 +133,11 @@ def conditions(
     """What stands below every figure: unit, K, N, seed, data policy, KL weight, estimator and what the errors are."""
     data = contents.data
     particles = f"{num_particles:,}" if isinstance(num_particles, int) else num_particles
+    rows = count_of(num_observations, "test observation") if isinstance(num_observations, int) else num_observations
     parts = [
         unit,
         f"K = {particles}",
-        f"N = {count_of(num_observations, 'test observation')} of {data['name']}",
+        f"N = {rows} of {data['name']}",
         f"data policy: {data['policy']}",
         "KL weight 1",
         f"seed {contents.settings.seed}",

@@ -10,7 +10,7 @@ def test_a_run_of_two_epochs_is_undertrained(command, trained):
     assert outcome.code == 0
     assert "undertraining" in outcome.out
     assert "what to do" in outcome.out
-    assert "Nats per observation; data digits, policy stochastic, seed 0." in outcome.out
+    assert "N = 800 training and 300 test observations of digits, policy stochastic, seed 0." in outcome.out
     file = trained / "diagnosis.json"
     content = json.loads(file.read_text())
     assert "undertraining" in [finding["name"] for finding in content["findings"]]

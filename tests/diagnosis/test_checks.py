@@ -88,8 +88,8 @@ def test_a_finding_comes_of_its_numbers(examined, name, changes):
 
 
 def test_a_finding_needs_the_number_to_lie_beyond_its_error(examined):
-    assert names(examined(train_amortization_gap=1.2, errors=0.0)) == ["amortization-gap"]
-    assert "amortization-gap" not in names(examined(train_amortization_gap=1.2, errors=2.0))
+    assert names(examined(train_amortization_gap=1.5, errors=0.0)) == ["amortization-gap"]
+    assert "amortization-gap" not in names(examined(train_amortization_gap=1.5, errors=2.0))
 
 
 def test_thresholds_grow_with_the_kl(examined):

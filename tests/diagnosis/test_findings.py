@@ -41,19 +41,19 @@ def test_evidence_says_value_error_unit_and_threshold():
 
 
 def test_the_diagnosis_in_a_sentence():
-    sick = Diagnosis((FINDING, NOTE), {}, (), 0, "static")
-    assert sick.sentence() == "Found: kl-weight (warning, clear). First: It came to rest at 2."
+    sick = Diagnosis((FINDING, NOTE), {}, (), 0, "static", 800, 300, 16)
+    assert sick.sentence() == "Found: kl-weight (warning, clear). It came to rest at 2."
     assert not sick.healthy
     assert sick.finding("kl-weight") is FINDING
     assert sick.finding("prior-hole") is None
-    well = Diagnosis((NOTE,), {}, (), 0, "static")
+    well = Diagnosis((NOTE,), {}, (), 0, "static", 800, 300, 16)
     assert well.healthy
     assert well.sentence() == "Nothing was found to be wrong."
 
 
 def test_the_table_has_all_of_it():
     missing = (NotChecked("prior-hole", "no codes"), NotChecked("kl-sign", "no codes"))
-    text = str(Diagnosis((FINDING, NOTE), {}, missing, 0, "static"))
+    text = str(Diagnosis((FINDING, NOTE), {}, missing, 0, "static", 800, 300, 16))
     for words in (
         "1. kl-weight (warning, clear)",
         "Train at 1.",
@@ -65,7 +65,7 @@ def test_the_table_has_all_of_it():
 
 
 def test_json_is_strict():
-    content = Diagnosis((FINDING,), {"kl_weight": Number(2.0, math.nan, "")}, (), 3, "static").to_json()
+    content = Diagnosis((FINDING,), {"kl_weight": Number(2.0, math.nan, "")}, (), 3, "static", 800, 300, 16).to_json()
     again = json.loads(json.dumps(content, allow_nan=False))
     assert again["findings"][0]["name"] == "kl-weight"
     assert again["findings"][0]["evidence"][1]["value"] is None

@@ -15,6 +15,7 @@ FEW = ReportSettings(
     num_gap_observations=6,
     num_encoded=60,
     num_simulated=60,
+    num_diagnosed=100,
     seed=3,
     device="cpu",
 )

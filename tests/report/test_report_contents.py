@@ -11,10 +11,12 @@ import torch
 from scipy.stats import norm
 
 import bayes_vae as bv
+from bayes_vae.diagnosis import NotChecked
 from bayes_vae.guides import SingleLatentGuide
 from bayes_vae.report import Missing, report_contents, report_page
 from bayes_vae.report.codes import aggregate_section, calibration_section, kl_section
 from bayes_vae.report.contents import STAGES
+from bayes_vae.report.diagnosis import diagnosis_section
 from bayes_vae.report.evidence import gap_section
 from bayes_vae.report.pictures import traversal_section
 from bayes_vae.report.training import about_section, training_section
@@ -93,16 +95,17 @@ def test_every_stage_is_told(run, data, few):
         told.append(name)
         yield lambda done, total: None
 
-    settings = replace(few, num_observations=2, num_encoded=4, num_gap_observations=0, num_simulated=0)
+    settings = replace(few, num_observations=2, num_encoded=4, num_gap_observations=0, num_simulated=0, num_diagnosed=0)
     found = report_contents(run.model, run.guide, data, settings, stages=stages)
     assert told == [f"report {place}/{len(STAGES)}, {name}" for place, name in enumerate(STAGES, 1)]
     assert found.gap == Missing("it was not asked for: num_gap_observations is 0.")
+    assert found.diagnosis == Missing("it was not asked for: num_diagnosed is 0.")
     assert found.calibration == Missing("it was not asked for: num_simulated is 0.")
     assert calibration_section(found).missing == "it was not asked for: num_simulated is 0."
     assert training_section(found).missing == "no figures by epoch were stored with this pair."
 
 
-QUICK = ReportSettings(20, 40, 2, 0, 20, 30, 0, "cpu")
+QUICK = ReportSettings(20, 40, 2, 0, 20, 30, 30, 0, "cpu")
 
 
 def rows(shape, policy, labels=None):
@@ -189,3 +192,27 @@ def test_weights_of_the_kl_and_an_unfinished_run_are_told(contents):
     text = " ".join(about_section(replace(contents, config=config)).sentences)
     assert "The run is unfinished: 2 of 2 epochs were done, and the weights are those of the best so far." in text
     assert "unfinished" not in " ".join(about_section(contents).sentences)
+
+
+def test_the_diagnosis_is_that_of_the_library(contents, run, data, few):
+    settings = {"history": run.history, "settings": contents.config["settings"]["training"]}
+    expected = bv.diagnose(run.model, run.guide, data, num_observations=few.num_diagnosed, seed=few.seed, **settings)
+    assert contents.diagnosis.to_json() == expected.to_json()
+    assert expected.finding("undertraining"), "two epochs are few"
+    section = diagnosis_section(contents)
+    (points,) = section.blocks
+    assert [point.title for point in points.points] == [finding.name for finding in expected.findings]
+    assert "N = 100 training and 300 test observations of digits" in points.caption
+    first = expected.findings[0]
+    assert points.points[0].kind == first.severity
+    assert points.points[0].details[-1] == ("what to do", first.advice)
+
+
+def test_what_was_not_checked_is_said_once_for_each_reason(contents):
+    reasons = (NotChecked("kl-missing", "there is no z."), NotChecked("prior-hole", "there is no z."))
+    found = replace(contents.diagnosis, findings=(), not_checked=reasons)
+    section = diagnosis_section(replace(contents, diagnosis=found))
+    assert section.sentences == (
+        "Nothing was found to be wrong.",
+        "Not checked: kl-missing and prior-hole: there is no z.",
+    )

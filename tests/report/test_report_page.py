@@ -19,6 +19,7 @@ from bayes_vae.report.training import about_section
 from bayes_vae.runs import RunDirectory
 
 KEYS = [
+    "diagnosis",
     "about",
     "terms",
     "training",
@@ -156,7 +157,7 @@ def test_every_figure_says_its_conditions(found):
 def test_the_summary_is_of_the_same_numbers(contents, found):
     result = summary(contents, found)
     assert result["left_out"] == {}
-    assert len(result["sentences"]) == 6
+    assert len(result["sentences"]) == 7
     averages = contents.evaluation.averages()
     assert result["terms"][2]["value"] == averages["elbo"].value
     assert {"num_particles", "num_observations", "seed", "kl_weight", "data_policy"} <= result["terms"][0].keys()
@@ -209,7 +210,7 @@ def test_scatter_plots_are_pixels(contents):
 
 def test_a_report_is_written_into_its_run(run, few, tmp_path):
     bv.save(run, tmp_path / "run")
-    settings = replace(few, num_observations=4, num_encoded=8, num_gap_observations=0, num_simulated=0)
+    settings = replace(few, num_observations=4, num_encoded=8, num_gap_observations=0, num_simulated=0, num_diagnosed=0)
     with pytest.raises(
         RunError, match=r"does not say where its data, 'digits', are: give them, write_report\(run, data"
     ):

@@ -1,0 +1,54 @@
+"""The section on what is wrong, if anything: each finding with its evidence, why it matters and what to do."""
+
+from __future__ import annotations
+
+from bayes_vae.diagnosis import Diagnosis, Finding
+from bayes_vae.report.contents import Missing, ReportContents
+from bayes_vae.report.parts import Point, Points, Section
+from bayes_vae.report.words import conditions, dash, joined
+
+__all__ = ["diagnosis_section"]
+
+
+def diagnosis_section(contents: ReportContents) -> Section:
+    """Findings, the most serious first, and what could not be checked."""
+    title, question = "What is wrong, if anything", "Does this pair show a known fault, and what is to be done?"
+    found = contents.diagnosis
+    if isinstance(found, Missing):
+        return Section("diagnosis", title, question, missing=found.reason)
+    rows = f"{found.num_train:,} training and {found.num_test:,} test observations"
+    caption = conditions(
+        contents,
+        f"{found.num_particles} for the ELBO's terms",
+        rows,
+        estimator="as docs/diagnosis.md has it for each finding",
+        error="standard errors; how sure a finding is, is about them alone",
+        unit="Nats per observation where a number has that unit",
+    )
+    return Section(
+        "diagnosis",
+        title,
+        question,
+        (dash(found.sentence()), *_not_checked(found)),
+        (Points(tuple(map(_point, found.findings)), caption),),
+    )
+
+
+def _point(finding: Finding) -> Point:
+    """A finding, as the page has it."""
+    cause = f", because of {finding.because}" if finding.because else ""
+    details = (
+        ("evidence", dash("; ".join(map(str, finding.evidence)))),
+        ("why it matters", finding.why),
+        ("what to do", finding.advice),
+    )
+    aside = f"{finding.severity}, {finding.sureness}{cause}"
+    return Point(finding.name, finding.severity, aside, dash(finding.summary), details)
+
+
+def _not_checked(found: Diagnosis) -> list[str]:
+    """A sentence for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in found.not_checked:
+        reasons.setdefault(reason, []).append(name)
+    return [f"Not checked: {joined(names)}: {reason}" for reason, names in reasons.items()]
