@@ -38,8 +38,8 @@ class Evidence:
 
     def __str__(self) -> str:
         """Name, value with error, unit and threshold."""
-        small = abs(self.value) < 0.01 and self.value != 0 and not self.error > 0
-        shown = f"{self.value:.2g}" if small or abs(self.value) >= 1e5 else with_error(self.value, self.error)
+        plain = not self.error > 0 or abs(self.value) >= 1e5
+        shown = f"{self.value:.3g}" if plain else with_error(self.value, self.error)
         unit = f" {self.unit}" if self.unit else ""
         beyond = "" if self.threshold is None else f" (threshold {self.threshold:.3g})"
         return f"{self.name.replace('_', ' ')} {shown}{unit}{beyond}"

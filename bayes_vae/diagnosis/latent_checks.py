@@ -43,13 +43,13 @@ def unused_dimensions(seen: Examined) -> Finding | None:
     count, unused = int(seen.value("latent_dimensions")), int(seen.value("collapsed_dimensions"))
     if unused in (0, count):
         return None
-    names = [f"kl_of_dimension_{d}" for d in range(count)]
-    which = ", ".join(str(d) for d, name in enumerate(names) if seen.value(name) < COLLAPSED_KL)
+    names = [f"kl_of_z_{d + 1}" for d in range(count)]
+    which = ", ".join(name.removeprefix("kl_of_") for name in names if seen.value(name) < COLLAPSED_KL)
     return conclude(
         "unused-dimensions",
         f"{unused} of {count} latent dimensions {'is' if unused == 1 else 'are'} collapsed: {which}.",
         [Condition(seen.shown("collapsed_dimensions"), 1.0)],
-        [seen.shown(name) for name in names],
+        [seen.shown(name) for name in ("largest_mean_kl_of_a_dimension", "train_kl_to_prior")],
     )
 
 

@@ -103,12 +103,15 @@ def measure_history(history: Sequence[Mapping[str, float]]) -> dict[str, Number]
         history: one row of named figures for each epoch.
 
     Raises:
-        NotDefinedError: no history, or too short a one.
+        NotDefinedError: no history, too short a one, or a KL weight that moved at its end.
     """
-    values = [row["validation_elbo"] for row in history if row.get("validation_elbo") is not None]
+    rows = [row for row in history if row.get("validation_elbo") is not None]
+    values = [row["validation_elbo"] for row in rows]
     if len(values) < 5:
         raise NotDefinedError("there is no history of at least five epochs.")
     last = max(1, round(LAST * len(values)))
+    if len({row.get("kl_weight", 1.0) for row in rows[-1 - last :]}) > 1:
+        raise NotDefinedError("the KL weight moved over the last fifth of the epochs, and the ELBO with it.")
     return {
         "last_rise": Number(values[-1] - values[-1 - last]),
         "epochs": Number(len(values), unit=""),

@@ -170,7 +170,7 @@ def report_contents(
         if isinstance(aggregate, AggregatePosteriorTerms) and aggregate.closed_form_kl is None:
             aggregate = Missing(aggregate.why_undefined)
     with counted("pictures"):
-        seen = _or_missing(lambda: pictures(model, guide, x[0], index, _mean_kl(aggregate), settings.seed))
+        seen = _or_missing(lambda: pictures(model, guide, x, index, _mean_kl(aggregate), settings.seed))
         latents = _or_missing(lambda: latent_means(model, guide, encoded[0], encoded_index, encoded_labels))
     with counted("calibration") as progress:
         calibration = _calibration(model, guide, settings, progress)

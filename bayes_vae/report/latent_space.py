@@ -12,7 +12,7 @@ from bayes_vae.distributions import normal_parts
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.randomness import isolated_rng
 from bayes_vae.terms.exposed import exposes_distributions
-from bayes_vae.terms.program import Program, index_arguments
+from bayes_vae.terms.program import Observations, Program, index_arguments
 
 __all__ = ["LatentMeans", "Missing", "Pictures", "Traversals", "latent_means", "pictures"]
 
@@ -35,6 +35,9 @@ class Missing:
     """
 
     reason: str
+
+
+NO_SINGLE_CODE = Missing("this model does not come from one z alone, so there is no single code to run along.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,11 +111,11 @@ def latent_means(
 
 
 @torch.no_grad()
-def pictures(model: Any, guide: Any, x: Tensor, index: Tensor, kl: Tensor | None, seed: int) -> Pictures:
+def pictures(model: Any, guide: Any, inputs: Observations, index: Tensor, kl: Tensor | None, seed: int) -> Pictures:
     """Decode draws from q and from the prior, and run along the latent dimensions.
 
     Args:
-        x: shape (N, *event).
+        inputs: what the programs take: observations, shape (N, *event), and labels where they take them.
         index: shape (N,).
         kl: mean KL of each latent dimension, shape (D,), which orders them; None leaves them in their order.
         seed: of the draws; the caller's random state is left as it was.
@@ -121,7 +124,10 @@ def pictures(model: Any, guide: Any, x: Tensor, index: Tensor, kl: Tensor | None
         NotDefinedError: the pair does not expose its distributions, the data are no pictures, or the likelihood has no
             mean; the message says which.
     """
-    _require_exposed(model, guide)
+    exposed = exposes_distributions(model, guide)
+    if not exposed and not (hasattr(model, "reconstruct") and hasattr(model, "sample")):
+        _require_exposed(model, guide)
+    x = inputs[0]
     if not is_picture(tuple(x.shape[1:])):
         raise NotDefinedError(
             f"an observation has shape {tuple(x.shape[1:])}, which is not that of a picture: expected (H, W), or one "
@@ -129,6 +135,9 @@ def pictures(model: Any, guide: Any, x: Tensor, index: Tensor, kl: Tensor | None
             "three colours first or last."
         )
     try:
+        if not exposed:
+            reconstructions = model.reconstruct(inputs, guide, seed=seed, index=index)
+            return Pictures(reconstructions.cpu(), model.sample(SAMPLES, seed=seed, mean=True).cpu(), NO_SINGLE_CODE)
         with isolated_rng(seed, x.device):
             reconstructions = model.likelihood(_posterior(guide, x, index).sample()).mean
             samples = model.likelihood(model.prior().sample((SAMPLES,))).mean

@@ -48,6 +48,7 @@ def test_two_layers(command, train):
     evaluated = command("evaluate", path, *FEW, "--seed", "3", "--json").json
     assert evaluated["terms"]["elbo"]["value"] == pytest.approx(elbo_of(path), rel=1e-5)
     assert evaluated["terms"]["log_evidence"]["estimator"] == "annealed from the guide"
+    assert_reported(command, path)
 
 
 def test_given_labels(command, train, pictures):
@@ -83,7 +84,9 @@ def elbo_of(path, labels=None):
 
 
 def assert_reported(command, path):
-    """A report comes, and says why of whatever it leaves out."""
+    """A report comes with pictures and a diagnosis, and says why of whatever it leaves out."""
     reported = command("report", path, *FEW, *SMALL, "--json").json
     assert (path / "report.html").stat().st_size == reported["bytes"]
     assert all(reason for reason in reported["left_out"].values())
+    assert {"Reconstructions", "Draws from the prior", "What is wrong, if anything"}.isdisjoint(reported["left_out"])
+    assert "no single code to run along" in reported["left_out"]["What the latent dimensions do"]

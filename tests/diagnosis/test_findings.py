@@ -37,7 +37,7 @@ def test_sureness_in_words():
 
 def test_evidence_says_value_error_unit_and_threshold():
     assert str(Evidence("kl_weight", 2.0, 0.01, "nats", 1.3)) == "kl weight 2.000 ± 0.010 nats (threshold 1.3)"
-    assert str(Evidence("smallest_scale", 1.234e-6)) == "smallest scale 1.2e-06"
+    assert str(Evidence("smallest_scale", 1.234e-6)) == "smallest scale 1.23e-06"
 
 
 def test_the_diagnosis_in_a_sentence():

@@ -14,6 +14,7 @@ from bayes_vae.experiments import what_the_kl_compares, which_term_is_which, why
 from bayes_vae.plots.neighbours import Neighbours
 from bayes_vae.plots.two_forces import Force, Weighed
 from bayes_vae.plots.what_the_kl_compares import Company
+from bayes_vae.training import build_pair
 
 EVIDENCE = {"grid": (-22.0, 0.0), "quadrature": (-22.0, 1e-5), "annealed": (-22.01, 0.01)}
 MASS = {"prior": 1.0, "likelihood": 1e-9, "posterior": 1.0, "guide": 0.999}
@@ -163,18 +164,36 @@ def neighbours(name, purity, step, like, unlike, overlap=(0.4, 0.05)):
 
 def test_why_they_are_neighbours_follows_the_numbers():
     found = [neighbours("VAE", 0.6, 1.4, 4.0, 19.0), neighbours("autoencoder", 0.62, 2.4, 7.0, 29.0)]
-    text = why_similar_inputs_are_neighbours.answer(found, True, 0.1)
+    free = {"VAE": (0.5, 0.02), "autoencoder": (0.56, 0.02)}
+    text = why_similar_inputs_are_neighbours.answer(found, True, 0.1, free)
     assert "Shuffled labels change no bit of the training" in text
     assert "more often than by chance (VAE 60.0 ± 2.0 %, chance 10.0 %), as well as in an autoencoder" in text
+    assert "It takes no encoder: with a code of its own for each training image 50.0 ± 2.0 % and 56.0 ± 2.0 %" in text
     assert "changes more evenly" in text
     assert "overlap is cheaper between like images, and q overlap by 0.40 for those and 0.05 for these" in text
     found = [neighbours("VAE", 0.12, 2.4, 9.0, 9.1), neighbours("autoencoder", 0.62, 1.4, 7.0, 29.0)]
-    other = why_similar_inputs_are_neighbours.answer(found, False, 0.1)
+    other = why_similar_inputs_are_neighbours.answer(found, False, 0.1, free | {"VAE": (0.12, 0.02)})
     assert "Shuffled labels change the training" in other
     assert "no more than by chance" in other
     assert "worse than in an autoencoder" in other
+    assert "It takes an encoder" in other
     assert "changes less evenly" in other
     assert "overlap is as cheap between unlike images" in other
+
+
+def test_codes_without_an_encoder_start_anywhere_and_come_to_share_what_the_decoder_draws():
+    """Two kinds of images in equal numbers: their codes are mixed at the start, and parted at the end."""
+    model, _ = build_pair(why_similar_inputs_are_neighbours.NETWORKS, bv.load_data("digits", policy="static"), 0)
+    x = torch.zeros(60, 8, 8)
+    x[::2, :4] = 1.0
+    start = why_similar_inputs_are_neighbours.without_encoder(model, x, True, 1.0, 0, 3)
+    torch.testing.assert_close(start, torch.randn(60, 2, generator=torch.Generator().manual_seed(3)))
+    kinds = (torch.arange(60) + 1) % 2
+    before = why_similar_inputs_are_neighbours.purity(torch.cdist(start, start), kinds)[0]
+    end = why_similar_inputs_are_neighbours.without_encoder(model, x, True, 1.0, 150, 3)
+    after = why_similar_inputs_are_neighbours.purity(torch.cdist(end, end), kinds)[0]
+    assert before < 0.6
+    assert after > 0.9
 
 
 @pytest.mark.usefixtures("clean_globals")
