@@ -28,7 +28,8 @@ from bayes_vae.training import build_pair
 NETWORKS = PairSettings(latent_dim=2, hidden_dims=(200, 200))
 EPOCHS = {"digits": 60, "mnist": 10}
 KL_WEIGHTS = (0.0, 1.0, 1000.0)
-NUM_OBSERVATIONS, NUM_PARTICLES, NUM_POINTS, STEPS = 1000, 10, 201, 200
+NUM_POINTS = {"digits": 201, "mnist": 801}
+NUM_OBSERVATIONS, NUM_PARTICLES, STEPS = 1000, 10, 200
 
 
 def main(
@@ -69,7 +70,7 @@ def main(
         rows.append(Weighed(weight, loc, scale, parts))
         print(line(rows[-1]), flush=True)
         if weight == 1:
-            rule = bv.bayes_rule_on_grid(model, guide, x[:1], num_points=NUM_POINTS, index=index[:1], **about)
+            rule = bv.bayes_rule_on_grid(model, guide, x[:1], num_points=NUM_POINTS[data], index=index[:1], **about)
             forces = balance(rule, loc[0], scale[0])
 
     print("\nForces on one q: gradients of E_q log p(x|z) and of −KL with respect to means and log deviations")

@@ -262,9 +262,10 @@ def answer(found: list[Neighbours], same: bool, chance: float, free: dict[str, t
         f"({percent(autoencoder.purity)}). {needed}: with a code of its own for each training image "
         f"{' and '.join(map(percent, free.values()))} share a label. The VAE’s decoder changes {even} between two "
         f"codes (largest step {vae.largest_step[0]:.1f} of the mean, the autoencoder’s "
-        f"{autoencoder.largest_step[0]:.1f}). A swap of codes costs {like:.1f} nats between the most like images and {unlike:.1f} between the least: "
-        f"overlap is {'cheaper between like images' if cheap else 'as cheap between unlike images'}, and q overlap "
-        f"by {near:.2f} for those and {far:.2f} for these."
+        f"{autoencoder.largest_step[0]:.1f}). A swap of codes costs {like:.1f} nats between the most like images and "
+        f"{unlike:.1f} between the least: overlap is "
+        f"{'cheaper between like images' if cheap else 'as cheap between unlike images'}, and q overlap by {near:.2f} "
+        f"for those and {far:.2f} for these."
     )
 
 
