@@ -58,7 +58,7 @@ def reliability_text(reliability: Figures) -> str:
     particles = reliability["num_particles"]
     size = f"effective sample size {reliability['effective_sample_size_median']:.1f} of {particles:,} (median)"
     share = reliability["pareto_k_share_above"]
-    tail = f"no k̂ with so few particles as {particles}"
+    tail = reliability["note"].partition(": ")[2]
     if share is not None:
         tail = f"k̂ above {reliability['pareto_k_threshold']:.2f} for {share:.0%} of the observations"
     step = f"the last doubling gained {value_text(reliability['doubling_step'])}"

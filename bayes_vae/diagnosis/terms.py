@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import torch
+from typing import Any
 
 from bayes_vae.diagnosis.numbers import Number, as_number, mean_number
 from bayes_vae.diagnosis.subject import Rows, Subject
 from bayes_vae.elbo import elbo_terms
-from bayes_vae.evidence import pareto_k, pareto_k_threshold
+from bayes_vae.errors import NotDefinedError
+from bayes_vae.evidence import estimate_log_evidence
 from bayes_vae.randomness import KeyedNoise, derived_seed
-from bayes_vae.terms import log_terms
 from bayes_vae.terms.factorized import variational_normal
 
 __all__ = ["DRAWS", "measure_elbo", "measure_generalization", "measure_use_of_latent", "measure_weights"]
@@ -39,15 +39,16 @@ def _terms(subject: Subject, name: str, rows: Rows) -> dict[str, Number]:
 def measure_weights(subject: Subject) -> dict[str, Number]:
     """k̂ of the importance weights, and how far the bound of many particles lies above the ELBO."""
     x, index = subject.test.first(WEIGHED)
-    seed = derived_seed(subject.seed, "weights")
-    weights = log_terms(subject.model, subject.guide, x, WEIGHTS, seed=seed, index=index).log_importance_weights
-    bound = torch.logsumexp(weights.double(), 0) - torch.log(torch.tensor(float(WEIGHTS)))
-    shapes = pareto_k(weights)
-    above = (shapes > pareto_k_threshold(WEIGHTS)).double()
+    shared: dict[str, Any] = {"seed": derived_seed(subject.seed, "weights"), "index": index}
+    estimate = estimate_log_evidence(subject.model, subject.guide, x, WEIGHTS, **shared)
+    if bool(estimate.pareto_k.isnan().any()):
+        raise NotDefinedError("k̂ is not defined for discrete latents.")
+    above = (estimate.pareto_k > estimate.pareto_k_threshold).double()
+    elbo = elbo_terms(subject.model, subject.guide, x, WEIGHTS, kl="sampled", **shared).elbo
     return {
-        "pareto_k_median": as_number(shapes.median()),
+        "pareto_k_median": as_number(estimate.pareto_k.median()),
         "pareto_k_share_above": mean_number(above, ""),
-        "bound_above_elbo": mean_number(bound - weights.double().mean(0)),
+        "bound_above_elbo": mean_number(estimate.log_evidence - elbo),
     }
 
 

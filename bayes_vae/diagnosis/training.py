@@ -12,7 +12,7 @@ from bayes_vae.diagnosis.numbers import Number, mean_number
 from bayes_vae.diagnosis.subject import Rows, Subject
 from bayes_vae.elbo import elbo_terms
 from bayes_vae.errors import NotDefinedError
-from bayes_vae.objectives import Elbo
+from bayes_vae.objectives import Elbo, EnumeratedElbo
 from bayes_vae.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.program import modules_of
 
@@ -76,7 +76,8 @@ def start_again(subject: Subject) -> dict[str, Number]:
 
 def _train(subject: Subject, model: Any, guide: Any, kl_weight: float, steps: int, rate: float) -> None:
     """Adam on the weighted ELBO, its rate falling to zero."""
-    objective = Elbo(1, kl_weight=kl_weight)(model, guide)
+    kind = EnumeratedElbo if getattr(model, "infers_labels", False) else Elbo
+    objective = kind(1, kl_weight=kl_weight)(model, guide)
     data = subject.rows(subject.data.train, TRAINED_ROWS, training=True)
     with torch.enable_grad(), isolated_rng(derived_seed(subject.seed, "copy"), subject.device):
         optimizer = torch.optim.Adam(list(objective.parameters()), lr=rate, fused=True)

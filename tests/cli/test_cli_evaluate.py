@@ -118,7 +118,7 @@ def test_a_table_for_a_person(command, run):
 def test_with_few_particles_there_is_no_reliability_and_it_says_so(command, run):
     words = ["evaluate", run, "--num-particles", "6", "--num-observations", "5", "--num-temperatures", "0"]
     outcome = command(*words)
-    assert "no k̂ with so few particles as 6" in outcome.out
+    assert "6 particles are too few for a k̂" in outcome.out
     assert "lower bound, not converged" in outcome.out
     assert "Not annealed: num_temperatures is 0." in outcome.out
     result = command(*words, "--json").json
