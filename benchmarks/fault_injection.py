@@ -2,7 +2,7 @@
 
 Each case of ``bayes_vae.diagnosis.faults`` is trained from each seed and diagnosed; results are kept in ``--results``
 and not computed again. ``--write docs/diagnosis.md`` puts the table between the two marks of that page. Thresholds were
-chosen on seeds 0 and 1; only seeds from 5 on say how good they are.
+chosen on seeds 0 to 4; only seeds from 5 on say how good they are.
 """
 
 from __future__ import annotations
