@@ -9,7 +9,7 @@ not at all; one: always).
 The answer for the digits: the autoencoder reconstructs better, and that is all it can do. It has no prior, and a point
 has no density, so it has neither KL, nor ELBO, nor log p(x); given a standard normal for a prior, its log p(x) is nats
 below the VAE's, and its draws are told from real images more easily. Takes about 30 seconds on one core;
-``--data mnist`` about ten minutes.
+``--data mnist`` about five minutes.
 """
 
 from typing import Any, Literal, NamedTuple

@@ -64,7 +64,7 @@ def draw_terms(axes: Axes, evaluation: Evaluation) -> Axes:
     elbo, evidence = float(terms.elbo), float(evaluation.log_evidence)
     gap, gap_error = evidence - elbo, float(evaluation.averages()["inference_gap"].monte_carlo_error)
     bars = (
-        (0.0, likelihood, "likelihood", f"E_q log p(x|z): {signed(likelihood)}"),
+        (0.0, likelihood, "likelihood", f"$E_q$ log p(x|z): {signed(likelihood)}"),
         (likelihood, -kl, "kl", f"minus KL(q(z|x) ‖ p(z)): {signed(-kl)}"),
         (0.0, elbo, "elbo", f"the ELBO, their sum: {signed(elbo)}"),
         (elbo, gap, "gap", f"the gap, KL(q(z|x) ‖ p(z|x)): {signed(gap)}"),
@@ -103,6 +103,6 @@ def draw_log_weights(axes: Axes, log_weights: Tensor, elbo: float, log_evidence:
         axes.axvline(value, color=COLOURS[term], linewidth=1.4, label=words)
     axes.set_xlabel("log p(x, z) − log q(z|x) at q’s draws, nats")
     axes.set_ylabel("draws")
-    axes.set_ylim(0, 1.35 * axes.get_ylim()[1])
-    axes.legend(frameon=False, fontsize=8.5, loc="upper right")
+    axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
+    axes.legend(frameon=False, fontsize=8.5, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return plain_axes(axes)

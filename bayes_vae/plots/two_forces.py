@@ -192,7 +192,7 @@ def draw_forces(axes: Axes, forces: Sequence[Force], which: slice) -> Axes:
     words = " · ".join(f"{number} {force.words}" for number, force in enumerate(forces, start=1))
     what = "means" if means else "log deviations"
     axes.set_title(f"gradients on the {what}", fontsize=9.5, color=GREY)
-    for term, label in (("likelihood", "of E_q log p(x|z)"), ("kl", "of −KL(q(z|x) ‖ p(z))")):
+    for term, label in (("likelihood", "of $E_q$ log p(x|z)"), ("kl", "of −KL(q(z|x) ‖ p(z))")):
         axes.plot([], [], color=COLOURS[term], linewidth=1.8, label=label)
     axes.plot([], [], " ", label=words)
     axes.plot([], [], " ", label="length of an arrow: the gradient’s square root")
