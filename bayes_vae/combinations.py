@@ -47,11 +47,18 @@ def with_fitting_policy(data: DataSettings, pair: PairSettings) -> DataSettings:
     A likelihood of other than zeros and ones takes pixels as they are. A local guide takes pixels that are drawn once.
 
     Raises:
-        SettingsError: a local guide, and pixels that are drawn anew at each use.
+        SettingsError: a local guide, and pixels that are drawn anew at each use; a number of labels that are seen, and
+            a structure that infers none.
 
     >>> with_fitting_policy(DataSettings(), PairSettings(likelihood="normal")).policy
     'none'
     """
+    if data.num_labelled is not None and pair.structure != "semi-supervised":
+        raise SettingsError(
+            f"num_labelled goes with structure 'semi-supervised' only: {pair.structure!r} sees "
+            f"{'every label' if pair.structure == 'conditional' else 'no label'}. Leave num_labelled out, or choose "
+            "structure 'semi-supervised'."
+        )
     if data.policy is None and pair.likelihood not in BINARY:
         return replace(data, policy="none")
     if pair.guide != "local" or pair.likelihood not in BINARY:

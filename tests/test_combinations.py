@@ -86,3 +86,13 @@ def test_a_policy_that_was_not_chosen_fits_the_likelihood():
         with_fitting_policy(DataSettings(policy="stochastic"), local)
     chosen = DataSettings(policy="static")
     assert with_fitting_policy(chosen, PairSettings(likelihood="normal")) == chosen
+
+
+@pytest.mark.parametrize(("structure", "sees"), [("vae", "no label"), ("conditional", "every label")])
+def test_a_number_of_labels_is_for_models_that_infer_the_others(structure, sees):
+    data = DataSettings(num_labelled=50)
+    with pytest.raises(
+        SettingsError, match=f"num_labelled goes with .* 'semi-supervised' only: '{structure}' sees {sees}"
+    ):
+        with_fitting_policy(data, PairSettings(structure=structure))
+    assert with_fitting_policy(data, PairSettings(structure="semi-supervised")).num_labelled == 50

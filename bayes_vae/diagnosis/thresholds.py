@@ -1,7 +1,7 @@
 """Every threshold of the diagnosis, with what it is compared with.
 
 A pair (nats, share) is so many nats, or that share of the KL where it is more: a model whose codes say much has larger
-errors of every kind. They were chosen on seeds 0 to 4 of the fault suite; docs/diagnosis.md has the table of other seeds.
+errors of every kind. They were chosen on seeds 0 to 4 of the fault suite; docs/diagnosis.md has the table of others.
 """
 
 from __future__ import annotations
