@@ -163,7 +163,9 @@ def gap_section(contents: ReportContents) -> Section:
         estimator=f"log p(x): {gap.estimator}{searched}",
         error="Monte Carlo and data in quadrature",
     )
-    first = _split_sentence(averages) if split else f"The ELBO lacks {whole} nats of log p(x). {gap.why_not_split}"
+    over, why = first_of(gap.num_observations), gap.why_not_split
+    unsplit = f"Over {over} the ELBO lacks {whole} nats of log p(x). {why[:1].upper()}{why[1:]}"
+    first = _split_sentence(averages) if split else unsplit
     return Section(
         "gap",
         title,
