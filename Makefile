@@ -61,7 +61,7 @@ bench: $(READY) ## every script in benchmarks/ but the two below, as tables
 combinations: $(READY) ## every bundled pair on the digits, side by side (half an hour)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/combinations.py --write docs/combinations_table.md
 
-faults: $(READY) ## trainings with one fault each, and whether the diagnosis names it (half an hour)
+faults: $(READY) ## trainings with one fault each, and whether the diagnosis names it (a quarter of an hour)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fault_injection.py --seeds 5..9 --write docs/diagnosis.md
 
 dist: $(READY) ## sdist and wheel of the tagged version, in dist/

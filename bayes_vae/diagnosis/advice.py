@@ -22,7 +22,7 @@ ADVICE: dict[str, Advice] = {
         "fault",
         "No term of Bayes' rule can be computed from it.",
         "Go back to the last weights that are finite; lower the learning rate, clip the gradient (clip_norm), and keep "
-        "deviations away from zero (softplus plus a floor).",
+        "deviations away from zero (softplus plus a floor). A KL with the wrong sign ends here too: look at the loss.",
     ),
     "data-range": Advice(
         "fault",
@@ -83,13 +83,13 @@ ADVICE: dict[str, Advice] = {
     ),
     "averaged-loss": Advice(
         "fault",
-        "The loss is no bound on log p(x): the KL counts as if it had been multiplied.",
+        "The loss is not the negative ELBO: the KL counts as if it had been multiplied.",
         "Sum log p(x | z) over pixels and the KL over latent dimensions, and average over observations only.",
     ),
     "kl-weight": Advice(
         "warning",
-        "At a weight other than 1 the training objective is no bound on log p(x): above 1 the codes say too little, "
-        "below 1 the prior is missed.",
+        "Above 1 the objective is a looser bound on log p(x) than the ELBO, and the codes say too little; below 1 it "
+        "is no bound, and the prior is missed.",
         "Train to the end with weight 1, or say the weight with every figure and compare models at weight 1 only.",
     ),
     "likelihood-scale": Advice(

@@ -30,7 +30,8 @@ class Elbo(Objective):
         num_particles: K draws from q for each observation; their mean is still the ELBO, not a tighter bound.
         kl: "analytic", "sampled", or "auto": the closed form where the pair exposes its distributions and has one,
             else sampled, as ``Trace_ELBO`` does.
-        kl_weight: β, or a function from the number of steps done to it; only with β = 1 is this a bound on log p(x).
+        kl_weight: β, or a function from the number of steps done to it; below 1 this is no bound on log p(x), and
+            above 1 a looser one than the ELBO.
         free_bits: λ, nats of KL that each latent dimension of each observation has for nothing.
 
     Raises:

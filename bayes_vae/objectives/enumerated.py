@@ -37,8 +37,8 @@ class EnumeratedElbo(Objective):
 
     Args:
         num_particles: K draws of the other latents for each value of y.
-        kl_weight: β, or a function from the number of steps done to it; only with β = 1, and without a label term, is
-            this a bound.
+        kl_weight: β, or a function from the number of steps done to it; below 1, or with a label term, this is no
+            bound, and above 1 a looser one.
 
     Raises:
         ProgramError: no discrete latent, or more than one; one whose values cannot be listed; another latent without

@@ -22,7 +22,8 @@ class StickingTheLandingObjective(Objective):
 
     Args:
         num_particles: K draws from q for each observation; their mean is still the ELBO, not a tighter bound.
-        kl_weight: β, or a function from the number of steps done to it; only with β = 1 is this a bound on log p(x).
+        kl_weight: β, or a function from the number of steps done to it; below 1 this is no bound on log p(x), and
+            above 1 a looser one than the ELBO.
 
     Raises:
         ProgramError: a scaled site, a latent without ``rsample``, a program that draws something beside its latents, or

@@ -123,7 +123,7 @@ def _warn_of_scales(pair: TracedPair) -> None:
     for site, factor in pair.layout.scaled:
         warnings.warn(
             f"site {site!r} is scaled by {factor} (KL annealing, say): its density is evaluated at weight 1. "
-            "A scaled ELBO is no bound on log p(x).",
+            "An ELBO with a weight below 1 on the KL is no bound on log p(x).",
             ScaledSiteWarning,
             stacklevel=2,
         )

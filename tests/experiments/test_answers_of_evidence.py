@@ -27,6 +27,14 @@ def test_the_best_weight_is_the_one_that_the_numbers_say():
     )
 
 
+def test_what_was_maximized_is_compared_with_log_evidence():
+    """With a KL of 3 nats the weight 0.1 adds 2.7 to the ELBO, and the weight 10 takes 27 from it."""
+    found = weight_of_the_kl.bounds([row(0.1, -30, -29), row(1, -24, -23.5), row(10, -27, -26.9)])
+    assert "lies above log p(x) at weight 0.1, so it is no bound there and lies below it at the others" in found
+    assert found.endswith("the highest at weight 1 (-24.00).")
+    assert "above" not in weight_of_the_kl.bounds([row(0.1, -30, -25), row(1, -24, -23.5)])
+
+
 @pytest.mark.parametrize(("share", "whose"), [(0.2, "the family's;"), (0.9, "the encoder's;"), (0.5, "alike;")])
 def test_whose_gap_it_is_follows_the_share(share, whose):
     assert whose in elbo_versus_evidence.answer(0.5, 0.01, share, (0.5, 0.05), (0.0, 0.05))
