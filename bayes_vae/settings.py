@@ -349,7 +349,7 @@ class ReportSettings:
         num_gap_observations: test observations whose gap is split in two; 0 leaves it out.
         num_encoded: test observations behind the aggregate posterior and the latent means.
         num_simulated: observations simulated from the model to calibrate the guide; 0 leaves it out.
-        num_diagnosed: training observations that are looked at for what is wrong; 0 leaves it out.
+        num_diagnosed: training observations that are looked at for what is wrong, 20 or more; 0 leaves it out.
         seed: of every draw.
         device: cpu, cuda, or auto.
     """
@@ -368,8 +368,9 @@ class ReportSettings:
         for name in ("num_observations", "num_encoded"):
             _at_least(name, getattr(self, name), 1)
         _at_least("num_particles", self.num_particles, 2)
-        for name in ("num_temperatures", "num_gap_observations", "num_simulated", "num_diagnosed"):
+        for name in ("num_temperatures", "num_gap_observations", "num_simulated"):
             _at_least(name, getattr(self, name), 0)
+        _at_least("num_diagnosed", self.num_diagnosed, 20 if self.num_diagnosed else 0)
 
 
 @dataclass(frozen=True)

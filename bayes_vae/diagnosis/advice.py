@@ -36,6 +36,12 @@ ADVICE: dict[str, Advice] = {
         "Binarize the pixels (policy stochastic, static or threshold), or take the likelihood continuous-bernoulli, "
         "normal or discretized-logistic.",
     ),
+    "kl-sign": Advice(
+        "fault",
+        "Training drives q away from the prior and gains nothing for it: the loss falls without bound.",
+        "Minimize minus the expected log likelihood plus the KL, with KL = -0.5 sum(1 + log s² - m² - s²), which is "
+        "never negative.",
+    ),
     "sigmoid-missing": Advice(
         "fault",
         "Pixels are called impossible that are there, which costs log p(x | z) without bound.",
@@ -51,12 +57,6 @@ ADVICE: dict[str, Advice] = {
         "fault",
         "Every probability is at least one half, so no pixel can be called dark.",
         "Remove the ReLU after the decoder's last layer: logits must be free to be negative.",
-    ),
-    "kl-sign": Advice(
-        "fault",
-        "Training drives q away from the prior and gains nothing for it: the loss falls without bound.",
-        "Minimize minus the expected log likelihood plus the KL, with KL = -0.5 sum(1 + log s² - m² - s²), which is "
-        "never negative.",
     ),
     "kl-missing": Advice(
         "fault",
@@ -172,17 +172,17 @@ _OBJECTIVE = ("kl-weight", "variance-collapse", "posterior-collapse", "prior-hol
 _DECODER = (*_OBJECTIVE, "scale-misread", "averaged-loss", "overfitting", "unused-dimensions", "sampling-off")
 
 EXPLAINS: dict[str, tuple[str, ...]] = {
-    "sigmoid-missing": (*_DECODER, "likelihood-scale"),
+    "sigmoid-missing": (*_DECODER, "likelihood-scale", "variance-collapse"),
     "sigmoid-twice": _DECODER,
     "output-relu": _DECODER,
-    "kl-sign": (*_DECODER, "decoder-ignores-latent"),
-    "kl-missing": (*_OBJECTIVE, "scale-misread", "averaged-loss", "overfitting"),
+    "kl-sign": (*_DECODER, "sigmoid-missing", "decoder-ignores-latent"),
+    "kl-missing": (*_OBJECTIVE, "scale-misread", "averaged-loss", "overfitting", "sampling-off"),
     "kl-across-batch": (*_OBJECTIVE, "scale-misread", "averaged-loss", "overfitting"),
     "sampling-off": (*_OBJECTIVE, "scale-misread", "averaged-loss"),
     "scale-misread": (*_OBJECTIVE, "averaged-loss", "sampling-off"),
     "averaged-loss": (*_OBJECTIVE, "unused-dimensions"),
     "kl-weight": (*_OBJECTIVE[1:], "unused-dimensions"),
-    "likelihood-scale": (*_OBJECTIVE, "averaged-loss", "overfitting"),
+    "likelihood-scale": (*_OBJECTIVE, "averaged-loss", "overfitting", "unused-dimensions"),
     "scale-runaway": ("prior-hole", "overfitting", *_GAPS),
     "variance-collapse": ("prior-hole", *_GAPS),
     "guide-too-narrow": ("prior-hole", "undertraining", "amortization-gap", "importance-weights"),

@@ -45,6 +45,8 @@ def measure_logits(subject: Subject) -> dict[str, Number]:
         "smallest_logit": as_number(logits.min()),
         "largest_logit": as_number(logits.max()),
         "share_of_zero_logits": as_number((logits.abs() < 1e-6).double().mean()),
+        "share_of_smallest_logit": as_number((logits < logits.min() + 1e-5).double().mean()),
+        "share_of_largest_logit": as_number((logits > logits.max() - 1e-5).double().mean()),
         "share_of_certain_pixels": as_number(((p < 1e-6) | (p > 1 - 1e-6)).double().mean()),
         "share_certain_and_wrong": mean_number(wrong.double().flatten(2).mean((0, 2)), ""),
         "share_of_ones": as_number(x.double().mean()),

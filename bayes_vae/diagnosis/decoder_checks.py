@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 from bayes_vae.diagnosis.findings import Finding
-from bayes_vae.diagnosis.judging import Check, Condition, Examined, conclude
+from bayes_vae.diagnosis.judging import Check, Condition, Examined, conclude, unless
 from bayes_vae.diagnosis.thresholds import (
+    CERTAIN_SHARE,
+    CLIPPED_SHARE,
     GENERALIZATION_GAP,
     KL_WEIGHT_FACTOR_UNSETTLED,
     MARGINAL_KL,
     PIXEL_SCALE_FACTOR,
     PIXEL_SCALE_GAIN,
+    ROUNDED_LOGIT,
     SMALLEST_PIXEL_SCALE,
     SMALLEST_SCALE,
+    TINY,
     TRAINING_GAIN,
     WRONG_PIXELS,
+    ZERO_SHARE,
 )
 
 __all__ = ["DECODER_CHECKS", "TRAINING_CHECKS"]
 
-TINY = 1e-4
-
 
 def sigmoid_missing(seen: Examined) -> Finding | None:
+    """Outputs taken as probabilities: pixels called impossible that are there, or outputs clipped in training."""
+    return _clipped(seen, "smallest") or _clipped(seen, "largest") or _certain_and_wrong(seen)
+
+
+def _clipped(seen: Examined, end: str) -> Finding | None:
+    """Many logits that are one and the same number at an end, which no rounding puts there."""
+    value, share = seen.value(f"{end}_logit"), seen.value(f"share_of_{end}_logit")
+    return conclude(
+        "sigmoid-missing",
+        f"{share:.0%} of the logits are exactly {value:.3g}: outputs are clipped to probabilities in place of a "
+        "sigmoid, and a clipped pixel has no gradient.",
+        [seen.above(f"share_of_{end}_logit", CLIPPED_SHARE), unless(not TINY < abs(value) < ROUNDED_LOGIT)],
+        [seen.shown("smallest_logit"), seen.shown("largest_logit"), seen.shown("share_of_certain_pixels")],
+    )
+
+
+def _certain_and_wrong(seen: Examined) -> Finding | None:
     """Pixels called impossible that are there, and most others called certain."""
     return conclude(
         "sigmoid-missing",
@@ -29,7 +49,7 @@ def sigmoid_missing(seen: Examined) -> Finding | None:
         f"{seen.value('share_of_certain_pixels'):.0%} are called certain: logits taken as probabilities look so.",
         [
             seen.above("share_certain_and_wrong", WRONG_PIXELS),
-            seen.above("share_of_certain_pixels", 0.4),
+            seen.above("share_of_certain_pixels", CERTAIN_SHARE),
         ],
         [seen.shown("test_expected_log_likelihood")],
     )
@@ -53,7 +73,7 @@ def output_relu(seen: Examined) -> Finding | None:
         [
             seen.above("smallest_logit", -TINY),
             seen.above("largest_logit", 1 + TINY),
-            seen.above("share_of_zero_logits", 0.01),
+            seen.above("share_of_zero_logits", ZERO_SHARE),
         ],
         [seen.shown("share_of_ones"), seen.shown("share_of_ones_decoded")],
     )

@@ -19,20 +19,30 @@ from bayes_vae.diagnosis.objective_checks import OBJECTIVE_CHECKS
 from bayes_vae.diagnosis.result import Diagnosis, NotChecked
 from bayes_vae.diagnosis.subject import Subject
 from bayes_vae.diagnosis.terms import DRAWS
-from bayes_vae.errors import DataError
+from bayes_vae.diagnosis.weight_checks import WEIGHT_CHECKS
+from bayes_vae.errors import DataError, SettingsError
 from bayes_vae.terms.program import Program, undisturbed
 from bayes_vae.terms.stream import Progress
 
 __all__ = ["CHECKS", "decide", "diagnose"]
 
-CHECKS: tuple[Check, ...] = (*DECODER_CHECKS, *OBJECTIVE_CHECKS, *LATENT_CHECKS, *TRAINING_CHECKS)
+CHECKS: tuple[Check, ...] = (
+    *DECODER_CHECKS,
+    *OBJECTIVE_CHECKS,
+    *WEIGHT_CHECKS,
+    *LATENT_CHECKS,
+    *TRAINING_CHECKS,
+)
 """Every question that is asked of a pair whose terms can be computed."""
+
+LEAST = 20
+"""Observations below which no mean has an error to be trusted."""
 
 TIGHTER = ("importance-weighted", "doubly-reparameterized")
 """Objectives that are a tighter bound than the ELBO, and have another best guide."""
 
 OF_THE_ELBO = (
-    *(check.name for check in OBJECTIVE_CHECKS),
+    *(check.name for check in (*OBJECTIVE_CHECKS, *WEIGHT_CHECKS)),
     "guide-too-narrow",
     "guide-too-wide",
     "amortization-gap",
@@ -72,6 +82,7 @@ def diagnose(
 
     Raises:
         DataError: data that are not a data set with a policy.
+        SettingsError: too few observations to be looked at.
         ProgramError: a pair whose terms cannot be read.
     """
     if not isinstance(data, Data):
@@ -79,17 +90,26 @@ def diagnose(
             f"diagnose takes a data set with its policy, got {type(data).__name__}: pass bayes_vae.load_data(...) of "
             "it."
         )
+    if num_observations < LEAST:
+        raise SettingsError(f"num_observations must be at least {LEAST}, got {num_observations}.")
     subject = Subject(model, guide, data, int(seed), num_observations)
+    few = min(len(data.train), len(data.test))
+    if few < LEAST:
+        return _not_asked(subject, f"the smaller split has {few} observations, and means need at least {LEAST}.")
     with undisturbed(model, guide, device=subject.device, seed=subject.seed):
         first = look_at_support(subject) or look_at_weights(subject) or look_at_data(subject)
         numbers = Numbers() if first else measure(subject, history or (), progress)
     if first:
-        reason = f"{first.name}: mend that first."
-        not_checked = tuple(NotChecked(check.name, reason) for check in CHECKS)
-        return Diagnosis((first,), {}, not_checked, *_conditions(subject))
+        return _not_asked(subject, f"{first.name}: mend that first.", first)
     examined = Examined(numbers, data.data_shape.numel(), settings or {})
     findings, not_checked = decide(examined)
     return Diagnosis(findings, dict(numbers.found), not_checked, *_conditions(subject))
+
+
+def _not_asked(subject: Subject, reason: str, *found: Finding) -> Diagnosis:
+    """A diagnosis without the checks that need numbers."""
+    not_checked = tuple(NotChecked(check.name, reason) for check in CHECKS)
+    return Diagnosis(found, {}, not_checked, *_conditions(subject))
 
 
 def _conditions(subject: Subject) -> tuple[int, str, int, int, int]:
@@ -130,14 +150,21 @@ def _reason(numbers: Numbers, name: str) -> str:
     return numbers.reasons.get(name, f"{name.replace('_', ' ')} was not measured.")
 
 
+def _explained_by(cause: Finding) -> tuple[str, ...]:
+    """What follows from a finding; nothing from a suspicion, which has less than the usual severity."""
+    return EXPLAINS.get(cause.name, ()) if cause.severity == ADVICE[cause.name].severity else ()
+
+
 def _in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Those that stand for themselves first, by severity; then what they explain."""
     order = list(ADVICE)
     by_cause = sorted(findings, key=lambda finding: order.index(finding.name))
     explained = []
     for number, finding in enumerate(by_cause):
-        causes = [cause.name for cause in by_cause[:number] if finding.name in EXPLAINS.get(cause.name, ())]
-        explained.append(replace(finding, because=causes[0] if causes else ""))
+        causes = [cause.name for cause in by_cause[:number] if finding.name in _explained_by(cause)]
+        if causes:
+            finding = replace(finding, because=causes[0], advice=f"Mend {causes[0]} first, then look again.")
+        explained.append(finding)
     return tuple(
         sorted(
             explained,

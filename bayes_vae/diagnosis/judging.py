@@ -12,7 +12,7 @@ from bayes_vae.diagnosis.findings import Evidence, Finding, Severity
 from bayes_vae.diagnosis.numbers import Numbers, probability_above
 from bayes_vae.diagnosis.thresholds import LIKELY
 
-__all__ = ["Check", "Condition", "Examined", "conclude"]
+__all__ = ["Check", "Condition", "Examined", "conclude", "unless"]
 
 
 class Condition(NamedTuple):
@@ -35,6 +35,11 @@ class Examined:
     numbers: Numbers
     num_pixels: int
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def setting(self, name: str, otherwise: float) -> float:
+        """A number of the settings; another where it is not there or None."""
+        value = self.settings.get(name)
+        return otherwise if value is None else float(value)
 
     def value(self, name: str) -> float:
         """The value of a number; NaN where it was not measured."""
@@ -75,6 +80,11 @@ class Examined:
         seen = self.shown(name)
         probability = probability_above(sign * seen.value, seen.error, sign * threshold)
         return Condition(Evidence(name, seen.value, seen.error, seen.unit, threshold), probability)
+
+
+def unless(fact: bool) -> Condition:
+    """A condition that a fact rules out, with no number to show."""
+    return Condition(Evidence("", math.nan), 0.0 if fact else 1.0)
 
 
 Decide = Callable[[Examined], Finding | None]

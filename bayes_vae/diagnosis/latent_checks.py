@@ -30,11 +30,24 @@ def posterior_collapse(seen: Examined) -> Finding | None:
     else:
         count, conditions = 0, [seen.below("train_kl_to_prior", COLLAPSED_KL)]
     which = f"all {count} latent dimensions are" if count > 1 else "the latent is"
-    return conclude(
+    return _unused_at_a_low_price(seen) or conclude(
         "posterior-collapse",
         f"q(z | x) is the prior whatever x is: {which} collapsed.",
         conditions,
         [seen.shown(name) for name in ("train_kl_to_prior", "use_of_latent", "gain_of_training")],
+    )
+
+
+def _unused_at_a_low_price(seen: Examined) -> Finding | None:
+    """q is the same for every x, though not quite the prior."""
+    if seen.value("largest_mean_kl_of_a_dimension") < COLLAPSED_KL:
+        return None
+    return conclude(
+        "posterior-collapse",
+        f"z of another observation reconstructs as well, at a KL of {seen.value('train_kl_to_prior'):.2g} nats: z says "
+        "nothing of x.",
+        [seen.below("use_of_latent", COLLAPSED_KL), seen.below("train_kl_to_prior", UNUSED_KL)],
+        [seen.shown("largest_mean_kl_of_a_dimension")],
     )
 
 

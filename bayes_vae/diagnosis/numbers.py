@@ -73,7 +73,8 @@ def probability_above(value: float, error: float, threshold: float) -> float:
 
     Args:
         value: v.
-        error: s, its standard error; 0 or NaN for a number taken as exact.
+        error: s, its standard error; 0 for a number taken as exact, and NaN where it is unknown, so that nothing is
+            sure.
         threshold: t.
 
     >>> probability_above(2.0, 0.5, 1.5) > 0.84, probability_above(2.0, 0.0, 1.5)
@@ -81,8 +82,10 @@ def probability_above(value: float, error: float, threshold: float) -> float:
     """
     if math.isnan(value):
         return 0.0
-    if math.isinf(value) or not error > 0 or not math.isfinite(error):
+    if math.isinf(value) or error == 0:
         return 1.0 if value > threshold else 0.0
+    if not math.isfinite(error):
+        return 0.0
     return NormalDist().cdf((value - threshold) / error)
 
 

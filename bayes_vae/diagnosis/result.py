@@ -63,6 +63,8 @@ class Diagnosis:
     def sentence(self) -> str:
         """The diagnosis in a sentence."""
         serious = [finding for finding in self.findings if finding.severity != "note" and not finding.because]
+        if not self.findings and not self.measurements:
+            return f"Nothing could be checked: {self.not_checked[0].reason}"
         if not serious:
             return "Nothing was found to be wrong."
         names = [f"{finding.name} ({finding.severity}, {finding.sureness})" for finding in serious]

@@ -38,7 +38,7 @@ def measure_scales(subject: Subject) -> dict[str, Number]:
     """What the ELBO of training rows gains by the best common factor on q's deviations, and by the best reading.
 
     Under the best reading the weight on the KL at which the pair is at rest is measured again: one where it is the
-    reading of the training.
+    reading of the training. Likewise where draws took the squares, or the roots, of the deviations, and the KL did not.
     """
     rows = subject.train.first(ROWS)
     bound = subject.factorized.bind(*rows)
@@ -60,6 +60,7 @@ def measure_scales(subject: Subject) -> dict[str, Number]:
     by_reading = {name: mean_number(elbo(change(scale)) - declared) for name, change in READINGS.items()}
     reading = max(by_reading, key=lambda name: _usable(by_reading[name]))
     under = stationary_weights(pulls(subject, rows, READINGS[reading]))
+    squares, roots = (stationary_weights(pulls(subject, rows, change)) for change in (torch.square, torch.sqrt))
     return {
         "best_scale_factor": as_number(factor),
         "gain_of_scale_factor": by_factor[factor],
@@ -67,6 +68,10 @@ def measure_scales(subject: Subject) -> dict[str, Number]:
         "gain_of_reading": by_reading[reading],
         "kl_weight_of_means_under_reading": under["kl_weight_of_means"],
         "kl_weight_of_scales_under_reading": under["kl_weight_of_scales"],
+        "kl_weight_of_means_with_squares": squares["kl_weight_of_means"],
+        "kl_weight_of_scales_with_squares": squares["kl_weight_of_scales_as_variances"],
+        "kl_weight_of_means_with_roots": roots["kl_weight_of_means"],
+        "kl_weight_of_scales_with_roots": roots["kl_weight_of_scales_as_roots"],
     }
 
 

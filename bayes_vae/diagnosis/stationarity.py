@@ -109,12 +109,13 @@ def stationary_weights(p: Pulls) -> dict[str, Number]:
     Returns:
         ``kl_weight_of_means``, ``kl_weight_of_scales``, ``kl_weight`` (both); ``kl_weight_at_means`` with the
         likelihood's pull at q's mean in place of draws; ``kl_weight_of_scales_as_variances`` with the KL of a q whose
-        variance is what was taken as deviation; ``unbalanced_share``, what is left of the likelihood's pull.
+        variance is what was taken as deviation, ``kl_weight_of_scales_as_roots`` of one whose deviation is its square;
+        ``unbalanced_share``, what is left of the likelihood's pull.
     """
     means, scales = p.kl_loc, p.kl_log_scale
     both = torch.cat([p.likelihood_loc, p.likelihood_log_scale], -1)
     kl = torch.cat([means, scales], -1)
-    misread = (p.scale - 1) / 2
+    variances, roots = (p.scale - 1) / 2, 2 * (p.scale**4 - 1)
     found = {
         name: ratio_of_sums((k * pull).sum(-1), k.square().sum(-1))
         for name, k, pull in (
@@ -122,7 +123,8 @@ def stationary_weights(p: Pulls) -> dict[str, Number]:
             ("kl_weight_of_means", means, p.likelihood_loc),
             ("kl_weight_of_scales", scales, p.likelihood_log_scale),
             ("kl_weight_at_means", means, p.likelihood_at_mean),
-            ("kl_weight_of_scales_as_variances", misread, p.likelihood_log_scale),
+            ("kl_weight_of_scales_as_variances", variances, p.likelihood_log_scale),
+            ("kl_weight_of_scales_as_roots", roots, p.likelihood_log_scale),
         )
     }
     left = both - found["kl_weight"].value * kl

@@ -127,7 +127,7 @@ class Subject:
         return read_factorized_pair(self.model, self.guide, x, index, "this check", wanted)
 
     def copy(self) -> tuple[Any, Any]:
-        """The programs on parameters of their own, which may be trained.
+        """The programs on parameters of their own. What was held stays so, unless all is, as in a pair put to use.
 
         Raises:
             NotDefinedError: programs without a module behind them, or that cannot be copied.
@@ -140,7 +140,8 @@ class Subject:
             model, guide = copy.deepcopy((self.model, self.guide))
         except (RuntimeError, TypeError) as error:
             raise NotDefinedError(f"the pair cannot be copied, so no copy is trained ({error}).") from error
-        for program in (model, guide):
-            for module in modules_of(program):
+        modules = [module for program in (model, guide) for module in modules_of(program)]
+        if not any(weight.requires_grad for module in modules for weight in module.parameters()):
+            for module in modules:
                 module.requires_grad_(True)
         return model, guide

@@ -9,8 +9,11 @@ from __future__ import annotations
 __all__ = [
     "ACROSS_BATCH_DEVIATION",
     "AMORTIZATION_GAP",
+    "AVERAGED_FROM",
     "AVERAGED_TOLERANCE",
     "BALANCED_SHARE",
+    "CERTAIN_SHARE",
+    "CLIPPED_SHARE",
     "COLLAPSED_KL",
     "DECODED_MEANS_GAIN",
     "FORGOTTEN_KL_WEIGHT",
@@ -24,17 +27,20 @@ __all__ = [
     "PIXEL_SCALE_FACTOR",
     "PIXEL_SCALE_GAIN",
     "READING_TOLERANCE",
+    "ROUNDED_LOGIT",
     "SCALE_GAIN",
     "SCALE_SHARE",
     "SETTLED_GAIN",
     "SMALLEST_PIXEL_SCALE",
     "SMALLEST_SCALE",
+    "TINY",
     "TRAINING_GAIN",
     "UNUSED_KL",
     "UNUSED_LATENT",
     "UNUSED_SHARE",
     "VARIANCE_SHARE",
     "WRONG_PIXELS",
+    "ZERO_SHARE",
 ]
 
 LIKELY = 0.84
@@ -51,6 +57,9 @@ KL_WEIGHT_AGREEMENT = 1.5
 
 FORGOTTEN_KL_WEIGHT = 0.02
 """An estimated weight below it, from means and from deviations, is taken as none."""
+
+AVERAGED_FROM = 4.0
+"""Factor from 1 from which an estimated weight may be that of an average: nearer ones are taken for a KL weight."""
 
 AVERAGED_TOLERANCE = 1.2
 """Factor within which an estimated weight must agree with a ratio of sizes to be called an average."""
@@ -108,6 +117,21 @@ SMALLEST_PIXEL_SCALE = 5e-3
 
 SMALLEST_SCALE = 1e-4
 """q's smallest deviation, in the prior's, below which it runs away."""
+
+TINY = 1e-4
+"""Logits so close to 0, or to 1, are taken as that."""
+
+ROUNDED_LOGIT = 15.0
+"""Logits beyond it may be all the same because float32 rounds their probabilities."""
+
+CLIPPED_SHARE = 0.05
+"""Share of logits that are exactly the smallest, or the largest, from which the outputs are taken to be clipped."""
+
+CERTAIN_SHARE = 0.4
+"""Share of pixels that a decoder calls certain, for logits to have been taken as probabilities."""
+
+ZERO_SHARE = 0.01
+"""Share of logits that are exactly 0, for a ReLU at the output."""
 
 WRONG_PIXELS = 0.005
 """Share of pixels that a decoder may call impossible, at probabilities below 1e-4, and that are there."""

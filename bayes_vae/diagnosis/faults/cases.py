@@ -12,12 +12,16 @@ from torch import Tensor, nn
 from bayes_vae.data import Data, load_data
 from bayes_vae.diagnosis.faults.losses import (
     Loss,
+    autoencoding,
     averaged,
     deterministic,
     kl_across_the_batch,
     log_variance_as_scale,
+    squares_drawn,
+    squares_in_kl,
     train,
     weighted,
+    without_gradient,
 )
 from bayes_vae.diagnosis.faults.pairs import (
     AlteredGuide,
@@ -132,7 +136,7 @@ def _probabilities(seed: int) -> Patient:
     inside = 1e-6
 
     def likelihood(z: Tensor) -> Any:
-        p = found.model.likelihood(z).base_dist.logits if seed % 2 else found.model.likelihood(z).logits
+        p = found.model.likelihood(z).logits
         return bernoulli_pixels((8, 8))(torch.logit(p.clamp(inside, 1 - inside)).flatten(-2))
 
     return found._replace(model=AlteredModel(found.model, likelihood=likelihood))
@@ -208,6 +212,24 @@ def _not_a_number(seed: int) -> Patient:
     return found
 
 
+class _Clipped(nn.Module):
+    def forward(self, output: Tensor) -> Tensor:
+        """Logits of outputs that are clipped to probabilities."""
+        return torch.logit(output.clamp(1e-4, 1 - 1e-4))
+
+
+def _known_weight(seed: int, weight: float) -> Patient:
+    """A KL weight that the settings tell."""
+    return trained(seed, weighted(weight))._replace(settings={"kl_weight": weight})
+
+
+def _held_decoder(seed: int) -> Patient:
+    """A decoder that stays held, behind an encoder that went on being trained."""
+    found = trained(seed)
+    found.model.requires_grad_(False)
+    return trained(seed, start=found)
+
+
 def _shared_scale(seed: int) -> Patient:
     """Gray digits under normal pixels with one learned deviation."""
     return trained(seed, start=fresh(seed, policy="none", likelihood=SharedScale((8, 8), 0.2)))
@@ -242,19 +264,40 @@ CASES: dict[str, Case] = {
     "averaged-over-dimensions": Case(
         (AVERAGED,), lambda s: trained(s, averaged(False, True)), "sum over pixels, mean of KL over dimensions"
     ),
+    "kl-weight-known": Case((WEIGHT,), lambda s: _known_weight(s, 1 / LATENT), "KL weight 1/6, said in the settings"),
     "kl-across-batch": Case(("kl-across-batch",), lambda s: trained(s, kl_across_the_batch), "KL of a batch's moments"),
     "kl-missing": Case(("kl-missing",), lambda s: trained(s, weighted(0.0)), "no KL"),
-    "kl-sign": Case(("kl-sign",), lambda s: trained(s, weighted(-1.0), epochs=5, rate=1e-3), "the KL's sign is wrong"),
+    "autoencoder": Case(("kl-missing",), lambda s: trained(s, autoencoding), "no KL, and the mean of q decoded"),
+    "kl-sign": Case(
+        ("kl-sign",),
+        lambda s: trained(s, weighted(-1.0), epochs=5, rate=1e-3),
+        "the KL's sign is wrong; 5 epochs at a fifth of the rate, before all is NaN",
+    ),
     "variance-collapse": Case(("variance-collapse",), _fixed_scale, "q's deviations held at 0.001"),
-    "prior-hole-wide": Case(("prior-hole",), _other_prior, "a prior three times as wide as in training"),
-    "prior-hole-moved": Case(("prior-hole",), _moved_prior, "a prior two deviations away from that of training"),
-    "scale-root": Case(("scale-misread",), lambda s: _changed_scale(s, torch.sqrt), "a deviation read as variance"),
-    "scale-square": Case(("scale-misread",), lambda s: _changed_scale(s, torch.square), "a variance read as deviation"),
+    "prior-hole-wide": Case(("prior-hole",), _other_prior, "altered: a prior three times as wide as in training"),
+    "prior-hole-moved": Case(
+        ("prior-hole",), _moved_prior, "altered: a prior two deviations away from that of training"
+    ),
+    "scale-root": Case(
+        ("scale-misread",), lambda s: _changed_scale(s, torch.sqrt), "altered: a deviation read as variance"
+    ),
+    "scale-square": Case(
+        ("scale-misread",), lambda s: _changed_scale(s, torch.square), "altered: a variance read as deviation"
+    ),
     "scale-in-loss": Case(
         ("scale-misread",), lambda s: trained(s, log_variance_as_scale), "KL and draws read the encoder differently"
     ),
+    "scale-in-draws": Case(
+        ("scale-misread",), lambda s: trained(s, squares_drawn), "draws with the variance for a deviation"
+    ),
+    "scale-in-kl": Case(
+        ("scale-misread",), lambda s: trained(s, squares_in_kl), "a KL with the variance for a deviation"
+    ),
     "sigmoid-twice": Case(("sigmoid-twice",), lambda s: _last_layer(s, nn.Sigmoid()), "sigmoid, then again"),
-    "sigmoid-missing": Case(("sigmoid-missing",), _probabilities, "logits taken as probabilities"),
+    "sigmoid-missing": Case(("sigmoid-missing",), _probabilities, "altered: logits taken as probabilities"),
+    "sigmoid-clipped": Case(
+        ("sigmoid-missing",), lambda s: _last_layer(s, _Clipped()), "outputs clipped to probabilities, no sigmoid"
+    ),
     "output-relu": Case(("output-relu",), lambda s: _last_layer(s, nn.ReLU()), "a ReLU at the decoder's output"),
     "gray-data": Case(("gray-data",), _gray_bernoulli, "gray pixels under Bernoulli"),
     "pixels-to-255": Case(("data-range",), _pixels_to_255, "pixels in 0…255 under Bernoulli"),
@@ -266,23 +309,27 @@ CASES: dict[str, Case] = {
         ("scale-runaway",), lambda s: _gray(s, None, outputs=2), "a deviation for each pixel without a floor"
     ),
     "sampling-off": Case(("sampling-off",), lambda s: trained(s, deterministic), "the mean of q decoded in training"),
+    "no-gradient": Case((COLLAPSE,), lambda s: trained(s, without_gradient), "draws without a gradient: z is given up"),
     "guide-too-narrow": Case(
-        ("guide-too-narrow",), lambda s: _changed_scale(s, lambda scale: 0.3 * scale), "q's deviations times 0.3"
+        ("guide-too-narrow",),
+        lambda s: _changed_scale(s, lambda scale: 0.3 * scale),
+        "altered: q's deviations times 0.3",
     ),
     "guide-too-wide": Case(
-        ("guide-too-wide",), lambda s: _changed_scale(s, lambda scale: 2.5 * scale), "q's deviations times 2.5"
+        ("guide-too-wide",), lambda s: _changed_scale(s, lambda scale: 2.5 * scale), "altered: q's deviations times 2.5"
     ),
     "small-encoder": Case(("amortization-gap",), _small_encoder, "an encoder through one number"),
     "stale-encoder": Case(("amortization-gap",), _stale_encoder, "an encoder frozen early"),
     "overfitting": Case(("overfitting",), lambda s: _few_images(s, 600), "100 images, 600 epochs"),
     "decoder-ignores-latent": Case(("decoder-ignores-latent",), _without_latent, "a decoder handed zeros"),
     "undertraining": Case(("undertraining",), lambda s: trained(s, epochs=5, falling=False), "5 epochs"),
-    "not-finite": Case(("not-finite",), _not_a_number, "a weight that is NaN"),
+    "not-finite": Case(("not-finite",), _not_a_number, "altered: a weight that is NaN"),
     "healthy": Case((), trained, "Bernoulli, 6 latents, thresholded digits"),
     "healthy-stochastic": Case((), lambda s: trained(s, start=fresh(s, policy="stochastic")), "binarized at each use"),
     "healthy-2": Case((), lambda s: trained(s, start=fresh(s, 2)), "2 latents"),
     "healthy-20": Case((), lambda s: trained(s, start=fresh(s, 20)), "20 latents, most of them not needed"),
     "healthy-normal": Case((), _shared_scale, "normal pixels, one learned deviation"),
     "healthy-conv": Case((), _convolutional, "convolutions, 4 latents"),
+    "healthy-held": Case((), _held_decoder, "a decoder that is held while the encoder goes on"),
     "healthy-fit": Case((), _fitted, "trained by bayes_vae.fit, with its history and settings"),
 }

@@ -16,12 +16,16 @@ from bayes_vae.randomness import derived_seed
 
 __all__ = [
     "Loss",
+    "autoencoding",
     "averaged",
     "deterministic",
     "kl_across_the_batch",
     "log_variance_as_scale",
+    "squares_drawn",
+    "squares_in_kl",
     "train",
     "weighted",
+    "without_gradient",
 ]
 
 Loss = Callable[[Any, Any, Tensor], Tensor]
@@ -79,6 +83,39 @@ def deterministic(model: Any, guide: Any, x: Tensor) -> Tensor:
     parts = normal_parts(guide.variational_posterior(x))
     assert parts is not None, "the guides of the suite are factorized normals"
     value: Tensor = (_kl(*parts).sum(-1) - model.likelihood(parts[0]).log_prob(x)).mean()
+    return value
+
+
+def autoencoding(model: Any, guide: Any, x: Tensor) -> Tensor:
+    """The mean of q decoded, and no KL: an autoencoder, whose deviations are never trained."""
+    parts = normal_parts(guide.variational_posterior(x))
+    assert parts is not None, "the guides of the suite are factorized normals"
+    value: Tensor = -model.likelihood(parts[0]).log_prob(x).mean()
+    return value
+
+
+def without_gradient(model: Any, guide: Any, x: Tensor) -> Tensor:
+    """Draws without a gradient, as of ``sample`` in place of ``rsample``: the KL alone trains the encoder."""
+    parts = normal_parts(guide.variational_posterior(x))
+    assert parts is not None, "the guides of the suite are factorized normals"
+    z = (parts[0] + parts[1] * torch.randn_like(parts[0])).detach()
+    value: Tensor = (_kl(*parts).sum(-1) - model.likelihood(z).log_prob(x)).mean()
+    return value
+
+
+def squares_drawn(model: Any, guide: Any, x: Tensor) -> Tensor:
+    """Draws with exp(v) for a deviation where v is the log variance, as the KL knows."""
+    parts = normal_parts(guide.variational_posterior(x))
+    assert parts is not None, "the guides of the suite are factorized normals"
+    z = parts[0] + parts[1].square() * torch.randn_like(parts[0])
+    value: Tensor = (_kl(*parts).sum(-1) - model.likelihood(z).log_prob(x)).mean()
+    return value
+
+
+def squares_in_kl(model: Any, guide: Any, x: Tensor) -> Tensor:
+    """A KL with exp(v) for a deviation where v is the log variance, as the draws know."""
+    loc, scale, log_likelihood = _pieces(model, guide, x)
+    value: Tensor = (_kl(loc, scale.square()).sum(-1) - log_likelihood).mean()
     return value
 
 

@@ -12,12 +12,13 @@ from torch import Size, Tensor, nn
 
 from bayes_vae.distributions import diagonal_normal, normal_parts
 from bayes_vae.guides import AmortizedNormalGuide, SingleLatentGuide
+from bayes_vae.guides.network_guide import NetworkGuide
 from bayes_vae.models import VAE, SingleLatentModel
+from bayes_vae.network_pairs import pair_from_networks
 
 __all__ = [
     "AlteredGuide",
     "AlteredModel",
-    "PlainGuide",
     "PlainModel",
     "SharedScale",
     "bernoulli_pixels",
@@ -33,7 +34,7 @@ Likelihood = Callable[[Tensor], Any]
 
 
 class PlainModel(SingleLatentModel):
-    """A decoder as people write it in plain torch, with the distribution that its output stands for.
+    """A plain torch decoder with a distribution that its output stands for, none of this library's.
 
     Args:
         decoder: from (*batch, D) to (*batch, outputs).
@@ -56,23 +57,6 @@ class PlainModel(SingleLatentModel):
         """p(x given z)."""
         found: dist.TorchDistribution = self.distribution(self.decoder(z))
         return found
-
-
-class PlainGuide(SingleLatentGuide):
-    """An encoder as people write it in plain torch: it outputs the mean and the log variance.
-
-    Args:
-        encoder: from (N, P) to (N, 2 D).
-    """
-
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def variational_posterior(self, x: Tensor) -> dist.TorchDistribution:
-        """q(z given x)."""
-        loc, log_variance = self.encoder(x.flatten(1)).chunk(2, dim=-1)
-        return diagonal_normal(loc, (log_variance / 2).exp())
 
 
 class AlteredGuide(SingleLatentGuide):
@@ -151,13 +135,27 @@ def _joined(pixels: Any, shape: Size) -> dist.TorchDistribution:
 
 def plain_pair(
     latent_dim: int, data_shape: Sequence[int], likelihood: Likelihood | None = None, outputs: int = 1
-) -> tuple[PlainModel, PlainGuide]:
-    """Plain torch networks with ReLU, one hidden layer each; Bernoulli pixels by their logits unless said otherwise."""
+) -> tuple[SingleLatentModel, NetworkGuide]:
+    """Plain torch networks with ReLU, one hidden layer each, brought in by ``pair_from_networks``.
+
+    Args:
+        latent_dim, data_shape: sizes.
+        likelihood: from the decoder's output to p(x given z), where it is none of this library's.
+        outputs: of the decoder for each pixel.
+    """
     size = math.prod(data_shape)
     decoder = nn.Sequential(nn.Linear(latent_dim, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, outputs * size))
     encoder = nn.Sequential(nn.Linear(size, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2 * latent_dim))
-    model = PlainModel(decoder, likelihood or bernoulli_pixels(data_shape), latent_dim, Size(data_shape))
-    return model, PlainGuide(encoder)
+    said: dict[str, Any] = {
+        "latent_dim": latent_dim,
+        "data_shape": data_shape,
+        "encoder_output": "loc-and-log-variance",
+        "split": True,
+        "input_shape": (size,),
+    }
+    if likelihood is None:
+        return pair_from_networks(encoder, decoder, decoder_output="logits", **said)
+    return PlainModel(decoder, likelihood, latent_dim, Size(data_shape)), NetworkGuide(encoder, **said)
 
 
 def own_pair(latent_dim: int, data_shape: Sequence[int]) -> tuple[VAE, AmortizedNormalGuide]:
