@@ -69,7 +69,15 @@ def main(
 
     model, guide = build_pair(NETWORKS[data], data_set, seed)
     bv.fit(
-        model, guide, data_set, epochs=epochs, learning_rate=LEARNING_RATE, seed=seed, device=device, progress="none"
+        model,
+        guide,
+        data_set,
+        epochs=epochs,
+        learning_rate=LEARNING_RATE,
+        seed=seed,
+        device=device,
+        progress="none",
+        interruptible=False,
     )
 
     decoder, encoder = (module.to(device) for module in build_pair(NETWORKS[data], data_set, seed))

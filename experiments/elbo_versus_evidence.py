@@ -14,6 +14,7 @@ one core; ``--data mnist`` about four minutes.
 from typing import Any, Literal
 
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
 
 import bayes_vae as bv
@@ -55,7 +56,7 @@ def main(
     """
     data_set = bv.load_data(data, policy="static")
     model, guide = build_pair(NETWORKS[data], data_set, seed)
-    bv.fit(model, guide, data_set, epochs=epochs or EPOCHS[data], seed=seed, device=device)
+    bv.fit(model, guide, data_set, epochs=epochs or EPOCHS[data], seed=seed, device=device, interruptible=False)
 
     where = next(model.parameters()).device
     rows = range(min(num_observations, len(data_set.test)))
@@ -72,6 +73,9 @@ def main(
     with_unlikely, with_ink = (correlation(gap.inference_gap, other) for other in (unlikely, ink))
     print(f"\nRank correlation of the gap with −log p(x): {with_error(*with_unlikely)}")
     print(f"Rank correlation of the gap with ink:        {with_error(*with_ink)}")
+    for part in ("amortization", "approximation"):
+        found = correlation(getattr(gap, f"{part}_gap"), unlikely)
+        print(f"  of the {part} gap with −log p(x): {with_error(*found)}")
     share = means["amortization_gap"].value / means["inference_gap"].value
     print(answer(means["inference_gap"].value, means["inference_gap"].total_error, share, with_unlikely, with_ink))
     for warning in gap.failures:
@@ -88,9 +92,12 @@ def main(
 
 
 def correlation(first: Tensor, second: Tensor) -> tuple[float, float]:
-    """Spearman's rank correlation of two numbers for each image, and its standard error, (1 − r²) / √(N − 1)."""
-    ranks = torch.stack([values.double().cpu().argsort().argsort().double() for values in (first, second)])
-    r = float(torch.corrcoef(ranks)[0, 1])
+    """Spearman's rank correlation of two numbers for each image, and its standard error, (1 − r²) / √(N − 1).
+
+    Equal numbers share the mean of their ranks; a constant tells nothing, 0 ± 1 / √(N − 1).
+    """
+    ranks = [torch.as_tensor(rankdata(values.double().cpu())) for values in (first, second)]
+    r = float(torch.corrcoef(torch.stack(ranks))[0, 1]) if all(float(values.std()) > 0 for values in ranks) else 0.0
     return r, (1 - r * r) / (len(first) - 1) ** 0.5
 
 
@@ -109,19 +116,20 @@ def answer(
     whose = (
         "the encoder's" if share > 0.6 else "the family's" if share < 0.4 else "the family's and the encoder's alike"
     )
-    causes = [
-        words
-        for words, (r, deviation) in (
-            ("the less likely the image is", with_unlikely),
-            ("the more ink it has", with_ink),
-        )
-        if r > 3 * deviation
-    ]
+    likelihood = _grows_with(with_unlikely, "the less likely the image is", "the more likely the image is")
+    ink = _grows_with(with_ink, "the more ink it has", "the less ink it has")
+    causes = [words for words in (likelihood, ink) if words]
     which = f"it is larger {' and '.join(causes)}" if causes else "neither likelihood nor ink tells where it is large"
     short = (
         f"The ELBO falls {with_error(gap, error)} nats short of log p(x), {share:.0%} of it amortization, so {whose}"
     )
     return f"{short}; {which}."
+
+
+def _grows_with(correlated: tuple[float, float], more: str, less: str) -> str:
+    """Which way a correlation goes, where it is more than three of its errors from 0."""
+    r, error = correlated
+    return "" if abs(r) <= 3 * error else more if r > 0 else less
 
 
 if __name__ == "__main__":

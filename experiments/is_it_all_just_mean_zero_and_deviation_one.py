@@ -58,7 +58,7 @@ def main(
     for weight in KL_WEIGHTS:
         model, guide = build_pair(NETWORKS, data_set, seed)
         settings: dict[str, Any] = {"epochs": epochs or EPOCHS[data], "kl_weight": weight, "seed": seed}
-        run = bv.fit(model, guide, data_set, device=device, progress="none", **settings)
+        run = bv.fit(model, guide, data_set, device=device, progress="none", **settings, interruptible=False)
         fill_pair(model, guide, run.last_state)  # not the best epoch's, which was chosen at weight 1
         where = next(model.parameters()).device
         x, index = data_set.train.observations(places, device=where), data_set.train.index[places].to(where)

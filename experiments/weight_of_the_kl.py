@@ -79,7 +79,7 @@ def main(
             "seed": seed,
             "device": device,
         }
-        run = bv.fit(model, guide, data_set, progress="none", **settings)
+        run = bv.fit(model, guide, data_set, progress="none", **settings, interruptible=False)
         fill_pair(model, guide, run.last_state)  # not the best epoch's, which was chosen at weight 1
         where = next(model.parameters()).device
         places = list(range(min(num_observations, len(data_set.test))))

@@ -56,7 +56,7 @@ def main(
     for name, (model, guide) in pairs.items():
         print(f"training a {name} for {epochs} epochs")
         model.set_output_bias(data.train.mean())
-        bv.fit(model, guide, data, epochs=epochs, seed=seed, device=device, progress="none")
+        bv.fit(model, guide, data, epochs=epochs, seed=seed, device=device, progress="none", interruptible=False)
 
     figures = {f"accuracy_{name}": value for name, value in accuracies(vae[1], semi[1], data, seed, device).items()}
     print(f"\nTest images whose class is named, of {len(data.test)}, from {num_labelled} labels:")

@@ -55,7 +55,16 @@ def main(
     if not 0 <= image < len(data_set.test):
         raise SettingsError(f"image must be one of the {len(data_set.test)} test images, from 0 on, got {image}.")
     model, guide = build_pair(NETWORKS, data_set, seed)
-    bv.fit(model, guide, data_set, epochs=epochs or EPOCHS[data], seed=seed, device=device, progress="none")
+    bv.fit(
+        model,
+        guide,
+        data_set,
+        epochs=epochs or EPOCHS[data],
+        seed=seed,
+        device=device,
+        progress="none",
+        interruptible=False,
+    )
 
     where = next(model.parameters()).device
     x, index = data_set.test.observations([image], device=where), data_set.test.index[[image]].to(where)

@@ -73,7 +73,9 @@ def main(
     states = []
     for labelled in (data_set, shuffled):
         trained = build_pair(NETWORKS, labelled, seed)
-        bv.fit(*trained, labelled, epochs=EPOCHS_OF_LABELS, seed=seed, device=device, progress="none")
+        bv.fit(
+            *trained, labelled, epochs=EPOCHS_OF_LABELS, seed=seed, device=device, progress="none", interruptible=False
+        )
         states.append([value for module in trained for value in module.state_dict().values()])
     same = all(torch.equal(one, other) for one, other in zip(*states, strict=True))
 

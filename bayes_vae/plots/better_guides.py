@@ -48,7 +48,7 @@ def better_guides_figure(rows: Sequence[GuideRow], *, num_particles: int, data_p
     """
     count = rows[0].elbo.num_observations
     subtitle = caption(num_particles, count, data_policy, "KL weight 1 · one model, held fixed; Monte-Carlo errors")
-    figure = new_figure(7.6, 0.55 * len(rows) + 0.9, "The evidence stays, the gap shrinks", subtitle)
+    figure = new_figure(7.6, 0.55 * len(rows) + 0.9, "ELBO and evidence of one model under several guides", subtitle)
     axes = plain_axes(figure.add_subplot())
     for place, row in enumerate(rows):
         elbo, evidence = row.elbo, row.log_evidence

@@ -26,7 +26,7 @@ def extremes_section(contents: ReportContents) -> Section:
         f"{contents.settings.num_particles:,} for the other terms",
         contents.num_observations,
         estimator=f"log p(x) {contents.evaluation.estimator}; gap = log p(x) − ELBO",
-        error="Monte Carlo, of that observation",
+        error="Monte Carlo, of that observation; numbers are those of `bayes-vae explain RUN --index`",
     )
     return Section(
         "extremes",
@@ -72,7 +72,7 @@ def _card(contents: ReportContents, row: int) -> Card:
     }
     figures = tuple((symbol, _with_error(value[row], error[row])) for symbol, (value, error) in values.items())
     label = contents.label_of(row)
-    title = f"observation {int(contents.index[row])}" + (f", label {label}" if label else "")
+    title = f"test observation {row}" + (f", label {label}" if label else "")
     return Card(title, _picture(contents, row), f"{title}, and its reconstruction", figures)
 
 

@@ -46,6 +46,7 @@ def fit(
     command: str = "",
     callbacks: Sequence[Callback] = (),
     progress: ProgressStyle = "auto",
+    interruptible: bool = True,
     **overrides: Any,
 ) -> Run:
     r"""Train a pair on a data set by SVI on the ELBO.
@@ -74,6 +75,8 @@ def fit(
         callbacks: functions called with an :class:`~bayes_vae.training.EpochState` after each epoch and its checkpoint;
             one that returns ``True`` ends training. What they draw from torch's generators does not change it.
         progress: "auto" (a bar on a terminal, else lines), "bar", "lines" or "none"; written to standard error.
+        interruptible: whether Ctrl-C ends training with what was done so far; else it is raised, for scripts that need
+            the whole training.
         **overrides: single settings, e.g. ``epochs=5``.
 
     Returns:
@@ -84,7 +87,8 @@ def fit(
         ProgramError: nothing to train, a scaled site, or a latent without ``rsample``.
         NumericalError: training diverged.
         RunError: ``out`` holds something already, or ``resume`` does not fit the pair or the data, or is finished.
-        KeyboardInterrupt: before the first epoch was done; with ``out`` the checkpoint is there.
+        KeyboardInterrupt: before the first epoch was done, or where training is not ``interruptible``; with ``out`` the
+            checkpoint is there.
     """
     _check_names(overrides)
     if not isinstance(data, Data):
@@ -122,7 +126,7 @@ def fit(
         loop = _Loop(training, report, writer, callbacks)
         ending = loop.run(stack.enter_context(deferred_interruption()))
         run = replace(run, ending=ending, **loop.summary())
-        if ending == "interrupted" and not run.history:
+        if ending == "interrupted" and not (interruptible and run.history):
             raise KeyboardInterrupt
         training.close()
         run = _with_site_values(run, training)

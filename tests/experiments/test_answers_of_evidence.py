@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bayes_vae.averages import Average
-from bayes_vae.experiments import autoencoder_versus_vae, elbo_versus_evidence, weight_of_the_kl
+from bayes_vae.experiments import autoencoder_versus_vae, better_guides, elbo_versus_evidence, weight_of_the_kl
 
 
 def figure(value, error=0.1):
@@ -43,7 +43,9 @@ def test_whose_gap_it_is_follows_the_share(share, whose):
 def test_which_images_follows_the_correlations():
     both = elbo_versus_evidence.answer(0.5, 0.01, 0.5, (0.5, 0.05), (0.4, 0.05))
     assert both.endswith("it is larger the less likely the image is and the more ink it has.")
-    neither = elbo_versus_evidence.answer(0.5, 0.01, 0.5, (0.1, 0.05), (-0.4, 0.05))
+    less = elbo_versus_evidence.answer(0.5, 0.01, 0.5, (-0.5, 0.05), (-0.4, 0.05))
+    assert less.endswith("it is larger the more likely the image is and the less ink it has.")
+    neither = elbo_versus_evidence.answer(0.5, 0.01, 0.5, (0.1, 0.05), (-0.1, 0.05))
     assert neither.endswith("neither likelihood nor ink tells where it is large.")
     assert "no gap to explain" in elbo_versus_evidence.answer(0.01, 0.01, 0.5, (0.5, 0.05), (0.4, 0.05))
 
@@ -54,6 +56,25 @@ def test_rank_correlation_of_ranks():
     assert elbo_versus_evidence.correlation(values, -values)[0] == pytest.approx(-1.0)
     r, error = elbo_versus_evidence.correlation(values, torch.tensor([3.0, 2.0, 1.0, 4.0]))
     assert (r, error) == pytest.approx((0.8, 0.36 / 3**0.5))
+
+
+def test_equal_numbers_share_their_rank():
+    values = torch.tensor([3.0, 1.0, 2.0, 10.0])
+    assert elbo_versus_evidence.correlation(values, torch.ones(4)) == pytest.approx((0.0, 1 / 3**0.5))
+    r, _ = elbo_versus_evidence.correlation(values, torch.tensor([1.0, 0.0, 0.0, 1.0]))
+    assert r == pytest.approx(4 / 20**0.5)  # of the ranks 3, 1, 2, 4 with 3.5, 1.5, 1.5, 3.5
+
+
+def test_the_gap_shrinks_only_where_it_does():
+    def row(guide, gap, evidence=-24.0):
+        return better_guides.Row(guide, figure(evidence - gap), figure(evidence), gap, 0.02)
+
+    rows = [row("normal", 0.5), row("flow", 0.3)]
+    found = better_guides.answer(rows, (0.2, 0.01))
+    assert found.startswith("log p(x) stays")
+    assert "shrinks from 0.500 ± 0.020 nats (normal) to 0.300 ± 0.020 (flow), by 0.200 ± 0.010" in found
+    assert "no guide is clearly better than another: 0.500 ± 0.020" in better_guides.answer(rows, (0.2, 0.1))
+    assert "differs by the guide" in better_guides.answer([row("normal", 0.5), row("flow", 0.3, -23.0)], (0.2, 0.1))
 
 
 def test_draws_are_told_from_images_only_where_they_differ():

@@ -214,6 +214,10 @@ def test_interruption_keeps_whole_epochs(data, monkeypatch):
     run = fit(model, guide, data, epochs=9)
     assert run.interrupted
     assert len(run.history) == 2
+    calls.clear()
+    with pytest.raises(KeyboardInterrupt):
+        fit(*pair(data), data, epochs=9, interruptible=False)
+    assert len(calls) == 3
 
 
 def test_interruption_before_the_first_epoch_is_passed_on(data, monkeypatch):
