@@ -10,14 +10,32 @@ NOTHING_HOLDS = {"kl_weight": 0.0, "kl_weight_of_means": 0.001, "kl_weight_of_sc
 COLLAPSED = {"largest_mean_kl_of_a_dimension": 1e-4, "train_kl_to_prior": 2e-4, "collapsed_dimensions": 2.0}
 WEIGHT_2 = {"kl_weight": 2.0, "kl_weight_of_means": 2.0, "kl_weight_of_scales": 2.1}
 
+AUTOENCODER = {
+    "kl_weight": -0.06,
+    "kl_weight_of_means": 0.05,
+    "kl_weight_at_means": 0.006,
+    "kl_weight_of_scales": -1.3,
+    "gain_of_decoding_means": 4.4,
+    "train_kl_to_prior": 44.0,
+}
+
+
+def weights(value):
+    """One weight, read off means and deviations alike."""
+    return {"kl_weight": value, "kl_weight_of_means": value, "kl_weight_of_scales": value}
+
+
 SEEN = [
     ("kl-weight", WEIGHT_2),
-    ("averaged-loss", {"kl_weight": 0.5, "kl_weight_of_means": 0.5, "kl_weight_of_scales": 0.5}),
+    ("averaged-loss", {"latent_dimensions": 8.0, **weights(0.125)}),
+    ("kl-weight", {"latent_dimensions": 2.0, **weights(0.5)}),
     ("averaged-loss", {"kl_weight": 30.0, "kl_weight_of_means": 31.0, "kl_weight_of_scales": 33.0}),
-    ("averaged-loss", {**COLLAPSED, "unbalanced_share": 0.9, "gain_of_starting_again": 3.0}),
+    ("posterior-collapse", {**COLLAPSED, "unbalanced_share": 0.9, "gain_of_starting_again": 3.0}),
+    ("posterior-collapse", {"use_of_latent": -0.006, "train_kl_to_prior": 0.148, **weights(0.32)}),
     ("posterior-collapse", {**COLLAPSED, "gain_of_starting_again": 0.0}),
     ("kl-missing", {**NOTHING_HOLDS, "aggregate_deviation_largest": 4.0, "train_kl_to_prior": 60.0}),
     ("kl-across-batch", {**NOTHING_HOLDS, "train_kl_to_prior": 30.0}),
+    ("kl-missing", {**AUTOENCODER, "marginal_kl_bound": 18.0}),
     (
         "kl-sign",
         {"train_kl_to_prior": 80.0, "use_of_latent": 0.2, "marginal_kl_bound": 9.0, "gain_of_training": 70.0},
@@ -48,6 +66,12 @@ SEEN = [
         "scale-misread",
         {"kl_weight": 0.7, "kl_weight_of_scales": 0.4, "kl_weight_of_scales_as_variances": 1.0},
     ),
+    ("scale-misread", {**weights(1.9), "kl_weight_of_scales_as_roots": 1.0, "kl_weight_of_means": 1.05}),
+    (
+        "scale-misread",
+        {**weights(1.9), "kl_weight_of_means_with_squares": 1.05, "kl_weight_of_scales_with_squares": 1.0},
+    ),
+    ("scale-misread", {**weights(0.5), "kl_weight_of_means_with_roots": 1.0, "kl_weight_of_scales_with_roots": 0.95}),
     ("guide-too-narrow", {"best_scale_factor": 3.0, "gain_of_scale_factor": 2.0}),
     ("guide-too-wide", {"best_scale_factor": 0.4, "gain_of_scale_factor": 2.0}),
     ("variance-collapse", {"scale_share": 0.002}),
@@ -57,6 +81,8 @@ SEEN = [
     ("unused-dimensions", {"collapsed_dimensions": 1.0, "kl_of_z_2": 0.001}),
     ("importance-weights", {"pareto_k_share_above": 0.9}),
     ("sigmoid-twice", {"smallest_logit": 0.0, "largest_logit": 1.0}),
+    ("sigmoid-missing", {"smallest_logit": -9.2, "share_of_smallest_logit": 0.3}),
+    ("sigmoid-missing", {"largest_logit": 9.2, "share_of_largest_logit": 0.2}),
     ("sigmoid-missing", {"share_of_certain_pixels": 0.7, "share_certain_and_wrong": 0.06}),
     ("output-relu", {"smallest_logit": 0.0, "share_of_zero_logits": 0.7}),
     ("likelihood-scale", {"residual_over_scale": 0.3, "gain_of_pixel_scale": 50.0}),
@@ -102,6 +128,36 @@ def test_the_settings_are_believed(examined):
     assert known[0].name == "kl-weight"
     assert known[0].summary == "The run was trained with KL weight 4."
     assert known[0].probability == 1.0
+
+
+@pytest.mark.parametrize("settings", [{"kl_weight": 0.125}, {"free_bits": 0.2}])
+def test_a_weight_that_is_known_is_no_averaged_loss(examined, settings):
+    found = names(examined(settings=settings, latent_dimensions=8.0, **weights(0.125)))
+    assert found[0] == "kl-weight"
+    assert "averaged-loss" not in found
+
+
+def test_settings_without_a_value_are_those_of_the_elbo(examined):
+    assert names(examined(settings={"kl_weight": None, "free_bits": None, "batch_size": None})) == []
+
+
+def test_a_suspicion_explains_nothing(examined):
+    findings, _ = decide(examined(**COLLAPSED, unbalanced_share=0.9, gain_of_starting_again=3.0))
+    assert [(finding.name, finding.severity, finding.because) for finding in findings[:2]] == [
+        ("posterior-collapse", "fault", ""),
+        ("averaged-loss", "warning", ""),
+    ]
+    assert "look the same" in findings[1].summary
+
+
+def test_what_follows_is_looked_at_again_later(examined):
+    findings, _ = decide(examined(**WEIGHT_2, marginal_kl_bound=3.0))
+    assert [(finding.name, finding.because) for finding in findings] == [("kl-weight", ""), ("prior-hole", "kl-weight")]
+    assert findings[1].advice == "Mend kl-weight first, then look again."
+
+
+def test_rounded_logits_are_not_taken_for_clipped_ones(examined):
+    assert names(examined(smallest_logit=-15.9, share_of_smallest_logit=0.4)) == []
 
 
 def test_free_bits_of_the_settings_are_said(examined):

@@ -1,6 +1,7 @@
 """The diagnosis of trained pairs: faults are named, a healthy pair is left alone, and nothing is changed."""
 
 import json
+from dataclasses import replace
 
 import pyro
 import pytest
@@ -9,7 +10,8 @@ from torch import nn
 
 from bayes_vae import diagnose, pair_from_networks
 from bayes_vae.diagnosis.faults import CASES
-from bayes_vae.errors import DataError
+from bayes_vae.diagnosis.subject import Subject
+from bayes_vae.errors import DataError, SettingsError
 
 QUICK = ("kl-weight-2", "scale-square")
 
@@ -29,14 +31,21 @@ def test_a_fault_is_named_first(patient, name):
 
 def test_a_healthy_pair_is_left_alone_and_as_it_was(patient):
     healthy = patient("healthy")
-    before = {name: value.clone() for name, value in healthy.guide.state_dict().items()}
+    parameters = [*healthy.model.parameters(), *healthy.guide.parameters()]
+    before = [(part.detach().clone(), None if part.grad is None else part.grad.clone()) for part in parameters]
+    generator, store = torch.get_rng_state(), dict(pyro.get_param_store())
     healthy.guide.train()
     found = diagnosed(healthy, seed=1)
     assert found.healthy, found.table()
     assert all(module.training for module in healthy.guide.modules())
     healthy.guide.eval()
-    assert all(torch.equal(value, before[name]) for name, value in healthy.guide.state_dict().items())
-    assert all(parameter.grad is None or parameter.requires_grad for parameter in healthy.guide.parameters())
+    for part, (value, grad) in zip(parameters, before, strict=True):
+        assert torch.equal(part, value)
+        assert part.requires_grad
+        assert (part.grad is None) == (grad is None)
+        assert grad is None or torch.equal(part.grad, grad)
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert dict(pyro.get_param_store()) == store
     assert json.dumps(found.to_json()) == json.dumps(diagnosed(healthy, seed=1).to_json())
     assert {check.name for check in found.not_checked} == {"likelihood-scale"}
 
@@ -97,6 +106,35 @@ def test_networks_whose_log_variance_was_said_to_be_a_log_scale(patient, isolate
     found = diagnose(*pair, plain.data)
     assert found.findings[0].name == "scale-misread"
     assert "with its square root in their place" in found.findings[0].summary
+
+
+def test_too_few_observations_are_no_ground_for_a_finding(patient):
+    healthy = patient("healthy")
+    with pytest.raises(SettingsError, match="num_observations must be at least 20, got 5"):
+        diagnosed(healthy, num_observations=5)
+    few = replace(
+        healthy.data.test, values=healthy.data.test.values[:3], labels=None, index=healthy.data.test.index[:3]
+    )
+    found = diagnosed(healthy._replace(data=replace(healthy.data, test=few)))
+    assert not found.findings
+    assert found.sentence() == (
+        "Nothing could be checked: the smaller split has 3 observations, and means need at least 20."
+    )
+
+
+def test_what_is_held_stays_held_in_the_copy(patient):
+    held = patient("healthy")
+    held.model.requires_grad_(False)
+    try:
+        model, guide = Subject(*held[:3]).copy()
+        assert not any(weight.requires_grad for weight in model.parameters())
+        assert all(weight.requires_grad for weight in guide.parameters())
+        held.guide.requires_grad_(False)
+        model, guide = Subject(*held[:3]).copy()
+        assert all(weight.requires_grad for part in (model, guide) for weight in part.parameters())
+    finally:
+        held.model.requires_grad_(True)
+        held.guide.requires_grad_(True)
 
 
 def test_data_without_a_policy_are_refused(patient):

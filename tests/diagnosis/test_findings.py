@@ -23,7 +23,9 @@ NOTE = Finding("unused-dimensions", "note", 1.0, "One is unused.", (), "Fine.", 
 def test_probability_is_the_normal_one():
     assert probability_above(1.0, 1.0, 0.0) == pytest.approx(0.841345, abs=1e-6)
     assert probability_above(-1.0, 1.0, 0.0) == pytest.approx(0.158655, abs=1e-6)
-    assert probability_above(1.0, math.nan, 0.0) == 1.0
+    assert probability_above(1.0, math.nan, 0.0) == 0.0
+    assert probability_above(1.0, math.inf, 0.0) == 0.0
+    assert probability_above(math.inf, math.nan, 0.0) == 1.0
     assert probability_above(1.0, 0.0, 1.0) == 0.0
     assert probability_above(math.nan, 0.1, 0.0) == 0.0
 
