@@ -102,7 +102,11 @@ def _command(arguments: list[str]) -> str:
     first = arguments[0] if arguments else "--help"
     if first not in COMMANDS and first not in ("-h", "--help", "--version"):
         problem = "flags come after the command" if first.startswith("-") else f"there is no command {first!r}"
-        parser.error(f"{problem}; the commands are {', '.join(COMMANDS)}.")
+        from bayes_vae.cli.settings_files import nearest
+
+        close = nearest(first, COMMANDS)
+        hint = f"did you mean {close}? " if close else ""
+        parser.error(f"{problem}; {hint}the commands are {', '.join(COMMANDS)}.")
     parser.parse_args([first])
     return first
 

@@ -62,9 +62,9 @@ def open_named(options: Any) -> OpenedRun:
         RunError: no such folder; said at once, before anything slow is imported.
     """
     if not Path(options.run).is_dir():
+        what = "it is a file" if Path(options.run).exists() else "there is no such folder"
         raise RunError(
-            f"{options.run} is not a run directory: there is no such folder. Expected one that `bayes-vae train --out` "
-            "wrote."
+            f"{options.run} is not a run directory: {what}. Expected one that `bayes-vae train --out` wrote."
         )
     from bayes_vae.cli.device import resolve_device
     from bayes_vae.cli.loading import open_run

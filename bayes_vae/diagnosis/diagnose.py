@@ -95,7 +95,7 @@ def diagnose(
     subject = Subject(model, guide, data, int(seed), num_observations)
     few = min(len(data.train), len(data.test))
     if few < LEAST:
-        return _not_asked(subject, f"the smaller split has {few} observations, and means need at least {LEAST}.")
+        return _not_asked(subject, f"of training or test rows there are only {few}, and means need {LEAST}.")
     with undisturbed(model, guide, device=subject.device, seed=subject.seed):
         first = look_at_support(subject) or look_at_weights(subject) or look_at_data(subject)
         numbers = Numbers() if first else measure(subject, history or (), progress)

@@ -35,7 +35,8 @@ def about_section(contents: ReportContents) -> Section:
     """What was trained on what, with digests, settings and versions."""
     config = contents.config
     rows = [*_pair_rows(config), *_data_rows(contents), *_training_rows(config), *_report_rows(contents)]
-    table = Table(("what", "here"), rows, "As the run directory has it; the weights are those of the best epoch.")
+    known = "As the run directory has it; the weights are those of the best epoch." if config else "As it was given."
+    table = Table(("what", "here"), rows, known)
     return Section(
         "about",
         "What was trained on what",
@@ -147,14 +148,14 @@ def _report_rows(contents: ReportContents) -> list[tuple[str, str]]:
         if getattr(contents.settings, field.name) != getattr(default, field.name)
     ]
     trained, data = contents.config.get("data", {}), contents.data
+    computed = ("report", _settings_text(asdict(contents.settings)) + f" · computed in {contents.seconds:.0f} s")
+    if not contents.config:
+        return [computed]
     if trained and trained.get("digest") != data["digest"]:
         changed.append(f"--data {shlex.quote(str(data['name']))}")
     if trained and trained.get("policy") != data["policy"]:
         changed.append(f"--policy {data['policy']}")
-    return [
-        ("report", _settings_text(asdict(contents.settings)) + f" · computed in {contents.seconds:.0f} s"),
-        ("repeat it", " ".join(["bayes-vae report RUN", *changed])),
-    ]
+    return [computed, ("repeat it", " ".join(["bayes-vae report RUN", *changed]))]
 
 
 def training_section(contents: ReportContents) -> Section:

@@ -38,7 +38,8 @@ def test_every_command_has_help_and_the_common_flags(command, name):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["retrain"], "there is no command 'retrain'; the commands are demo, train, evaluate"),
+        (["retrain"], "there is no command 'retrain'; did you mean train? the commands are demo, train, evaluate"),
+        (["nothing"], "there is no command 'nothing'; the commands are demo, train, evaluate"),
         (["--json", "demo"], "flags come after the command; the commands are demo, train, evaluate"),
         (["train", "--nonsense"], "unrecognized arguments: --nonsense"),
         (["evaluate"], "the following arguments are required: run"),

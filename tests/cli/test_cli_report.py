@@ -81,3 +81,5 @@ def test_what_is_no_run_is_one_line(command, tmp_path):
     outcome = command("report", tmp_path / "nothing")
     assert outcome.code == 2
     assert "there is no such folder" in outcome.err
+    (tmp_path / "file").touch()
+    assert "it is a file" in command("report", tmp_path / "file").err

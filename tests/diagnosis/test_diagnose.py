@@ -118,7 +118,7 @@ def test_too_few_observations_are_no_ground_for_a_finding(patient):
     found = diagnosed(healthy._replace(data=replace(healthy.data, test=few)))
     assert not found.findings
     assert found.sentence() == (
-        "Nothing could be checked: the smaller split has 3 observations, and means need at least 20."
+        "Nothing could be checked: of training or test rows there are only 3, and means need 20."
     )
 
 
