@@ -6,9 +6,9 @@ could mend (approximation: the family of q), and what the one encoder for all im
 (amortization). Then it asks which images have the large gaps: those with more ink, or those that the model finds
 unlikely?
 
-The answer for the digits: half a nat of 24, family and encoder alike; and the gap is larger for unlikely images, for
-which the encoder errs more, while the family's part hardly changes. Ink has no part in it. Takes about 45 seconds on
-one core; ``--data mnist`` about four minutes.
+The answer for the digits: half a nat of 24, family and encoder alike; and the gap is larger for unlikely images, the
+encoder's part more so than the family's. Ink has no part in it. Takes about 45 seconds on one core; ``--data mnist``
+about four minutes.
 """
 
 from typing import Any, Literal
