@@ -106,5 +106,5 @@ def draw_largest_steps(axes: Axes, pairs: Sequence[Neighbours]) -> Axes:
     axes.axvline(1, color=GREY, linewidth=0.9, linestyle=":")
     axes.set_yticks(rows, [pair.name for pair in pairs])
     axes.set_ylim(len(pairs) - 0.5, -0.5)
-    axes.set_xlabel("largest ÷ mean step of the decoder")
+    axes.set_xlabel("largest ÷ mean step of the decoder\n(dotted: steps all alike)")
     return plain_axes(axes)
