@@ -87,6 +87,6 @@ def test_pictures_leave_out_traversals_without_quantiles(pair_with_prior):
     for name in PRIORS:
         model, guide = pair_with_prior(name, data_shape=(3, 3))
         x = model.sample(3, seed=0)
-        found = pictures(model, guide, x, torch.arange(3), None, seed=0)
+        found = pictures(model, guide, (x,), torch.arange(3), None, seed=0)
         assert found.prior_samples.shape[1:] == (3, 3)
         assert isinstance(found.traversals, Missing) == (name not in CLOSED_FORM)
