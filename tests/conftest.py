@@ -7,6 +7,7 @@ global (``pyro.infer.SVI`` and the param store, say) asks for ``clean_globals``.
 
 import os
 import random
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -153,6 +154,13 @@ def isolate(seed: int | None = None) -> Iterator[None]:
         yield
     finally:
         restore_globals(before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def heard_interruptions():
+    """Ctrl-C as at a terminal, where the tests run in the background of a shell that ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
