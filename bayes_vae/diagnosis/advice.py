@@ -175,7 +175,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "sigmoid-missing": (*_DECODER, "likelihood-scale", "variance-collapse"),
     "sigmoid-twice": _DECODER,
     "output-relu": _DECODER,
-    "kl-sign": (*_DECODER, "sigmoid-missing", "decoder-ignores-latent"),
+    "kl-sign": (*_DECODER, "sigmoid-missing", "kl-missing", "decoder-ignores-latent"),
     "kl-missing": (*_OBJECTIVE, "scale-misread", "averaged-loss", "overfitting", "sampling-off"),
     "kl-across-batch": (*_OBJECTIVE, "scale-misread", "averaged-loss", "overfitting"),
     "sampling-off": (*_OBJECTIVE, "scale-misread", "averaged-loss"),
