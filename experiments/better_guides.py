@@ -71,9 +71,10 @@ def main(
     """
     data_set = bv.load_data(data, policy="static")
     pair = NETWORKS[data]
-    training: dict[str, Any] = {"epochs": epochs or EPOCHS[data], "seed": seed, "device": device, "progress": "none"}
+    training: dict[str, Any] = {"epochs": epochs or EPOCHS[data], "seed": seed, "device": device}
+    training |= {"progress": "none", "interruptible": False}
     model, first = build_pair(pair, data_set, seed)
-    bv.fit(model, first, data_set, **training, interruptible=False)
+    bv.fit(model, first, data_set, **training)
     model.requires_grad_(False)  # from here on only guides are trained
 
     where = next(model.parameters()).device
@@ -94,7 +95,7 @@ def main(
             "spline flow": SplineFlowGuide(**networks),
         }
     for guide in guides.values():
-        bv.fit(model, guide, data_set, **training, interruptible=False)
+        bv.fit(model, guide, data_set, **training)
     local = LocalNormalGuide(pair.latent_dim, int(index.max()) + 1).to(where).eval()
     local.fit_to(model, x, index=index)
 

@@ -84,10 +84,7 @@ def prior_hole(seen: Examined) -> Finding | None:
         "The aggregate posterior is not the prior: their KL is at least "
         f"{seen.value('marginal_kl_bound'):.2g} nats, by a classifier that tells codes from draws of the prior.",
         [seen.above("marginal_kl_bound", seen.at_least(*MARGINAL_KL))],
-        [
-            seen.shown(name)
-            for name in ("aggregate_mean_off", "aggregate_deviation_smallest", "aggregate_deviation_largest")
-        ],
+        [seen.shown(name) for name in MOMENTS],
     )
 
 

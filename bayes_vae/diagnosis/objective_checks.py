@@ -95,10 +95,7 @@ def kl_across_batch(seen: Examined) -> Finding | None:
         "All codes together have the prior's mean and deviation, and yet no q(z | x) is held to the prior: the KL is "
         f"{seen.value(KL):.3g} nats.",
         [*_forgotten(seen), seen.above(KL, UNUSED_KL), unless(not _like_the_prior(seen))],
-        [
-            seen.shown(name)
-            for name in ("aggregate_mean_off", "aggregate_deviation_smallest", "aggregate_deviation_largest")
-        ],
+        [seen.shown(name) for name in MOMENTS],
     )
 
 

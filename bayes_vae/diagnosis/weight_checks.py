@@ -80,9 +80,9 @@ def averaged_loss(seen: Examined) -> Finding | None:
     """A weight that is a ratio of sizes; or a latent given up that the ELBO would not give up."""
     if _weight_is_known(seen):
         return None
-    words, ratio = _average(seen)
     if not _one_weight(seen):
         return _given_up(seen)
+    words, ratio = _average(seen)
     return conclude(
         "averaged-loss",
         f"The estimated KL weight {seen.value('kl_weight'):.3g} is what {words} gives ({ratio:.3g}); a KL weight of "
@@ -99,9 +99,7 @@ def averaged_loss(seen: Examined) -> Finding | None:
 def _average(seen: Examined) -> tuple[str, float]:
     """The average whose weight on the KL is nearest to the estimated one."""
     weight = seen.value("kl_weight")
-    off = {words: abs(math.log(max(weight, 1e-9) / ratio)) for words, ratio in _averages(seen).items()}
-    nearest = min(off, key=lambda words: off[words])
-    return nearest, _averages(seen)[nearest]
+    return min(_averages(seen).items(), key=lambda average: abs(math.log(weight / average[1])))
 
 
 def _weight_is_known(seen: Examined) -> bool:
@@ -159,7 +157,7 @@ def kl_weight(seen: Examined) -> Finding | None:
         "kl-weight",
         f"Training came to rest as if the KL had weight {seen.value('kl_weight'):.2g}.",
         _weight_conditions(seen),
-        [seen.shown(name) for name in (*BOTH, "train_kl_to_prior", "gain_at_own_weight")],
+        [seen.shown(name) for name in (*BOTH, KL, "gain_at_own_weight")],
     )
 
 
