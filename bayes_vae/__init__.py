@@ -9,97 +9,99 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bayes_vae.aggregate_posterior import AggregatePosteriorTerms as AggregatePosteriorTerms
-    from bayes_vae.aggregate_posterior import aggregate_posterior_terms as aggregate_posterior_terms
-    from bayes_vae.arviz_export import netcdf_bytes as netcdf_bytes
-    from bayes_vae.arviz_export import to_arviz as to_arviz
-    from bayes_vae.bits import bits_per_dimension as bits_per_dimension
-    from bayes_vae.calibration import GuideCalibration as GuideCalibration
-    from bayes_vae.calibration import calibrate_guide as calibrate_guide
     from bayes_vae.data import load_data as load_data
     from bayes_vae.diagnosis import Diagnosis as Diagnosis
     from bayes_vae.diagnosis import diagnose as diagnose
-    from bayes_vae.elbo import ElboTerms as ElboTerms
-    from bayes_vae.elbo import elbo_terms as elbo_terms
-    from bayes_vae.evaluation import Evaluation as Evaluation
-    from bayes_vae.evaluation import evaluate as evaluate
-    from bayes_vae.evidence import AnnealedEstimate as AnnealedEstimate
-    from bayes_vae.evidence import LogEvidenceEstimate as LogEvidenceEstimate
-    from bayes_vae.evidence import QuadratureEstimate as QuadratureEstimate
-    from bayes_vae.evidence import annealed_log_evidence as annealed_log_evidence
-    from bayes_vae.evidence import bidirectional_bounds as bidirectional_bounds
-    from bayes_vae.evidence import estimate_log_evidence as estimate_log_evidence
-    from bayes_vae.evidence import importance_weighted_bound as importance_weighted_bound
-    from bayes_vae.evidence import quadrature_log_evidence as quadrature_log_evidence
-    from bayes_vae.exact_posterior import BayesRuleOnGrid as BayesRuleOnGrid
-    from bayes_vae.exact_posterior import bayes_rule_on_grid as bayes_rule_on_grid
-    from bayes_vae.gaps import InferenceGap as InferenceGap
-    from bayes_vae.gaps import inference_gap as inference_gap
-    from bayes_vae.ladder import Comparison as Comparison
-    from bayes_vae.ladder import compare as compare
-    from bayes_vae.network_pairs import pair_from_networks as pair_from_networks
+    from bayes_vae.estimators import AggregatePosteriorTerms as AggregatePosteriorTerms
+    from bayes_vae.estimators import AnnealedEstimate as AnnealedEstimate
+    from bayes_vae.estimators import BayesRuleOnGrid as BayesRuleOnGrid
+    from bayes_vae.estimators import BidirectionalBounds as BidirectionalBounds
+    from bayes_vae.estimators import Comparison as Comparison
+    from bayes_vae.estimators import ElboTerms as ElboTerms
+    from bayes_vae.estimators import Evaluation as Evaluation
+    from bayes_vae.estimators import GuideCalibration as GuideCalibration
+    from bayes_vae.estimators import InferenceGap as InferenceGap
+    from bayes_vae.estimators import LogEvidenceEstimate as LogEvidenceEstimate
+    from bayes_vae.estimators import QuadratureEstimate as QuadratureEstimate
+    from bayes_vae.estimators import aggregate_posterior_terms as aggregate_posterior_terms
+    from bayes_vae.estimators import annealed_log_evidence as annealed_log_evidence
+    from bayes_vae.estimators import bayes_rule_on_grid as bayes_rule_on_grid
+    from bayes_vae.estimators import bidirectional_bounds as bidirectional_bounds
+    from bayes_vae.estimators import calibrate_guide as calibrate_guide
+    from bayes_vae.estimators import compare as compare
+    from bayes_vae.estimators import elbo_terms as elbo_terms
+    from bayes_vae.estimators import estimate_log_evidence as estimate_log_evidence
+    from bayes_vae.estimators import evaluate as evaluate
+    from bayes_vae.estimators import importance_weighted_bound as importance_weighted_bound
+    from bayes_vae.estimators import inference_gap as inference_gap
+    from bayes_vae.estimators import quadrature_log_evidence as quadrature_log_evidence
     from bayes_vae.objectives import DoublyReparameterizedObjective as DoublyReparameterizedObjective
     from bayes_vae.objectives import Elbo as Elbo
     from bayes_vae.objectives import EnumeratedElbo as EnumeratedElbo
     from bayes_vae.objectives import ImportanceWeightedObjective as ImportanceWeightedObjective
     from bayes_vae.objectives import StickingTheLandingObjective as StickingTheLandingObjective
+    from bayes_vae.pairs import pair_from_networks as pair_from_networks
     from bayes_vae.posterior import PosteriorDraws as PosteriorDraws
     from bayes_vae.posterior import exact_posterior_draws as exact_posterior_draws
     from bayes_vae.posterior import nuts_draws as nuts_draws
     from bayes_vae.posterior import posterior_draws as posterior_draws
+    from bayes_vae.posterior.arviz_export import netcdf_bytes as netcdf_bytes
+    from bayes_vae.posterior.arviz_export import to_arviz as to_arviz
     from bayes_vae.report import write_report as write_report
     from bayes_vae.runs import load as load
     from bayes_vae.runs import save as save
     from bayes_vae.terms import LogTerms as LogTerms
     from bayes_vae.terms import log_terms as log_terms
+    from bayes_vae.terms.bits import bits_per_dimension as bits_per_dimension
     from bayes_vae.training import fit as fit
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AggregatePosteriorTerms": "aggregate_posterior",
-    "AnnealedEstimate": "evidence",
-    "BayesRuleOnGrid": "exact_posterior",
-    "Comparison": "ladder",
+    "AggregatePosteriorTerms": "estimators",
+    "AnnealedEstimate": "estimators",
+    "BayesRuleOnGrid": "estimators",
+    "BidirectionalBounds": "estimators",
+    "Comparison": "estimators",
     "Diagnosis": "diagnosis",
     "DoublyReparameterizedObjective": "objectives",
     "Elbo": "objectives",
-    "ElboTerms": "elbo",
+    "ElboTerms": "estimators",
     "EnumeratedElbo": "objectives",
-    "Evaluation": "evaluation",
-    "GuideCalibration": "calibration",
+    "Evaluation": "estimators",
+    "GuideCalibration": "estimators",
     "ImportanceWeightedObjective": "objectives",
-    "InferenceGap": "gaps",
-    "LogEvidenceEstimate": "evidence",
+    "InferenceGap": "estimators",
+    "LogEvidenceEstimate": "estimators",
     "LogTerms": "terms",
     "PosteriorDraws": "posterior",
-    "QuadratureEstimate": "evidence",
+    "QuadratureEstimate": "estimators",
     "StickingTheLandingObjective": "objectives",
-    "aggregate_posterior_terms": "aggregate_posterior",
-    "annealed_log_evidence": "evidence",
-    "bidirectional_bounds": "evidence",
-    "bayes_rule_on_grid": "exact_posterior",
-    "bits_per_dimension": "bits",
-    "calibrate_guide": "calibration",
-    "compare": "ladder",
+    "aggregate_posterior_terms": "estimators",
+    "annealed_log_evidence": "estimators",
+    "bayes_rule_on_grid": "estimators",
+    "bidirectional_bounds": "estimators",
+    "bits_per_dimension": "terms.bits",
+    "calibrate_guide": "estimators",
+    "compare": "estimators",
     "diagnose": "diagnosis",
-    "elbo_terms": "elbo",
-    "estimate_log_evidence": "evidence",
-    "evaluate": "evaluation",
+    "elbo_terms": "estimators",
+    "estimate_log_evidence": "estimators",
+    "evaluate": "estimators",
     "exact_posterior_draws": "posterior",
     "fit": "training",
-    "importance_weighted_bound": "evidence",
-    "inference_gap": "gaps",
+    "importance_weighted_bound": "estimators",
+    "inference_gap": "estimators",
     "load": "runs",
     "load_data": "data",
     "log_terms": "terms",
-    "netcdf_bytes": "arviz_export",
+    "netcdf_bytes": "posterior.arviz_export",
     "nuts_draws": "posterior",
-    "pair_from_networks": "network_pairs",
+    "pair_from_networks": "pairs",
     "posterior_draws": "posterior",
-    "quadrature_log_evidence": "evidence",
+    "quadrature_log_evidence": "estimators",
     "save": "runs",
-    "to_arviz": "arviz_export",
+    "to_arviz": "posterior.arviz_export",
     "write_report": "report",
 }
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 import bayes_vae as bv
-from bayes_vae.evidence.chains import make_plan, tune
+from bayes_vae.estimators.annealing.chains import make_plan, tune
 from bayes_vae.settings import PairSettings
 from bayes_vae.terms.program import undisturbed
 from bayes_vae.terms.stream import read_pair, stream

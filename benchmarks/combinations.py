@@ -14,16 +14,16 @@ from typing import Any
 
 import torch
 
-from bayes_vae.averages import Average
 from bayes_vae.cli.bundled import bundled_settings
 from bayes_vae.cli.flags import build_settings
 from bayes_vae.cli.loading import open_run
 from bayes_vae.cli.settings_files import read_settings
 from bayes_vae.cli.train import train
 from bayes_vae.errors import NotDefinedError
-from bayes_vae.evaluation import evaluate
-from bayes_vae.gaps import inference_gap
+from bayes_vae.estimators.evaluation import evaluate
+from bayes_vae.estimators.gaps import inference_gap
 from bayes_vae.settings import DataSettings, PairSettings, TrainingSettings
+from bayes_vae.terms.averages import Average
 
 GAP_OBSERVATIONS = 100
 

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 import bayes_vae as bv
-from bayes_vae.averages import Average, with_error
 from bayes_vae.plots.point_and_distribution import point_and_distribution_figure
 from bayes_vae.plots.writing import write_figure
-from bayes_vae.randomness import isolated_rng
 from bayes_vae.settings import PairSettings
+from bayes_vae.terms.averages import Average, with_error
+from bayes_vae.terms.randomness import isolated_rng
 from bayes_vae.training import build_pair
 
 NETWORKS = {

@@ -15,7 +15,6 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 import bayes_vae as bv
-from bayes_vae.averages import Average, with_error
 from bayes_vae.guides import (
     AmortizedNormalGuide,
     FullCovarianceGuide,
@@ -26,6 +25,7 @@ from bayes_vae.guides import (
 from bayes_vae.plots.better_guides import better_guides_figure
 from bayes_vae.plots.writing import write_figure
 from bayes_vae.settings import PairSettings
+from bayes_vae.terms.averages import Average, with_error
 from bayes_vae.training import build_pair
 
 NETWORKS = {

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 import bayes_vae as bv
-from bayes_vae.averages import with_error
 from bayes_vae.plots.elbo_and_evidence import elbo_and_evidence_figure
 from bayes_vae.plots.writing import write_figure
 from bayes_vae.settings import PairSettings
+from bayes_vae.terms.averages import with_error
 from bayes_vae.training import build_pair
 
 NETWORKS = {

@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 import bayes_vae as bv
-from bayes_vae.averages import Average, with_error
 from bayes_vae.plots.two_forces import Force, Weighed, two_forces_figure
 from bayes_vae.plots.writing import write_figure
 from bayes_vae.runs.pairs import fill_pair
 from bayes_vae.settings import PairSettings
+from bayes_vae.terms.averages import Average, with_error
 from bayes_vae.training import build_pair
 
 NETWORKS = PairSettings(latent_dim=2, hidden_dims=(200, 200))

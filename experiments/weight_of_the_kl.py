@@ -18,11 +18,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 import bayes_vae as bv
-from bayes_vae.averages import Average, with_error
 from bayes_vae.plots.rate_distortion import RateDistortion, rate_distortion_figure
 from bayes_vae.plots.writing import write_figure
 from bayes_vae.runs.pairs import fill_pair
 from bayes_vae.settings import PairSettings
+from bayes_vae.terms.averages import Average, with_error
 from bayes_vae.training import build_pair
 
 NETWORKS = {

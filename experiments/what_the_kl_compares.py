@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 import bayes_vae as bv
-from bayes_vae.averages import with_error
 from bayes_vae.plots.what_the_kl_compares import Company, kl_comparison_figure
 from bayes_vae.plots.writing import write_figure
 from bayes_vae.settings import PairSettings
+from bayes_vae.terms.averages import with_error
 from bayes_vae.training import build_pair
 
 NETWORKS = {

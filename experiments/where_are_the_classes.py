@@ -24,7 +24,7 @@ from bayes_vae.data import Data, Split
 from bayes_vae.data.inputs import class_labels
 from bayes_vae.guides import AmortizedNormalGuide, SemiSupervisedGuide
 from bayes_vae.models import VAE, SemiSupervisedVAE
-from bayes_vae.networks import mlp
+from bayes_vae.networks.perceptron import mlp
 
 EPOCHS, NUM_LABELLED, NUM_PARTICLES = 60, 100, 500
 CLASSIFIER_STEPS, CLASSIFIER_RATE = 500, 3e-3

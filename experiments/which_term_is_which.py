@@ -15,11 +15,11 @@ from typing import Any, Literal
 import torch
 
 import bayes_vae as bv
-from bayes_vae.averages import with_error
 from bayes_vae.errors import SettingsError
 from bayes_vae.plots import bayes_rule_figure
 from bayes_vae.plots.writing import write_figure
 from bayes_vae.settings import PairSettings
+from bayes_vae.terms.averages import with_error
 from bayes_vae.training import build_pair
 
 NETWORKS = PairSettings(latent_dim=2, hidden_dims=(200, 200))

@@ -9,7 +9,7 @@ from torch import Size, Tensor
 
 from bayes_vae.guides.base import SingleLatentGuide
 from bayes_vae.guides.observation_rows import observation_rows
-from bayes_vae.networks import encoder_network
+from bayes_vae.networks.perceptron import encoder_network
 
 __all__ = ["AmortizedGuide"]
 

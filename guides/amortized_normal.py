@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pyro.distributions as dist
 from torch import Tensor
 
+from bayes_vae.distributions.normal_outputs import normal_of_outputs
 from bayes_vae.guides.amortized import AmortizedGuide
-from bayes_vae.normal_outputs import normal_of_outputs
 
 __all__ = ["AmortizedNormalGuide"]
 

@@ -9,7 +9,7 @@ import pyro
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from bayes_vae.registration import register_at_each_call
+from bayes_vae.terms.registration import register_at_each_call
 
 __all__ = ["Guide", "SingleLatentGuide"]
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from bayes_vae.distributions import diagonal_normal
+from bayes_vae.distributions.flow_transform import PlacedFlow
+from bayes_vae.distributions.normal_outputs import positive_scale
 from bayes_vae.errors import SettingsError
-from bayes_vae.flow_transform import PlacedFlow
 from bayes_vae.guides.amortized import AmortizedGuide
-from bayes_vae.normal_outputs import positive_scale
 
 __all__ = ["FlowGuide"]
 

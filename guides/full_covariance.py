@@ -8,8 +8,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from bayes_vae.distributions.normal_outputs import positive_scale
 from bayes_vae.guides.amortized import AmortizedGuide
-from bayes_vae.normal_outputs import positive_scale
 
 __all__ = ["FullCovarianceGuide"]
 

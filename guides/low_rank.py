@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pyro.distributions as dist
 from torch import Tensor
 
+from bayes_vae.distributions.normal_outputs import positive_scale
 from bayes_vae.errors import SettingsError
 from bayes_vae.guides.amortized import AmortizedGuide
-from bayes_vae.normal_outputs import positive_scale
 
 __all__ = ["LowRankGuide"]
 

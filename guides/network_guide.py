@@ -10,8 +10,8 @@ from torch import Size, Tensor, nn
 
 from bayes_vae.distributions import diagonal_normal
 from bayes_vae.errors import NumericalError, SettingsError, ShapeError
-from bayes_vae.foreign_network import ForeignNetwork, describe_output, keeps_order, reshape_rows, shape_text
 from bayes_vae.guides.base import SingleLatentGuide
+from bayes_vae.networks.foreign import ForeignNetwork, describe_output, keeps_order, reshape_rows, shape_text
 
 __all__ = ["EncoderOutput", "NetworkGuide"]
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from bayes_vae.distributions import analytic_kl, diagonal_normal
+from bayes_vae.distributions.normal_outputs import SCALE_FLOOR, normal_of_outputs
 from bayes_vae.errors import SettingsError
 from bayes_vae.guides.amortized import AmortizedGuide
-from bayes_vae.normal_outputs import SCALE_FLOOR, normal_of_outputs
-from bayes_vae.randomness import KeyedNoise
+from bayes_vae.terms.randomness import KeyedNoise
 
 __all__ = ["SemiAmortizedGuide"]
 

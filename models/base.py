@@ -11,9 +11,9 @@ import torch
 from torch import Size, Tensor, nn
 
 from bayes_vae.errors import ShapeError
-from bayes_vae.randomness import isolated_rng
-from bayes_vae.registration import register_at_each_call
 from bayes_vae.terms.program import index_arguments
+from bayes_vae.terms.randomness import isolated_rng
+from bayes_vae.terms.registration import register_at_each_call
 
 __all__ = ["Model", "SingleLatentModel"]
 

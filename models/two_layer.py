@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from bayes_vae.distributions import diagonal_normal
+from bayes_vae.distributions.normal_outputs import normal_of_outputs
 from bayes_vae.models.parts import as_setting
 from bayes_vae.models.structured import StructuredModel, drawn
-from bayes_vae.networks import mlp
-from bayes_vae.normal_outputs import normal_of_outputs
+from bayes_vae.networks.perceptron import mlp
 
 __all__ = ["TwoLayerVAE"]
 

@@ -12,7 +12,7 @@ from bayes_vae.models.base import SingleLatentModel
 from bayes_vae.models.likelihoods import make_likelihood
 from bayes_vae.models.parts import as_setting
 from bayes_vae.models.priors import make_prior
-from bayes_vae.networks import decoder_network, set_output_bias
+from bayes_vae.networks.perceptron import decoder_network, set_output_bias
 
 __all__ = ["VAE"]
 

@@ -75,7 +75,7 @@ def test_the_arviz_wrapper_is_quiet_and_needs_no_home(tmp_path, home):
     """ArviZ warns once a day and notes the day in a cache folder: neither may trouble our user."""
     source = """
 import torch
-from bayes_vae.evidence.reliability import pareto_k
+from bayes_vae.estimators.importance.reliability import pareto_k
 log_weights = torch.randn(1000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 k = pareto_k(log_weights)
 assert k.shape == (3,) and bool((k < 0.7).all()), k

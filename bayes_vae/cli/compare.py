@@ -48,7 +48,7 @@ def compare_run(opened: OpenedRun, settings: CompareSettings) -> dict[str, Any]:
     Returns:
         the result in JSON types.
     """
-    from bayes_vae.ladder import compare
+    from bayes_vae.estimators.ladder import compare
     from bayes_vae.plots import ladder_figure, pareto_k_figure, save_figure
 
     x, index = opened.test_set(settings.num_observations, settings.seed)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bayes_vae.cli.loading import OpenedRun
-    from bayes_vae.evaluation import Evaluation
+    from bayes_vae.estimators.evaluation import Evaluation
 
 __all__ = ["evaluate", "evaluation_text", "open_named", "run", "run_flags"]
 
@@ -83,7 +83,7 @@ def evaluate(opened: OpenedRun, settings: EvaluateSettings) -> dict[str, Any]:
     Returns:
         the result in JSON types.
     """
-    from bayes_vae.evaluation import evaluate as evaluate_terms
+    from bayes_vae.estimators.evaluation import evaluate as evaluate_terms
 
     x, index = opened.test_set(settings.num_observations, settings.seed)
     shared: dict[str, Any] = {"index": index, "seed": settings.seed, "data_policy": opened.data.policy}
@@ -117,7 +117,7 @@ def _container(
     shared: dict[str, Any],
 ) -> bytes:
     """Draws, terms and data as a netCDF file for ArviZ."""
-    from bayes_vae.arviz_export import netcdf_bytes, to_arviz
+    from bayes_vae.posterior.arviz_export import netcdf_bytes, to_arviz
 
     labels = opened.data.test.labels
     container = to_arviz(

@@ -60,10 +60,10 @@ def explain(opened: OpenedRun, settings: ExplainSettings) -> dict[str, Any]:
     Raises:
         SettingsError: there is no such test observation.
     """
-    from bayes_vae.averages import average
-    from bayes_vae.evaluation import evaluate
+    from bayes_vae.estimators.evaluation import evaluate
     from bayes_vae.plots import save_figure
     from bayes_vae.terms import log_terms
+    from bayes_vae.terms.averages import average
 
     x, index = _observation(opened, settings)
     shared: dict[str, Any] = {"index": index, "seed": settings.seed, "data_policy": opened.data.policy}
@@ -135,7 +135,7 @@ def _kl_per_dimension(terms: Any) -> tuple[Tensor | None, str]:
 def _grid(pair: tuple[Any, Any], x: Any, size: int, num_points: int, shared: dict[str, Any]) -> tuple[Any, str]:
     """Every term on a grid over two latent dimensions, or why there is no grid."""
     from bayes_vae.errors import NotDefinedError
-    from bayes_vae.exact_posterior import bayes_rule_on_grid
+    from bayes_vae.estimators.grid import bayes_rule_on_grid
 
     if size > 2:
         nodes = f"{num_points} nodes along each would make {float(num_points) ** size:.1g}"

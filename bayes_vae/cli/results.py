@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bayes_vae.averages import Average
-    from bayes_vae.evaluation import Evaluation
-    from bayes_vae.evidence import AnnealedEstimate, LogEvidenceEstimate
-    from bayes_vae.ladder import Comparison
+    from bayes_vae.estimators import AnnealedEstimate, LogEvidenceEstimate
+    from bayes_vae.estimators.evaluation import Evaluation
+    from bayes_vae.estimators.ladder import Comparison
     from bayes_vae.terms import Provenance
+    from bayes_vae.terms.averages import Average
 
 __all__ = ["SYMBOLS", "annealing", "evaluation", "figure", "ladder", "reliability"]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bayes_vae.data.split import Rows, Split
 from bayes_vae.errors import DataError
-from bayes_vae.labels import UNKNOWN
+from bayes_vae.networks.labels import UNKNOWN
 
 __all__ = ["class_labels", "first_of_each_class", "inputs_of"]
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import DataError
-from bayes_vae.randomness import KeyedNoise
 from bayes_vae.settings import Policy
+from bayes_vae.terms.randomness import KeyedNoise
 
 __all__ = ["POLICIES", "binarize_anew", "binarize_by_index", "binarize_once", "check_policy", "threshold"]
 

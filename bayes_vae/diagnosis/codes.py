@@ -9,8 +9,8 @@ from bayes_vae.diagnosis.numbers import Number, as_number, mean_number
 from bayes_vae.diagnosis.subject import Subject
 from bayes_vae.diagnosis.thresholds import COLLAPSED_KL
 from bayes_vae.distributions import normal_parts
-from bayes_vae.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.factorized import variational_normal
+from bayes_vae.terms.randomness import derived_seed, isolated_rng
 
 __all__ = ["bound_of_scores", "density_ratio_bound", "measure_codes", "measure_hole"]
 

@@ -10,8 +10,8 @@ from bayes_vae.diagnosis.findings import Evidence, Finding
 from bayes_vae.diagnosis.judging import Condition, conclude
 from bayes_vae.diagnosis.subject import Subject
 from bayes_vae.distributions import check_support
-from bayes_vae.elbo import elbo_terms
 from bayes_vae.errors import NumericalError, SupportError
+from bayes_vae.estimators.elbo import elbo_terms
 from bayes_vae.terms.exposed import exposes_distributions
 
 __all__ = ["look_at_data", "look_at_support", "look_at_weights"]

@@ -11,7 +11,7 @@ from bayes_vae.diagnosis.numbers import Number, as_number, mean_number
 from bayes_vae.diagnosis.subject import Rows, Subject
 from bayes_vae.distributions import BernoulliLogits
 from bayes_vae.errors import NotDefinedError
-from bayes_vae.randomness import derived_seed, isolated_rng
+from bayes_vae.terms.randomness import derived_seed, isolated_rng
 
 __all__ = ["measure_logits", "measure_pixel_scale", "pixels_of"]
 

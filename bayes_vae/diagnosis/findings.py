@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from bayes_vae.averages import with_error
+from bayes_vae.terms.averages import with_error
 
 __all__ = ["SEVERITIES", "Evidence", "Finding", "Severity"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from bayes_vae.best_normal import Plan, best_normal, log_weights
 from bayes_vae.diagnosis.numbers import Number, mean_number
 from bayes_vae.diagnosis.subject import Subject
-from bayes_vae.randomness import KeyedNoise, derived_seed
+from bayes_vae.estimators.best_normal import Plan, best_normal, log_weights
 from bayes_vae.terms.factorized import variational_normal
+from bayes_vae.terms.randomness import KeyedNoise, derived_seed
 
 __all__ = ["measure_inference"]
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from bayes_vae.best_normal import log_weights
 from bayes_vae.diagnosis.numbers import Number, as_number, mean_number
 from bayes_vae.diagnosis.stationarity import pulls, stationary_weights
 from bayes_vae.diagnosis.subject import Subject
-from bayes_vae.randomness import KeyedNoise, derived_seed
+from bayes_vae.estimators.best_normal import log_weights
 from bayes_vae.terms.factorized import variational_normal
+from bayes_vae.terms.randomness import KeyedNoise, derived_seed
 
 __all__ = ["READINGS", "measure_scales"]
 

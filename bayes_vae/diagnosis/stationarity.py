@@ -13,8 +13,8 @@ from bayes_vae.diagnosis.subject import Rows, Subject
 from bayes_vae.distributions import normal_parts
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.objectives import Elbo
-from bayes_vae.randomness import KeyedNoise, derived_seed, isolated_rng
 from bayes_vae.terms.factorized import variational_normal
+from bayes_vae.terms.randomness import KeyedNoise, derived_seed, isolated_rng
 
 __all__ = [
     "Pulls",

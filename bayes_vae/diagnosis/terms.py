@@ -6,11 +6,11 @@ from typing import Any
 
 from bayes_vae.diagnosis.numbers import Number, as_number, mean_number
 from bayes_vae.diagnosis.subject import Rows, Subject
-from bayes_vae.elbo import elbo_terms
 from bayes_vae.errors import NotDefinedError
-from bayes_vae.evidence import estimate_log_evidence
-from bayes_vae.randomness import KeyedNoise, derived_seed
+from bayes_vae.estimators import estimate_log_evidence
+from bayes_vae.estimators.elbo import elbo_terms
 from bayes_vae.terms.factorized import variational_normal
+from bayes_vae.terms.randomness import KeyedNoise, derived_seed
 
 __all__ = ["DRAWS", "measure_elbo", "measure_generalization", "measure_use_of_latent", "measure_weights"]
 

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from bayes_vae.diagnosis.numbers import Number, mean_number
 from bayes_vae.diagnosis.subject import Rows, Subject
-from bayes_vae.elbo import elbo_terms
 from bayes_vae.errors import NotDefinedError
+from bayes_vae.estimators.elbo import elbo_terms
 from bayes_vae.objectives import Elbo, EnumeratedElbo
-from bayes_vae.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.program import modules_of
+from bayes_vae.terms.randomness import derived_seed, isolated_rng
 
 __all__ = ["FAST_RATE", "SLOW_RATE", "measure_history", "start_again", "train_a_copy"]
 

@@ -20,8 +20,8 @@ from bayes_vae.objectives.refusals import (
     refuse_untrainable,
 )
 from bayes_vae.objectives.terms import ObjectiveTerms
-from bayes_vae.registration import register_parameters
 from bayes_vae.terms.program import Program, admit_rows, as_observations, modules_of, own_parameters, undisturbed
+from bayes_vae.terms.registration import register_parameters
 from bayes_vae.terms.stream import BoundBatch, Pair, Source, as_index, read_pair
 from bayes_vae.terms.tracing import run_pair
 

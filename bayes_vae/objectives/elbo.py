@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from bayes_vae.elbo import KL, check_kl, resolve_kl
 from bayes_vae.errors import NotDefinedError, SettingsError
+from bayes_vae.estimators.elbo import KL, check_kl, resolve_kl
 from bayes_vae.objectives.base import Objective
 from bayes_vae.objectives.kl_weights import KLWeight
 from bayes_vae.objectives.terms import ObjectiveTerms

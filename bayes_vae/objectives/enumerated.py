@@ -13,8 +13,8 @@ from bayes_vae.objectives.base import Objective
 from bayes_vae.objectives.kl_weights import KLWeight
 from bayes_vae.objectives.refusals import refuse_untrainable
 from bayes_vae.objectives.terms import ObjectiveTerms
-from bayes_vae.randomness import isolated_rng
 from bayes_vae.terms.enumeration import EnumeratedBatch
+from bayes_vae.terms.randomness import isolated_rng
 from bayes_vae.terms.stream import BoundBatch, Pair, Source
 from bayes_vae.terms.traced import TracedBatch
 

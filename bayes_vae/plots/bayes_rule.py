@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from bayes_vae.errors import ShapeError
-from bayes_vae.exact_posterior import BayesRuleOnGrid
+from bayes_vae.estimators.grid import BayesRuleOnGrid
 from bayes_vae.plots.colours import COLOURS, GREY
 from bayes_vae.plots.images import as_pictures
 from bayes_vae.plots.style import caption, new_figure, signed

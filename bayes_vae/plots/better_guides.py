@@ -7,9 +7,9 @@ from typing import Protocol
 
 from matplotlib.figure import Figure
 
-from bayes_vae.averages import Average, with_error
 from bayes_vae.plots.colours import COLOURS
 from bayes_vae.plots.style import caption, new_figure, plain_axes
+from bayes_vae.terms.averages import Average, with_error
 
 __all__ = ["better_guides_figure"]
 

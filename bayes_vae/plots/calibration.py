@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from bayes_vae.calibration import GuideCalibration
+from bayes_vae.estimators.calibration import GuideCalibration
+from bayes_vae.estimators.rank_tests import binomial_interval
 from bayes_vae.plots.colours import COLOURS, GREY
 from bayes_vae.plots.style import new_figure, plain_axes, thousands
-from bayes_vae.rank_tests import binomial_interval
 
 __all__ = ["calibration_figure", "draw_coverage", "draw_ranks"]
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from bayes_vae.gaps import InferenceGap
+from bayes_vae.estimators.gaps import InferenceGap
 from bayes_vae.plots.colours import COLOURS, GREY
 from bayes_vae.plots.gaps import GAPS
 from bayes_vae.plots.images import draw_pictures

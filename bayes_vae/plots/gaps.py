@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from bayes_vae.aggregate_posterior import AggregatePosteriorTerms
-from bayes_vae.averages import Average, with_error
-from bayes_vae.gaps import InferenceGap
+from bayes_vae.estimators.aggregate_posterior import AggregatePosteriorTerms
+from bayes_vae.estimators.gaps import InferenceGap
 from bayes_vae.plots.colours import COLOURS
 from bayes_vae.plots.style import caption, new_figure, plain_axes
+from bayes_vae.terms.averages import Average, with_error
 
 __all__ = [
     "aggregate_figure",

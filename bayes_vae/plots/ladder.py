@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from bayes_vae.ladder import Comparison, Rung
+from bayes_vae.estimators.ladder import Comparison, Rung
 from bayes_vae.plots.colours import COLOURS, GREY
 from bayes_vae.plots.style import caption, new_figure, plain_axes, signed, thousands
 

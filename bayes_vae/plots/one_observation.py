@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from bayes_vae.evaluation import Evaluation
+from bayes_vae.estimators.evaluation import Evaluation
 from bayes_vae.plots.colours import COLOURS, GREY
 from bayes_vae.plots.gaps import GAPS, draw_kl_per_dimension
 from bayes_vae.plots.images import draw_pictures, value_range

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from bayes_vae.averages import Average
 from bayes_vae.plots.colours import COLOURS, GREY
 from bayes_vae.plots.images import draw_pictures
 from bayes_vae.plots.style import caption, new_figure, plain_axes
+from bayes_vae.terms.averages import Average
 
 __all__ = ["RateDistortion", "draw_curve", "draw_figures_by_weight", "rate_distortion_figure"]
 

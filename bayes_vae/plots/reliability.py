@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from torch import Tensor
 
 from bayes_vae.errors import SettingsError
-from bayes_vae.evidence.estimate import LogEvidenceEstimate
+from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
 from bayes_vae.plots.colours import COLOURS, GREY, LABEL_COLOURS
 from bayes_vae.plots.style import caption, new_figure, plain_axes, thousands
 

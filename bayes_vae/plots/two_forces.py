@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 from torch import Tensor
 
-from bayes_vae.aggregate_terms import AggregatePosteriorTerms
+from bayes_vae.estimators.aggregate_terms import AggregatePosteriorTerms
 from bayes_vae.plots.colours import COLOURS, GREY
 from bayes_vae.plots.gaps import PARTS
 from bayes_vae.plots.images import draw_pictures

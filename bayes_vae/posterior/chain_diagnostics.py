@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bayes_vae.arviz_import import import_arviz
 from bayes_vae.errors import ShapeError
+from bayes_vae.estimators.arviz_import import import_arviz
 
 __all__ = ["chain_sample_size", "r_hat"]
 

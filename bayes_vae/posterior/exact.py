@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError
-from bayes_vae.evidence.prior_guide import prior_as_guide
+from bayes_vae.estimators.prior_as_guide import prior_as_guide
 from bayes_vae.posterior.draws import PosteriorDraws, check_numbers
-from bayes_vae.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.program import as_observations, undisturbed
+from bayes_vae.terms.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.stream import as_index, provenance, read_pair
 
 __all__ = ["exact_posterior_draws"]

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError
-from bayes_vae.evidence.latent_space import LatentSpace, pilot_draws, whitened_space
-from bayes_vae.evidence.path import State, hamiltonian_move, log_joint_gradient
-from bayes_vae.evidence.prior_guide import prior_as_guide
+from bayes_vae.estimators.annealing.path import State, hamiltonian_move, log_joint_gradient
+from bayes_vae.estimators.latent_space import LatentSpace, pilot_draws, whitened_space
+from bayes_vae.estimators.prior_as_guide import prior_as_guide
 from bayes_vae.posterior.draws import PosteriorDraws, check_numbers
 from bayes_vae.posterior.warm_up import FIRST_STEP, StepTuner, windows
-from bayes_vae.randomness import KeyedNoise, derived_seed
 from bayes_vae.terms.program import Program, as_observations, undisturbed
+from bayes_vae.terms.randomness import KeyedNoise, derived_seed
 from bayes_vae.terms.stream import Batch, BoundBatch, Pair, Progress, Source, as_index, provenance, read_pair, stream
 
 __all__ = ["posterior_draws", "refuse_discrete"]

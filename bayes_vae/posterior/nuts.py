@@ -15,13 +15,13 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from bayes_vae.errors import ShapeError
-from bayes_vae.evidence.latent_space import fixed_supports
-from bayes_vae.evidence.prior_guide import prior_as_guide
+from bayes_vae.estimators.latent_space import fixed_supports
+from bayes_vae.estimators.prior_as_guide import prior_as_guide
 from bayes_vae.posterior.draws import PosteriorDraws, check_numbers
 from bayes_vae.posterior.hamiltonian import refuse_discrete
-from bayes_vae.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.layout import latent_sites
 from bayes_vae.terms.program import Observations, Program, as_observations, index_arguments, undisturbed
+from bayes_vae.terms.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.stream import Progress, as_index, provenance, read_pair
 from bayes_vae.terms.traced import TracedPair
 

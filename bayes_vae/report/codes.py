@@ -6,13 +6,13 @@ import re
 from dataclasses import replace
 from functools import partial
 
-from bayes_vae.averages import Average
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.plots import draw_aggregate_parts, draw_coverage, draw_kl_per_dimension, draw_ranks
 from bayes_vae.report.contents import Missing, ReportContents
 from bayes_vae.report.drawing import draw
 from bayes_vae.report.parts import Drawings, Section
 from bayes_vae.report.words import average_text, conditions, count_of, dash, joined, share
+from bayes_vae.terms.averages import Average
 
 __all__ = ["aggregate_section", "calibration_section", "kl_section"]
 

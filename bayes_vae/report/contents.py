@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from bayes_vae.aggregate_posterior import AggregatePosteriorTerms, aggregate_posterior_terms
-from bayes_vae.calibration import GuideCalibration, calibrate_guide
 from bayes_vae.data import Data, inputs_of
 from bayes_vae.diagnosis import Diagnosis, diagnose
 from bayes_vae.errors import NotDefinedError
-from bayes_vae.evaluation import Evaluation, evaluate
-from bayes_vae.gaps import InferenceGap, inference_gap
-from bayes_vae.ladder import Comparison, compare
+from bayes_vae.estimators.aggregate_posterior import AggregatePosteriorTerms, aggregate_posterior_terms
+from bayes_vae.estimators.calibration import GuideCalibration, calibrate_guide
+from bayes_vae.estimators.evaluation import Evaluation, evaluate
+from bayes_vae.estimators.gaps import InferenceGap, inference_gap
+from bayes_vae.estimators.ladder import Comparison, compare
 from bayes_vae.report.latent_space import LatentMeans, Missing, Pictures, latent_means, pictures
 from bayes_vae.settings import LADDER, ReportSettings
 from bayes_vae.terms.program import Observations, Program, modules_of, prepare_guide, take_rows

@@ -7,7 +7,6 @@ from functools import partial
 
 import torch
 
-from bayes_vae.averages import Average
 from bayes_vae.plots import draw_gap_parts, draw_ladder
 from bayes_vae.plots.reliability import draw_pareto_k
 from bayes_vae.report.contents import Missing, ReportContents
@@ -26,6 +25,7 @@ from bayes_vae.report.words import (
     total_error,
     value_cell,
 )
+from bayes_vae.terms.averages import Average
 
 __all__ = ["gap_section", "ladder_section", "reliability_section"]
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from bayes_vae.distributions import normal_parts
 from bayes_vae.errors import NotDefinedError
-from bayes_vae.randomness import isolated_rng
 from bayes_vae.terms.exposed import exposes_distributions
 from bayes_vae.terms.program import Observations, Program, index_arguments
+from bayes_vae.terms.randomness import isolated_rng
 
 __all__ = ["LatentMeans", "Missing", "Pictures", "Traversals", "latent_means", "pictures"]
 

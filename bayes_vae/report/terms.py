@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bayes_vae.averages import Average
 from bayes_vae.report.contents import Missing, ReportContents
 from bayes_vae.report.parts import Section, Table
 from bayes_vae.report.words import average_text, conditions, error_cell, value_cell
+from bayes_vae.terms.averages import Average
 
 __all__ = ["Term", "terms", "terms_section"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 
-from bayes_vae.averages import Average, with_error
 from bayes_vae.report.contents import ReportContents
+from bayes_vae.terms.averages import Average, with_error
 
 __all__ = [
     "average_text",

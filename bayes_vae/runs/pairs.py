@@ -12,9 +12,9 @@ from torch import Tensor, nn
 import bayes_vae.guides
 import bayes_vae.models
 from bayes_vae.errors import RunError
-from bayes_vae.randomness import isolated_rng
 from bayes_vae.runs.programs import ParameterizedProgram
 from bayes_vae.terms.program import modules_of
+from bayes_vae.terms.randomness import isolated_rng
 
 __all__ = ["build_program", "check_attached", "describe_program", "fill_pair"]
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bayes_vae.tables import Tabular
+from bayes_vae.terms.tabular import Tabular
 
 __all__ = ["Draw", "JointTerms", "LogTerms", "Provenance", "join_particles"]
 

@@ -19,10 +19,10 @@ from bayes_vae.distributions import (
     noise_shape,
 )
 from bayes_vae.errors import NotDefinedError, ProgramError, ShapeError
-from bayes_vae.randomness import KeyedNoise
 from bayes_vae.terms.containers import Draw, JointTerms
 from bayes_vae.terms.layout import check_observed
 from bayes_vae.terms.program import Observations, Program, index_arguments
+from bayes_vae.terms.randomness import KeyedNoise
 
 __all__ = ["ExposedBatch", "ExposedPair", "exposes_distributions"]
 

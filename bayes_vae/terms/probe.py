@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import ProgramError, ScaledSiteWarning
-from bayes_vae.randomness import KeyedNoise
 from bayes_vae.terms.containers import Draw
 from bayes_vae.terms.layout import read_layout
 from bayes_vae.terms.program import Observations, Program, modules_of, own_parameters, take_rows
+from bayes_vae.terms.randomness import KeyedNoise
 from bayes_vae.terms.traced import TracedBatch, TracedPair
 from bayes_vae.terms.tracing import run_pair
 

@@ -14,7 +14,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
 from bayes_vae.errors import ShapeError
-from bayes_vae.randomness import isolated_rng
+from bayes_vae.terms.randomness import isolated_rng
 
 __all__ = [
     "Observations",

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from bayes_vae.errors import NumericalError, SettingsError, ShapeError
-from bayes_vae.randomness import KeyedNoise, derived_seed, isolated_rng
 from bayes_vae.terms.containers import Draw, JointTerms, Provenance
 from bayes_vae.terms.exposed import ExposedPair, exposes_distributions
 from bayes_vae.terms.probe import read_traced_pair
 from bayes_vae.terms.program import Observations, Program, take_rows
+from bayes_vae.terms.randomness import KeyedNoise, derived_seed, isolated_rng
 
 __all__ = ["Batch", "BoundBatch", "Pair", "Progress", "Source", "read_pair", "refuse_impossible", "stream"]
 

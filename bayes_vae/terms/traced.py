@@ -18,11 +18,11 @@ from bayes_vae.distributions import (
     noise_shape,
 )
 from bayes_vae.errors import NotDefinedError, ProgramError
-from bayes_vae.randomness import KeyedNoise
 from bayes_vae.terms.containers import Draw, JointTerms, join_particles
 from bayes_vae.terms.layout import PairLayout, Site, check_observed, latent_sites, observed_sites, scaled_sites
 from bayes_vae.terms.particles import ParticleLayout
 from bayes_vae.terms.program import Observations, Program
+from bayes_vae.terms.randomness import KeyedNoise
 from bayes_vae.terms.tracing import Supply, run_model, run_pair
 
 __all__ = ["TracedBatch", "TracedPair"]

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from bayes_vae.data import Data, inputs_of
-from bayes_vae.elbo import elbo_terms
 from bayes_vae.errors import NumericalError
+from bayes_vae.estimators.elbo import elbo_terms
 from bayes_vae.objectives import Objective, ObjectiveTerms
-from bayes_vae.randomness import derived_seed
 from bayes_vae.runs import Checkpoint
 from bayes_vae.runs.run import VALIDATION_PARTICLES
 from bayes_vae.settings import TrainingSettings
 from bayes_vae.terms.program import Program, prepare_guide
+from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.training.machine import autocast, keep_outputs_in_float32, set_precision
 from bayes_vae.training.objective import objective_of
 from bayes_vae.training.parameters import Trainable, gather

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from bayes_vae.combinations import check_combination
 from bayes_vae.data import Data, require_fit
 from bayes_vae.guides import (
     AmortizedNormalGuide,
@@ -24,8 +23,9 @@ from bayes_vae.guides import (
 )
 from bayes_vae.models import VAE, ConditionalVAE, SemiSupervisedVAE, TwoLayerVAE
 from bayes_vae.models.likelihoods import LIKELIHOODS
-from bayes_vae.randomness import derived_seed, isolated_rng
+from bayes_vae.parts.combinations import check_combination
 from bayes_vae.settings import PairSettings
+from bayes_vae.terms.randomness import derived_seed, isolated_rng
 
 __all__ = ["build_pair"]
 

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from bayes_vae.errors import ProgramError
-from bayes_vae.randomness import isolated_rng
 from bayes_vae.terms.program import (
     Observations,
     Program,
@@ -22,6 +21,7 @@ from bayes_vae.terms.program import (
     pyro_module_parameters,
     relink_store,
 )
+from bayes_vae.terms.randomness import isolated_rng
 from bayes_vae.terms.tracing import run_pair
 
 __all__ = ["Trainable", "gather", "own_store"]

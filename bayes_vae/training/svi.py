@@ -10,10 +10,10 @@ from typing import Any
 
 from bayes_vae.data import Data, require_fit
 from bayes_vae.errors import DataError, RunError, SettingsError
-from bayes_vae.randomness import derived_seed, isolated_rng
 from bayes_vae.runs import Ending, ParameterizedProgram, Run, RunWriter, run_writer
 from bayes_vae.settings import TrainingSettings, as_json
 from bayes_vae.terms.program import Program
+from bayes_vae.terms.randomness import derived_seed, isolated_rng
 from bayes_vae.training.callbacks import Callback, EpochState
 from bayes_vae.training.interruption import Interruption, deferred_interruption
 from bayes_vae.training.loop import ADAM_EPSILON, VALIDATION_PARTICLES, Training

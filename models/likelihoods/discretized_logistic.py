@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from bayes_vae.discretized_logistic import DiscretizedLogistic, loc_of_mean
+from bayes_vae.distributions.discretized_logistic import DiscretizedLogistic, loc_of_mean
 from bayes_vae.models.likelihoods.base import Likelihood
 from bayes_vae.settings import DataKind
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import AffineTransform
 
 from bayes_vae.distributions import diagonal_normal
-from bayes_vae.flow_transform import FlowTransform
+from bayes_vae.distributions.flow_transform import FlowTransform
 from bayes_vae.models.priors.base import Prior
 from bayes_vae.models.priors.scales import raw_of_scale, scale_of_raw
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import bayes_vae as bv
-from bayes_vae.arviz_import import import_arviz
+from bayes_vae.estimators.arviz_import import import_arviz
 from bayes_vae.runs import RunDirectory
 from bayes_vae.runs.manifest import read_manifest
 

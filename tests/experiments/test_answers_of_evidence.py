@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from bayes_vae.averages import Average
 from bayes_vae.experiments import autoencoder_versus_vae, better_guides, elbo_versus_evidence, weight_of_the_kl
+from bayes_vae.terms.averages import Average
 
 
 def figure(value, error=0.1):

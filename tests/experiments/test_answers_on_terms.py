@@ -7,13 +7,13 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 import bayes_vae as bv
-from bayes_vae.averages import Average
 from bayes_vae.errors import SettingsError
 from bayes_vae.experiments import is_it_all_just_mean_zero_and_deviation_one as two_forces
 from bayes_vae.experiments import what_the_kl_compares, which_term_is_which, why_similar_inputs_are_neighbours
 from bayes_vae.plots.neighbours import Neighbours
 from bayes_vae.plots.two_forces import Force, Weighed
 from bayes_vae.plots.what_the_kl_compares import Company
+from bayes_vae.terms.averages import Average
 from bayes_vae.training import build_pair
 
 EVIDENCE = {"grid": (-22.0, 0.0), "quadrature": (-22.0, 1e-5), "annealed": (-22.01, 0.01)}

@@ -6,13 +6,18 @@ import pytest
 import torch
 from torch.distributions import ContinuousBernoulli, NegativeBinomial, Poisson
 
-from bayes_vae.bits import bits_per_dimension
-from bayes_vae.continuous_bernoulli import ContinuousBernoulliLogits, log_normalizer, logits_of_mean, mean_of_logits
-from bayes_vae.discretized_logistic import DiscretizedLogistic, loc_of_mean
+from bayes_vae.distributions.continuous_bernoulli import (
+    ContinuousBernoulliLogits,
+    log_normalizer,
+    logits_of_mean,
+    mean_of_logits,
+)
+from bayes_vae.distributions.discretized_logistic import DiscretizedLogistic, loc_of_mean
+from bayes_vae.distributions.negative_binomial import NegativeBinomialLogMean
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.models import VAE, LinearGaussianVAE
 from bayes_vae.models.likelihoods import make_likelihood
-from bayes_vae.negative_binomial import NegativeBinomialLogMean
+from bayes_vae.terms.bits import bits_per_dimension
 
 LOGITS = [-300.0, -20.0, -0.051, -0.049, 0.0, 0.02, 3.0, 100.0]
 

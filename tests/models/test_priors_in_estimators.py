@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import bayes_vae as bv
-from bayes_vae.calibration import calibrate_guide
 from bayes_vae.errors import NotDefinedError
+from bayes_vae.estimators.calibration import calibrate_guide
 from bayes_vae.models.priors import PRIORS
 from bayes_vae.report.latent_space import Missing, pictures
 

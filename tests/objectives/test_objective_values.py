@@ -20,8 +20,8 @@ from bayes_vae.objectives import (
     ObjectiveModule,
     StickingTheLandingObjective,
 )
-from bayes_vae.randomness import KeyedNoise
 from bayes_vae.terms.exposed import ExposedBatch
+from bayes_vae.terms.randomness import KeyedNoise
 from bayes_vae.terms.traced import TracedBatch
 
 K = 4

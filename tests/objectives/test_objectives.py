@@ -14,7 +14,7 @@ from pyro.optim import Adam
 
 from bayes_vae import Elbo, ImportanceWeightedObjective, estimate_log_evidence, log_terms
 from bayes_vae.errors import NotDefinedError, ProgramError, SettingsError
-from bayes_vae.evidence import grouped_bound
+from bayes_vae.estimators import grouped_bound
 from bayes_vae.guides import AmortizedNormalGuide
 from bayes_vae.models import LinearGaussianVAE
 

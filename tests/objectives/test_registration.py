@@ -12,7 +12,7 @@ from pyro.optim import Adam
 
 from bayes_vae import Elbo
 from bayes_vae.errors import ProgramError
-from bayes_vae.registration import register_parameters
+from bayes_vae.terms.registration import register_parameters
 
 
 def stored():

@@ -10,7 +10,7 @@ from matplotlib.text import Text
 
 import bayes_vae as bv
 from bayes_vae.errors import ShapeError
-from bayes_vae.exact_posterior import BayesRuleOnGrid
+from bayes_vae.estimators.grid import BayesRuleOnGrid
 from bayes_vae.plots import COLOURS, bayes_rule_figure, save_figure
 from bayes_vae.plots.bayes_rule import highest_density_levels
 from bayes_vae.plots.style import signed

@@ -5,10 +5,10 @@ import pytest
 import torch
 from matplotlib.colors import to_hex
 
-from bayes_vae.calibration import GuideCalibration
+from bayes_vae.estimators.calibration import GuideCalibration
+from bayes_vae.estimators.rank_tests import binomial_interval
 from bayes_vae.plots import calibration_figure, save_figure
 from bayes_vae.plots.calibration import COLOUR, OUTSIDE
-from bayes_vae.rank_tests import binomial_interval
 from bayes_vae.terms.containers import Provenance
 
 

@@ -7,7 +7,7 @@ from matplotlib.colors import to_hex
 
 import bayes_vae as bv
 from bayes_vae.errors import SettingsError
-from bayes_vae.evidence.estimate import LogEvidenceEstimate
+from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
 from bayes_vae.plots import pareto_k_figure, save_figure
 from bayes_vae.plots.reliability import CONVERGED, LOWER_BOUND
 from bayes_vae.terms.containers import Provenance

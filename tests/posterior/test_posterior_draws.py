@@ -9,7 +9,7 @@ import torch
 import bayes_vae as bv
 from bayes_vae import reference
 from bayes_vae.errors import NotDefinedError, SettingsError
-from bayes_vae.evidence.latent_space import whitened_space
+from bayes_vae.estimators.latent_space import whitened_space
 from bayes_vae.guides import ExactLinearGaussianGuide
 from bayes_vae.posterior.chain_diagnostics import chain_sample_size
 from bayes_vae.posterior.hamiltonian import JointPath

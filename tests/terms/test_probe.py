@@ -12,7 +12,7 @@ from bayes_vae.errors import ScaledSiteWarning
 from bayes_vae.guides import AmortizedNormalGuide, ExactLinearGaussianGuide
 from bayes_vae.guides.base import SingleLatentGuide
 from bayes_vae.models import VAE, LinearGaussianVAE
-from bayes_vae.randomness import KeyedNoise
+from bayes_vae.terms.randomness import KeyedNoise
 
 W = torch.tensor([[1.0, -0.5, 0.3], [0.2, 0.8, -1.0]], dtype=torch.float64)
 D, PIXELS = W.shape

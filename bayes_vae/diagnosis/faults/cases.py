@@ -34,8 +34,8 @@ from bayes_vae.diagnosis.faults.pairs import (
 )
 from bayes_vae.guides import AmortizedNormalGuide
 from bayes_vae.models import VAE
-from bayes_vae.randomness import derived_seed, isolated_rng
 from bayes_vae.settings import Policy
+from bayes_vae.terms.randomness import derived_seed, isolated_rng
 from bayes_vae.training import fit
 
 __all__ = ["CASES", "Case", "Patient"]

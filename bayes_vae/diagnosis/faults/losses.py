@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bayes_vae.data import Data, Split
 from bayes_vae.distributions import normal_parts
-from bayes_vae.randomness import derived_seed
+from bayes_vae.terms.randomness import derived_seed
 
 __all__ = [
     "Loss",

@@ -14,7 +14,7 @@ from bayes_vae.distributions import diagonal_normal, normal_parts
 from bayes_vae.guides import AmortizedNormalGuide, SingleLatentGuide
 from bayes_vae.guides.network_guide import NetworkGuide
 from bayes_vae.models import VAE, SingleLatentModel
-from bayes_vae.network_pairs import pair_from_networks
+from bayes_vae.pairs.from_networks import pair_from_networks
 
 __all__ = [
     "AlteredGuide",

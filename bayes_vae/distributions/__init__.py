@@ -1,0 +1,35 @@
+"""The densities that torch lacks, closed-form KL divergences, draws from noise, and the check of a support.
+
+Our distributions skip torch's own argument validation; :func:`check_support` checks the support of the data once.
+"""
+
+from __future__ import annotations
+
+from bayes_vae.distributions.bernoulli_logits import BernoulliLogits
+from bayes_vae.distributions.closed_form_kl import analytic_kl, analytic_kl_per_dimension
+from bayes_vae.distributions.properties import (
+    diagonal_normal,
+    draw_from_noise,
+    has_normal_base,
+    is_discrete,
+    is_point_mass,
+    noise_like,
+    noise_shape,
+    normal_parts,
+)
+from bayes_vae.distributions.support import check_support
+
+__all__ = [
+    "BernoulliLogits",
+    "analytic_kl",
+    "analytic_kl_per_dimension",
+    "check_support",
+    "diagonal_normal",
+    "draw_from_noise",
+    "has_normal_base",
+    "is_discrete",
+    "is_point_mass",
+    "noise_like",
+    "noise_shape",
+    "normal_parts",
+]

@@ -1,0 +1,71 @@
+"""Whether observations lie in the support of their likelihood."""
+
+from __future__ import annotations
+
+from inspect import getattr_static
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from bayes_vae.distributions.bernoulli_logits import BernoulliLogits
+from bayes_vae.distributions.properties import unwrap
+from bayes_vae.errors import SupportError
+
+__all__ = ["check_support"]
+
+
+def _inside(distribution: dist.TorchDistribution, value: Tensor) -> Tensor:
+    """Which values lie in the support or are masked, over the batch shape."""
+    if isinstance(distribution, dist.Independent | torch.distributions.Independent):
+        inside = _inside(distribution.base_dist, value)
+        size = distribution.reinterpreted_batch_ndims
+        return inside.flatten(inside.dim() - size).all(-1) if size else inside
+    if isinstance(distribution, dist.MaskedDistribution):
+        return _inside(distribution.base_dist, value) | ~torch.as_tensor(distribution._mask)
+    if isinstance(getattr_static(type(distribution), "support", None), constraints.dependent_property):
+        return torch.ones((), dtype=torch.bool)  # it may depend on z: that log p(x | z) = -inf says it rightly
+    support = distribution.support
+    return torch.ones((), dtype=torch.bool) if support is None else support.check(value)
+
+
+def check_support(
+    name: str, distribution: dist.TorchDistribution, value: Tensor, mask: Tensor | bool | None = None
+) -> None:
+    """Refuse observations outside the support of their likelihood, but for those that are masked.
+
+    Raises:
+        SupportError: names the range that arrived and what to do; for gray pixels under a Bernoulli likelihood it
+            names the continuous Bernoulli and binarization, and for our other distributions says what they ``take``.
+    """
+    try:
+        inside = _inside(distribution, value)
+    except NotImplementedError:
+        return
+    if mask is not None:
+        inside = inside | ~torch.as_tensor(mask)
+    if bool(inside.all()):
+        return
+    low, high = float(value.min()), float(value.max())
+    base = unwrap(distribution)
+    while isinstance(base, dist.MaskedDistribution):
+        base = unwrap(base.base_dist)
+    if isinstance(base, BernoulliLogits | torch.distributions.Bernoulli):
+        raise SupportError(
+            f"site {name!r}: a Bernoulli likelihood takes zeros and ones, but the observations range over "
+            f"[{low:g}, {high:g}] with values in between or outside. On gray pixels it is not a normalized "
+            "likelihood: binarize them (data policy 'stochastic', 'static' or 'threshold') or use a continuous "
+            "Bernoulli likelihood (likelihood 'continuous-bernoulli')."
+        )
+    takes, remedy = getattr(base, "takes", ("", ""))
+    if takes:
+        raise SupportError(
+            f"site {name!r}: {takes}, but the observations range over [{low:g}, {high:g}] with values in between or "
+            f"outside. {remedy}"
+        )
+    support = getattr(base.support, "base_constraint", base.support)
+    raise SupportError(
+        f"site {name!r}: observations in [{low:g}, {high:g}] leave the support {support} of "
+        f"{type(base).__name__}. Rescale the data or choose a likelihood with that support."
+    )

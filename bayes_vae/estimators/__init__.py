@@ -1,0 +1,50 @@
+"""Estimators of every term of Bayes' rule: the ELBO, log p(x), the gaps between them, the aggregate posterior."""
+
+from __future__ import annotations
+
+from bayes_vae.estimators.aggregate_posterior import aggregate_posterior_terms
+from bayes_vae.estimators.aggregate_terms import AggregatePosteriorTerms
+from bayes_vae.estimators.annealing.annealed import AnnealedEstimate, annealed_log_evidence
+from bayes_vae.estimators.annealing.bidirectional import BidirectionalBounds, bidirectional_bounds
+from bayes_vae.estimators.calibration import GuideCalibration, calibrate_guide
+from bayes_vae.estimators.elbo import ElboTerms, elbo_terms
+from bayes_vae.estimators.evaluation import Evaluation, evaluate
+from bayes_vae.estimators.gap_terms import InferenceGap
+from bayes_vae.estimators.gaps import inference_gap
+from bayes_vae.estimators.grid import BayesRuleOnGrid, bayes_rule_on_grid
+from bayes_vae.estimators.importance.bound import effective_sample_size, grouped_bound, importance_weighted_bound
+from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
+from bayes_vae.estimators.importance.log_evidence import estimate_log_evidence
+from bayes_vae.estimators.importance.reliability import pareto_k, pareto_k_threshold
+from bayes_vae.estimators.ladder import Comparison, compare
+from bayes_vae.estimators.quadrature import QuadratureEstimate, quadrature_log_evidence
+
+__all__ = [
+    "AggregatePosteriorTerms",
+    "AnnealedEstimate",
+    "BayesRuleOnGrid",
+    "BidirectionalBounds",
+    "Comparison",
+    "ElboTerms",
+    "Evaluation",
+    "GuideCalibration",
+    "InferenceGap",
+    "LogEvidenceEstimate",
+    "QuadratureEstimate",
+    "aggregate_posterior_terms",
+    "annealed_log_evidence",
+    "bayes_rule_on_grid",
+    "bidirectional_bounds",
+    "calibrate_guide",
+    "compare",
+    "effective_sample_size",
+    "elbo_terms",
+    "estimate_log_evidence",
+    "evaluate",
+    "grouped_bound",
+    "importance_weighted_bound",
+    "inference_gap",
+    "pareto_k",
+    "pareto_k_threshold",
+    "quadrature_log_evidence",
+]

@@ -1,0 +1,271 @@
+"""Annealed chains: the pilot that tunes them, and the runs whose weights count."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from bayes_vae.errors import SettingsError
+from bayes_vae.estimators.annealing.path import GuidePath, Path, PriorPath, hamiltonian_move
+from bayes_vae.estimators.annealing.start import fit_start
+from bayes_vae.estimators.annealing.temperatures import (
+    Schedule,
+    equal_lengths,
+    interpolate,
+    inverse_temperatures,
+    smooth,
+)
+from bayes_vae.estimators.latent_space import LatentSpace, pilot_draws, whitened_space
+from bayes_vae.terms.randomness import KeyedNoise, derived_seed
+from bayes_vae.terms.stream import Batch, Progress
+
+__all__ = ["Chains", "Plan", "Tick", "TunedBatch", "join_observations", "make_plan", "ticker", "tune"]
+
+Tick = Callable[[int], None]
+"""Called after each temperature with the number of chains that passed it."""
+
+PILOT_DRAWS = 64
+"""Draws of the guide, or the prior, that set the scales; thrown away."""
+
+PILOT_CHAINS, PILOT_SHARE, FEWEST_PILOT = 2, 2, 16
+"""Chains of the pilot; it runs along one temperature in so many, and at least so many."""
+
+FIRST_STEP, TARGET_ACCEPTANCE, ADAPTATION = 0.3, 0.85, 1.0
+"""The pilot's first leapfrog step, what it aims at, and how fast its logarithm follows."""
+
+LONGEST = 2.0
+"""No trajectory is longer, in whitened units: a quarter of a period forgets the start, a whole one comes back to it."""
+
+SMOOTHING = 8
+"""What the pilot saw is smoothed over one part in so many of its temperatures, to each side."""
+
+NOISE_AHEAD = 8
+"""Temperatures whose noise is drawn at once."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the chains run.
+
+    Attributes:
+        num_temperatures: T.
+        num_chains: K.
+        num_leapfrog: leapfrog steps of a move.
+        schedule: how the inverse temperatures are spaced.
+        from_prior: start from the prior, not from the guide.
+        refine: start from a normal fitted to each observation, not from the guide's own.
+    """
+
+    num_temperatures: int
+    num_chains: int
+    num_leapfrog: int
+    schedule: Schedule
+    from_prior: bool
+    refine: bool = False
+
+    @property
+    def pilot_temperatures(self) -> int:
+        """P, temperatures of the pilot."""
+        return max(FEWEST_PILOT, self.num_temperatures // PILOT_SHARE)
+
+    @property
+    def pilot_schedule(self) -> str:
+        """How the pilot's temperatures are spaced."""
+        if self.schedule == "adaptive":
+            return "cubic" if self.from_prior else "linear"
+        return self.schedule
+
+    @property
+    def pilot_ticks(self) -> int:
+        """What a :data:`Tick` adds up to over the pilot."""
+        return PILOT_CHAINS * self.pilot_temperatures
+
+    @property
+    def run_ticks(self) -> int:
+        """What a :data:`Tick` adds up to over one run."""
+        return self.num_chains * self.num_temperatures
+
+
+def make_plan(
+    num_temperatures: int,
+    num_chains: int,
+    num_leapfrog: int,
+    schedule: Schedule | None,
+    *,
+    from_prior: bool,
+    refine: bool = True,
+) -> Plan:
+    """A plan of the given numbers; no schedule means "linear" from the guide and "adaptive" from the prior.
+
+    Raises:
+        SettingsError: a number below one or not whole, or an unknown schedule.
+    """
+    numbers = {"num_temperatures": num_temperatures, "num_chains": num_chains, "num_leapfrog": num_leapfrog}
+    for name, value in numbers.items():
+        if not (hasattr(value, "__index__") and value >= 1):
+            raise SettingsError(f"{name} must be a whole number of at least 1, got {value!r}.")
+    if schedule is None:
+        schedule = "adaptive" if from_prior else "linear"
+    if schedule not in get_args(Schedule):
+        raise SettingsError(f"schedule must be 'linear', 'sigmoid' or 'adaptive', got {schedule!r}.")
+    return Plan(num_temperatures, num_chains, num_leapfrog, schedule, from_prior, refine and not from_prior)
+
+
+def ticker(progress: Progress | None, rows: slice, num_observations: int, ticks: int) -> Tick | None:
+    """A tick that reports a batch's observations as done in proportion to its chains' way, all but the last of them.
+
+    Args:
+        progress: called with the observations done and their number; None gives None.
+        rows: of the batch.
+        num_observations: N, over all batches.
+        ticks: what the tick will add up to.
+    """
+    if progress is None:
+        return None
+    passed, reported = 0, rows.start
+
+    def tick(chains: int) -> None:
+        nonlocal passed, reported
+        passed += chains
+        done = min(rows.start + (rows.stop - rows.start) * passed // ticks, rows.stop - 1)
+        if done > reported:
+            reported = done
+            progress(done, num_observations)
+
+    return tick
+
+
+class Chains(NamedTuple):
+    """What annealed chains gave: log weights (K, N) in float64, and mean acceptance (N,)."""
+
+    log_weights: Tensor
+    acceptance: Tensor
+
+
+def join_observations(rows: Sequence[Chains]) -> Chains:
+    """The chains of all observations, from those of each batch."""
+    log_weights, acceptance = (torch.cat(column, dim=-1) for column in zip(*rows, strict=True))
+    return Chains(log_weights, acceptance)
+
+
+@dataclass(frozen=True, eq=False)
+class TunedBatch:
+    """A batch of observations with the coordinates, the temperatures and the frozen steps of its chains.
+
+    Attributes:
+        batch: the pair, bound to observations.
+        space: coordinates whitened by the guide, or by the prior.
+        plan: how the chains run.
+        betas: inverse temperatures 0 = β_0 < β_1 < … < β_T = 1 of each observation, shape (T + 1, N), float64.
+        steps: leapfrog step at β_1 … β_{T−1}, shape (T − 1, N).
+    """
+
+    batch: Batch
+    space: LatentSpace
+    plan: Plan
+    betas: Tensor
+    steps: Tensor
+
+    @property
+    def start(self) -> str:
+        """Where the chains start: "prior", "guide", or "fitted normal"."""
+        if self.plan.from_prior:
+            return "prior"
+        return "guide" if self.space.mixing is None else "fitted normal"
+
+    def forward(self, tick: Tick | None = None) -> Chains:
+        """From the start to the posterior: the mean weight is unbiased for p(x)."""
+        return self._run("chains", self.betas, self.steps, tick=tick)
+
+    def reverse(self, latents: dict[str, Tensor], tick: Tick | None = None) -> Chains:
+        """From exact draws of the posterior, each (N, *rest), to the start: the mean weight is unbiased for 1/p(x)."""
+        copies = {name: value.expand(self.plan.num_chains, *value.shape) for name, value in latents.items()}
+        start = self.space.coordinates(copies)
+        return self._run("reverse chains", self.betas.flip(0), self.steps.flip(0), start, tick)
+
+    def _run(
+        self, purpose: str, betas: Tensor, steps: Tensor, start: Tensor | None = None, tick: Tick | None = None
+    ) -> Chains:
+        run = _Run(self.batch, self.space, self.plan, self.plan.num_chains, purpose, start)
+        log_weights = torch.zeros_like(run.state.log_start, dtype=torch.float64)
+        for time, rise in enumerate(betas.diff(dim=0)):
+            log_weights = log_weights + rise * run.state.delta.double()
+            if time < len(steps):
+                run.move(betas[time + 1], steps[time])
+            if tick is not None:
+                tick(self.plan.num_chains)
+        return Chains(log_weights, run.mean_acceptance)
+
+
+def tune(batch: Batch, plan: Plan, tick: Tick | None = None) -> TunedBatch:
+    """Set scales from draws of the guide, steps and temperatures in a pilot; the weights of both are thrown away."""
+    space = whitened_space(batch.bound, pilot_draws(batch, PILOT_DRAWS, "scales"))
+    if plan.refine:
+        space = fit_start(batch, space)
+    betas = inverse_temperatures(plan.pilot_temperatures, plan.pilot_schedule).to(space.loc.device)
+    run = _Run(batch, space, plan, PILOT_CHAINS, "pilot")
+    log_steps, deviations = [], []
+    longest = math.log(LONGEST / plan.num_leapfrog)
+    log_step = torch.full_like(space.loc[:, 0], min(math.log(FIRST_STEP), longest))
+    for beta in betas[1:]:
+        deviations.append(run.state.delta.std(0).nan_to_num(nan=0.0))  # no likelihood at all: the floor decides
+        acceptance = run.move(beta, log_step.exp())
+        log_steps.append(log_step)
+        log_step = (log_step + ADAPTATION * (acceptance - TARGET_ACCEPTANCE)).clamp(max=longest)
+        if tick is not None:
+            tick(PILOT_CHAINS)
+    reach = plan.pilot_temperatures // SMOOTHING
+    if plan.schedule == "adaptive":
+        frozen = equal_lengths(betas, smooth(torch.stack(deviations), reach), plan.num_temperatures)
+    else:
+        frozen = inverse_temperatures(plan.num_temperatures, plan.schedule).to(betas.device)
+        frozen = frozen.unsqueeze(-1).expand(-1, len(batch.index))
+    smoothed = smooth(torch.stack(log_steps), reach)
+    steps = interpolate(betas[1:, None].expand(smoothed.shape), smoothed, frozen[1:-1])
+    return TunedBatch(batch, space, plan, frozen, steps.exp())
+
+
+class _Run:
+    """Chains on their way: a state, moved at one temperature after another, with noise of its own purpose."""
+
+    def __init__(
+        self, batch: Batch, space: LatentSpace, plan: Plan, num_chains: int, purpose: str, start: Tensor | None = None
+    ) -> None:
+        self._noise = KeyedNoise(derived_seed(batch.seed, purpose))
+        self._batch, self._space, self._plan, self._particles = batch, space, plan, range(num_chains)
+        self._moves, self._acceptance = 0, torch.zeros_like(space.loc[:, 0])
+        self._path: Path
+        if plan.from_prior:
+            self._path = PriorPath(batch.bound, space)
+            start = space.coordinates(pilot_draws(batch, num_chains, f"{purpose} start")) if start is None else start
+        else:
+            self._path = guide_path = GuidePath(batch.bound, space)
+            start = guide_path.start(self._drawn("start", space.size)) if start is None else start
+        self.state = self._path.state(start)
+
+    def move(self, beta: Tensor, step: Tensor) -> Tensor:
+        """Leave f_β unchanged; returns the mean acceptance of each observation, shape (N,)."""
+        ahead = self._moves % NOISE_AHEAD
+        if ahead == 0:
+            self._ahead = self._drawn(f"moves from {self._moves}", NOISE_AHEAD, self._space.size + 1)
+        temperature = beta.to(self._space.loc.dtype)
+        noise = self._ahead[:, :, ahead]
+        self.state, acceptance = hamiltonian_move(
+            self._path, self.state, temperature, step, self._plan.num_leapfrog, noise
+        )
+        self._moves += 1
+        self._acceptance = self._acceptance + acceptance.mean(0)
+        return acceptance.mean(0)
+
+    @property
+    def mean_acceptance(self) -> Tensor:
+        """Over all moves, shape (N,); one where there was none."""
+        return self._acceptance / self._moves if self._moves else torch.ones_like(self._acceptance)
+
+    def _drawn(self, site: str, *shape: int) -> Tensor:
+        return self._noise.normal(site, self._batch.index, self._particles, shape, self._space.loc)

@@ -1,0 +1,122 @@
+"""A better normal to start annealing from, fitted to each observation in the pilot."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bayes_vae.estimators.annealing.path import log_joint_gradient
+from bayes_vae.estimators.latent_space import LatentSpace
+from bayes_vae.terms.randomness import KeyedNoise, derived_seed
+from bayes_vae.terms.stream import ROWS_AT_ONCE, Batch
+
+__all__ = ["LARGEST_LATENT", "fit_start"]
+
+LARGEST_LATENT = 128
+"""Above so many latent dimensions the start keeps the guide's own shape: a fit would cost 2 D gradients."""
+
+REACH = 1.0
+"""Curvature is taken over so many of the guide's deviations to each side."""
+
+FLATTEST, STEEPEST = 0.5, 100.0
+"""What the curvature along a direction is held between: where the posterior is flattest it bends soonest."""
+
+WIDEST = 5.0
+"""No deviation is changed by a larger factor than this."""
+
+MARGIN = 0.5
+"""Nats by which another shape must beat the curvature's own: the ELBO of so few draws is rough."""
+
+DRAWS = 4
+"""Antithetic pairs of draws, put on the sphere of radius √D for less noise."""
+
+ROUNDS, FIRST_DAMPING, DAMPING = 4, 0.7, 0.4
+"""Steps of the mean, how much of the first is taken, and how much less of the next where one failed."""
+
+
+def fit_start(batch: Batch, space: LatentSpace) -> LatentSpace:
+    r"""The space in which a standard normal is close to the posterior, from curvature and mean gradient at the guide.
+
+    .. math:: A A^\top = H^{-1}, \quad H = -\nabla^2 \log p(x, z) \text{ by differences}, \qquad
+        m \leftarrow m + \gamma \, A A^\top \, E_{v \sim N(m, A A^\top)}[\nabla \log p(x, z)]
+
+    Of H with each deviation rescaled first, H itself, and the guide's own shape, the one with the highest ELBO on
+    fixed draws is taken, and a step of the mean stands where it raises that ELBO. What is drawn here is used for
+    nothing else, so annealing from the result stays unbiased.
+
+    Args:
+        batch: the pair, bound to observations.
+        space: coordinates whitened by draws of the guide.
+
+    Returns:
+        the refitted space; ``space`` itself above :data:`LARGEST_LATENT` dimensions.
+
+    Reference: Opper, Archambeau (2009), "The variational Gaussian approximation revisited", eqs. 4 and 5.
+    """
+    size = space.size
+    if size > LARGEST_LATENT:
+        return space
+    noise = KeyedNoise(derived_seed(batch.seed, "start")).normal("draws", batch.index, range(DRAWS), (size,), space.loc)
+    sphere = noise * (size**0.5 / noise.norm(dim=-1, keepdim=True))
+    draws = torch.cat([sphere, -sphere])
+
+    def fit(means: Tensor, root: Tensor) -> _Fit:
+        trial = space.refitted(means, root)
+        value, gradient = log_joint_gradient(batch.bound, trial, draws)
+        return _Fit(means, root, value.mean(0).nan_to_num(nan=-torch.inf), gradient.mean(0))
+
+    means = torch.zeros_like(space.loc)
+    best, *others = (fit(means, root) for root in _roots(_curvature(batch, space)))
+    for other in others:
+        best = best.or_better(other, MARGIN)
+    damping = torch.full_like(best.elbo, FIRST_DAMPING)
+    for _ in range(ROUNDS):
+        steps = damping.unsqueeze(-1) * (best.root @ best.gradient.unsqueeze(-1)).squeeze(-1)
+        moved = fit(best.means + steps, best.root)
+        damping = torch.where(moved.elbo > best.elbo, damping, DAMPING * damping)
+        best = best.or_better(moved)
+    return space.refitted(best.means, best.root)
+
+
+class _Fit(NamedTuple):
+    """A normal in the guide's coordinates: means (N, D), A (N, D, D), ELBO (N,) and its gradient in units of A."""
+
+    means: Tensor
+    root: Tensor
+    elbo: Tensor
+    gradient: Tensor
+
+    def or_better(self, other: _Fit, margin: float = 0.0) -> _Fit:
+        """The other one, for the observations whose ELBO it raises by more than a margin."""
+        rose = other.elbo > self.elbo + margin
+        pairs = zip(self, other, strict=True)
+        return _Fit(*(torch.where(rose.reshape(-1, *[1] * (old.dim() - 1)), new, old) for old, new in pairs))
+
+
+def _curvature(batch: Batch, space: LatentSpace) -> Tensor:
+    """Minus the second derivatives of log p(x, z) about the guide's mean, by central differences, shape (N, D, D)."""
+    count, size = space.loc.shape
+    axes = REACH * torch.eye(size).to(space.loc).unsqueeze(1).expand(-1, count, -1)
+    pieces = torch.cat([axes, -axes]).split(max(1, ROWS_AT_ONCE // count))
+    gradients = torch.cat([log_joint_gradient(batch.bound, space, piece)[1] for piece in pieces])
+    curvature = (gradients[size:] - gradients[:size]).transpose(0, 1) / (2 * REACH)
+    return (curvature + curvature.mT) / 2
+
+
+def _roots(curvature: Tensor) -> list[Tensor]:
+    """Matrices A to choose from, each (N, D, D): A A^T = H^{-1} within bounds with and without rescaling, and I."""
+    same = torch.eye(curvature.shape[-1]).to(curvature).expand_as(curvature)
+    finite = curvature.isfinite().all(-1).all(-1)
+    curvature = torch.where(finite[:, None, None], curvature, same)
+    deviations = curvature.diagonal(dim1=-2, dim2=-1).clamp(WIDEST**-2, WIDEST**2).rsqrt()
+    rescaled = deviations.unsqueeze(-1) * curvature * deviations.unsqueeze(-2)
+    return [deviations.unsqueeze(-1) * _inverse_root(rescaled), _inverse_root(curvature), same]
+
+
+def _inverse_root(curvature: Tensor) -> Tensor:
+    """Symmetric H^{-1/2} of curvatures held within bounds, shape (N, D, D)."""
+    values, vectors = torch.linalg.eigh(curvature)
+    root: Tensor = (vectors / values.clamp(FLATTEST, STEEPEST).sqrt().unsqueeze(-2)) @ vectors.mT
+    return root

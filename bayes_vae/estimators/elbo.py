@@ -1,0 +1,259 @@
+"""The ELBO and its two terms, for each observation and with their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from bayes_vae.errors import NotDefinedError, SettingsError
+from bayes_vae.terms.averages import Average, average
+from bayes_vae.terms.containers import Draw, Provenance
+from bayes_vae.terms.program import Program, as_observations, undisturbed
+from bayes_vae.terms.stream import (
+    Batch,
+    BoundBatch,
+    Progress,
+    Source,
+    as_index,
+    provenance,
+    read_pair,
+    stream,
+)
+from bayes_vae.terms.tabular import Tabular
+
+__all__ = ["KL", "ElboCollector", "ElboTerms", "check_kl", "elbo_terms", "resolve_kl"]
+
+KL = Literal["auto", "analytic", "sampled"]
+
+
+@dataclass(frozen=True, eq=False)
+class ElboTerms(
+    Tabular,
+    observation=(
+        "elbo",
+        "elbo_error",
+        "expected_log_likelihood",
+        "expected_log_likelihood_error",
+        "kl_to_prior",
+        "kl_to_prior_error",
+    ),
+    dimension=("kl_per_dimension",),
+):
+    r"""ELBO = expected log likelihood − KL to the prior, for each observation, in nats.
+
+    Attributes:
+        expected_log_likelihood: E_q log p(x given z), shape (N,); minus the distortion, "reconstruction".
+        kl_to_prior: KL(q(z given x) to p(z)), shape (N,), each observation's own; the rate.
+        expected_log_likelihood_error: Monte-Carlo standard error, shape (N,); NaN for K = 1.
+        kl_to_prior_error: the same for the KL; zero where it is analytic.
+        elbo_error: the same for their difference, which are correlated where both are sampled.
+        kl: "analytic" or "sampled", as it was resolved.
+        num_particles: K.
+        provenance: seed, source and policy.
+        kl_per_dimension: KL of each latent dimension, shape (N, D). Raises NotDefinedError where prior or guide
+            does not factorize.
+    """
+
+    expected_log_likelihood: Tensor
+    kl_to_prior: Tensor
+    expected_log_likelihood_error: Tensor
+    kl_to_prior_error: Tensor
+    elbo_error: Tensor
+    kl: str
+    num_particles: int
+    provenance: Provenance
+    _kl_per_dimension: Tensor | str
+
+    @property
+    def elbo(self) -> Tensor:
+        """expected_log_likelihood − kl_to_prior, shape (N,); in expectation at most log p(x)."""
+        return self.expected_log_likelihood - self.kl_to_prior
+
+    @property
+    def kl_per_dimension(self) -> Tensor:
+        """Closed-form KL of each latent dimension, shape (N, D)."""
+        if isinstance(self._kl_per_dimension, str):
+            raise NotDefinedError(self._kl_per_dimension)
+        return self._kl_per_dimension
+
+    @property
+    def num_observations(self) -> int:
+        """N."""
+        return len(self.kl_to_prior)
+
+    def averages(self) -> dict[str, Average]:
+        """The three figures over the data set, with Monte-Carlo and data error apart."""
+        return {
+            name: average(name, values, errors, self.num_particles)
+            for name, values, errors in (
+                ("expected_log_likelihood", self.expected_log_likelihood, self.expected_log_likelihood_error),
+                ("kl_to_prior", self.kl_to_prior, self.kl_to_prior_error),
+                ("elbo", self.elbo, self.elbo_error),
+            )
+        }
+
+
+def elbo_terms(
+    model: Program,
+    guide: Program,
+    x: Tensor | tuple[Tensor, ...],
+    num_particles: int = 100,
+    *,
+    kl: KL = "auto",
+    seed: int = 0,
+    index: Tensor | None = None,
+    source: Source = "auto",
+    batch_size: int | None = None,
+    chunk_size: int | None = None,
+    data_policy: str = "unstated",
+    progress: Progress | None = None,
+) -> ElboTerms:
+    r"""The ELBO's decomposition, observation by observation.
+
+    .. math:: \mathrm{ELBO}(x) = E_{q(z \mid x)} \log p(x \mid z) - \mathrm{KL}(q(z \mid x) \,\|\, p(z)) \le \log p(x)
+
+    z is drawn from q: decoding its mean gives another number. The KL compares each q(z given x) with the prior, never
+    observations with each other.
+
+    Args:
+        kl: "analytic" (refused where no closed form is known), "sampled", or "auto", resolved and stored.
+        Others: as in :func:`bayes_vae.log_terms`.
+
+    Returns:
+        :class:`ElboTerms`, shape (N,), nats, larger is better.
+
+    Raises:
+        NotDefinedError: ``kl="analytic"`` without a closed form; the message says why.
+
+    Reference: Kingma, Welling (2014), "Auto-encoding variational Bayes", eqs. 3 and 7.
+    """
+    parts = as_observations(x)
+    indices = as_index(index, len(parts[0]), parts[0].device)
+    collector = ElboCollector(kl)
+    with undisturbed(model, guide, device=parts[0].device, seed=seed):
+        pair = read_pair(model, guide, parts, indices, source)
+        for batch in stream(pair, parts, indices, num_particles, seed, batch_size, chunk_size, progress):
+            for _ in collector.over(batch):
+                pass
+    return collector.terms(num_particles, provenance(pair, seed, data_policy))
+
+
+class ElboCollector:
+    """Collects the ELBO's terms, batch by batch, from draws that may serve other estimators too.
+
+    Args:
+        kl: "analytic", "sampled" or "auto", which the first batch resolves.
+    """
+
+    def __init__(self, kl: str) -> None:
+        self._kl = kl
+        self._per_dimension: list[Tensor] | str = []
+        self._rows: list[tuple[Tensor, ...]] = []
+
+    def over(self, batch: Batch) -> Iterator[Draw]:
+        """The draws of a batch, each passed on once its terms are taken."""
+        self._kl, closed = resolve_kl(batch.bound, self._kl)
+        likelihood, kl, elbo = _Moments(), _Moments(), _Moments()
+        for draw in batch.draws():
+            log_likelihood = draw.log_likelihood.double()
+            likelihood.update(log_likelihood)
+            if closed is None:
+                sampled = draw.log_guide.double() - draw.log_prior.double()
+                kl.update(sampled)
+                elbo.update(log_likelihood - sampled)
+            yield draw
+        if closed is None:
+            row = likelihood.value(), kl.value(), likelihood.error(), kl.error(), elbo.error()
+        else:
+            exact = closed.double()
+            row = likelihood.value(), exact, likelihood.error(), torch.zeros_like(exact), likelihood.error()
+        self._rows.append(row)
+        self._per_dimension = _append_per_dimension(self._per_dimension, batch.bound)
+
+    def terms(self, num_particles: int, origin: Provenance) -> ElboTerms:
+        """The terms of all observations that came."""
+        likelihood, kl_to_prior, likelihood_error, kl_error, elbo_error = (
+            torch.cat(column) for column in zip(*self._rows, strict=True)
+        )
+        per_dimension = self._per_dimension
+        return ElboTerms(
+            likelihood,
+            kl_to_prior,
+            likelihood_error,
+            kl_error,
+            elbo_error,
+            kl=self._kl,
+            num_particles=num_particles,
+            provenance=origin,
+            _kl_per_dimension=per_dimension if isinstance(per_dimension, str) else torch.cat(per_dimension),
+        )
+
+
+def check_kl(kl: str) -> None:
+    """Refuse an unknown choice of how the KL is computed."""
+    if kl not in ("auto", "analytic", "sampled"):
+        raise SettingsError(f"kl must be 'auto', 'analytic' or 'sampled', got {kl!r}.")
+
+
+def resolve_kl(bound: BoundBatch, kl: str) -> tuple[str, Tensor | None]:
+    """Resolve "auto" and give the closed-form KL of a batch, or None where it is to be sampled.
+
+    Raises:
+        SettingsError: an unknown choice.
+        NotDefinedError: "analytic" without a closed form.
+    """
+    check_kl(kl)
+    if kl == "sampled":
+        return kl, None
+    try:
+        return "analytic", bound.kl()
+    except NotDefinedError:
+        if kl == "analytic":
+            raise
+        return "sampled", None
+
+
+class _Moments:
+    """Mean and standard error over particles, chunk by chunk (Chan, Golub, LeVeque 1983)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean: Tensor = torch.zeros(())
+        self.squares: Tensor = torch.zeros(())
+        self.infinite: Tensor = torch.zeros(())
+
+    def update(self, values: Tensor) -> None:
+        """Add values of shape (K, N); an infinite one makes the mean infinite, whatever the chunks."""
+        self.infinite = self.infinite + torch.where(values.isinf(), values, 0.0).sum(0)
+        values = values.masked_fill(values.isinf(), 0.0)
+        count, mean = len(values), values.mean(0)
+        total = self.count + count
+        delta = mean - self.mean
+        spread = delta.square() * (self.count * count / total)
+        self.squares = self.squares + (values - mean).square().sum(0) + spread
+        self.mean = self.mean + delta * (count / total)
+        self.count = total
+
+    def error(self) -> Tensor:
+        """Standard error of the mean, shape (N,); NaN for one particle, and where the mean is infinite."""
+        if self.count < 2:
+            return torch.full_like(self.mean, torch.nan)
+        error = (self.squares / (self.count - 1) / self.count).sqrt()
+        return error.masked_fill(self.infinite != 0, torch.nan)
+
+    def value(self) -> Tensor:
+        """The mean, shape (N,)."""
+        return torch.where(self.infinite == 0, self.mean, self.infinite)
+
+
+def _append_per_dimension(so_far: list[Tensor] | str, bound: BoundBatch) -> list[Tensor] | str:
+    if isinstance(so_far, str):
+        return so_far
+    try:
+        return [*so_far, bound.kl_per_dimension().double()]
+    except NotDefinedError as error:
+        return str(error)

@@ -1,0 +1,311 @@
+"""Bayes' rule for a two-dimensional latent, every term on one grid: where the exact posterior can be looked at."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bayes_vae.errors import GridWarning, NotDefinedError, NumericalError, SettingsError
+from bayes_vae.estimators.latent_space import LatentSpace, pilot_draws, whitened_space
+from bayes_vae.estimators.prior_as_guide import prior_as_guide
+from bayes_vae.estimators.quadrature_nodes import product_indices
+from bayes_vae.terms.containers import Provenance
+from bayes_vae.terms.program import Observations, Program, as_observations, undisturbed
+from bayes_vae.terms.randomness import derived_seed
+from bayes_vae.terms.stream import (
+    ROWS_AT_ONCE,
+    Batch,
+    Pair,
+    Progress,
+    Source,
+    as_index,
+    provenance,
+    read_pair,
+    stream,
+)
+
+__all__ = ["BayesRuleOnGrid", "bayes_rule_on_grid"]
+
+PILOT_DRAWS = 256
+"""Draws of the guide, and of the prior, that say where to look."""
+
+REACH = 5.0
+"""The grid reaches so many deviations to each side of the prior's mean, and of every guide's."""
+
+MOST_MISSED = 1e-3
+"""A grid that misses more of the mass of prior or guide, or is off by more nats, gives a warning."""
+
+
+@dataclass(frozen=True, eq=False)
+class BayesRuleOnGrid:
+    r"""Every term of Bayes' rule at the nodes of one grid over z, for each observation.
+
+    .. math:: \log p(z \mid x) = \log p(z) + \log p(x \mid z) - \log p(x), \qquad
+        p(x) = \sum_{ij} p(z_{ij}) \, p(x \mid z_{ij}) \, h_1 h_2
+
+    Node (i, j) is z = (first_axis[i], second_axis[j]). Densities are those of z in unconstrained coordinates, which
+    are z itself where its support is the whole plane.
+
+    Attributes:
+        first_axis, second_axis: values of the first and the second latent number, each of shape (G,), evenly spaced.
+        log_prior: log p(z), shape (G, G), nats.
+        log_likelihood: log p(x given z), shape (N, G, G), nats.
+        log_guide: log q(z given x), shape (N, G, G), nats.
+        provenance: seed (of the draws that say where to look), source and policy.
+    """
+
+    first_axis: Tensor
+    second_axis: Tensor
+    log_prior: Tensor
+    log_likelihood: Tensor
+    log_guide: Tensor
+    provenance: Provenance
+
+    def __repr__(self) -> str:
+        """The size of the grid, and of how many observations."""
+        return f"BayesRuleOnGrid of {self.num_points} × {self.num_points} nodes, {self.num_observations} observations"
+
+    @property
+    def num_points(self) -> int:
+        """G."""
+        return len(self.first_axis)
+
+    @property
+    def num_observations(self) -> int:
+        """N."""
+        return len(self.log_likelihood)
+
+    @property
+    def log_cell(self) -> float:
+        """log of a cell's area h₁ h₂."""
+        return math.log(
+            float(self.first_axis[1] - self.first_axis[0]) * float(self.second_axis[1] - self.second_axis[0])
+        )
+
+    @property
+    def log_joint(self) -> Tensor:
+        """log p(x, z), shape (N, G, G), nats."""
+        return self.log_prior + self.log_likelihood
+
+    @property
+    def log_evidence(self) -> Tensor:
+        """log p(x): log of the joint density's sum over the grid, shape (N,), nats."""
+        return self.log_joint.flatten(1).logsumexp(1) + self.log_cell
+
+    @property
+    def log_posterior(self) -> Tensor:
+        """log p(z given x), the exact posterior, shape (N, G, G), nats; it sums to one over the grid."""
+        return self.log_joint - self.log_evidence[:, None, None]
+
+    @property
+    def inference_gap(self) -> Tensor:
+        """KL(q to the exact posterior) = log p(x) − ELBO, shape (N,), nats; q normalized over the grid."""
+        log_q = self.log_guide - self._log_guide_mass[:, None, None]
+        terms = log_q.exp() * (log_q - self.log_posterior)
+        return torch.where(log_q.exp() > 0, terms, 0).sum((1, 2)) * math.exp(self.log_cell)
+
+    @property
+    def refinement_error(self) -> Tensor:
+        """Change of log p(x) when every second node is left out, shape (N,), nats; far above its error in general."""
+        coarse = self.log_joint[:, ::2, ::2].flatten(1).logsumexp(1) + self.log_cell + 2 * math.log(2)
+        return (coarse - self.log_evidence).abs()
+
+    @property
+    def missed_prior_mass(self) -> float:
+        """Part of the prior's mass that the grid's sum misses (or, where it is negative, counts too much)."""
+        return 1 - math.exp(float(self.log_prior.flatten().logsumexp(0)) + self.log_cell)
+
+    @property
+    def missed_guide_mass(self) -> Tensor:
+        """The same of each guide, shape (N,): because q leaves the grid, or is narrower than its cells."""
+        return 1 - self._log_guide_mass.exp()
+
+    @property
+    def _log_guide_mass(self) -> Tensor:
+        return self.log_guide.flatten(1).logsumexp(1) + self.log_cell
+
+
+def bayes_rule_on_grid(
+    model: Program,
+    guide: Program,
+    x: Tensor | tuple[Tensor, ...],
+    *,
+    num_points: int = 201,
+    width: float | None = None,
+    seed: int = 0,
+    index: Tensor | None = None,
+    source: Source = "auto",
+    data_policy: str = "unstated",
+    progress: Progress | None = None,
+) -> BayesRuleOnGrid:
+    r"""Prior, likelihood, evidence, exact posterior and guide on one grid over a two-dimensional z.
+
+    .. math:: \underbrace{p(z \mid x)}_{\text{exact posterior}} =
+        \frac{\overbrace{p(x \mid z)}^{\text{likelihood}} \, \overbrace{p(z)}^{\text{prior}}}
+        {\underbrace{p(x)}_{\text{evidence}}}
+
+    Args:
+        num_points: G, nodes along each dimension; memory grows with N G².
+        width: the grid spans so much to each side of the prior's mean, in units of z; None takes what holds five
+            deviations of the prior and of every guide.
+        seed: of the draws that say where to look.
+        index, source, data_policy, progress: as in :func:`bayes_vae.log_terms`.
+
+    Returns:
+        :class:`BayesRuleOnGrid`, all densities in nats.
+
+    Raises:
+        NotDefinedError: not two latent dimensions in all, a discrete latent, a prior that differs between
+            observations, or a guide with auxiliary sites.
+        SettingsError: fewer than five points, or a width that is not positive.
+        NumericalError: a density is NaN or +infinity at a node.
+
+    Warns:
+        GridWarning: the grid misses more than 0.001 of the mass of the prior or of a guide, or is too coarse for a
+            posterior.
+
+    Reference: Gelman et al. (2013), "Bayesian data analysis", third edition, section 3.7.
+    """
+    _check(num_points, width)
+    parts = as_observations(x)
+    indices = as_index(index, len(parts[0]), parts[0].device)
+    prior = prior_as_guide(model, source)
+    with undisturbed(model, guide, prior, device=parts[0].device, seed=seed):
+        pair = read_pair(model, guide, parts, indices, source)
+        prior_pair = read_pair(model, prior, parts, indices, source)
+        space = _spaces(pair, parts, indices, derived_seed(seed, "guide"))
+        axes = _axes(space, _spaces(prior_pair, parts, indices, derived_seed(seed, "prior")), num_points, width)
+        batches = stream(pair, parts, indices, PILOT_DRAWS, derived_seed(seed, "guide"), progress=progress)
+        terms = [_on_grid(batch, space.rows(batch.rows), axes) for batch in batches]
+    found = BayesRuleOnGrid(
+        axes[0],
+        axes[1],
+        _common_prior([batch.log_prior for batch in terms]),
+        torch.cat([batch.log_likelihood for batch in terms]),
+        torch.cat([batch.log_guide for batch in terms]),
+        provenance(pair, seed, data_policy),
+    )
+    _warn_of_what_is_missed(found, indices)
+    return found
+
+
+class _Terms(NamedTuple):
+    """The three terms for some observations, each of shape (N, G, G)."""
+
+    log_prior: Tensor
+    log_likelihood: Tensor
+    log_guide: Tensor
+
+
+def _check(num_points: int, width: float | None) -> None:
+    if num_points < 5:
+        raise SettingsError(f"num_points must be at least 5, got {num_points}.")
+    if width is not None and not width > 0:
+        raise SettingsError(f"width must be positive, in units of z, got {width}.")
+
+
+def _spaces(pair: Pair, x: Observations, index: Tensor, seed: int) -> LatentSpace:
+    """Where a guide, or the prior, puts the latents of every observation."""
+    return LatentSpace.join([_space(batch) for batch in stream(pair, x, index, PILOT_DRAWS, seed)])
+
+
+def _space(batch: Batch) -> LatentSpace:
+    """Coordinates whitened by draws, of two dimensions."""
+    supports, draws = batch.bound.supports(), pilot_draws(batch, PILOT_DRAWS, "extent")
+    for name, support in supports.items():
+        if support.is_discrete:
+            raise NotDefinedError(f"latent site {name!r} is discrete: a grid over the plane needs continuous latents.")
+    for name in draws.keys() - supports.keys():
+        raise NotDefinedError(
+            f"guide site {name!r} is auxiliary: the density of q at a given z is an integral over it. Use a guide "
+            "whose sites are the model's latents."
+        )
+    space = whitened_space(batch.bound, draws)
+    if space.size != 2:
+        raise NotDefinedError(
+            f"bayes_rule_on_grid draws two latent dimensions, and this pair has {space.size}. Train it with "
+            "latent_dim=2, or use quadrature_log_evidence (up to three) or annealed_log_evidence."
+        )
+    return space
+
+
+def _axes(guide: LatentSpace, prior: LatentSpace, num_points: int, width: float | None) -> tuple[Tensor, Tensor]:
+    """The values along each dimension: one box that holds the prior and every guide."""
+    if width is not None:
+        middle = prior.loc.double().mean(0)
+        low, high = middle - width, middle + width
+    else:
+        low = torch.cat([(each.loc - REACH * each.scale).double() for each in (guide, prior)]).amin(0)
+        high = torch.cat([(each.loc + REACH * each.scale).double() for each in (guide, prior)]).amax(0)
+    steps = torch.arange(num_points, dtype=torch.float64, device=low.device) / (num_points - 1)
+    first, second = (low[i] + (high[i] - low[i]) * steps for i in range(2))
+    return first, second
+
+
+def _on_grid(batch: Batch, space: LatentSpace, axes: tuple[Tensor, Tensor]) -> _Terms:
+    """The terms at every node, in chunks of bounded size."""
+    count, rows, plain = len(axes[0]), len(batch.index), space.unwhitened()
+    chunk = max(1, ROWS_AT_ONCE // rows)
+    pieces = []
+    for start in range(0, count**2, chunk):
+        which = product_indices(range(start, min(start + chunk, count**2)), count, 2, batch.index.device)
+        z = torch.stack([axes[0][which[:, 0]], axes[1][which[:, 1]]], -1).to(space.loc.dtype)
+        latents, log_det = plain.latents(z.unsqueeze(1).expand(-1, rows, -1))
+        draw = batch.bound.evaluate(latents)
+        change = log_det.double()
+        pieces.append(_Terms(draw.log_prior + change, draw.log_likelihood.double(), draw.log_guide + change))
+    prior, likelihood, guide = (torch.cat(part).T.reshape(rows, count, count) for part in zip(*pieces, strict=True))
+    _refuse_impossible({"log_prior": prior, "log_likelihood": likelihood, "log_guide": guide}, batch.index)
+    return _Terms(prior, likelihood, guide)
+
+
+def _common_prior(log_priors: list[Tensor]) -> Tensor:
+    """The one prior of all observations, shape (G, G)."""
+    first = log_priors[0][0]
+    for log_prior in log_priors:
+        if not torch.allclose(log_prior, first.expand_as(log_prior), rtol=1e-5, atol=1e-5):
+            raise NotDefinedError(
+                "the prior differs between observations (it depends on covariates): one grid shows one prior. Pass "
+                "one observation at a time."
+            )
+    return first
+
+
+def _refuse_impossible(terms: dict[str, Tensor], index: Tensor) -> None:
+    for name, term in terms.items():
+        bad = (term.isnan() | (term == torch.inf)).flatten(1).any(1)
+        if bool(bad.any()):
+            raise NumericalError(
+                f"{name} is NaN or +infinity at a node for {int(bad.sum())} observation(s), the first with index "
+                f"{index[bad][0].item()}. Look there for NaN in the data or in the networks' weights."
+            )
+
+
+def _warn_of_what_is_missed(found: BayesRuleOnGrid, index: Tensor) -> None:
+    advice = "Widen the grid (width), or take more points (num_points)."
+    if abs(found.missed_prior_mass) > MOST_MISSED:
+        warnings.warn(f"the grid misses {found.missed_prior_mass:.2g} of the prior's mass. {advice}", GridWarning, 3)
+    missed = found.missed_guide_mass
+    bad = ~(missed.abs() <= MOST_MISSED)
+    if bool(bad.any()):
+        worst = int(missed.abs().argmax())
+        warnings.warn(
+            f"the grid misses more than {MOST_MISSED:g} of the guide's mass for {int(bad.sum())} observation(s), most "
+            f"({float(missed[worst]):.2g}) for index {index[worst].item()}. {advice}",
+            GridWarning,
+            3,
+        )
+    coarse = ~(found.refinement_error <= MOST_MISSED)
+    if bool(coarse.any()):
+        worst = int(found.refinement_error.argmax())
+        warnings.warn(
+            f"the grid is coarse for {int(coarse.sum())} posterior(s): without every second node log p(x) changes by "
+            f"up to {float(found.refinement_error[worst]):.2g} nats, for index {index[worst].item()}. {advice}",
+            GridWarning,
+            3,
+        )

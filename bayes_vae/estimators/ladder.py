@@ -1,0 +1,316 @@
+"""The ladder from the ELBO up to log p(x): importance-weighted bounds, annealing, and the exact value or quadrature."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bayes_vae.errors import SettingsError
+from bayes_vae.estimators.annealing.annealed import LOWER_BOUND, AnnealedEstimate, annealed_log_evidence
+from bayes_vae.estimators.evaluation import without_annealing
+from bayes_vae.estimators.importance.bound import grouped_bound
+from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
+from bayes_vae.estimators.importance.log_evidence import WeightSummary, estimate_from, summarize_weights
+from bayes_vae.estimators.quadrature import quadrature_log_evidence
+from bayes_vae.settings import LADDER
+from bayes_vae.terms.averages import Average, average, log_mean_bias, with_error
+from bayes_vae.terms.containers import Provenance
+from bayes_vae.terms.program import Program, as_observations, undisturbed
+from bayes_vae.terms.stream import Progress, Source, as_index, provenance, read_pair, stream
+from bayes_vae.terms.tabular import Column, Tabular
+
+__all__ = ["Comparison", "Rung", "compare"]
+
+
+TARGETS = {
+    "annealed": "the annealed log p(x)",
+    "converged": "the converged annealed log p(x)",
+    "exact": "the exact log p(x)",
+    "quadrature": "log p(x) by quadrature",
+}
+"""How the sentence names the last rung."""
+
+QUADRATURE: dict[str, Any] = {"method": "grid", "tolerance": 1e-3, "max_nodes": 2**14}
+"""The grid of the quadrature rung: it does not need to trust the guide, and ends at a thousandth of a nat."""
+
+MOST_DIMENSIONS = 2
+"""Latent dimensions up to which the ladder ends in quadrature; more cost too many nodes for each observation."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rung:
+    """One bound of the ladder.
+
+    Attributes:
+        name: "ELBO", "L_5", …, "annealed", "converged" (annealed until two levels agree), "exact" (closed form) or
+            "quadrature".
+        num_particles: k of the bound; the number of chains where annealed; 0 where exact or by quadrature.
+        values: shape (N,), nats.
+        standard_errors: Monte-Carlo error of each value, shape (N,); NaN where it is unknown.
+        note: how the figure reads.
+        bias: of the mean of log mean weights, see ``log_mean_bias``; only where one group of particles is all there is;
+            for quadrature the mean error of refinement.
+        seconds: time that it took; the bounds share their draws, and so their time.
+        estimator: how it was computed.
+    """
+
+    name: str
+    num_particles: int
+    values: Tensor
+    standard_errors: Tensor
+    note: str = ""
+    seconds: float = 0.0
+    bias: float = 0.0
+    estimator: str = "importance sampling from q, nested groups of one set of draws"
+
+    @property
+    def average(self) -> Average:
+        """The rung's figure over the data set."""
+        return average(self.name, self.values, self.standard_errors, self.num_particles, self.note, self.bias)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison(Tabular):
+    """ELBO ≤ L_5 ≤ L_50 ≤ … ≤ log p(x), the bounds for every observation from one set of draws.
+
+    Attributes:
+        rungs: from the ELBO to L_K, then the annealed estimates, then the exact evidence where the model knows it, or
+            quadrature where z has one or two dimensions.
+        estimate: L_K with its reliability.
+        annealed: the annealed estimate, the converged one where there is one; None where it was left out.
+        why_not_annealed: why there is none; empty where there is.
+        seconds: time for all of it.
+        provenance: seed, source and policy.
+    """
+
+    rungs: tuple[Rung, ...]
+    estimate: LogEvidenceEstimate
+    annealed: AnnealedEstimate | None
+    why_not_annealed: str
+    seconds: float
+    provenance: Provenance
+
+    @property
+    def num_particles(self) -> int:
+        """K, the number of draws behind every rung."""
+        return self.estimate.num_particles
+
+    @property
+    def num_observations(self) -> int:
+        """N."""
+        return self.estimate.num_observations
+
+    def columns(self) -> dict[str, Column]:
+        """Each rung's values and their errors."""
+        found = {}
+        for rung in self.rungs:
+            found[rung.name] = ("observation", rung.values)
+            found[f"{rung.name}_error"] = ("observation", rung.standard_errors)
+        return found
+
+    def table_rows(self) -> dict[str, Average]:
+        """Each rung's figure over the data set."""
+        return {rung.name: rung.average for rung in self.rungs}
+
+    def sentence(self) -> str:
+        """What the ladder says: how far the ELBO lies below the tightest figure."""
+        top, bound = self.rungs[-1], f"L_{self.num_particles}"
+        target = TARGETS.get(top.name, top.name)
+        short = self._shortfall(self.rungs[0])
+        words = with_error(short.value, short.total_error)
+        rest = "" if top.name == bound else self._of_bound(bound)
+        tail = "" if top.note in ("", LOWER_BOUND) else ", and log p(x) may lie higher still"
+        return f"The ELBO falls short of {target} by {words} nats per observation{rest}{tail}."
+
+    def _named(self, name: str) -> Rung:
+        return next(rung for rung in self.rungs if rung.name == name)
+
+    def _of_bound(self, bound: str) -> str:
+        short = self._shortfall(self._named(bound))
+        if abs(short.value) <= 2 * short.total_error:
+            difference = with_error(short.value, short.total_error)
+            return f"; {bound} cannot be told apart from it (a difference of {difference})"
+        if short.value < 0:
+            return f"; {bound} lies {with_error(-short.value, short.total_error)} above it, by chance"
+        return f", {bound} by {with_error(short.value, short.total_error)}"
+
+    def _shortfall(self, rung: Rung) -> Average:
+        """How far a rung lies below the last, over the data; an error that is not known is left out."""
+        top = self.rungs[-1]
+        errors = torch.hypot(top.standard_errors.nan_to_num(), rung.standard_errors.nan_to_num())
+        bias = math.hypot(*(each.bias for each in (top, rung) if not math.isnan(each.bias)))
+        return average("shortfall", top.values - rung.values, errors, self.num_particles, bias=bias)
+
+    def __str__(self) -> str:
+        lines = [f"{rung.name:>10}  {rung.average}  {rung.seconds:.1f} s" for rung in self.rungs]
+        policy = self.provenance.data_policy
+        lines.append(
+            f"K = {self.num_particles}, N = {self.num_observations}, data policy: {policy}, KL weight 1, "
+            f"{self.seconds:.1f} s"
+        )
+        return "\n".join([*lines, *filter(None, [self.why_not_annealed]), self.sentence()])
+
+
+def compare(
+    model: Program,
+    guide: Program,
+    x: Tensor | tuple[Tensor, ...],
+    rungs: Sequence[int] = LADDER,
+    *,
+    num_temperatures: int = 50,
+    tolerance: float | None = None,
+    seed: int = 0,
+    index: Tensor | None = None,
+    source: Source = "auto",
+    chunk_size: int | None = None,
+    batch_size: int | None = None,
+    data_policy: str = "unstated",
+    progress: Progress | None = None,
+) -> Comparison:
+    r"""Compare the ELBO with ever tighter bounds on log p(x), from nested groups of one set of draws.
+
+    .. math:: L_k = \frac{k}{K} \sum_{g=1}^{K/k} \log \frac1k \sum_{i \in g} w_i, \qquad L_1 = \mathrm{ELBO}
+
+    Because each group of a rung is made of whole groups of the rung below, the ladder rises for every observation
+    (Jensen's inequality), not only on average.
+
+    Args:
+        rungs: particles at each rung, rising, each a divisor of the next; the last is K.
+        num_temperatures: of the annealed rung, :func:`bayes_vae.annealed_log_evidence` from the guide with 4 chains; 0
+            leaves it out. It has draws of its own, so for a single observation it may fall below L_K by chance. It is
+            left out as well where a latent is discrete, and the result says so.
+        tolerance: adds the rung "converged": annealed, the temperatures doubled until two levels' means agree to so
+            many nats.
+        Others: as in :func:`bayes_vae.log_terms`.
+
+    Returns:
+        :class:`Comparison`; its last rung is the exact evidence where ``model.log_evidence(x)`` exists, else quadrature
+        where z has one or two dimensions.
+
+    Raises:
+        SettingsError: rungs that do not divide each other, or a tolerance without temperatures.
+
+    Reference: Burda, Grosse, Salakhutdinov (2016), "Importance weighted autoencoders", theorem 1.
+    """
+    rungs = _checked_rungs(rungs)
+    if tolerance is not None and num_temperatures == 0:
+        raise SettingsError("tolerance is of the annealed rungs, and num_temperatures=0 leaves them out: give some.")
+    parts = as_observations(x)
+    indices = as_index(index, len(parts[0]), parts[0].device)
+    start = time.perf_counter()
+    bounds: list[list[tuple[Tensor, Tensor]]] = []
+    reliability: list[WeightSummary] = []
+    num_dimensions = 0
+    with undisturbed(model, guide, device=parts[0].device, seed=seed):
+        pair = read_pair(model, guide, parts, indices, source)
+        for batch in stream(pair, parts, indices, rungs[-1], seed, batch_size, chunk_size, progress):
+            weights = []
+            for draw in batch.draws():
+                weights.append(draw.log_importance_weights)
+                num_dimensions = sum(value[0, 0].numel() for value in draw.latents.values())
+            log_weights = torch.cat(weights)
+            bounds.append([_mean_over_groups(grouped_bound(log_weights, size)) for size in rungs])
+            reliability.append(summarize_weights([log_weights], rungs[-1]))
+    seconds = time.perf_counter() - start
+    origin = provenance(pair, seed, data_policy)
+    estimate = estimate_from(reliability, rungs[-1], origin, bool(pair.discrete))
+    steps = [_rung(size, [batch[i] for batch in bounds], estimate, seconds) for i, size in enumerate(rungs)]
+    shared: dict[str, Any] = {
+        "seed": seed, "index": indices, "source": source, "data_policy": data_policy, "progress": progress
+    }  # fmt: skip
+    why_not = without_annealing(pair.discrete, num_temperatures)
+    levels: list[AnnealedEstimate] = []
+    if not why_not:
+        anneal = partial(annealed_log_evidence, model, x, guide, num_temperatures=num_temperatures, **shared)
+        levels = [anneal()] if tolerance is None else [anneal(), anneal(tolerance=tolerance)]
+    annealed = [_annealed_rung(name, level) for name, level in zip(("annealed", "converged"), levels, strict=False)]
+    small = num_dimensions <= MOST_DIMENSIONS and not pair.discrete
+    exact = _exact_rung(model, parts) or (_quadrature_rung(model, guide, x, shared) if small else [])
+    return Comparison(
+        (*steps, *annealed, *exact),
+        estimate,
+        levels[-1] if levels else None,
+        why_not,
+        time.perf_counter() - start,
+        origin,
+    )
+
+
+def _checked_rungs(rungs: Sequence[int]) -> tuple[int, ...]:
+    rungs = tuple(rungs)
+    pairs = list(pairwise(rungs))
+    if len(rungs) < 2 or rungs[0] != 1 or any(low >= high or high % low for low, high in pairs):
+        raise SettingsError(
+            f"rungs must start at 1 (the ELBO) and rise, each dividing the next, as 1 5 50 500 5000; got {rungs}."
+        )
+    return rungs
+
+
+def _mean_over_groups(groups: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard error over groups, each (N,); the error of a single group is unknown."""
+    count = len(groups)
+    error = groups.std(0) / count**0.5 if count > 1 else torch.full_like(groups[0], torch.nan)
+    return groups.mean(0), error
+
+
+def _rung(size: int, batches: list[tuple[Tensor, Tensor]], estimate: LogEvidenceEstimate, seconds: float) -> Rung:
+    values, errors = (torch.cat(column) for column in zip(*batches, strict=True))
+    if size == estimate.num_particles:
+        error = estimate.standard_error
+        return Rung(f"L_{size}", size, values, error, estimate.note, seconds, log_mean_bias(error))
+    return Rung("ELBO" if size == 1 else f"L_{size}", size, values, errors, seconds=seconds)
+
+
+def _annealed_rung(name: str, estimate: AnnealedEstimate) -> Rung:
+    error = estimate.standard_error
+    words = f"annealed importance sampling from the guide, {estimate.num_temperatures} temperatures"
+    return Rung(
+        name,
+        estimate.num_chains,
+        estimate.log_evidence,
+        error,
+        estimate.note,
+        estimate.seconds,
+        bias=log_mean_bias(error),
+        estimator=words,
+    )
+
+
+def _exact_rung(model: Program, x: tuple[Tensor, ...]) -> list[Rung]:
+    log_evidence = getattr(model, "log_evidence", None)
+    if log_evidence is None:
+        return []
+    start = time.perf_counter()
+    with torch.no_grad():
+        values = log_evidence(*x).double()
+    seconds = time.perf_counter() - start
+    return [Rung("exact", 0, values, torch.zeros_like(values), seconds=seconds, estimator="closed form")]
+
+
+def _quadrature_rung(
+    model: Program, guide: Program, x: Tensor | tuple[Tensor, ...], shared: dict[str, Any]
+) -> list[Rung]:
+    start = time.perf_counter()
+    found = quadrature_log_evidence(model, guide, x, **QUADRATURE, **shared)
+    failed = int((~found.converged).sum())
+    note = f"not converged for {failed} of {found.num_observations}" if failed else ""
+    return [
+        Rung(
+            "quadrature",
+            0,
+            found.log_evidence,
+            torch.zeros_like(found.log_evidence),
+            note,
+            time.perf_counter() - start,
+            float(found.refinement_error.mean()),
+            f"quadrature on a grid, D = {found.num_dimensions}",
+        )
+    ]

@@ -1,0 +1,130 @@
+"""A network written elsewhere, as a part of a model or a guide: it is called, and what it returns is described."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from bayes_vae.errors import SettingsError, ShapeError
+from bayes_vae.networks.perceptron import refuse_batch_norm
+
+__all__ = ["ForeignNetwork", "describe_output", "keeps_order", "reshape_rows", "shape_text"]
+
+FOLDING = (
+    " The batch norm of a trained network can be folded into the layer before it, which leaves what it computes in "
+    "evaluation mode as it is: torch.nn.utils.fusion.fuse_conv_bn_eval and fuse_linear_bn_eval."
+)
+
+
+class ForeignNetwork(nn.Module):
+    """A torch module of the user's, or one of its methods: ``vae.encode`` keeps ``vae`` and the name ``encode``.
+
+    Args:
+        role: "encoder" or "decoder", for messages.
+        network: a module, or a bound method of one.
+
+    Raises:
+        SettingsError: a function that belongs to no module, a module without parameters, or one with batch norm.
+    """
+
+    def __init__(self, role: str, network: nn.Module | Callable[..., Any]) -> None:
+        super().__init__()
+        owner = network if isinstance(network, nn.Module) else getattr(network, "__self__", None)
+        if not isinstance(owner, nn.Module):
+            raise SettingsError(
+                f"the {role} must be a torch.nn.Module or a method of one, such as vae.encode, got "
+                f"{type(network).__name__}: its parameters could be neither trained nor stored. Put it into the "
+                "forward of a small module that holds the networks it uses."
+            )
+        if next(owner.parameters(), None) is None:
+            raise SettingsError(
+                f"the {role} {_name(owner)} has no parameters, so nothing says in which dtype and where it computes. "
+                "Give it one; requires_grad=False will do."
+            )
+        try:
+            refuse_batch_norm(role, owner)
+        except SettingsError as error:
+            raise SettingsError(f"{error}{FOLDING}") from None
+        self.network = owner
+        self._method = "" if owner is network else str(getattr(network, "__name__", ""))
+
+    @property
+    def description(self) -> str:
+        """Module and name of the class, and of the method."""
+        return _name(self.network) + (f".{self._method}" if self._method else "")
+
+    @property
+    def like(self) -> Tensor:
+        """A parameter, of the dtype and on the device that the network computes with."""
+        return next(self.network.parameters())
+
+    def forward(self, batch: Tensor) -> Any:
+        """Call the network on a batch of its dtype, laid out in one piece so that ``view`` works inside."""
+        call = getattr(self.network, self._method) if self._method else self.network
+        return call(batch.to(self.like.dtype).contiguous())
+
+
+def _name(module: nn.Module) -> str:
+    return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
+def describe_output(output: Any) -> str:
+    """What a network returned, for a message.
+
+    >>> import torch
+    >>> describe_output((torch.zeros(4, 2), torch.zeros(4, 3)))
+    'a tuple of 2: a tensor of shape (4, 2), a tensor of shape (4, 3)'
+    """
+    if isinstance(output, Tensor):
+        return f"a tensor of shape {tuple(output.shape)}"
+    if isinstance(output, tuple | list):
+        return f"a {type(output).__name__} of {len(output)}: {', '.join(map(describe_output, output))}"
+    return f"{type(output).__name__}, which is no tensor"
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """The shape of N observations of one shape each.
+
+    >>> shape_text((28, 28))
+    '(N, 28, 28)'
+    """
+    return f"({', '.join(map(str, ('N', *shape)))}{'' if shape else ','})"
+
+
+def keeps_order(shape: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether numbers of one shape are those of the other in the same order, whichever dimensions of size 1 there are.
+
+    One of the two may be flat; two shapes that differ, as (28, 28, 3) and (3, 28, 28), have as many numbers in another
+    order.
+
+    >>> keeps_order((1, 28, 28), (28, 28)), keeps_order((784,), (28, 28)), keeps_order((28, 28, 3), (3, 28, 28))
+    (True, True, False)
+    """
+    one, two = (tuple(size for size in sizes if size != 1) for sizes in (shape, other))
+    return one == two or (math.prod(one) == math.prod(two) and min(len(one), len(two)) <= 1)
+
+
+def reshape_rows(what: str, tensor: Tensor, num_rows: int, shape: Sequence[int]) -> Tensor:
+    """Give each row the shape asked for, if its numbers are in that order.
+
+    Args:
+        what: which tensor this is, for the message.
+        tensor: shape (num_rows, *another).
+        num_rows: how many rows the network was given.
+        shape: of one row.
+
+    Raises:
+        ShapeError: says what arrived.
+    """
+    if tensor.dim() < 1 or len(tensor) != num_rows or not keeps_order(tensor.shape[1:], shape):
+        expected = (num_rows, *shape)
+        other_order = tensor.numel() == math.prod(expected) and len(tensor) == num_rows
+        why = "The numbers are as many, but in another order: permute the dimensions. " if other_order else ""
+        raise ShapeError(
+            f"{what} must have shape {expected}, or another that holds the same numbers in the same order, for a batch "
+            f"of {num_rows}, got {tuple(tensor.shape)}. {why}A row for each row of the batch is expected, also for one."
+        )
+    return tensor.reshape(num_rows, *shape)

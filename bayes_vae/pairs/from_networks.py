@@ -1,0 +1,152 @@
+"""A model and a guide from an encoder and a decoder that were written, and trained, elsewhere."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bayes_vae.errors import BayesVaeError, NetworkOutputWarning, ShapeError
+from bayes_vae.guides.network_guide import EncoderOutput, NetworkGuide
+from bayes_vae.models.network_model import DecoderOutput, NetworkModel
+from bayes_vae.networks.requirements import check_network
+from bayes_vae.terms.program import undisturbed
+
+__all__ = ["pair_from_networks"]
+
+PROBED = 8
+"""Rows of a trial batch."""
+
+ENOUGH_NUMBERS = 16
+"""Logits of fewer numbers may lie in [0, 1] by chance."""
+
+
+def pair_from_networks(
+    encoder: nn.Module | Callable[..., Any],
+    decoder: nn.Module | Callable[..., Any],
+    *,
+    latent_dim: int,
+    data_shape: Sequence[int],
+    encoder_output: EncoderOutput,
+    decoder_output: DecoderOutput,
+    split: bool = False,
+    input_shape: Sequence[int] | None = None,
+    likelihood: str | Mapping[str, Any] = "bernoulli",
+    prior: str | Mapping[str, Any] = "standard-normal",
+) -> tuple[NetworkModel, NetworkGuide]:
+    r"""Make a pair of any torch encoder and decoder, so that all of this library takes them.
+
+    .. math:: p(x, z) = p(z) \, p(x \mid f(z)), \qquad q(z \mid x) = N\big(z; m(x), \operatorname{diag}(s(x))^2\big)
+
+    What the networks' numbers mean is said here, never guessed: from the numbers alone a logit and a mean, or a scale
+    and a logarithm of it, cannot be told apart. The networks are held, not copied: training the pair trains them.
+
+    They are called once on made-up numbers, in evaluation mode, to see that they run, are not random, and treat each
+    row alone.
+
+    Args:
+        encoder: a torch module, or a method of one (``vae.encode``); called with (N, *input_shape).
+        decoder: likewise; called with latents (N, D), for K particles with (K · N, D).
+        latent_dim: D, the size of z.
+        data_shape: shape of one observation.
+        encoder_output: what the encoder's two outputs are, in this order: "loc-and-scale", "loc-and-variance",
+            "loc-and-log-scale" or "loc-and-log-variance".
+        decoder_output: "logits" or "probabilities" (Bernoulli, continuous Bernoulli), "mean" (normal),
+            "mean-and-log-scale" (normal with noise "per-pixel": a tuple of the two), or for the other likelihoods
+            "parameters", as their classes describe them. Probabilities of 0 and 1 count as off by the precision of
+            their dtype, as in torch's own Bernoulli: then a wrong pixel costs 15.9 nats in float32.
+        split: whether the encoder returns one tensor, shape (N, 2 D), location first, in place of a tuple of two.
+        input_shape: the shape in which the encoder takes an observation, such as (784,) or (1, 28, 28); ``data_shape``
+            when None. The decoder's output is given ``data_shape`` wherever its numbers are in that order.
+        likelihood: name of p(x given z), or a mapping of "name" and options, such as
+            ``{"name": "normal", "scale": 0.1}``.
+        prior: name of p(z), or a mapping of "name" and options.
+
+    Returns:
+        (model, guide). :func:`bayes_vae.load` needs the pair built again: ``load(path, model=model, guide=guide)``.
+
+    Raises:
+        SettingsError: an unknown name, a ``decoder_output`` that the likelihood does not take, or batch norm.
+        ShapeError: a network that cannot be run, or that returns something else than was said.
+        NumericalError: NaN, a scale that is not above 0, probabilities outside [0, 1].
+        ProgramError: a network whose output depends on chance, or on the other observations of the batch.
+
+    Warns:
+        NetworkOutputWarning: all logits lie in [0, 1], as those of a decoder do that ends with a sigmoid.
+
+    >>> import torch
+    >>> encoder, decoder = torch.nn.Linear(64, 4), torch.nn.Linear(2, 64)
+    >>> model, guide = pair_from_networks(
+    ...     encoder, decoder, latent_dim=2, data_shape=(8, 8), input_shape=(64,),
+    ...     encoder_output="loc-and-log-scale", split=True, decoder_output="logits",
+    ... )
+    >>> model.sample(3, seed=0).shape
+    torch.Size([3, 8, 8])
+    """
+    model = NetworkModel(decoder, latent_dim, data_shape, decoder_output, likelihood=likelihood, prior=prior)
+    guide = NetworkGuide(encoder, latent_dim, data_shape, encoder_output, split=split, input_shape=input_shape)
+    with undisturbed(model, guide, device=model.decoder.like.device):
+        _check_encoder(guide)
+        _check_decoder(model)
+    model.attach_guide(guide)
+    return model, guide
+
+
+def _check_encoder(guide: NetworkGuide) -> None:
+    like = guide.encoder.like
+    x = torch.rand(PROBED, *guide.data_shape).to(like)
+    x[0], x[1] = 0, x[1].round()
+
+    def run(rows: Tensor) -> dict[str, Tensor]:
+        shape = (len(rows), *guide.input_shape)
+        hint = "Say input_shape, the shape in which it takes an observation, such as (784,) or (1, 28, 28)"
+        with _told("encoder", f"observations of shape {shape}", hint):
+            guide.encoder(rows.reshape(shape))
+        q = guide.variational_posterior(rows)
+        return {"location": q.mean, "scale": q.stddev}
+
+    check_network("encoder", run, x)
+
+
+def _check_decoder(model: NetworkModel) -> None:
+    z = torch.randn(PROBED, model.latent_dim).to(model.decoder.like)
+    z[0] = 0
+
+    def run(rows: Tensor) -> dict[str, Tensor]:
+        hint = f"Say the latent_dim that it was built with; {model.latent_dim} was said"
+        with _told("decoder", f"latents of shape {tuple(rows.shape)}", hint):
+            model.decoder(rows)
+        outputs = model.decode(rows)
+        model.likelihood(rows)
+        return {model.decoder_output: outputs}
+
+    outputs = check_network("decoder", run, z)[model.decoder_output]
+    if model.decoder_output == "logits" and _like_probabilities(outputs):
+        warnings.warn(
+            "decoder_output='logits' was said, and all of the decoder's outputs for latents from a standard normal lie "
+            f"in [{float(outputs.min()):.3g}, {float(outputs.max()):.3g}]. If it ends with a sigmoid, say "
+            "decoder_output='probabilities': a sigmoid taken twice is a mistake that no error shows.",
+            NetworkOutputWarning,
+            stacklevel=3,
+        )
+
+
+def _like_probabilities(outputs: Tensor) -> bool:
+    """Whether all numbers lie in [0, 1]; a layer that starts at zero says nothing."""
+    low, high = outputs.min(), outputs.max()
+    return outputs[0].numel() >= ENOUGH_NUMBERS and bool((low >= 0) & (high <= 1) & (high > 0))
+
+
+@contextmanager
+def _told(role: str, given: str, hint: str) -> Iterator[None]:
+    """Turn what a network raises into an error that says what it was given."""
+    try:
+        yield
+    except BayesVaeError:
+        raise
+    except Exception as error:
+        raise ShapeError(f"the {role} could not be run on {given}: {type(error).__name__}: {error}. {hint}.") from error

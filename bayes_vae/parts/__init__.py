@@ -1,0 +1,1 @@
+"""What a pair is put together from."""

@@ -1,0 +1,187 @@
+"""The ladder from the ELBO to the tightest bound."""
+
+from dataclasses import replace
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+
+import bayes_vae as bv
+from bayes_vae.errors import SettingsError
+from bayes_vae.estimators import ladder
+from bayes_vae.guides import ExactLinearGaussianGuide
+
+RUNGS = (1, 5, 50, 500)
+
+
+def test_ladder_rises_for_every_observation(small_vae):
+    comparison = bv.compare(*small_vae, RUNGS, num_temperatures=0, seed=1)
+    values = torch.stack([rung.values for rung in comparison.rungs[:4]])
+    assert [rung.name for rung in comparison.rungs] == ["ELBO", "L_5", "L_50", "L_500", "quadrature"]
+    assert (values.diff(dim=0) >= 0).all()
+
+
+def test_rungs_are_those_of_the_same_draws(small_vae):
+    comparison = bv.compare(*small_vae, RUNGS, num_temperatures=0, seed=1)
+    weights = bv.log_terms(*small_vae, 500, seed=1).log_importance_weights
+    torch.testing.assert_close(comparison.rungs[0].values, weights.mean(0))
+    fives = torch.logsumexp(weights.reshape(100, 5, -1), 1) - torch.tensor(5.0).log()
+    torch.testing.assert_close(comparison.rungs[1].values, fives.mean(0))
+    torch.testing.assert_close(comparison.rungs[1].standard_errors, fives.std(0) / 10)
+    estimate = bv.estimate_log_evidence(*small_vae, 500, seed=1)
+    torch.testing.assert_close(comparison.rungs[3].values, estimate.log_evidence)
+    torch.testing.assert_close(comparison.estimate.pareto_k, estimate.pareto_k)
+
+
+def test_exact_evidence_is_the_last_rung(linear_gaussian, rescaled_guide, within):
+    model, x = linear_gaussian
+    comparison = bv.compare(model, rescaled_guide(model, 1.5), x, RUNGS, num_temperatures=0)
+    exact = comparison.rungs[-1]
+    assert exact.name == "exact"
+    within(comparison.rungs[-2].values, exact.values, comparison.rungs[-2].standard_errors)
+    within(
+        comparison.rungs[0].values,
+        model.elbo(x, rescaled_guide(model, 1.5).variational_posterior(x)),
+        comparison.rungs[0].standard_errors,
+    )
+
+
+def test_exact_guide_makes_a_flat_ladder(linear_gaussian):
+    model, x = linear_gaussian
+    comparison = bv.compare(model, ExactLinearGaussianGuide(model), x, RUNGS, num_temperatures=0)
+    for rung in comparison.rungs:
+        torch.testing.assert_close(rung.values, model.log_evidence(x).detach(), rtol=0, atol=1e-9)
+
+
+def test_text_says_what_every_figure_needs(small_vae):
+    comparison = bv.compare(*small_vae, RUNGS, num_temperatures=0, data_policy="threshold")
+    text = str(comparison)
+    for part in ("ELBO", "L_500", "K = 500", "N = 5", "data policy: threshold", "KL weight 1"):
+        assert part in text
+    assert "The ELBO falls short of log p(x) by quadrature by" in comparison.sentence()
+    assert comparison.why_not_annealed in text
+    assert comparison.provenance.kl_weight == 1
+
+
+def test_few_particles_are_a_lower_bound(monkeypatch, small_vae):
+    monkeypatch.setattr(ladder, "MOST_DIMENSIONS", 0)
+    comparison = bv.compare(*small_vae, (1, 5), num_temperatures=0, seed=1)
+    assert "5 particles are too few for a k̂" in comparison.rungs[-1].note
+    assert "log p(x) may lie higher still" in comparison.sentence()
+    assert comparison.rungs[-1].standard_errors.isnan().all()
+
+
+@pytest.mark.parametrize("rungs", [(1,), (5, 50), (1, 5, 12), (1, 5, 5), (5, 1)])
+def test_rungs_must_divide_each_other(small_vae, rungs):
+    with pytest.raises(SettingsError, match="rungs must start at 1"):
+        bv.compare(*small_vae, rungs)
+
+
+def test_annealed_rung_comes_before_the_exact_one(linear_gaussian, rescaled_guide, within):
+    model, x = linear_gaussian
+    guide = rescaled_guide(model, 1.5)
+    comparison = bv.compare(model, guide, x, RUNGS, num_temperatures=40, seed=2)
+    names = [rung.name for rung in comparison.rungs]
+    assert names == ["ELBO", "L_5", "L_50", "L_500", "annealed", "exact"]
+    annealed = comparison.rungs[4]
+    expected = bv.annealed_log_evidence(model, x, guide, num_temperatures=40, seed=2)
+    torch.testing.assert_close(annealed.values, expected.log_evidence)
+    assert annealed.seconds > 0
+    assert "The ELBO falls short of the exact log p(x) by" in comparison.sentence()
+
+
+def test_sentence_gives_both_shortfalls(linear_gaussian, rescaled_guide):
+    """The numbers in the sentence are the mean differences to the exact value; a bound that agrees is said to."""
+    model, x = linear_gaussian
+    for factor, rungs, agrees in ((2.5, (1, 2, 4), False), (1.3, (1, 50, 5000), True)):
+        comparison = bv.compare(
+            model, rescaled_guide(model, factor), x.repeat(20, 1), rungs, num_temperatures=0, seed=1
+        )
+        exact, elbo, bound = comparison.rungs[-1], comparison.rungs[0], comparison.rungs[-2]
+        words = comparison.sentence().split()
+        said = float(words[words.index("by") + 1])
+        assert said == pytest.approx((exact.values - elbo.values).mean().item(), abs=0.06)
+        assert (f"L_{rungs[-1]} cannot be told apart from it (a difference of" in comparison.sentence()) == agrees
+        if not agrees:
+            last = len(words) - 1 - words[::-1].index("by")
+            assert float(words[last + 1]) == pytest.approx((exact.values - bound.values).mean().item(), abs=0.06)
+
+
+def test_quadrature_ends_the_ladder_of_a_small_latent(small_vae, within):
+    """It is the quadrature estimate itself, and L_K and the annealed rung lie below it within their errors."""
+    comparison = bv.compare(*small_vae, RUNGS, num_temperatures=40, seed=3)
+    names = [rung.name for rung in comparison.rungs]
+    assert names == ["ELBO", "L_5", "L_50", "L_500", "annealed", "quadrature"]
+    expected = bv.quadrature_log_evidence(*small_vae, method="grid", tolerance=1e-6)
+    torch.testing.assert_close(comparison.rungs[-1].values, expected.log_evidence, rtol=0, atol=1e-3)
+    within(comparison.rungs[4].values, expected.log_evidence, comparison.rungs[4].standard_errors)
+    assert comparison.rungs[-1].estimator == "quadrature on a grid, D = 1"
+
+
+def test_converged_rung_doubles_until_levels_agree(linear_gaussian, rescaled_guide):
+    model, x = linear_gaussian
+    guide = rescaled_guide(model, 1.5)
+    comparison = bv.compare(model, guide, x, (1, 5), num_temperatures=8, tolerance=0.5, seed=2)
+    assert [rung.name for rung in comparison.rungs] == ["ELBO", "L_5", "annealed", "converged", "exact"]
+    assert comparison.annealed.num_temperatures >= 16
+    assert abs(comparison.annealed.doubling_step.mean()) <= 0.5
+    assert f"{comparison.annealed.num_temperatures} temperatures" in comparison.rungs[3].estimator
+    with pytest.raises(SettingsError, match="num_temperatures=0 leaves them out"):
+        bv.compare(model, guide, x, (1, 5), num_temperatures=0, tolerance=0.5)
+
+
+def test_the_sentence_holds_errors_that_do_not_average_out(small_vae):
+    """Of quadrature that has not converged, say, the error of refinement is part of the shortfall's."""
+    comparison = bv.compare(*small_vae, RUNGS, num_temperatures=0, seed=1)
+    *below, top = comparison.rungs
+    rough = replace(comparison, rungs=(*below, replace(top, bias=7.0, note="not converged for 5 of 5")))
+    assert " ± 7.0 nats per observation; L_500 cannot be told apart from it (a difference of" in rough.sentence()
+    assert rough.sentence().endswith(", and log p(x) may lie higher still.")
+    unknown = replace(comparison, rungs=(*below[:-1], replace(below[-1], bias=torch.nan), top))
+    assert "nan" not in unknown.sentence()
+
+
+def test_a_bound_above_the_top_is_said_to_be_there_by_chance(small_vae):
+    """For one observation no error of the data is known, and L_K may exceed log p(x): it does not fall short of it."""
+    model, guide, x = small_vae
+    comparison = bv.compare(model, guide, x[:1], RUNGS, num_temperatures=0, seed=1)
+    *_, bound, top = comparison.rungs
+    for shift, words in ((0.25, "; L_500 lies 0.250 above it, by chance."), (-0.25, ", L_500 by 0.250.")):
+        moved = replace(bound, values=top.values + shift, standard_errors=torch.zeros(1), bias=0.0)
+        sentence = replace(comparison, rungs=(*comparison.rungs[:-2], moved, top)).sentence()
+        assert sentence.endswith(words)
+
+
+def test_the_annealed_rung_reads_as_evaluate_says(linear_gaussian, rescaled_guide):
+    model, x = linear_gaussian
+    guide = rescaled_guide(model, 1.5)
+    fine, coarse = (
+        bv.annealed_log_evidence(model, x, guide, num_temperatures=count, refine=False) for count in (60, 1)
+    )
+    for estimate, tail in ((fine, False), (coarse, True)):
+        rung = ladder._annealed_rung("annealed", estimate)
+        assert rung.note == rung.average.note == estimate.note
+        comparison = bv.compare(model, guide, x, (1, 5), num_temperatures=0)
+        sentence = replace(comparison, rungs=(comparison.rungs[0], comparison.rungs[1], rung)).sentence()
+        assert sentence.endswith("log p(x) may lie higher still.") == tail
+    assert fine.note == "lower bound in expectation"
+    assert coarse.note.startswith("lower bound in expectation; chains spread over more than 1 nat for ")
+
+
+def test_discrete_latents_leave_annealing_out_and_say_so():
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Bernoulli(0.3))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Bernoulli(torch.full((len(x),), 0.4)))
+
+    x = torch.tensor([0.1, 0.9, 2.0])
+    comparison = bv.compare(model, guide, x, (1, 50), seed=1)
+    assert [rung.name for rung in comparison.rungs] == ["ELBO", "L_50"]
+    assert comparison.annealed is None
+    assert comparison.why_not_annealed == "not annealed: annealing moves along gradients, and 'z' is discrete"
+    assert comparison.why_not_annealed in str(comparison)

@@ -1,0 +1,92 @@
+"""k̂ through the one ArviZ wrapper, against weights whose tail index is known by construction."""
+
+import math
+
+import pytest
+import torch
+
+import bayes_vae as bv
+from bayes_vae.errors import NumericalError, ShapeError
+from bayes_vae.estimators import pareto_k, pareto_k_threshold
+from bayes_vae.guides import ExactLinearGaussianGuide
+from bayes_vae.models import LinearGaussianVAE
+
+
+def pareto_weights(tail_index, num_particles=20_000, columns=4):
+    """Log weights w = u^(−k): a Pareto distribution with tail index exactly k."""
+    uniform = torch.rand(num_particles, columns, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return -tail_index * uniform.log()
+
+
+@pytest.mark.parametrize("tail_index", [0.2, 0.5, 0.8, 1.2])
+def test_tail_index_is_found(tail_index, within):
+    """The shape's asymptotic error from M tail draws is (1 + k) / √M (Vehtari et al.: M = 3 √K)."""
+    tail_size = 3 * 20_000**0.5
+    within(pareto_k(pareto_weights(tail_index)), tail_index, (1 + tail_index) / tail_size**0.5)
+
+
+def test_sign_is_that_of_log_weights():
+    """Negated log weights have a bounded tail: the same array handed to the wrong ArviZ gives a plausible k̂."""
+    heavy = pareto_weights(0.9)
+    assert (pareto_k(heavy) > 0.6).all()
+    assert (pareto_k(-heavy) < 0.3).all()
+
+
+def test_level_and_precision_do_not_matter():
+    weights = pareto_weights(0.5)
+    torch.testing.assert_close(pareto_k(weights - 1e4), pareto_k(weights), rtol=1e-6, atol=1e-6)
+    wide = torch.cat([weights[:-1], torch.full((1, 4), -2000.0, dtype=torch.float64)])
+    assert pareto_k(wide.float()).isfinite().all()
+    torch.testing.assert_close(pareto_k(wide.float()), pareto_k(wide), rtol=0, atol=0.01)
+
+
+def test_memory_order_does_not_matter():
+    weights = pareto_weights(0.5)
+    torch.testing.assert_close(pareto_k(weights.T.contiguous().T), pareto_k(weights))
+
+
+def test_each_observation_has_its_own():
+    mixed = torch.cat([pareto_weights(0.2, columns=1), pareto_weights(1.2, columns=1)], dim=1)
+    light, heavy = pareto_k(mixed).tolist()
+    assert light < 0.5 < heavy
+
+
+def test_constant_weights_are_minus_infinity():
+    assert pareto_k(torch.full((100, 2), -87.0)).tolist() == [-math.inf, -math.inf]
+
+
+def test_too_few_weights_are_nan():
+    assert pareto_k(torch.randn(29, 1, generator=torch.Generator().manual_seed(0))).isnan().all()
+    assert pareto_k(torch.randn(30, 1, generator=torch.Generator().manual_seed(0))).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("weights", "error", "message"),
+    [
+        (torch.zeros(30), ShapeError, "particles first"),
+        (torch.full((30, 1), math.nan), NumericalError, "NaN or \\+infinity"),
+        (torch.full((30, 1), -math.inf), NumericalError, "every weight of an observation is zero"),
+    ],
+)
+def test_bad_weights_are_refused(weights, error, message):
+    with pytest.raises(error, match=message):
+        pareto_k(weights)
+
+
+@pytest.mark.parametrize(
+    ("num_particles", "threshold"),
+    [(10, -math.inf), (100, 0.5), (1000, 1 - 1 / 3), (5000, 0.7), (10**6, 0.7)],
+)
+def test_threshold(num_particles, threshold):
+    assert pareto_k_threshold(num_particles) == pytest.approx(threshold)
+
+
+def test_rounding_of_float32_counts_as_equal(isolated_globals):
+    """A perfect guide in float32 has weights that differ in the last digits only."""
+    with isolated_globals(seed=0):
+        model = LinearGaussianVAE(2, (40,))
+    x = model.sample(20, seed=1)
+    estimate = bv.estimate_log_evidence(model, ExactLinearGaussianGuide(model), x, 200)
+    assert (estimate.pareto_k == -math.inf).all()
+    assert estimate.note == ""
+    assert (pareto_k(1e-3 * torch.randn(100, 3, generator=torch.Generator().manual_seed(0))) > -math.inf).all()
