@@ -92,7 +92,7 @@ def accuracies(
     train, test = data.train, data.test
     seen = torch.arange(len(train)) if train.visible is None else train.visible.nonzero().flatten()
     labelled, x = train.observations(seen, seed=seed, device=device), test.observations(seed=seed, device=device)
-    answers, truth = (class_labels(split, "the experiment").to(device) for split in (train, test))
+    answers, truth = (class_labels(split.labels, "the experiment").to(device) for split in (train, test))
     answers = answers[seen.to(device)]
 
     def nearest(of_labelled: Tensor, of_test: Tensor) -> Tensor:

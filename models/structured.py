@@ -14,8 +14,9 @@ from torch import Size, Tensor
 from bayes_vae.models.base import Model
 from bayes_vae.models.likelihoods import make_likelihood
 from bayes_vae.networks.perceptron import decoder_network, set_output_bias
-from bayes_vae.terms.program import Program, as_observations, index_arguments
+from bayes_vae.terms.program import Program, index_arguments
 from bayes_vae.terms.randomness import isolated_rng
+from bayes_vae.terms.rows import as_observations
 
 __all__ = ["StructuredModel", "drawn"]
 

@@ -51,18 +51,15 @@ def compare_run(opened: OpenedRun, settings: CompareSettings) -> dict[str, Any]:
     from bayes_vae.estimators.ladder import compare
     from bayes_vae.plots import ladder_figure, pareto_k_figure, save_figure
 
-    x, index = opened.test_set(settings.num_observations, settings.seed)
     with Progress("ladder") as progress:
         comparison = compare(
             opened.model,
             opened.guide,
-            x,
+            opened.test_rows(settings.num_observations, settings.seed),
             settings.rungs,
             num_temperatures=settings.num_temperatures,
             tolerance=settings.tolerance,
             seed=settings.seed,
-            index=index,
-            data_policy=opened.data.policy,
             progress=progress,
         )
     drawn = {"figure": ("ladder", ladder_figure(comparison))}

@@ -15,10 +15,7 @@ from bayes_vae.errors import RunError
 from bayes_vae.settings import EvaluateSettings
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from bayes_vae.cli.loading import OpenedRun
-    from bayes_vae.estimators.evaluation import Evaluation
 
 __all__ = ["evaluate", "evaluation_text", "open_named", "run", "run_flags"]
 
@@ -83,55 +80,34 @@ def evaluate(opened: OpenedRun, settings: EvaluateSettings) -> dict[str, Any]:
     Returns:
         the result in JSON types.
     """
-    from bayes_vae.estimators.evaluation import evaluate as evaluate_terms
+    from bayes_vae.estimators.evaluation import evaluation_of
+    from bayes_vae.posterior.arviz_export import container_of, netcdf_bytes
+    from bayes_vae.terms.at_draws import TermsAtDraws
+    from bayes_vae.terms.opened import open_pair
 
-    x, index = opened.test_set(settings.num_observations, settings.seed)
-    shared: dict[str, Any] = {"index": index, "seed": settings.seed, "data_policy": opened.data.policy}
-    with Progress("evaluation") as progress:
-        evaluated = evaluate_terms(
-            opened.model,
-            opened.guide,
-            x,
-            settings.num_particles,
-            num_temperatures=settings.num_temperatures,
-            progress=progress,
-            **shared,
-        )
+    rows = opened.test_rows(settings.num_observations, settings.seed)
+    particles, kept = settings.num_particles, min(settings.num_draws, settings.num_particles)
+    shared = [TermsAtDraws(keep_latents=True, most=kept)] if kept else []
+    with (
+        Progress("evaluation") as progress,
+        open_pair(opened.model, opened.guide, rows, seed=settings.seed, progress=progress) as pair,
+    ):
+        evaluated = evaluation_of(pair, particles, *shared, num_temperatures=settings.num_temperatures)
+        figures = {"terms": evaluated.terms, "evidence": evaluated.bound, "annealed": evaluated.annealed}
+        drawn = shared[0].result(pair) if kept == settings.num_draws > 0 else None
+        container = None
+        if settings.num_draws:
+            quiet = pair.quiet()
+            container = netcdf_bytes(container_of(quiet, num_draws=settings.num_draws, drawn=drawn, **figures))
     data = {"name": opened.data.name, "split": "test", "policy": opened.data.policy}
     result = {"data": data, **evaluation(evaluated)}
     directory, name = opened.directory, f"evaluation{opened.suffix}"
-    container = _container(opened, x, evaluated, settings.num_draws, shared) if settings.num_draws else None
     directory.remove_file(f"{name}.nc")  # of an older evaluation: the two files are always of the same one
     path = directory.add_file(f"{name}.json", json_text(result).encode())
     written = {"run": str(directory.path), **result, "file": str(path), "container": None}
     if container:
         written["container"] = str(directory.add_file(f"{name}.nc", container))
     return written
-
-
-def _container(
-    opened: OpenedRun,
-    x: Tensor | tuple[Tensor, ...],
-    evaluated: Evaluation,
-    num_draws: int,
-    shared: dict[str, Any],
-) -> bytes:
-    """Draws, terms and data as a netCDF file for ArviZ."""
-    from bayes_vae.posterior.arviz_export import netcdf_bytes, to_arviz
-
-    labels = opened.data.test.labels
-    container = to_arviz(
-        opened.model,
-        opened.guide,
-        x,
-        terms=evaluated.terms,
-        evidence=evaluated.bound,
-        annealed=evaluated.annealed,
-        num_draws=num_draws,
-        labels=None if labels is None else labels[: len(shared["index"])],
-        **shared,
-    )
-    return netcdf_bytes(container)
 
 
 def evaluation_text(result: dict[str, Any]) -> str:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bayes_vae.cli.loading import OpenedRun
+    from bayes_vae.data import Split
+    from bayes_vae.terms.opened import OpenPair
+    from bayes_vae.terms.program import Observations
 
 __all__ = ["explain", "explanation_text", "run"]
 
@@ -60,19 +63,23 @@ def explain(opened: OpenedRun, settings: ExplainSettings) -> dict[str, Any]:
     Raises:
         SettingsError: there is no such test observation.
     """
-    from bayes_vae.estimators.evaluation import evaluate
-    from bayes_vae.plots import save_figure
-    from bayes_vae.terms import log_terms
+    from bayes_vae.estimators.evaluation import evaluation_of
+    from bayes_vae.plots import bayes_rule_figure, save_figure
+    from bayes_vae.terms.at_draws import TermsAtDraws
     from bayes_vae.terms.averages import average
+    from bayes_vae.terms.opened import open_pair
 
-    x, index = _observation(opened, settings)
-    shared: dict[str, Any] = {"index": index, "seed": settings.seed, "data_policy": opened.data.policy}
-    pair = opened.model, opened.guide
-    with Progress("explanation") as progress:
-        evaluated = evaluate(
-            *pair, x, settings.num_particles, num_temperatures=settings.num_temperatures, progress=progress, **shared
-        )
-    draws = log_terms(*pair, x, settings.num_particles, keep_latents=True, **shared)
+    at_draws, rows = TermsAtDraws(keep_latents=True), _observation(opened, settings)
+    with (
+        Progress("explanation") as progress,
+        open_pair(opened.model, opened.guide, rows, seed=settings.seed, progress=progress) as pair,
+    ):
+        temperatures = settings.num_temperatures
+        evaluated = evaluation_of(pair, settings.num_particles, at_draws, num_temperatures=temperatures)
+        draws = at_draws.result(pair)
+        size = sum(value[0, 0].numel() for value in draws.latents.values())
+        rule, why_no_grid = _grid(pair, size, settings.num_points)
+        x, index = pair.rows.read(), pair.index
     result = evaluation(evaluated)
     for name, symbol in AT_DRAWS.items():
         values = getattr(draws, name)
@@ -80,19 +87,16 @@ def explain(opened: OpenedRun, settings: ExplainSettings) -> dict[str, Any]:
         at_draws = average(name, values.mean(0), error, len(values))
         result["terms"][name] = {**figure(at_draws, "mean over draws from q", draws.provenance), "symbol": symbol}
     kl, why_no_kl = _kl_per_dimension(evaluated.terms)
-    size = sum(value[0, 0].numel() for value in draws.latents.values())
-    rule, why_no_grid = _grid(pair, x, size, settings.num_points, shared)
     if rule is None:
         picture = _terms_picture(opened, settings, x, index, evaluated, draws.log_importance_weights[:, 0], kl)
     else:
-        picture = _rule_picture(rule, x)
+        picture = bayes_rule_figure(rule, 0, x[0][0].cpu())
     name = f"figures/explain-{settings.index}{opened.suffix}.png"
-    label = opened.data.test.labels
     return {
         "run": str(opened.directory.path),
         "data": {"name": opened.data.name, "split": "test", "policy": opened.data.policy},
         "index": settings.index,
-        "label": None if label is None else _plain(label[settings.index]),
+        "label": None if rows.labels is None else _plain(rows.labels[0]),
         **result,
         "kl_per_dimension": None if kl is None else kl.tolist(),
         "why_no_kl_per_dimension": why_no_kl,
@@ -102,9 +106,9 @@ def explain(opened: OpenedRun, settings: ExplainSettings) -> dict[str, Any]:
     }
 
 
-def _observation(opened: OpenedRun, settings: ExplainSettings) -> tuple[Any, Tensor]:
-    """One test observation, a batch of one, and its index."""
-    from bayes_vae.terms.program import as_observations, take_rows
+def _observation(opened: OpenedRun, settings: ExplainSettings) -> Split:
+    """One test observation, rows of one."""
+    from bayes_vae.terms.rows import prepare_for
 
     count, place = len(opened.data.test), settings.index
     if not 0 <= place < count:
@@ -112,9 +116,9 @@ def _observation(opened: OpenedRun, settings: ExplainSettings) -> tuple[Any, Ten
             f"index must be one of the {count:,} test observations of {opened.data.name}, 0 to {count - 1}, "
             f"got {place}."
         )
-    x, index = opened.test_set(place + 1, settings.seed)
-    parts = take_rows(as_observations(x), slice(place, None))
-    return parts if len(parts) > 1 else parts[0], index[place:]
+    rows = opened.data.test[place].seeded(settings.seed)
+    prepare_for(opened.model, opened.guide, rows)
+    return rows
 
 
 def _plain(label: Tensor) -> int | float:
@@ -132,16 +136,16 @@ def _kl_per_dimension(terms: Any) -> tuple[Tensor | None, str]:
         return None, str(error)
 
 
-def _grid(pair: tuple[Any, Any], x: Any, size: int, num_points: int, shared: dict[str, Any]) -> tuple[Any, str]:
+def _grid(pair: OpenPair, size: int, num_points: int) -> tuple[Any, str]:
     """Every term on a grid over two latent dimensions, or why there is no grid."""
     from bayes_vae.errors import NotDefinedError
-    from bayes_vae.estimators.grid import bayes_rule_on_grid
+    from bayes_vae.estimators.grid import on_grid
 
     if size > 2:
         nodes = f"{num_points} nodes along each would make {float(num_points) ** size:.1g}"
         return None, f"z has {size} numbers, and {nodes}; the terms stand at draws from q instead"
     try:
-        return bayes_rule_on_grid(*pair, x, num_points=num_points, **shared), ""
+        return on_grid(pair.quiet(), num_points=num_points), ""
     except NotDefinedError as error:
         return None, str(error).partition(". ")[0]
 
@@ -162,17 +166,10 @@ def _grid_figures(rule: Any) -> dict[str, Any]:
     }
 
 
-def _rule_picture(rule: Any, x: Any) -> Any:
-    from bayes_vae.plots import bayes_rule_figure
-    from bayes_vae.terms.program import as_observations
-
-    return bayes_rule_figure(rule, 0, as_observations(x)[0][0].cpu())
-
-
 def _terms_picture(
     opened: OpenedRun,
     settings: ExplainSettings,
-    x: Any,
+    x: Observations,
     index: Tensor,
     evaluated: Any,
     log_weights: Tensor,
@@ -181,14 +178,15 @@ def _terms_picture(
     import torch
 
     from bayes_vae.plots.one_observation import one_observation_figure
-    from bayes_vae.terms.program import as_observations
+    from bayes_vae.terms.traits import traits_of
 
-    means = None
-    if hasattr(opened.model, "reconstruct"):
+    means, reconstruct = None, traits_of(opened.model).reconstruct
+    if reconstruct is not None:
+        inputs = x if len(x) > 1 else x[0]
         seeds = range(settings.seed, settings.seed + RECONSTRUCTIONS)
-        drawn = [opened.model.reconstruct(x, opened.guide, seed=seed, index=index) for seed in seeds]
+        drawn = [reconstruct(inputs, opened.guide, seed=seed, index=index) for seed in seeds]
         means = torch.cat(drawn)
-    return one_observation_figure(evaluated, log_weights, as_observations(x)[0][0], means, kl)
+    return one_observation_figure(evaluated, log_weights, x[0][0], means, kl)
 
 
 def explanation_text(result: dict[str, Any]) -> str:

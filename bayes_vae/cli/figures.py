@@ -52,14 +52,13 @@ def training(run: OpenedRun) -> Figure:
 def pictures(run: OpenedRun, seed: int) -> dict[str, Figure]:
     """Reconstructions of test images, and draws from the prior."""
     from bayes_vae.plots import prior_sample_figure, reconstruction_figure
-    from bayes_vae.terms.program import as_observations
 
-    x, index = run.test_set(RECONSTRUCTIONS, seed)
-    means = run.model.reconstruct(x, run.guide, seed=seed, index=index)
+    rows = run.test_rows(RECONSTRUCTIONS, seed).rows_for(run.model)
+    x = rows.read()
+    means = run.model.reconstruct(x if len(x) > 1 else x[0], run.guide, seed=seed, index=rows.index)
     samples = run.model.sample(SAMPLES, seed=seed, mean=True)
-    observed = as_observations(x)[0]
     return {
-        "reconstructions": reconstruction_figure(observed, means, data_policy=run.data.policy),
+        "reconstructions": reconstruction_figure(x[0], means, data_policy=run.data.policy),
         "prior samples": prior_sample_figure(samples, data_policy=run.data.policy),
     }
 
@@ -69,13 +68,10 @@ def latents(run: OpenedRun, seed: int) -> dict[str, Figure]:
     from bayes_vae.errors import NotDefinedError
     from bayes_vae.plots import latent_figure
     from bayes_vae.report.latent_space import Missing, latent_means
-    from bayes_vae.terms.program import as_observations
 
-    x, index = run.test_set(LATENTS, seed)
-    labels = run.data.test.labels
-    shown = None if labels is None else labels[: len(index)]
+    rows = run.test_rows(LATENTS, seed).rows_for(run.model)
     try:
-        found = latent_means(run.model, run.guide, as_observations(x)[0], index, shown)
+        found = latent_means(run.model, run.guide, rows.read()[0], rows.index, rows.labels)
     except NotDefinedError:
         return {}
     if isinstance(found, Missing):

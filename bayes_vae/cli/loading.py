@@ -10,9 +10,7 @@ from bayes_vae.errors import DataError, RunError, SettingsError
 from bayes_vae.settings import DataSettings
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from bayes_vae.data import Data
+    from bayes_vae.data import Data, Split
     from bayes_vae.runs import RunDirectory
 
 __all__ = ["OpenedRun", "data_settings", "open_run"]
@@ -41,25 +39,16 @@ class OpenedRun:
         """What sets apart the files of other data, or of another data policy, than the run's."""
         return self.directory.suffix_for(self.data.summary())
 
-    def test_set(self, num_observations: int | None, seed: int) -> tuple[Tensor | tuple[Tensor, ...], Tensor]:
-        """The first test observations, binarized with noise keyed by the seed, and their indices.
+    def test_rows(self, num_observations: int | None, seed: int) -> Split:
+        """The first test observations, their pixels drawn with the seed.
 
-        They come in the precision of the model's weights; for a model that is given labels as a tuple with these. A
-        guide with parameters for each observation is fitted to them.
+        A guide with parameters for each observation is fitted to them.
         """
-        import torch
+        from bayes_vae.terms.rows import prepare_for
 
-        from bayes_vae.data import inputs_of
-        from bayes_vae.terms.program import prepare_guide
-
-        split = self.data.test
-        rows = torch.arange(len(split) if num_observations is None else min(num_observations, len(split)))
-        x = split.observations(rows, seed=seed, device=self.device)
-        weights = next(self.model.parameters(), x)
-        x, index = x.to(weights.dtype), split.index[rows].to(self.device)
-        prepare_guide(self.model, self.guide, x, index)
-        inputs = inputs_of(self.model, split, x, rows)
-        return inputs if len(inputs) > 1 else x, index
+        rows = self.data.test[:num_observations].seeded(seed)
+        prepare_for(self.model, self.guide, rows)
+        return rows
 
 
 def open_run(path: str, device: str, data: str | None, data_root: str | None, policy: Any) -> OpenedRun:
@@ -79,6 +68,7 @@ def open_run(path: str, device: str, data: str | None, data_root: str | None, po
     from bayes_vae.data import DATA_NAMES, load_data
     from bayes_vae.runs import RunDirectory
     from bayes_vae.runs.directory import unfinished_note
+    from bayes_vae.terms.traits import traits_of
 
     directory = RunDirectory(path)
     if directory.unfinished:
@@ -99,7 +89,8 @@ def open_run(path: str, device: str, data: str | None, data_root: str | None, po
         ) from error
     _note_differences(data_set, directory.config["data"])
     model, guide = directory.pair()
-    if getattr(model, "needs_labels", False) and not getattr(model, "infers_labels", False):
+    traits = traits_of(model)
+    if traits.needs_labels and not traits.infers_labels:
         note("note: this model is given the label y of each observation: every log p(x) is log p(x given y).")
     return OpenedRun(directory, model.to(device), guide.to(device), data_set, device)
 

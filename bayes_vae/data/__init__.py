@@ -1,11 +1,10 @@
 """Data sets with an explicit policy: how their pixels become observations x."""
 
 from bayes_vae.data.data_set import Data, require_binary, require_fit, require_kind
-from bayes_vae.data.inputs import inputs_of
 from bayes_vae.data.kinds import KINDS
 from bayes_vae.data.load import DATA_NAMES, load_data
 from bayes_vae.data.policies import POLICIES
-from bayes_vae.data.split import Split
+from bayes_vae.data.split import Split, inputs_of
 
 __all__ = [
     "DATA_NAMES",

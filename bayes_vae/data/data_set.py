@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Size, Tensor
 
-from bayes_vae.data.inputs import class_labels, first_of_each_class
+from bayes_vae.data.classes import class_labels, first_of_each_class
 from bayes_vae.data.kinds import KIND_WORDS
 from bayes_vae.data.split import Split
 from bayes_vae.errors import SupportError
@@ -83,7 +83,7 @@ class Data:
             DataError: there are no labels, or they number no classes.
         """
         splits = (self.train, self.validation, self.test)
-        return 1 + max(int(class_labels(split, "num_classes").max()) for split in splits if len(split) > 0)
+        return 1 + max(int(class_labels(split.labels, "num_classes").max()) for split in splits if len(split) > 0)
 
     def with_visible_labels(self, num_labelled: int) -> Data:
         """The same data, of whose training labels a model that infers them sees so many.
@@ -97,7 +97,7 @@ class Data:
         Raises:
             DataError: there are no labels, they number no classes, or fewer rows have one.
         """
-        visible = first_of_each_class(class_labels(self.train, "num_labelled"), num_labelled)
+        visible = first_of_each_class(class_labels(self.train.labels, "num_labelled"), num_labelled)
         return replace(self, train=replace(self.train, visible=visible))
 
     @cached_property

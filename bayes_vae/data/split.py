@@ -9,17 +9,25 @@ from functools import cached_property
 import torch
 from torch import Size, Tensor
 
+from bayes_vae.data.classes import class_labels
 from bayes_vae.data.policies import binarize_anew, binarize_by_index, binarize_once, threshold
+from bayes_vae.networks.labels import UNKNOWN
 from bayes_vae.settings import Policy
+from bayes_vae.terms.traits import Program, modules_of, traits_of
+from bayes_vae.terms.whole_numbers import whole_number
 
-__all__ = ["Rows", "Split"]
+__all__ = ["Selection", "Split", "inputs_of"]
 
-Rows = slice | Sequence[int] | Tensor
+Selection = slice | Sequence[int] | Tensor
+"""Which rows: a slice, or their places."""
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """Rows of a data set, with the policy that turns them into observations.
+
+    Estimators take them as they are, ``data.test`` or some of them, ``data.test[:500]``: each model gets what it is
+    called with, on its device and in its precision.
 
     Attributes:
         values: shape (N, *event); uint8 pixels; or under the policy ``none`` int32 counts or float32 numbers too.
@@ -27,6 +35,7 @@ class Split:
         index: each row's number in the original data set, shape (N,), int64; no two splits share one.
         policy: stochastic, static, threshold or none.
         visible: which labels a model that infers them sees in training, shape (N,), bool; None for all there are.
+        pixel_seed: of the policy ``stochastic``, whose noise is keyed by (seed, index); apart from an estimator's seed.
     """
 
     values: Tensor
@@ -34,6 +43,26 @@ class Split:
     index: Tensor
     policy: Policy
     visible: Tensor | None = None
+    pixel_seed: int = 0
+
+    def __getitem__(self, rows: Selection | int) -> Split:
+        """Some of the rows; one where a number is given."""
+        if isinstance(rows, int):
+            place = range(len(self))[rows]  # raises IndexError where there is no such row
+            rows = slice(place, place + 1)
+        rows = _as_selection(rows)
+        labels, visible = (None if part is None else part[rows] for part in (self.labels, self.visible))
+        return replace(self, values=self.values[rows], labels=labels, index=self.index[rows], visible=visible)
+
+    def seeded(self, pixel_seed: int) -> Split:
+        """The same rows, their pixels drawn with another seed under the policy ``stochastic``."""
+        return replace(self, pixel_seed=whole_number("pixel_seed", pixel_seed, least=None))
+
+    def rows_for(self, model: Program) -> SplitRows:
+        """These rows as a model takes them: what every estimator reads."""
+        weights = (weight for owner in modules_of(model) for weight in owner.parameters())
+        like = next(weights, torch.zeros(()))
+        return SplitRows(self, model, like.device, like.dtype)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -49,21 +78,23 @@ class Split:
         binary = binarize_once(self.values, self.index) if self.policy == "static" else threshold(self.values)
         return binary.to(torch.uint8)
 
-    def observations(self, rows: Rows | None = None, *, seed: int = 0, device: torch.device | str = "cpu") -> Tensor:
+    def observations(
+        self, rows: Selection | None = None, *, seed: int | None = None, device: torch.device | str = "cpu"
+    ) -> Tensor:
         """Observations for evaluation: the same row gives the same x whatever the batch and the order.
 
         Args:
             rows: which rows of this split; all when None.
-            seed: of the policy ``stochastic``, whose noise is keyed by (seed, index); the others ignore it.
+            seed: of the policy ``stochastic``, whose noise is keyed by (seed, index); ``pixel_seed`` when None. The
+                other policies ignore it.
             device: where the result goes.
 
         Returns:
             shape (N, *event), float32: zeros and ones, or values in their own range under ``none``.
         """
-        rows = slice(None) if rows is None else rows
-        rows = rows if isinstance(rows, slice) else torch.as_tensor(rows, dtype=torch.int64)
+        rows = _as_selection(rows)
         if self.policy == "stochastic":
-            x = binarize_by_index(self.values[rows], self.index[rows], seed)
+            x = binarize_by_index(self.values[rows], self.index[rows], self.pixel_seed if seed is None else seed)
         else:
             x = self._unbinarized(rows) if self.policy == "none" else self._fixed[rows]
         return x.to(device=device, dtype=torch.float32)
@@ -97,3 +128,88 @@ class Split:
     def to(self, device: torch.device | str) -> Split:
         """The same split with its values on another device, where :meth:`training_batch` then works."""
         return replace(self, values=self.values.to(device))
+
+
+def _as_selection(rows: Selection | None) -> slice | Tensor:
+    if rows is None:
+        return slice(None)
+    return rows if isinstance(rows, slice) else torch.as_tensor(rows, dtype=torch.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class SplitRows:
+    """Rows of a data set as one model takes them; made when they are read.
+
+    Attributes:
+        split: the rows.
+        model: called with the labels too where it needs them.
+        device, dtype: of the model's weights.
+    """
+
+    split: Split
+    model: Program
+    device: torch.device
+    dtype: torch.dtype
+
+    @cached_property
+    def index(self) -> Tensor:
+        """The observations' indices, shape (N,)."""
+        return self.split.index.to(self.device)
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Labels, for the record; whether the model sees them is its own business."""
+        return self.split.labels
+
+    @property
+    def data_policy(self) -> str:
+        """How pixels became observations."""
+        return self.split.policy
+
+    @property
+    def pixel_seed(self) -> int | None:
+        """Seed of the pixels; None where none are drawn at use."""
+        return self.split.pixel_seed if self.split.policy == "stochastic" else None
+
+    def take(self, rows: slice | Tensor) -> SplitRows:
+        """Some of them."""
+        chosen = rows if isinstance(rows, slice) else rows.to(self.split.index.device)
+        return replace(self, split=self.split[chosen])
+
+    def read(self) -> tuple[Tensor, ...]:
+        """All of them, as :func:`inputs_of` says."""
+        x = self.split.observations(device=self.device).to(self.dtype)
+        return inputs_of(self.model, self.split, x)
+
+
+def inputs_of(
+    program: Program, split: Split, x: Tensor, rows: Selection | None = None, *, training: bool = False
+) -> tuple[Tensor, ...]:
+    """The tuple that a pair is called with for some observations.
+
+    - A model without labels: ``(x,)``.
+    - A model with ``needs_labels``, whose labels are given: ``(x, y)``, always.
+    - A model with ``infers_labels`` too, whose label is a latent: in training ``(x, y)``, −1 where the label is not
+      among those that it sees (``Split.visible``); in evaluation ``(x,)``, so that no label is ever looked at.
+
+    Args:
+        program: the model.
+        split: where the observations are from.
+        x: observations, shape (N, *event).
+        rows: which rows of the split they are; all when None.
+        training: whether they are trained on.
+
+    Returns:
+        x as it is, and labels y of shape (N,), int64, on the device of x.
+
+    Raises:
+        DataError: labels are needed, and there are none, or they number no classes.
+    """
+    traits = traits_of(program)
+    if not traits.needs_labels or (traits.infers_labels and not training):
+        return (x,)
+    rows = _as_selection(rows)
+    labels = class_labels(split.labels, type(program).__name__)[rows]
+    if traits.infers_labels and split.visible is not None:
+        labels = torch.where(split.visible[rows], labels, UNKNOWN)
+    return x, labels.to(x.device)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple, Unpack, cast
 
 import torch
 from torch import Tensor
@@ -17,13 +18,15 @@ from bayes_vae.distributions.mixture import (
     chunk_of_components,
     normal_log_density,
 )
-from bayes_vae.errors import NotDefinedError, NumericalError, SettingsError
+from bayes_vae.errors import NotDefinedError, NumericalError
 from bayes_vae.estimators.aggregate_terms import ACTIVE_VARIANCE, PARTS, AggregatePosteriorTerms
-from bayes_vae.terms.exposed import ExposedPair, exposes_distributions
-from bayes_vae.terms.factorized import read_factorized_pair, variational_normal
-from bayes_vae.terms.program import Observations, Program, as_observations, take_rows, undisturbed
+from bayes_vae.terms.exposed import ExposedBatch, ExposedPair
+from bayes_vae.terms.factorized import factorized, variational_normal
+from bayes_vae.terms.opened import OpenPair, Options, open_pair
+from bayes_vae.terms.program import Program
 from bayes_vae.terms.randomness import KeyedNoise
-from bayes_vae.terms.stream import Progress, as_index, provenance, stream
+from bayes_vae.terms.rows import X
+from bayes_vae.terms.whole_numbers import whole_number
 
 __all__ = ["ACTIVE_VARIANCE", "AggregatePosteriorTerms", "aggregate_posterior_terms"]
 
@@ -31,15 +34,9 @@ __all__ = ["ACTIVE_VARIANCE", "AggregatePosteriorTerms", "aggregate_posterior_te
 def aggregate_posterior_terms(
     model: Program,
     guide: Program,
-    x: Tensor | tuple[Tensor, ...],
+    x: X,
     num_particles: int = 10,
-    *,
-    seed: int = 0,
-    index: Tensor | None = None,
-    batch_size: int | None = None,
-    chunk_size: int | None = None,
-    data_policy: str = "unstated",
-    progress: Progress | None = None,
+    **options: Unpack[Options],
 ) -> AggregatePosteriorTerms:
     r"""Split the mean KL to the prior into mutual information, total correlation and dimensionwise KL.
 
@@ -52,9 +49,7 @@ def aggregate_posterior_terms(
         model, guide: a pair that exposes its distributions; for all parts prior and guide must be normals, of which the
             guide may have correlations, the prior none.
         num_particles: K draws for each observation; errors need at least 2.
-        batch_size: observations drawn for at once.
-        chunk_size: components of the mixture at once; neither changes a result beyond rounding.
-        Others: as in :func:`bayes_vae.log_terms`.
+        Others: as in :func:`bayes_vae.log_terms`; chunk_size is of the components of the mixture.
 
     Returns:
         :class:`AggregatePosteriorTerms`, shape (N,), nats; the mean of every figure is at least 0, up to its error.
@@ -66,13 +61,15 @@ def aggregate_posterior_terms(
     sources of disentanglement in variational autoencoders", eq. 2; active units: Burda, Grosse, Salakhutdinov (2016),
     "Importance weighted autoencoders", section 5.2.
     """
-    _check(num_particles=num_particles, batch_size=batch_size, chunk_size=chunk_size)
-    parts = as_observations(x)
-    indices = as_index(index, len(parts[0]), parts[0].device)
-    work = _Work(parts, indices, num_particles, seed, batch_size, chunk_size, progress)
-    with undisturbed(model, guide, device=parts[0].device, seed=seed):
-        pair, why_undefined = _read(model, guide, parts, indices)
-        found = _general(pair, work) if why_undefined else _factorized(pair, work)
+    with open_pair(model, guide, x, **options) as opened:
+        return aggregate_of(opened, num_particles)
+
+
+def aggregate_of(opened: OpenPair, num_particles: int = 10) -> AggregatePosteriorTerms:
+    """:func:`aggregate_posterior_terms` of a pair that is open."""
+    num_particles = whole_number("num_particles", num_particles)
+    why_undefined = _why_undefined(opened)
+    found = _general(opened, num_particles) if why_undefined else _factorized(opened, num_particles)
     means, covariance = (torch.cat(column) for column in zip(*found.rows, strict=True))
     if not bool(torch.isfinite(means).all()):
         raise NumericalError(
@@ -87,25 +84,13 @@ def aggregate_posterior_terms(
         None if found.means is None else found.means.var(0, correction=0),
         why_undefined,
         num_particles,
-        provenance(pair, seed, data_policy),
+        opened.provenance,
     )
 
 
-class _Work(NamedTuple):
-    """What is to be drawn, and in which pieces."""
-
-    x: Observations
-    indices: Tensor
-    num_particles: int
-    seed: int
-    batch_size: int | None
-    chunk_size: int | None
-    progress: Progress | None
-
-    @property
-    def size(self) -> int:
-        """Observations drawn for at once."""
-        return self.batch_size or max(1, DRAWS_AT_ONCE // self.num_particles)
+def _size(opened: OpenPair, num_particles: int) -> int:
+    """Observations drawn for at once."""
+    return opened.batch_size or max(1, DRAWS_AT_ONCE // num_particles)
 
 
 class _Found(NamedTuple):
@@ -116,36 +101,40 @@ class _Found(NamedTuple):
     means: Tensor | None
 
 
-def _read(model: Program, guide: Program, x: Observations, index: Tensor) -> tuple[ExposedPair, str]:
-    """The pair, and what it lacks for dimension by dimension figures; empty for factorized normals."""
-    wanted = "needs q(z_d given x) of each dimension by itself"
+def _why_undefined(opened: OpenPair) -> str:
+    """What the pair lacks for dimension by dimension figures; empty for factorized normals."""
+    exposed = isinstance(opened.pair, ExposedPair)
     try:
-        return read_factorized_pair(model, guide, x, index, "aggregate_posterior_terms", wanted), ""
+        name = "it" if exposed else "aggregate_posterior_terms"
+        factorized(opened.pair, opened.rows, name, "needs q(z_d given x) of each dimension by itself")
     except NotDefinedError as error:
-        if not exposes_distributions(model, guide):
+        if not exposed:
             raise
-        return ExposedPair(model, guide, x, index), str(error).replace("aggregate_posterior_terms", "it", 1)
+        return str(error)
+    return ""
 
 
-def _factorized(pair: ExposedPair, work: _Work) -> _Found:
+def _factorized(opened: OpenPair, num_particles: int) -> _Found:
     """With means and deviations, every dimension by itself."""
-    mixture, kl = _encode(pair, work.x, work.indices)
-    noise = KeyedNoise(work.seed)
+    pair = cast(ExposedPair, opened.pair)
+    mixture, kl = _encode(opened)
+    noise, index, size = KeyedNoise(opened.seed), opened.index, _size(opened, num_particles)
     rows: list[tuple[Tensor, Tensor]] = []
-    for start in range(0, len(work.indices), work.size):
-        batch = slice(start, min(start + work.size, len(work.indices)))
-        values = list(_shares(pair, mixture, batch, work.indices[batch], noise, work.num_particles, work.chunk_size))
+    for start in range(0, len(index), size):
+        batch = slice(start, min(start + size, len(index)))
+        values = list(_shares(pair, mixture, batch, index[batch], noise, num_particles, opened.chunk_size))
         rows.append(_mean_and_covariance(torch.cat(values)))
-        if work.progress is not None:
-            work.progress(batch.stop, len(work.indices))
+        if opened.progress is not None:
+            opened.progress(batch.stop, len(index))
     return _Found(rows, kl, mixture.loc)
 
 
-def _general(pair: ExposedPair, work: _Work) -> _Found:
+def _general(opened: OpenPair, num_particles: int) -> _Found:
     """With log q(z given x_n) of any guide."""
-    mixture, means = _components(pair, work)
-    step = max(1, DRAWS_AT_ONCE // min(work.size, len(work.indices)))
-    batches = stream(pair, work.x, work.indices, work.num_particles, work.seed, work.size, step, work.progress)
+    mixture, means = _components(opened)
+    size = _size(opened, num_particles)
+    cut = replace(opened, batch_size=size, chunk_size=max(1, DRAWS_AT_ONCE // min(size, opened.num_observations)))
+    batches = cut.batches(num_particles)
     rows = []
     for batch in batches:
         values = []
@@ -162,22 +151,27 @@ def _general(pair: ExposedPair, work: _Work) -> _Found:
     return _Found(rows, None, means)
 
 
-def _components(pair: ExposedPair, work: _Work) -> tuple[GuideMixture, Tensor | None]:
+def _encoded(opened: OpenPair, size: int) -> Iterator[ExposedBatch]:
+    """The pair bound to all observations, batch by batch, for nothing but its q."""
+    for start in range(0, opened.num_observations, size):
+        part = opened.rows.take(slice(start, start + size))
+        yield cast(ExposedPair, opened.pair).bind(part.read(), part.index)
+
+
+def _components(opened: OpenPair) -> tuple[GuideMixture, Tensor | None]:
     """Run the encoder on every observation: the mixture, and the means of q where they are known."""
-    step = work.chunk_size or chunk_of_components(pair.model.prior().event_shape.numel())
-    components = []
-    for start in range(0, len(work.indices), step):
-        batch = slice(start, start + step)
-        components.append(pair.bind(take_rows(work.x, batch), work.indices[batch]).variational_posterior)
+    prior = cast(ExposedPair, opened.pair).model.prior()
+    step = opened.chunk_size or chunk_of_components(prior.event_shape.numel())
+    components = [bound.variational_posterior for bound in _encoded(opened, step)]
     normals = MultivariateNormal | LowRankMultivariateNormal
     marginals = None
-    if normal_parts(pair.model.prior()) is not None and all(_is_normal(q, normals) for q in components):
+    if normal_parts(prior) is not None and all(_is_normal(q, normals) for q in components):
         loc, scale = (
             torch.cat([part.double() for part in column])
             for column in zip(*((q.mean, q.variance.sqrt()) for q in components), strict=True)
         )
         marginals = NormalMixture(loc, scale)
-    return GuideMixture(components, marginals, work.chunk_size), _means(components)
+    return GuideMixture(components, marginals, opened.chunk_size), _means(components)
 
 
 def _is_normal(q: Any, normals: Any) -> bool:
@@ -192,18 +186,10 @@ def _means(components: list[Any]) -> Tensor | None:
         return None
 
 
-def _check(**numbers: int | None) -> None:
-    for name, value in numbers.items():
-        if value is not None and not (hasattr(value, "__index__") and value >= 1):
-            raise SettingsError(f"{name} must be a whole number of at least 1, got {value!r}.")
-
-
-def _encode(pair: ExposedPair, x: Observations, index: Tensor) -> tuple[NormalMixture, Tensor]:
+def _encode(opened: OpenPair) -> tuple[NormalMixture, Tensor]:
     """Run the encoder on every observation: the mixture, and the closed-form KL by dimension."""
     rows = []
-    for start in range(0, len(index), DRAWS_AT_ONCE):
-        batch = slice(start, start + DRAWS_AT_ONCE)
-        bound = pair.bind(take_rows(x, batch), index[batch])
+    for bound in _encoded(opened, DRAWS_AT_ONCE):
         loc, scale = variational_normal(bound)
         rows.append((loc.double(), scale.double(), bound.kl_per_dimension().double()))
     loc, scale, kl = (torch.cat(column) for column in zip(*rows, strict=True))
@@ -221,7 +207,7 @@ def _shares(
 ) -> Iterator[Tensor]:
     """The three parts at draws from each q(z given x_n) of a batch, chunks of shape (K, N, 3)."""
     parts = normal_parts(pair.model.prior())
-    assert parts is not None, "read_factorized_pair has looked"
+    assert parts is not None, "factorized has looked"
     loc, scale = mixture.loc[batch], mixture.scale[batch]
     step = max(1, DRAWS_AT_ONCE // len(index))
     for start in range(0, num_particles, step):

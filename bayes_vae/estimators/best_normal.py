@@ -11,8 +11,8 @@ from torch import Tensor
 from bayes_vae.distributions import analytic_kl, diagonal_normal
 from bayes_vae.terms.exposed import ExposedBatch
 from bayes_vae.terms.factorized import variational_normal
+from bayes_vae.terms.opened import ROWS_AT_ONCE
 from bayes_vae.terms.randomness import KeyedNoise
-from bayes_vae.terms.stream import ROWS_AT_ONCE
 
 __all__ = ["BestNormal", "Plan", "best_normal", "log_weights"]
 
@@ -165,7 +165,7 @@ class _Climb:
             loc, scale = self.at(position)
             log_likelihood = self.batch.log_joint({"z": loc + scale * noise}).log_likelihood
             kl = analytic_kl(diagonal_normal(loc, scale), self.batch.model.prior())
-            assert kl is not None, "read_factorized_pair has looked"
+            assert kl is not None, "factorized has looked"
             elbo = log_likelihood.mean(0) - kl
             (gradient,) = torch.autograd.grad(elbo.sum(), position)
         return elbo.detach().double(), gradient

@@ -17,9 +17,12 @@ from bayes_vae.estimators.rank_tests import TESTS, bin_counts, choose_num_bins, 
 from bayes_vae.estimators.simulation import Simulated, simulate, simulate_like
 from bayes_vae.terms.averages import Average, average
 from bayes_vae.terms.containers import Provenance
-from bayes_vae.terms.program import Program, undisturbed
+from bayes_vae.terms.opened import Batch, Options, open_pair
+from bayes_vae.terms.program import Program
 from bayes_vae.terms.randomness import derived_seed
-from bayes_vae.terms.stream import Batch, Progress, Source, as_index, provenance, read_pair, stream
+from bayes_vae.terms.stream import Progress, Source
+from bayes_vae.terms.traits import traits_of
+from bayes_vae.terms.whole_numbers import whole_number
 
 __all__ = ["GuideCalibration", "calibrate_guide"]
 
@@ -247,34 +250,25 @@ def calibrate_guide(
     Talts, Betancourt, Simpson, Vehtari, Gelman (2018), "Validating Bayesian inference algorithms with
     simulation-based calibration", theorem 1.
     """
-    if getattr(guide, "needs_index", False):
+    if traits_of(guide).needs_index:
         raise NotDefinedError(
             "calibrate_guide simulates new observations, and this guide has parameters for each observation that it "
             "was fitted to (needs_index): give an amortized guide."
         )
-    _check(num_draws, false_alarm, num_observations)
+    num_draws = whole_number("num_draws", num_draws)
+    if not 0 < false_alarm < 1:
+        raise SettingsError(f"false_alarm must be a probability between 0 and 1, got {false_alarm}.")
     simulated = _simulated(model, like, num_observations, seed)
     count = len(simulated.x[0])
     num_bins = choose_num_bins(num_draws + 1, count)
     nominal = _nominal_levels(levels, num_draws)
-    index = as_index(None, count, simulated.x[0].device)
-    ranks: list[Tensor] = []
-    with undisturbed(model, guide, device=simulated.x[0].device, seed=seed):
-        pair = read_pair(model, guide, simulated.x, index, source)
-        ties = torch.Generator(index.device).manual_seed(derived_seed(seed, "ties"))
-        for batch in stream(pair, simulated.x, index, num_draws, derived_seed(seed, "ranks"), progress=progress):
-            ranks.append(_ranks(batch, simulated.latents, ties))
+    options: Options = {"seed": seed, "source": source, "data_policy": "simulated", "progress": progress}
+    with open_pair(model, guide, simulated.x, **options) as opened:
+        ties = torch.Generator(opened.index.device).manual_seed(derived_seed(seed, "ties"))
+        ranks = [_ranks(batch, simulated.latents, ties) for batch in opened.batches(num_draws, "ranks")]
+        origin = opened.provenance
     names = tuple(name for site, value in simulated.latents.items() for name in _names(site, value))
-    origin = provenance(pair, seed, "simulated")
     return GuideCalibration(torch.cat(ranks), names, num_draws, num_bins, nominal, false_alarm, origin)
-
-
-def _check(num_draws: int, false_alarm: float, num_observations: int) -> None:
-    for name, value in (("num_draws", num_draws), ("num_observations", num_observations)):
-        if not (hasattr(value, "__index__") and value >= 1):
-            raise SettingsError(f"{name} must be a whole number of at least 1, got {value!r}.")
-    if not 0 < false_alarm < 1:
-        raise SettingsError(f"false_alarm must be a probability between 0 and 1, got {false_alarm}.")
 
 
 def _simulated(model: Any, like: Tensor | tuple[Tensor, ...] | None, num_observations: int, seed: int) -> Simulated:

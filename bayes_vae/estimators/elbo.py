@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Unpack
 
 import torch
 from torch import Tensor
@@ -12,20 +11,13 @@ from torch import Tensor
 from bayes_vae.errors import NotDefinedError, SettingsError
 from bayes_vae.terms.averages import Average, average
 from bayes_vae.terms.containers import Draw, Provenance
-from bayes_vae.terms.program import Program, as_observations, undisturbed
-from bayes_vae.terms.stream import (
-    Batch,
-    BoundBatch,
-    Progress,
-    Source,
-    as_index,
-    provenance,
-    read_pair,
-    stream,
-)
+from bayes_vae.terms.opened import Batch, OpenPair, Options, collect, open_pair
+from bayes_vae.terms.rows import X
+from bayes_vae.terms.stream import BoundBatch
 from bayes_vae.terms.tabular import Tabular
+from bayes_vae.terms.traits import Program
 
-__all__ = ["KL", "ElboCollector", "ElboTerms", "check_kl", "elbo_terms", "resolve_kl"]
+__all__ = ["KL", "ElboAtDraws", "ElboTerms", "check_kl", "elbo_terms", "resolve_kl"]
 
 KL = Literal["auto", "analytic", "sampled"]
 
@@ -100,17 +92,11 @@ class ElboTerms(
 def elbo_terms(
     model: Program,
     guide: Program,
-    x: Tensor | tuple[Tensor, ...],
+    x: X,
     num_particles: int = 100,
     *,
     kl: KL = "auto",
-    seed: int = 0,
-    index: Tensor | None = None,
-    source: Source = "auto",
-    batch_size: int | None = None,
-    chunk_size: int | None = None,
-    data_policy: str = "unstated",
-    progress: Progress | None = None,
+    **options: Unpack[Options],
 ) -> ElboTerms:
     r"""The ELBO's decomposition, observation by observation.
 
@@ -131,50 +117,52 @@ def elbo_terms(
 
     Reference: Kingma, Welling (2014), "Auto-encoding variational Bayes", eqs. 3 and 7.
     """
-    parts = as_observations(x)
-    indices = as_index(index, len(parts[0]), parts[0].device)
-    collector = ElboCollector(kl)
-    with undisturbed(model, guide, device=parts[0].device, seed=seed):
-        pair = read_pair(model, guide, parts, indices, source)
-        for batch in stream(pair, parts, indices, num_particles, seed, batch_size, chunk_size, progress):
-            for _ in collector.over(batch):
-                pass
-    return collector.terms(num_particles, provenance(pair, seed, data_policy))
+    elbo = ElboAtDraws(kl)
+    with open_pair(model, guide, x, **options) as opened:
+        collect(opened, num_particles, elbo)
+        return elbo.result(opened)
 
 
-class ElboCollector:
-    """Collects the ELBO's terms, batch by batch, from draws that may serve other estimators too.
+class ElboAtDraws:
+    """Collects the ELBO's terms from draws; an :class:`~bayes_vae.terms.opened.Accumulator`.
 
     Args:
         kl: "analytic", "sampled" or "auto", which the first batch resolves.
     """
 
-    def __init__(self, kl: str) -> None:
-        self._kl = kl
+    def __init__(self, kl: KL) -> None:
+        self._kl: str = kl
         self._per_dimension: list[Tensor] | str = []
         self._rows: list[tuple[Tensor, ...]] = []
 
-    def over(self, batch: Batch) -> Iterator[Draw]:
-        """The draws of a batch, each passed on once its terms are taken."""
-        self._kl, closed = resolve_kl(batch.bound, self._kl)
-        likelihood, kl, elbo = _Moments(), _Moments(), _Moments()
-        for draw in batch.draws():
-            log_likelihood = draw.log_likelihood.double()
-            likelihood.update(log_likelihood)
-            if closed is None:
-                sampled = draw.log_guide.double() - draw.log_prior.double()
-                kl.update(sampled)
-                elbo.update(log_likelihood - sampled)
-            yield draw
-        if closed is None:
+    def begin(self, batch: Batch) -> None:
+        """A batch starts: its KL is computed where there is a closed form."""
+        self._batch = batch
+        self._kl, self._closed = resolve_kl(batch.bound, self._kl)
+        self._likelihood, self._sampled, self._elbo = _Moments(), _Moments(), _Moments()
+
+    def update(self, draw: Draw) -> None:
+        """Some particles of it."""
+        log_likelihood = draw.log_likelihood.double()
+        self._likelihood.update(log_likelihood)
+        if self._closed is None:
+            sampled = draw.log_guide.double() - draw.log_prior.double()
+            self._sampled.update(sampled)
+            self._elbo.update(log_likelihood - sampled)
+
+    def end(self) -> None:
+        """All its particles have come."""
+        likelihood, kl, elbo = self._likelihood, self._sampled, self._elbo
+        self.num_particles = likelihood.count
+        if self._closed is None:
             row = likelihood.value(), kl.value(), likelihood.error(), kl.error(), elbo.error()
         else:
-            exact = closed.double()
+            exact = self._closed.double()
             row = likelihood.value(), exact, likelihood.error(), torch.zeros_like(exact), likelihood.error()
         self._rows.append(row)
-        self._per_dimension = _append_per_dimension(self._per_dimension, batch.bound)
+        self._per_dimension = _append_per_dimension(self._per_dimension, self._batch.bound)
 
-    def terms(self, num_particles: int, origin: Provenance) -> ElboTerms:
+    def result(self, opened: OpenPair) -> ElboTerms:
         """The terms of all observations that came."""
         likelihood, kl_to_prior, likelihood_error, kl_error, elbo_error = (
             torch.cat(column) for column in zip(*self._rows, strict=True)
@@ -187,8 +175,8 @@ class ElboCollector:
             kl_error,
             elbo_error,
             kl=self._kl,
-            num_particles=num_particles,
-            provenance=origin,
+            num_particles=self.num_particles,
+            provenance=opened.provenance,
             _kl_per_dimension=per_dimension if isinstance(per_dimension, str) else torch.cat(per_dimension),
         )
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from bayes_vae.estimators.annealing.annealed import AnnealedEstimate, annealed_log_evidence
-from bayes_vae.estimators.elbo import KL, ElboCollector, ElboTerms
+from bayes_vae.estimators.annealing.annealed import AnnealedEstimate, anneal
+from bayes_vae.estimators.elbo import KL, ElboAtDraws, ElboTerms
 from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
-from bayes_vae.estimators.importance.log_evidence import estimate_from, summarize_weights
+from bayes_vae.estimators.importance.log_evidence import WeightsAtDraws
 from bayes_vae.terms.averages import Average, average, log_mean_bias
 from bayes_vae.terms.containers import Provenance
-from bayes_vae.terms.program import Program, as_observations, undisturbed
-from bayes_vae.terms.stream import Progress, Source, as_index, provenance, read_pair, stream
+from bayes_vae.terms.opened import Accumulator, OpenPair, Options, collect, open_pair
+from bayes_vae.terms.program import Program
+from bayes_vae.terms.rows import X
 from bayes_vae.terms.tabular import Column, Tabular
+from bayes_vae.terms.whole_numbers import whole_number
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -98,18 +100,14 @@ class Evaluation(Tabular, observation=("log_evidence", "inference_gap")):
 def evaluate(
     model: Program,
     guide: Program,
-    x: Tensor | tuple[Tensor, ...],
+    x: X,
     num_particles: int = 500,
     *,
     num_temperatures: int = 50,
     kl: KL = "auto",
-    seed: int = 0,
-    index: Tensor | None = None,
-    source: Source = "auto",
-    data_policy: str = "unstated",
-    progress: Progress | None = None,
+    **options: Unpack[Options],
 ) -> Evaluation:
-    """Estimate every term of Bayes' rule for every observation.
+    r"""Estimate every term of Bayes' rule for every observation.
 
     The ELBO's terms and L_K share their draws; annealing has its own, so that for single observations, and on easy
     data, it may come out below L_K by chance.
@@ -127,27 +125,26 @@ def evaluate(
     Raises:
         ProgramError, SupportError, NumericalError: as :func:`bayes_vae.log_terms`.
     """
-    parts = as_observations(x)
-    indices = as_index(index, len(parts[0]), parts[0].device)
-    collector, rows = ElboCollector(kl), []
+    with open_pair(model, guide, x, **options) as opened:
+        return evaluation_of(opened, num_particles, num_temperatures=num_temperatures, kl=kl)
+
+
+def evaluation_of(
+    opened: OpenPair,
+    num_particles: int = 500,
+    *accumulators: Accumulator,
+    num_temperatures: int = 50,
+    kl: KL = "auto",
+) -> Evaluation:
+    """:func:`evaluate` of a pair that is open; other accumulators share the draws of the ELBO and L_K."""
+    num_particles = whole_number("num_particles", num_particles)
+    elbo, weights = ElboAtDraws(kl), WeightsAtDraws(num_particles)
     began = time.perf_counter()
-    with undisturbed(model, guide, device=parts[0].device, seed=seed):
-        pair = read_pair(model, guide, parts, indices, source)
-        for batch in stream(pair, parts, indices, num_particles, seed, progress=progress):
-            log_weights = (draw.log_importance_weights for draw in collector.over(batch))
-            rows.append(summarize_weights(log_weights, num_particles))
-    origin = provenance(pair, seed, data_policy)
-    terms = collector.terms(num_particles, origin)
-    bound = estimate_from(rows, num_particles, origin, bool(pair.discrete))
+    collect(opened, num_particles, elbo, weights, *accumulators)
     seconds = time.perf_counter() - began
-    why_not = without_annealing(pair.discrete, num_temperatures)
-    annealed = None
-    if not why_not:
-        shared: dict[str, Any] = {"seed": seed, "index": indices, "source": source, "data_policy": data_policy}
-        annealed = annealed_log_evidence(
-            model, x, guide, num_temperatures=num_temperatures, progress=progress, **shared
-        )
-    return Evaluation(terms, bound, annealed, why_not, seconds)
+    why_not = without_annealing(opened.pair.discrete, num_temperatures)
+    annealed = None if why_not else anneal(opened, num_temperatures=num_temperatures)
+    return Evaluation(elbo.result(opened), weights.result(opened), annealed, why_not, seconds)
 
 
 def without_annealing(discrete: tuple[str, ...], num_temperatures: int) -> str:

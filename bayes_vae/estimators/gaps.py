@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import fields
-from typing import NamedTuple, cast
+from typing import NamedTuple, Unpack, cast
 
 import torch
 from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError, SettingsError
-from bayes_vae.estimators.annealing.annealed import annealed_log_evidence
+from bayes_vae.estimators.annealing.annealed import anneal
 from bayes_vae.estimators.best_normal import Plan, best_normal, log_weights
 from bayes_vae.estimators.gap_terms import GapSplit, InferenceGap
 from bayes_vae.terms.exposed import ExposedBatch
-from bayes_vae.terms.factorized import read_factorized_pair, variational_normal
-from bayes_vae.terms.program import Observations, Program, as_observations, undisturbed
+from bayes_vae.terms.factorized import factorized, variational_normal
+from bayes_vae.terms.opened import WEIGHTS_AT_ONCE, Batch, OpenPair, Options, open_pair
+from bayes_vae.terms.program import Program
 from bayes_vae.terms.randomness import KeyedNoise, derived_seed
-from bayes_vae.terms.stream import (
-    WEIGHTS_AT_ONCE,
-    Batch,
-    Pair,
-    Progress,
-    Source,
-    as_index,
-    provenance,
-    read_pair,
-    stream,
-)
+from bayes_vae.terms.rows import X
+from bayes_vae.terms.whole_numbers import whole_number
 
 __all__ = ["InferenceGap", "inference_gap"]
 
@@ -41,20 +32,14 @@ ROUNDING = 100.0
 def inference_gap(
     model: Program,
     guide: Program,
-    x: Tensor | tuple[Tensor, ...],
+    x: X,
     num_particles: int = 1000,
     *,
     tolerance: float = 0.01,
     max_steps: int = 2000,
     num_temperatures: int = 50,
     num_chains: int = 10,
-    seed: int = 0,
-    index: Tensor | None = None,
-    source: Source = "auto",
-    batch_size: int | None = None,
-    chunk_size: int | None = None,
-    data_policy: str = "unstated",
-    progress: Progress | None = None,
+    **options: Unpack[Options],
 ) -> InferenceGap:
     r"""log p(x) − ELBO, and its split into approximation gap and amortization gap, observation by observation.
 
@@ -87,25 +72,45 @@ def inference_gap(
 
     Reference: Cremer, Li, Duvenaud (2018), "Inference suboptimality in variational autoencoders", eqs. 4–6.
     """
-    plan = _checked_plan(num_particles, tolerance, max_steps, num_chains)
-    parts = as_observations(x)
-    indices = as_index(index, len(parts[0]), parts[0].device)
+    with open_pair(model, guide, x, **options) as opened:
+        return gap_of(
+            opened,
+            num_particles,
+            tolerance=tolerance,
+            max_steps=max_steps,
+            num_temperatures=num_temperatures,
+            num_chains=num_chains,
+        )
+
+
+def gap_of(
+    opened: OpenPair,
+    num_particles: int = 1000,
+    *,
+    tolerance: float = 0.01,
+    max_steps: int = 2000,
+    num_temperatures: int = 50,
+    num_chains: int = 10,
+) -> InferenceGap:
+    """:func:`inference_gap` of a pair that is open."""
+    num_particles = whole_number("num_particles", num_particles, least=2)
+    num_chains = whole_number("num_chains", num_chains, least=2)
+    plan = _checked_plan(tolerance, max_steps)
+    why_not_split = _why_not_split(opened)
+    rounds = 1 if opened.traits.log_evidence else 2
+    size = max(1, min(OBSERVATIONS_AT_ONCE, WEIGHTS_AT_ONCE // num_particles))
     elbos: list[_Elbo] = []
     splits: list[GapSplit] = []
-    with undisturbed(model, guide, device=parts[0].device, seed=seed):
-        pair, why_not_split = _read(model, guide, parts, indices, source)
-        for batch in _batches(pair, parts, indices, num_particles, seed, batch_size, chunk_size, progress):
-            if why_not_split:
-                draws = list(batch.draws())
-                epsilon = torch.finfo(draws[0].log_likelihood.dtype).eps
-                elbos.append(_elbo_of(torch.cat([draw.log_importance_weights for draw in draws]), epsilon))
-            else:
-                elbo, split = _compare_elbos(batch, KeyedNoise(derived_seed(seed, "best q")), plan)
-                elbos.append(elbo)
-                splits.append(split)
-        evidence = _closed_form(model, parts)
-    if evidence is None:
-        evidence = _annealed(model, guide, x, num_temperatures, num_chains, seed, indices, source)
+    for batch in opened.phase(0, of=rounds).batches(num_particles, batch_size=size):
+        if why_not_split:
+            draws = list(batch.draws())
+            epsilon = torch.finfo(draws[0].log_likelihood.dtype).eps
+            elbos.append(_elbo_of(torch.cat([draw.log_importance_weights for draw in draws]), epsilon))
+        else:
+            elbo, split = _compare_elbos(batch, KeyedNoise(derived_seed(opened.seed, "best q")), plan)
+            elbos.append(elbo)
+            splits.append(split)
+    evidence = _evidence(opened, num_temperatures, num_chains)
     found = _Elbo(*map(torch.cat, zip(*elbos, strict=True)))
     return InferenceGap(
         evidence.value,
@@ -117,48 +122,26 @@ def inference_gap(
         why_not_split,
         evidence.estimator,
         num_particles,
-        provenance(pair, seed, data_policy),
+        opened.provenance,
     )
 
 
-def _read(model: Program, guide: Program, x: Observations, index: Tensor, source: Source) -> tuple[Pair, str]:
-    """The pair, and why its gap is not split; empty where it is."""
-    if source == "traces":
-        why = "The gap is split from the pair's distributions, and source='traces' reads none."
-        return read_pair(model, guide, x, index, source), why
+def _why_not_split(opened: OpenPair) -> str:
+    """Why the gap is not split; empty where it is."""
+    if opened.source == "traces":
+        return "The gap is split from the pair's distributions, and source='traces' reads none."
     try:
         wanted = "optimises a normal with independent dimensions for each x"
-        return read_factorized_pair(model, guide, x, index, "the split of inference_gap", wanted), ""
+        factorized(opened.pair, opened.rows, "the split of inference_gap", wanted)
     except NotDefinedError as error:
-        return read_pair(model, guide, x, index, source), str(error)
+        return str(error)
+    return ""
 
 
-def _batches(
-    pair: Pair,
-    x: Observations,
-    index: Tensor,
-    num_particles: int,
-    seed: int,
-    batch_size: int | None,
-    chunk_size: int | None,
-    progress: Progress | None,
-) -> Iterator[Batch]:
-    most = max(1, min(OBSERVATIONS_AT_ONCE, WEIGHTS_AT_ONCE // num_particles))
-    size = most if batch_size is None else batch_size
-    return stream(pair, x, index, num_particles, seed, size, chunk_size, progress)
-
-
-def _checked_plan(num_particles: int, tolerance: float, max_steps: int, num_chains: int) -> Plan:
-    for name, value, least in (
-        ("num_particles", num_particles, 2),
-        ("num_chains", num_chains, 2),
-        ("max_steps", max_steps, 1),
-    ):
-        if not (hasattr(value, "__index__") and value >= least):
-            raise SettingsError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+def _checked_plan(tolerance: float, max_steps: int) -> Plan:
     if not tolerance > 0:
         raise SettingsError(f"tolerance must be positive, in nats, got {tolerance}.")
-    return Plan(tolerance, max_steps)
+    return Plan(tolerance, whole_number("max_steps", max_steps))
 
 
 class _Evidence(NamedTuple):
@@ -169,34 +152,13 @@ class _Evidence(NamedTuple):
     estimator: str
 
 
-def _closed_form(model: Program, x: Observations) -> _Evidence | None:
-    log_evidence = getattr(model, "log_evidence", None)
-    if log_evidence is None:
-        return None
-    values = log_evidence(*x).double()
-    return _Evidence(values, torch.zeros_like(values), "closed form")
-
-
-def _annealed(
-    model: Program,
-    guide: Program,
-    x: Tensor | tuple[Tensor, ...],
-    num_temperatures: int,
-    num_chains: int,
-    seed: int,
-    index: Tensor,
-    source: Source,
-) -> _Evidence:
-    found = annealed_log_evidence(
-        model,
-        x,
-        guide,
-        num_temperatures=num_temperatures,
-        num_chains=num_chains,
-        seed=derived_seed(seed, "annealed"),
-        index=index,
-        source=source,
-    )
+def _evidence(opened: OpenPair, num_temperatures: int, num_chains: int) -> _Evidence:
+    """The model's closed form where it has one, else annealed from the guide."""
+    values = opened.log_evidence()
+    if values is not None:
+        return _Evidence(values, torch.zeros_like(values), "closed form")
+    annealing = opened.purpose("annealed").phase(1, of=2)
+    found = anneal(annealing, num_temperatures=num_temperatures, num_chains=num_chains)
     return _Evidence(found.log_evidence, found.standard_error, found.estimator)
 
 

@@ -5,29 +5,19 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import torch
 from torch import Tensor
 
 from bayes_vae.errors import GridWarning, NotDefinedError, NumericalError, SettingsError
 from bayes_vae.estimators.latent_space import LatentSpace, pilot_draws, whitened_space
-from bayes_vae.estimators.prior_as_guide import prior_as_guide
 from bayes_vae.estimators.quadrature_nodes import product_indices
 from bayes_vae.terms.containers import Provenance
-from bayes_vae.terms.program import Observations, Program, as_observations, undisturbed
-from bayes_vae.terms.randomness import derived_seed
-from bayes_vae.terms.stream import (
-    ROWS_AT_ONCE,
-    Batch,
-    Pair,
-    Progress,
-    Source,
-    as_index,
-    provenance,
-    read_pair,
-    stream,
-)
+from bayes_vae.terms.opened import ROWS_AT_ONCE, Batch, OpenPair, Options, open_pair
+from bayes_vae.terms.program import Program
+from bayes_vae.terms.rows import X
+from bayes_vae.terms.whole_numbers import whole_number
 
 __all__ = ["BayesRuleOnGrid", "bayes_rule_on_grid"]
 
@@ -133,15 +123,11 @@ class BayesRuleOnGrid:
 def bayes_rule_on_grid(
     model: Program,
     guide: Program,
-    x: Tensor | tuple[Tensor, ...],
+    x: X,
     *,
     num_points: int = 201,
     width: float | None = None,
-    seed: int = 0,
-    index: Tensor | None = None,
-    source: Source = "auto",
-    data_policy: str = "unstated",
-    progress: Progress | None = None,
+    **options: Unpack[Options],
 ) -> BayesRuleOnGrid:
     r"""Prior, likelihood, evidence, exact posterior and guide on one grid over a two-dimensional z.
 
@@ -153,8 +139,7 @@ def bayes_rule_on_grid(
         num_points: G, nodes along each dimension; memory grows with N G².
         width: the grid spans so much to each side of the prior's mean, in units of z; None takes what holds five
             deviations of the prior and of every guide.
-        seed: of the draws that say where to look.
-        index, source, data_policy, progress: as in :func:`bayes_vae.log_terms`.
+        Others: as in :func:`bayes_vae.log_terms`; the seed is of the draws that say where to look.
 
     Returns:
         :class:`BayesRuleOnGrid`, all densities in nats.
@@ -171,26 +156,27 @@ def bayes_rule_on_grid(
 
     Reference: Gelman et al. (2013), "Bayesian data analysis", third edition, section 3.7.
     """
-    _check(num_points, width)
-    parts = as_observations(x)
-    indices = as_index(index, len(parts[0]), parts[0].device)
-    prior = prior_as_guide(model, source)
-    with undisturbed(model, guide, prior, device=parts[0].device, seed=seed):
-        pair = read_pair(model, guide, parts, indices, source)
-        prior_pair = read_pair(model, prior, parts, indices, source)
-        space = _spaces(pair, parts, indices, derived_seed(seed, "guide"))
-        axes = _axes(space, _spaces(prior_pair, parts, indices, derived_seed(seed, "prior")), num_points, width)
-        batches = stream(pair, parts, indices, PILOT_DRAWS, derived_seed(seed, "guide"), progress=progress)
-        terms = [_on_grid(batch, space.rows(batch.rows), axes) for batch in batches]
+    with open_pair(model, guide, x, **options) as opened:
+        return on_grid(opened, num_points=num_points, width=width)
+
+
+def on_grid(opened: OpenPair, *, num_points: int = 201, width: float | None = None) -> BayesRuleOnGrid:
+    """:func:`bayes_rule_on_grid` of a pair that is open."""
+    num_points = whole_number("num_points", num_points, least=5)
+    if width is not None and not width > 0:
+        raise SettingsError(f"width must be positive, in units of z, got {width}.")
+    space = _spaces(opened, "guide")
+    axes = _axes(space, _spaces(opened.with_prior_as_guide(), "prior"), num_points, width)
+    terms = [_on_grid(batch, space.rows(batch.rows), axes) for batch in opened.batches(PILOT_DRAWS, "guide")]
     found = BayesRuleOnGrid(
         axes[0],
         axes[1],
         _common_prior([batch.log_prior for batch in terms]),
         torch.cat([batch.log_likelihood for batch in terms]),
         torch.cat([batch.log_guide for batch in terms]),
-        provenance(pair, seed, data_policy),
+        opened.provenance,
     )
-    _warn_of_what_is_missed(found, indices)
+    _warn_of_what_is_missed(found, opened.index)
     return found
 
 
@@ -202,16 +188,9 @@ class _Terms(NamedTuple):
     log_guide: Tensor
 
 
-def _check(num_points: int, width: float | None) -> None:
-    if num_points < 5:
-        raise SettingsError(f"num_points must be at least 5, got {num_points}.")
-    if width is not None and not width > 0:
-        raise SettingsError(f"width must be positive, in units of z, got {width}.")
-
-
-def _spaces(pair: Pair, x: Observations, index: Tensor, seed: int) -> LatentSpace:
+def _spaces(opened: OpenPair, purpose: str) -> LatentSpace:
     """Where a guide, or the prior, puts the latents of every observation."""
-    return LatentSpace.join([_space(batch) for batch in stream(pair, x, index, PILOT_DRAWS, seed)])
+    return LatentSpace.join([_space(batch) for batch in opened.quiet().batches(PILOT_DRAWS, purpose)])
 
 
 def _space(batch: Batch) -> LatentSpace:
@@ -289,7 +268,7 @@ def _refuse_impossible(terms: dict[str, Tensor], index: Tensor) -> None:
 def _warn_of_what_is_missed(found: BayesRuleOnGrid, index: Tensor) -> None:
     advice = "Widen the grid (width), or take more points (num_points)."
     if abs(found.missed_prior_mass) > MOST_MISSED:
-        warnings.warn(f"the grid misses {found.missed_prior_mass:.2g} of the prior's mass. {advice}", GridWarning, 3)
+        warnings.warn(f"the grid misses {found.missed_prior_mass:.2g} of the prior's mass. {advice}", GridWarning, 4)
     missed = found.missed_guide_mass
     bad = ~(missed.abs() <= MOST_MISSED)
     if bool(bad.any()):
@@ -298,7 +277,7 @@ def _warn_of_what_is_missed(found: BayesRuleOnGrid, index: Tensor) -> None:
             f"the grid misses more than {MOST_MISSED:g} of the guide's mass for {int(bad.sum())} observation(s), most "
             f"({float(missed[worst]):.2g}) for index {index[worst].item()}. {advice}",
             GridWarning,
-            3,
+            4,
         )
     coarse = ~(found.refinement_error <= MOST_MISSED)
     if bool(coarse.any()):
@@ -307,5 +286,5 @@ def _warn_of_what_is_missed(found: BayesRuleOnGrid, index: Tensor) -> None:
             f"the grid is coarse for {int(coarse.sum())} posterior(s): without every second node log p(x) changes by "
             f"up to {float(found.refinement_error[worst]):.2g} nats, for index {index[worst].item()}. {advice}",
             GridWarning,
-            3,
+            4,
         )

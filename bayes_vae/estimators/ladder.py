@@ -6,26 +6,27 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
 from bayes_vae.errors import SettingsError
-from bayes_vae.estimators.annealing.annealed import LOWER_BOUND, AnnealedEstimate, annealed_log_evidence
+from bayes_vae.estimators.annealing.annealed import LOWER_BOUND, AnnealedEstimate, anneal
 from bayes_vae.estimators.evaluation import without_annealing
 from bayes_vae.estimators.importance.bound import grouped_bound
 from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
-from bayes_vae.estimators.importance.log_evidence import WeightSummary, estimate_from, summarize_weights
-from bayes_vae.estimators.quadrature import quadrature_log_evidence
+from bayes_vae.estimators.importance.log_evidence import WeightsAtDraws
+from bayes_vae.estimators.quadrature import integrate
 from bayes_vae.settings import LADDER
 from bayes_vae.terms.averages import Average, average, log_mean_bias, with_error
-from bayes_vae.terms.containers import Provenance
-from bayes_vae.terms.program import Program, as_observations, undisturbed
-from bayes_vae.terms.stream import Progress, Source, as_index, provenance, read_pair, stream
+from bayes_vae.terms.containers import Draw, Provenance
+from bayes_vae.terms.opened import Accumulator, Batch, OpenPair, Options, collect, open_pair
+from bayes_vae.terms.program import Program
+from bayes_vae.terms.rows import X
 from bayes_vae.terms.tabular import Column, Tabular
+from bayes_vae.terms.whole_numbers import whole_number
 
 __all__ = ["Comparison", "Rung", "compare"]
 
@@ -162,18 +163,12 @@ class Comparison(Tabular):
 def compare(
     model: Program,
     guide: Program,
-    x: Tensor | tuple[Tensor, ...],
+    x: X,
     rungs: Sequence[int] = LADDER,
     *,
     num_temperatures: int = 50,
     tolerance: float | None = None,
-    seed: int = 0,
-    index: Tensor | None = None,
-    source: Source = "auto",
-    chunk_size: int | None = None,
-    batch_size: int | None = None,
-    data_policy: str = "unstated",
-    progress: Progress | None = None,
+    **options: Unpack[Options],
 ) -> Comparison:
     r"""Compare the ELBO with ever tighter bounds on log p(x), from nested groups of one set of draws.
 
@@ -200,52 +195,75 @@ def compare(
 
     Reference: Burda, Grosse, Salakhutdinov (2016), "Importance weighted autoencoders", theorem 1.
     """
+    with open_pair(model, guide, x, **options) as opened:
+        return comparison_of(opened, rungs, num_temperatures=num_temperatures, tolerance=tolerance)
+
+
+def comparison_of(
+    opened: OpenPair,
+    rungs: Sequence[int] = LADDER,
+    *accumulators: Accumulator,
+    num_temperatures: int = 50,
+    tolerance: float | None = None,
+) -> Comparison:
+    """:func:`compare` of a pair that is open; other accumulators share the draws of the bounds."""
     rungs = _checked_rungs(rungs)
     if tolerance is not None and num_temperatures == 0:
         raise SettingsError("tolerance is of the annealed rungs, and num_temperatures=0 leaves them out: give some.")
-    parts = as_observations(x)
-    indices = as_index(index, len(parts[0]), parts[0].device)
     start = time.perf_counter()
-    bounds: list[list[tuple[Tensor, Tensor]]] = []
-    reliability: list[WeightSummary] = []
-    num_dimensions = 0
-    with undisturbed(model, guide, device=parts[0].device, seed=seed):
-        pair = read_pair(model, guide, parts, indices, source)
-        for batch in stream(pair, parts, indices, rungs[-1], seed, batch_size, chunk_size, progress):
-            weights = []
-            for draw in batch.draws():
-                weights.append(draw.log_importance_weights)
-                num_dimensions = sum(value[0, 0].numel() for value in draw.latents.values())
-            log_weights = torch.cat(weights)
-            bounds.append([_mean_over_groups(grouped_bound(log_weights, size)) for size in rungs])
-            reliability.append(summarize_weights([log_weights], rungs[-1]))
+    bounds, weights = _BoundsAtDraws(rungs), WeightsAtDraws(rungs[-1])
+    collect(opened, rungs[-1], bounds, weights, *accumulators)
     seconds = time.perf_counter() - start
-    origin = provenance(pair, seed, data_policy)
-    estimate = estimate_from(reliability, rungs[-1], origin, bool(pair.discrete))
-    steps = [_rung(size, [batch[i] for batch in bounds], estimate, seconds) for i, size in enumerate(rungs)]
-    shared: dict[str, Any] = {
-        "seed": seed, "index": indices, "source": source, "data_policy": data_policy, "progress": progress
-    }  # fmt: skip
-    why_not = without_annealing(pair.discrete, num_temperatures)
+    estimate = weights.result(opened)
+    steps = [_rung(size, bounds.of(place), estimate, seconds) for place, size in enumerate(rungs)]
+    why_not = without_annealing(opened.pair.discrete, num_temperatures)
     levels: list[AnnealedEstimate] = []
     if not why_not:
-        anneal = partial(annealed_log_evidence, model, x, guide, num_temperatures=num_temperatures, **shared)
-        levels = [anneal()] if tolerance is None else [anneal(), anneal(tolerance=tolerance)]
+        tolerances = [None] if tolerance is None else [None, tolerance]
+        levels = [anneal(opened, num_temperatures=num_temperatures, tolerance=each) for each in tolerances]
     annealed = [_annealed_rung(name, level) for name, level in zip(("annealed", "converged"), levels, strict=False)]
-    small = num_dimensions <= MOST_DIMENSIONS and not pair.discrete
-    exact = _exact_rung(model, parts) or (_quadrature_rung(model, guide, x, shared) if small else [])
+    small = bounds.num_dimensions <= MOST_DIMENSIONS and not opened.pair.discrete
+    exact = _exact_rung(opened) or (_quadrature_rung(opened) if small else [])
     return Comparison(
         (*steps, *annealed, *exact),
         estimate,
         levels[-1] if levels else None,
         why_not,
         time.perf_counter() - start,
-        origin,
+        opened.provenance,
     )
 
 
+class _BoundsAtDraws:
+    """The rungs' bounds from nested groups of one set of draws."""
+
+    def __init__(self, rungs: Sequence[int]) -> None:
+        self._rungs = rungs
+        self._weights: list[Tensor] = []
+        self._bounds: list[list[tuple[Tensor, Tensor]]] = []
+        self.num_dimensions = 0
+
+    def begin(self, batch: Batch) -> None:
+        """A batch starts."""
+        self._weights = []
+
+    def update(self, draw: Draw) -> None:
+        """Some particles of it."""
+        self._weights.append(draw.log_importance_weights)
+        self.num_dimensions = sum(value[0, 0].numel() for value in draw.latents.values())
+
+    def end(self) -> None:
+        """All its particles have come."""
+        log_weights = torch.cat(self._weights)
+        self._bounds.append([_mean_over_groups(grouped_bound(log_weights, size)) for size in self._rungs])
+
+    def of(self, place: int) -> list[tuple[Tensor, Tensor]]:
+        """Means and errors of one rung, batch by batch."""
+        return [batch[place] for batch in self._bounds]
+
+
 def _checked_rungs(rungs: Sequence[int]) -> tuple[int, ...]:
-    rungs = tuple(rungs)
+    rungs = tuple(whole_number("each of the rungs", rung) for rung in rungs)
     pairs = list(pairwise(rungs))
     if len(rungs) < 2 or rungs[0] != 1 or any(low >= high or high % low for low, high in pairs):
         raise SettingsError(
@@ -284,22 +302,18 @@ def _annealed_rung(name: str, estimate: AnnealedEstimate) -> Rung:
     )
 
 
-def _exact_rung(model: Program, x: tuple[Tensor, ...]) -> list[Rung]:
-    log_evidence = getattr(model, "log_evidence", None)
-    if log_evidence is None:
-        return []
+def _exact_rung(opened: OpenPair) -> list[Rung]:
     start = time.perf_counter()
-    with torch.no_grad():
-        values = log_evidence(*x).double()
+    values = opened.log_evidence()
+    if values is None:
+        return []
     seconds = time.perf_counter() - start
     return [Rung("exact", 0, values, torch.zeros_like(values), seconds=seconds, estimator="closed form")]
 
 
-def _quadrature_rung(
-    model: Program, guide: Program, x: Tensor | tuple[Tensor, ...], shared: dict[str, Any]
-) -> list[Rung]:
+def _quadrature_rung(opened: OpenPair) -> list[Rung]:
     start = time.perf_counter()
-    found = quadrature_log_evidence(model, guide, x, **QUADRATURE, **shared)
+    found = integrate(opened, **QUADRATURE)
     failed = int((~found.converged).sum())
     note = f"not converged for {failed} of {found.num_observations}" if failed else ""
     return [

@@ -12,8 +12,9 @@ from torch.distributions import Transform, biject_to
 from torch.distributions.constraints import Constraint
 
 from bayes_vae.errors import NotDefinedError
+from bayes_vae.terms.opened import Batch
 from bayes_vae.terms.randomness import KeyedNoise, derived_seed, isolated_rng
-from bayes_vae.terms.stream import Batch, BoundBatch
+from bayes_vae.terms.stream import BoundBatch
 
 __all__ = ["LatentSpace", "fixed_supports", "pilot_draws", "whitened_space"]
 

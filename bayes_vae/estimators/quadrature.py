@@ -4,30 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Unpack
 
 import torch
 from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError, NumericalError, SettingsError
 from bayes_vae.estimators.latent_space import LatentSpace, pilot_draws, whitened_space
-from bayes_vae.estimators.prior_as_guide import prior_as_guide
 from bayes_vae.estimators.quadrature_nodes import GaussHermite, Rule, TrapezoidGrid, product_indices
 from bayes_vae.terms.averages import Average, average
 from bayes_vae.terms.containers import Provenance
-from bayes_vae.terms.program import Observations, Program, as_observations, undisturbed
-from bayes_vae.terms.randomness import derived_seed
-from bayes_vae.terms.stream import (
-    ROWS_AT_ONCE,
-    Batch,
-    BoundBatch,
-    Progress,
-    Source,
-    as_index,
-    provenance,
-    read_pair,
-    stream,
-)
+from bayes_vae.terms.opened import ROWS_AT_ONCE, Batch, OpenPair, Options, open_pair
+from bayes_vae.terms.program import Program
+from bayes_vae.terms.rows import X
+from bayes_vae.terms.stream import BoundBatch
 from bayes_vae.terms.tabular import Tabular
 
 __all__ = ["QuadratureEstimate", "quadrature_log_evidence"]
@@ -94,17 +84,13 @@ class QuadratureEstimate(Tabular, observation=("log_evidence", "refinement_error
 def quadrature_log_evidence(
     model: Program,
     guide: Program,
-    x: Tensor | tuple[Tensor, ...],
+    x: X,
     *,
     method: Method = "gauss-hermite",
     num_points: int = 16,
     tolerance: float = 1e-6,
     max_nodes: int = 2**21,
-    seed: int = 0,
-    index: Tensor | None = None,
-    source: Source = "auto",
-    data_policy: str = "unstated",
-    progress: Progress | None = None,
+    **options: Unpack[Options],
 ) -> QuadratureEstimate:
     r"""log p(x) as an integral over one, two or three latent dimensions, refined until two levels agree.
 
@@ -122,8 +108,7 @@ def quadrature_log_evidence(
         num_points: nodes along each dimension at the first level.
         tolerance: nats within which two levels agree; no closer than the rounding of the pair's dtype allows.
         max_nodes: nodes of the finest level for one observation: refinement ends there, converged or not.
-        seed: of the draws that find m and s.
-        index, source, data_policy, progress: as in :func:`bayes_vae.log_terms`.
+        Others: as in :func:`bayes_vae.log_terms`; the seed is of the draws that find m and s.
 
     Returns:
         :class:`QuadratureEstimate`, shape (N,), nats; neither a lower nor an upper bound.
@@ -136,21 +121,24 @@ def quadrature_log_evidence(
     Reference: Liu, Pierce (1994), "A note on Gauss–Hermite quadrature"; Trefethen, Weideman (2014), "The
     exponentially convergent trapezoidal rule".
     """
+    with open_pair(model, guide, x, **options) as opened:
+        return integrate(opened, method=method, num_points=num_points, tolerance=tolerance, max_nodes=max_nodes)
+
+
+def integrate(
+    opened: OpenPair, *, method: Method, tolerance: float, max_nodes: int, num_points: int = 16
+) -> QuadratureEstimate:
+    """:func:`quadrature_log_evidence` of a pair that is open."""
     plan = _Plan(num_points, tolerance, max_nodes, MOST_HERMITE_POINTS if method == "gauss-hermite" else max_nodes)
     _check(plan, method)
-    parts = as_observations(x)
-    indices = as_index(index, len(parts[0]), parts[0].device)
-    prior = prior_as_guide(model, source)
-    with undisturbed(model, guide, prior, device=parts[0].device, seed=seed):
-        pair = read_pair(model, guide, parts, indices, source)
-        spread = _prior_space(model, prior, parts, indices, source, seed) if method == "grid" else None
-        rows = []
-        for batch in stream(pair, parts, indices, PILOT_DRAWS, derived_seed(seed, "guide"), progress=progress):
-            space = _space(batch)
-            rule = GaussHermite(space) if spread is None else TrapezoidGrid(space, spread.rows(batch.rows))
-            rows.append(_refine(batch, rule, plan))
+    spread = _prior_space(opened) if method == "grid" else None
+    rows = []
+    for batch in opened.batches(PILOT_DRAWS, "guide"):
+        space = _space(batch)
+        rule = GaussHermite(space) if spread is None else TrapezoidGrid(space, spread.rows(batch.rows))
+        rows.append(_refine(batch, rule, plan))
     found = _Level(*(torch.cat(column) for column in zip(*rows, strict=True)))
-    return QuadratureEstimate(*found, space.size, method, provenance(pair, seed, data_policy))
+    return QuadratureEstimate(*found, space.size, method, opened.provenance)
 
 
 class _Plan(NamedTuple):
@@ -184,12 +172,9 @@ def _check(plan: _Plan, method: str) -> None:
         raise SettingsError(f"tolerance must be positive, in nats, got {plan.tolerance}.")
 
 
-def _prior_space(
-    model: Program, prior: Program, x: Observations, index: Tensor, source: Source, seed: int
-) -> LatentSpace:
+def _prior_space(opened: OpenPair) -> LatentSpace:
     """Where the prior puts the latents of every observation."""
-    pair = read_pair(model, prior, x, index, source)
-    batches = stream(pair, x, index, PILOT_DRAWS, derived_seed(seed, "prior"))
+    batches = opened.with_prior_as_guide().quiet().batches(PILOT_DRAWS, "prior")
     return LatentSpace.join([_space(batch) for batch in batches])
 
 

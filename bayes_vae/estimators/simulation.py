@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError
-from bayes_vae.estimators.prior_as_guide import prior_as_guide
 from bayes_vae.terms.layout import Site, latent_sites, observed_sites
 from bayes_vae.terms.particles import ParticleLayout
+from bayes_vae.terms.prior_as_guide import prior_as_guide
 from bayes_vae.terms.probe import read_traced_pair
-from bayes_vae.terms.program import Observations, Program, as_observations, undisturbed
+from bayes_vae.terms.program import Observations, Program, undisturbed
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
-from bayes_vae.terms.stream import as_index
+from bayes_vae.terms.rows import TensorRows, as_index, as_observations
 from bayes_vae.terms.traced import TracedPair
 from bayes_vae.terms.tracing import run_model
+from bayes_vae.terms.traits import traits_of
 
 __all__ = ["Simulated", "simulate", "simulate_like"]
 
@@ -42,7 +43,7 @@ def simulate(model: Any, num_observations: int, seed: int, quantity: str, otherw
     Raises:
         NotDefinedError: a model whose program does not follow from its distributions.
     """
-    if not getattr(model, "exposes_distributions", False):
+    if not traits_of(model).exposes_distributions:
         raise NotDefinedError(
             f"{quantity} simulates from the model and needs one with prior() and likelihood(z) whose program "
             f"follows from them. {otherwise}"
@@ -73,7 +74,7 @@ def simulate_like(model: Program, template: Tensor | tuple[Tensor, ...], seed: i
     indices = as_index(None, len(parts[0]), parts[0].device)
     prior = prior_as_guide(model, "traces")
     with undisturbed(model, device=parts[0].device, seed=derived_seed(seed, "simulated data")):
-        pair = read_traced_pair(model, prior, parts, indices)
+        pair = read_traced_pair(model, prior, TensorRows(parts, indices))
         # one prior draw in a run of its own, laid out as every traced draw is: site → (1, N, *rest)
         latents = pair.bind(parts, indices).draw(range(1), None).latents
         arguments = _observed_arguments(observed_sites(run_model(model, parts, indices)), parts)

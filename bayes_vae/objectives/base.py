@@ -20,9 +20,10 @@ from bayes_vae.objectives.refusals import (
     refuse_untrainable,
 )
 from bayes_vae.objectives.terms import ObjectiveTerms
-from bayes_vae.terms.program import Program, admit_rows, as_observations, modules_of, own_parameters, undisturbed
+from bayes_vae.terms.program import Program, admit_rows, modules_of, own_parameters, undisturbed
 from bayes_vae.terms.registration import register_parameters
-from bayes_vae.terms.stream import BoundBatch, Pair, Source, as_index, read_pair
+from bayes_vae.terms.rows import TensorRows, as_index, as_observations
+from bayes_vae.terms.stream import BoundBatch, Pair, Source, read_pair
 from bayes_vae.terms.tracing import run_pair
 
 __all__ = ["Objective", "ObjectiveModule"]
@@ -109,7 +110,7 @@ class Objective(ELBO):
         if self._read is None or self._read[0] != model or self._read[1] != guide:
             with poutine.block(), undisturbed(model, guide, device=x[0].device), warnings.catch_warnings():
                 warnings.simplefilter("ignore", ScaledSiteWarning)  # refused below
-                pair = read_pair(model, guide, x, index, self._source)
+                pair = read_pair(model, guide, TensorRows(x, index), self._source)
                 self._refuse_untrainable(pair)
             self._read = (model, guide, pair)
         return self._read[2]

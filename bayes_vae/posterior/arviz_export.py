@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import platform
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -16,17 +16,17 @@ from torch import Tensor
 from bayes_vae.errors import SettingsError, ShapeError
 from bayes_vae.estimators.annealing.annealed import AnnealedEstimate
 from bayes_vae.estimators.arviz_import import import_arviz
-from bayes_vae.estimators.elbo import ElboTerms, elbo_terms
+from bayes_vae.estimators.elbo import ElboAtDraws, ElboTerms
 from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
-from bayes_vae.estimators.importance.log_evidence import estimate_log_evidence
-from bayes_vae.estimators.prior_as_guide import prior_as_guide
+from bayes_vae.estimators.importance.log_evidence import WeightsAtDraws
 from bayes_vae.posterior.draws import PosteriorDraws
-from bayes_vae.terms import LogTerms, log_terms
-from bayes_vae.terms.program import Observations, Program, as_observations
-from bayes_vae.terms.randomness import derived_seed
-from bayes_vae.terms.stream import Progress, Source, as_index
+from bayes_vae.terms import LogTerms
+from bayes_vae.terms.at_draws import TermsAtDraws
+from bayes_vae.terms.opened import OpenPair, Options, collect, open_pair
+from bayes_vae.terms.program import Observations, Program
+from bayes_vae.terms.rows import RowSource, X
 
-__all__ = ["netcdf_bytes", "to_arviz"]
+__all__ = ["container_of", "netcdf_bytes", "to_arviz"]
 
 LIBRARIES = {"bayes_vae": "bayes_vae", "pyro": "pyro-ppl", "torch": "torch", "arviz": "arviz"}
 """Library → its distribution, whose version is stored."""
@@ -46,19 +46,15 @@ Variable = tuple[tuple[str, ...], Any, dict[str, Any]]
 def to_arviz(
     model: Program,
     guide: Program,
-    x: Tensor | tuple[Tensor, ...],
+    x: X,
     *,
     terms: ElboTerms | None = None,
     evidence: LogEvidenceEstimate | None = None,
     annealed: AnnealedEstimate | None = None,
     posterior: PosteriorDraws | None = None,
     num_draws: int = 100,
-    seed: int = 0,
-    index: Tensor | None = None,
     labels: Tensor | Sequence[int | str] | None = None,
-    source: Source = "auto",
-    data_policy: str | None = None,
-    progress: Progress | None = None,
+    **options: Unpack[Options],
 ) -> Any:
     r"""An ArviZ container of what is known of some observations.
 
@@ -79,15 +75,14 @@ def to_arviz(
     data, which these are not, so ``az.loo`` refuses the container. Memory holds num_draws times N draws of z, twice.
 
     Args:
-        model, guide, x, index, source, progress: as in :func:`bayes_vae.log_terms`.
+        model, guide, x: as in :func:`bayes_vae.log_terms`.
         terms: from :func:`bayes_vae.elbo_terms` on the same x; else estimated with K = num_draws.
         evidence: from :func:`bayes_vae.estimate_log_evidence` on the same x; else with K = num_draws.
         annealed: from :func:`bayes_vae.annealed_log_evidence` on the same x, stored beside it.
         posterior: from :func:`bayes_vae.posterior_draws` or its like on the same x.
         num_draws: stored draws of q and of the prior.
-        seed: of these draws.
-        labels: one for each observation.
-        data_policy: how pixels became observations; None takes it from what is handed in.
+        labels: one for each observation; rows of a data set bring their own.
+        Others: as in :func:`bayes_vae.log_terms`; where no data policy is given, that of what is handed in.
 
     Returns:
         ``arviz.InferenceData`` with ArviZ 0.x, ``xarray.DataTree`` with 1.x; log densities in nats, attributes beside
@@ -97,35 +92,47 @@ def to_arviz(
         ShapeError: what is handed in is not of x.
         SettingsError: data policies that differ.
     """
-    parts = as_observations(x)
-    indices = as_index(index, len(parts[0]), parts[0].device)
-    given = [one for one in (terms, evidence, annealed, posterior) if one is not None]
-    _check_sizes(len(indices), terms, evidence, annealed, posterior)
-    policy = _one_policy(data_policy, given)
-    shared: dict[str, Any] = {"index": indices, "source": source, "data_policy": policy}
-    drawn = log_terms(model, guide, x, num_draws, seed=seed, keep_latents=True, progress=progress, **shared)
-    beforehand = log_terms(
-        model,
-        prior_as_guide(model, source),
-        x,
-        num_draws,
-        seed=derived_seed(seed, "prior"),
-        keep_latents=True,
-        **shared,
-    )
-    terms = terms or elbo_terms(model, guide, x, num_draws, seed=seed, **shared)
-    evidence = evidence or estimate_log_evidence(model, guide, x, num_draws, seed=seed, **shared)
+    figures = {"terms": terms, "evidence": evidence, "annealed": annealed, "posterior": posterior}
+    given = {name: one for name, one in figures.items() if one is not None}
+    if not isinstance(x, RowSource):
+        options["data_policy"] = _one_policy(options.get("data_policy"), given.values())
+    with open_pair(model, guide, x, **options) as opened:
+        return container_of(opened, num_draws=num_draws, labels=labels, **given)
+
+
+def container_of(
+    opened: OpenPair,
+    *,
+    num_draws: int = 100,
+    labels: Tensor | Sequence[int | str] | None = None,
+    terms: ElboTerms | None = None,
+    evidence: LogEvidenceEstimate | None = None,
+    annealed: AnnealedEstimate | None = None,
+    posterior: PosteriorDraws | None = None,
+    drawn: LogTerms | None = None,
+) -> Any:
+    """:func:`to_arviz` of a pair that is open; ``drawn`` has the terms and latents of q's draws, where they are there."""
+    _check_sizes(opened.num_observations, terms, evidence, annealed, posterior)
+    _one_policy(opened.rows.data_policy, [one for one in (terms, evidence, annealed, posterior) if one is not None])
+    at_draws, elbo, weights = TermsAtDraws(keep_latents=True), ElboAtDraws("auto"), WeightsAtDraws(num_draws)
+    missing = [one for one, there in ((at_draws, drawn), (elbo, terms), (weights, evidence)) if there is None]
+    if missing:
+        collect(opened, num_draws, *missing)
+    drawn = drawn or at_draws.result(opened)
+    terms, evidence = terms or elbo.result(opened), evidence or weights.result(opened)
+    beforehand, under_prior = TermsAtDraws(keep_latents=True), opened.with_prior_as_guide().purpose("prior").quiet()
+    collect(under_prior, num_draws, beforehand)
     groups = {
         "variational_posterior": _latents(_one_chain(drawn.latents), "draws of q(z given x)"),
-        "prior": _latents(_one_chain(beforehand.latents), "draws of p(z)"),
+        "prior": _latents(_one_chain(beforehand.result(under_prior).latents), "draws of p(z)"),
         "sample_stats": {**_pointwise(drawn), **_figures(terms, evidence, annealed)},
-        "observed_data": _observed(parts),
-        "constant_data": _constants(indices, labels),
+        "observed_data": _observed(opened.rows.read()),
+        "constant_data": _constants(opened.index, opened.rows.labels if labels is None else labels),
     }
     if posterior is not None:
         groups["posterior"] = _latents(posterior.latents, f"draws of the exact p(z given x), {posterior.sampler}")
-    attributes = _attributes(terms, evidence, num_draws, seed, policy)
-    return _container(groups, indices, attributes)
+    attributes = _attributes(terms, evidence, drawn.num_particles, opened.seed, opened.rows.data_policy)
+    return _container(groups, opened.index, attributes)
 
 
 def netcdf_bytes(container: Any) -> bytes:
@@ -159,7 +166,7 @@ def _check_sizes(count: int, *given: Any) -> None:
             )
 
 
-def _one_policy(data_policy: str | None, given: Sequence[Any]) -> str:
+def _one_policy(data_policy: str | None, given: Iterable[Any]) -> str:
     """The data policy that all figures share; those that do not state theirs take that of the others."""
     stated = {one.provenance.data_policy for one in given} | {data_policy or "unstated"}
     known = stated - {"unstated"}

@@ -9,9 +9,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from bayes_vae.errors import SettingsError
 from bayes_vae.posterior.chain_diagnostics import MINIMUM_DRAWS, chain_sample_size, r_hat
 from bayes_vae.terms.containers import Provenance
+from bayes_vae.terms.whole_numbers import whole_number
 
 __all__ = ["LARGEST_R_HAT", "SMALLEST_SAMPLE_SIZE", "PosteriorDraws", "check_numbers"]
 
@@ -181,5 +181,4 @@ def check_numbers(num_draws: int, num_chains: int, num_warmup: int = 0, num_leap
         ("num_warmup", num_warmup, 0),
         ("num_leapfrog", num_leapfrog, 1),
     ):
-        if not (hasattr(value, "__index__") and value >= least):
-            raise SettingsError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+        whole_number(name, value, least)

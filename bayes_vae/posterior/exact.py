@@ -6,26 +6,26 @@ import time
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError
-from bayes_vae.estimators.prior_as_guide import prior_as_guide
 from bayes_vae.posterior.draws import PosteriorDraws, check_numbers
-from bayes_vae.terms.program import as_observations, undisturbed
+from bayes_vae.terms.opened import open_pair
+from bayes_vae.terms.prior_as_guide import prior_as_guide
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
-from bayes_vae.terms.stream import as_index, provenance, read_pair
+from bayes_vae.terms.rows import X
+from bayes_vae.terms.traits import traits_of
 
 __all__ = ["exact_posterior_draws"]
 
 
 def exact_posterior_draws(
     model: Any,
-    x: Tensor,
+    x: X,
     *,
     num_draws: int = 1000,
     num_chains: int = 4,
     seed: int = 0,
-    data_policy: str = "unstated",
+    data_policy: str | None = None,
 ) -> PosteriorDraws:
     r"""Independent draws of the exact posterior, for a model that has ``exact_posterior(x)``.
 
@@ -46,24 +46,21 @@ def exact_posterior_draws(
         SettingsError: numbers too small.
     """
     check_numbers(num_draws, num_chains)
-    if not (hasattr(model, "exact_posterior") and getattr(model, "exposes_distributions", False)):
+    traits = traits_of(model)
+    if traits.exact_posterior is None or not traits.exposes_distributions:
         raise NotDefinedError(
             f"{type(model).__name__} knows no exact_posterior(x): the draws of posterior_draws and nuts_draws need no "
             "closed form."
         )
     began = time.perf_counter()
-    parts = as_observations(x)
-    device = parts[0].device
-    index = as_index(None, len(parts[0]), device)
     proposal = prior_as_guide(model, "distributions")
-    with undisturbed(model, device=device, seed=seed):
-        pair = read_pair(model, proposal, parts, index, "distributions")
-        with isolated_rng(derived_seed(seed, "exact posterior"), device):
-            z = model.exact_posterior(*parts).sample((num_chains, num_draws))
-        terms = pair.bind(parts, index).log_joint({"z": z.flatten(0, 1)})
+    with open_pair(model, proposal, x, seed=seed, source="distributions", data_policy=data_policy) as opened:
+        parts, index, origin = opened.rows.read(), opened.index, opened.provenance
+        with isolated_rng(derived_seed(opened.seed, "exact posterior"), index.device):
+            z = traits.exact_posterior(*parts).sample((num_chains, num_draws))
+        terms = opened.pair.bind(parts, index).log_joint({"z": z.flatten(0, 1)})
     log_joint = (terms.log_prior + terms.log_likelihood).double().unflatten(0, (num_chains, num_draws))
     one = log_joint.new_ones(len(index))
-    none = torch.zeros(len(index), dtype=torch.int64, device=device)
+    none = torch.zeros(len(index), dtype=torch.int64, device=index.device)
     seconds = time.perf_counter() - began
-    origin = provenance(pair, seed, data_policy)
     return PosteriorDraws({"z": z}, log_joint, one, one * torch.nan, none, 0, "closed form", seconds, origin)

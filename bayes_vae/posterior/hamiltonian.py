@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import torch
 from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError
+from bayes_vae.estimators.annealing.annealed import Start, start_of
 from bayes_vae.estimators.annealing.path import State, hamiltonian_move, log_joint_gradient
 from bayes_vae.estimators.latent_space import LatentSpace, pilot_draws, whitened_space
-from bayes_vae.estimators.prior_as_guide import prior_as_guide
 from bayes_vae.posterior.draws import PosteriorDraws, check_numbers
 from bayes_vae.posterior.warm_up import FIRST_STEP, StepTuner, windows
-from bayes_vae.terms.program import Program, as_observations, undisturbed
+from bayes_vae.terms.opened import Batch, Options, open_pair
+from bayes_vae.terms.program import Program
 from bayes_vae.terms.randomness import KeyedNoise, derived_seed
-from bayes_vae.terms.stream import Batch, BoundBatch, Pair, Progress, Source, as_index, provenance, read_pair, stream
+from bayes_vae.terms.rows import X
+from bayes_vae.terms.stream import BoundBatch, Pair, Progress
 
 __all__ = ["posterior_draws", "refuse_discrete"]
 
@@ -36,19 +38,15 @@ MOVES_AT_ONCE = 16
 
 def posterior_draws(
     model: Program,
-    x: Tensor | tuple[Tensor, ...],
-    guide: Program | None = None,
+    guide: Program | None,
+    x: X,
     *,
+    start: Start = "guide",
     num_draws: int = 1000,
     num_chains: int = 4,
     num_warmup: int = 500,
     num_leapfrog: int = 8,
-    seed: int = 0,
-    index: Tensor | None = None,
-    source: Source = "auto",
-    batch_size: int | None = None,
-    data_policy: str = "unstated",
-    progress: Progress | None = None,
+    **options: Unpack[Options],
 ) -> PosteriorDraws:
     r"""Draws of the exact posterior by Hamiltonian Monte Carlo, all chains of all observations at once.
 
@@ -63,16 +61,15 @@ def posterior_draws(
 
     Args:
         model: Pyro program of p(x, z) with continuous latents.
+        guide: Pyro program of q(z given x); None where the chains start from the prior.
         x: observations, as in :func:`bayes_vae.log_terms`.
-        guide: Pyro program of q(z given x) to start from; None starts from the prior.
+        start: where the chains start: "guide" or "prior".
         num_draws: kept draws of each chain, at least 4.
         num_chains: chains of each observation, at least 2.
         num_warmup: moves of each chain before them.
         num_leapfrog: leapfrog steps of a move, on average: each move makes 1 to twice as many less 1, all equally
             likely.
-        seed, index, source, data_policy: as in :func:`bayes_vae.log_terms`.
-        batch_size: observations at once.
-        progress: called with (observations done, N), in proportion within a batch.
+        Others: as in :func:`bayes_vae.log_terms`.
 
     Returns:
         :class:`PosteriorDraws`; ``failures`` says where the chains have not converged.
@@ -86,20 +83,16 @@ def posterior_draws(
     """
     check_numbers(num_draws, num_chains, num_warmup, num_leapfrog)
     began = time.perf_counter()
-    parts = as_observations(x)
-    indices = as_index(index, len(parts[0]), parts[0].device)
-    proposal = prior_as_guide(model, source) if guide is None else guide
-    plan = _Plan(num_draws, num_chains, num_warmup, num_leapfrog, guide is None)
-    rows: list[_Drawn] = []
-    with undisturbed(model, proposal, device=parts[0].device, seed=seed):
-        pair = read_pair(model, proposal, parts, indices, source)
-        refuse_discrete(pair)
-        for batch in stream(pair, parts, indices, num_chains, derived_seed(seed, "posterior"), batch_size):
-            rows.append(_Chains(batch, plan, _within(progress, batch.rows, len(indices))).run())
+    plan = _Plan(num_draws, num_chains, num_warmup, num_leapfrog, start == "prior")
+    with open_pair(model, start_of(model, guide, start, options.get("source", "auto")), x, **options) as opened:
+        refuse_discrete(opened.pair)
+        tell, count = opened.progress, opened.num_observations
+        batches = opened.quiet().batches(num_chains, "posterior")
+        rows = [_Chains(batch, plan, _within(tell, batch.rows, count)).run() for batch in batches]
+        origin = opened.provenance
     latents = {name: torch.cat([row.latents[name] for row in rows], 2) for name in rows[0].latents}
     log_joint, acceptance, step, divergences = (torch.cat(column, -1) for column in list(zip(*rows, strict=True))[1:])
     seconds = time.perf_counter() - began
-    origin = provenance(pair, seed, data_policy)
     return PosteriorDraws(latents, log_joint, acceptance, step, divergences, num_warmup, "Hamiltonian", seconds, origin)
 
 
@@ -121,7 +114,7 @@ def _within(progress: Progress | None, rows: slice, total: int) -> Callable[[flo
 
     def tell(share: float) -> None:
         if progress is not None:
-            progress(rows.start + int(share * (rows.stop - rows.start)), total)
+            progress(rows.start + share * (rows.stop - rows.start), total)
 
     return tell
 

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import pyro.poutine as poutine
 import torch
@@ -14,15 +14,17 @@ from pyro.infer.mcmc import MCMC, NUTS
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from bayes_vae.errors import ShapeError
+from bayes_vae.errors import SettingsError, ShapeError
 from bayes_vae.estimators.latent_space import fixed_supports
-from bayes_vae.estimators.prior_as_guide import prior_as_guide
 from bayes_vae.posterior.draws import PosteriorDraws, check_numbers
 from bayes_vae.posterior.hamiltonian import refuse_discrete
 from bayes_vae.terms.layout import latent_sites
-from bayes_vae.terms.program import Observations, Program, as_observations, index_arguments, undisturbed
+from bayes_vae.terms.opened import Options, open_pair
+from bayes_vae.terms.prior_as_guide import prior_as_guide
+from bayes_vae.terms.program import Observations, Program, index_arguments
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
-from bayes_vae.terms.stream import Progress, as_index, provenance, read_pair
+from bayes_vae.terms.rows import X
+from bayes_vae.terms.stream import Progress
 from bayes_vae.terms.traced import TracedPair
 
 __all__ = ["nuts_draws"]
@@ -30,16 +32,13 @@ __all__ = ["nuts_draws"]
 
 def nuts_draws(
     model: Program,
-    x: Tensor | tuple[Tensor, ...],
+    x: X,
     *,
     num_draws: int = 1000,
     num_chains: int = 4,
     num_warmup: int = 500,
     max_tree_depth: int = 10,
-    seed: int = 0,
-    index: Tensor | None = None,
-    data_policy: str = "unstated",
-    progress: Progress | None = None,
+    **options: Unpack[Options],
 ) -> PosteriorDraws:
     r"""Draws of the exact posterior of one observation by Pyro's No-U-Turn sampler.
 
@@ -51,13 +50,13 @@ def nuts_draws(
 
     Args:
         model: Pyro program of p(x, z) with continuous latents.
-        x: one observation, shape (1, *event), or a tuple of such tensors.
+        x: one observation, shape (1, *event), a tuple of such tensors, or one row of a data set.
         num_draws: kept draws of each chain, at least 4.
         num_chains: at least 2.
         num_warmup: of each chain before them, in which step and scales are tuned.
         max_tree_depth: a trajectory has at most 2 to this power leapfrog steps.
-        seed, index, data_policy: as in :func:`bayes_vae.log_terms`.
-        progress: called with (moves done, all moves).
+        Others: as in :func:`bayes_vae.log_terms`, but that the terms are always read from traces, and progress is
+            called with (moves done, all moves).
 
     Returns:
         :class:`PosteriorDraws` with N = 1; the step is the mean over chains.
@@ -71,16 +70,17 @@ def nuts_draws(
     """
     check_numbers(num_draws, num_chains, num_warmup)
     began = time.perf_counter()
-    parts = as_observations(x)
-    if len(parts[0]) != 1:
-        raise ShapeError(
-            f"nuts_draws takes one observation, got {len(parts[0])}: pass x[n : n + 1], or use posterior_draws, which "
-            "draws for all of them at once."
-        )
-    indices = as_index(index, 1, parts[0].device)
-    proposal = prior_as_guide(model, "traces")
-    with undisturbed(model, proposal, device=parts[0].device, seed=seed):
-        pair = cast(TracedPair, read_pair(model, proposal, parts, indices, "traces"))
+    if options.get("source", "traces") == "distributions":
+        raise SettingsError("nuts_draws reads the program itself: leave source out.")
+    proposal, seed, progress = prior_as_guide(model, "traces"), options.get("seed", 0), options.get("progress")
+    with open_pair(model, proposal, x, **{**options, "source": "traces"}) as opened:
+        parts, indices, origin = opened.rows.read(), opened.index, opened.provenance
+        pair = cast(TracedPair, opened.pair)
+        if len(indices) != 1:
+            raise ShapeError(
+                f"nuts_draws takes one observation, got {len(indices)}: pass x[n : n + 1], or use posterior_draws, "
+                "which draws for all of them at once."
+            )
         refuse_discrete(pair)
         bound = pair.bind(parts, indices)
         fixed_supports(bound)
@@ -108,7 +108,7 @@ def nuts_draws(
         num_warmup,
         "NUTS",
         time.perf_counter() - began,
-        provenance(pair, seed, data_policy),
+        origin,
     )
 
 

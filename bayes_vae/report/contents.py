@@ -8,20 +8,22 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
-from bayes_vae.data import Data, inputs_of
+from bayes_vae.data import Data
 from bayes_vae.diagnosis import Diagnosis, diagnose
 from bayes_vae.errors import NotDefinedError
-from bayes_vae.estimators.aggregate_posterior import AggregatePosteriorTerms, aggregate_posterior_terms
+from bayes_vae.estimators.aggregate_posterior import AggregatePosteriorTerms, aggregate_of
 from bayes_vae.estimators.calibration import GuideCalibration, calibrate_guide
-from bayes_vae.estimators.evaluation import Evaluation, evaluate
-from bayes_vae.estimators.gaps import InferenceGap, inference_gap
-from bayes_vae.estimators.ladder import Comparison, compare
+from bayes_vae.estimators.elbo import ElboAtDraws
+from bayes_vae.estimators.evaluation import Evaluation
+from bayes_vae.estimators.gaps import InferenceGap, gap_of
+from bayes_vae.estimators.ladder import Comparison, comparison_of
 from bayes_vae.report.latent_space import LatentMeans, Missing, Pictures, latent_means, pictures
 from bayes_vae.settings import LADDER, ReportSettings
-from bayes_vae.terms.program import Observations, Program, modules_of, prepare_guide, take_rows
+from bayes_vae.terms.opened import OpenPair, open_pair
+from bayes_vae.terms.program import Program
+from bayes_vae.terms.rows import prepare_for
 from bayes_vae.terms.stream import Progress
 
 __all__ = ["Missing", "ReportContents", "Stages", "report_contents"]
@@ -29,7 +31,7 @@ __all__ = ["Missing", "ReportContents", "Stages", "report_contents"]
 Stages = Callable[[str], AbstractContextManager[Progress]]
 """Called with what is computed next; the context gives what is called with (done, total)."""
 
-STAGES = ("ladder", "terms", "inference gap", "aggregate posterior", "pictures", "calibration", "diagnosis")
+STAGES = ("ladder", "inference gap", "aggregate posterior", "pictures", "calibration", "diagnosis")
 
 EXTREMES = 6
 """Observations shown at each end, of those that the model explains best and worst."""
@@ -146,32 +148,22 @@ def report_contents(
     """
     settings = settings or ReportSettings()
     began = time.perf_counter()
-    device = _device_of(model)
-    x, index, labels = _test_rows(model, data, settings.num_observations, settings.seed, device)
-    encoded, encoded_index, encoded_labels = _test_rows(model, data, settings.num_encoded, settings.seed, device)
-    for some, indices in ((x, index), (encoded, encoded_index)):
-        prepare_guide(model, guide, some[0], indices)
-    shared: dict[str, Any] = {"seed": settings.seed, "data_policy": data.policy}
+    most = max(settings.num_observations, settings.num_encoded)
+    rows = data.test[:most].seeded(settings.seed)
+    prepare_for(model, guide, rows)
     counted = _Counted(stages or _silent)
-    with counted("ladder") as progress:
-        rows: dict[str, Any] = {"num_temperatures": settings.num_temperatures, "index": index, "progress": progress}
-        comparison = compare(model, guide, x, _rungs(settings.num_particles), **rows, **shared)
-    with counted("terms") as progress:
-        particles = settings.num_particles
-        terms = evaluate(model, guide, x, particles, num_temperatures=0, index=index, progress=progress, **shared)
-    why_not = comparison.why_not_annealed
-    with counted("inference gap") as progress:
-        gap = _gap(model, guide, x, index, settings, shared | {"progress": progress})
-    with counted("aggregate posterior") as progress:
-        rows = {"index": encoded_index, "progress": progress}
-        aggregate = _or_missing(
-            lambda: aggregate_posterior_terms(model, guide, encoded, AGGREGATE_PARTICLES, **rows, **shared)
-        )
-        if isinstance(aggregate, AggregatePosteriorTerms) and aggregate.closed_form_kl is None:
-            aggregate = Missing(aggregate.why_undefined)
+    with open_pair(model, guide, rows, seed=settings.seed) as opened:
+        first, encoded = opened.take(slice(settings.num_observations)), opened.take(slice(settings.num_encoded))
+        with counted("ladder") as progress:
+            comparison, terms = _ladder(replace(first, progress=progress), settings)
+        with counted("inference gap") as progress:
+            gap = _gap(replace(first, progress=progress), settings)
+        with counted("aggregate posterior") as progress:
+            aggregate = _aggregate(replace(encoded, progress=progress))
+        x, codes = first.rows.read(), encoded.rows.read()[0]
     with counted("pictures"):
-        seen = _or_missing(lambda: pictures(model, guide, x, index, _mean_kl(aggregate), settings.seed))
-        latents = _or_missing(lambda: latent_means(model, guide, encoded[0], encoded_index, encoded_labels))
+        seen = _or_missing(lambda: pictures(model, guide, x, first.index, _mean_kl(aggregate), settings.seed))
+        latents = _or_missing(lambda: latent_means(model, guide, codes, encoded.index, _on_cpu(encoded.rows.labels)))
     with counted("calibration") as progress:
         calibration = _calibration(model, guide, settings, progress)
     with counted("diagnosis") as progress:
@@ -185,10 +177,10 @@ def report_contents(
         data.summary(),
         settings,
         x[0].cpu(),
-        index.cpu(),
-        labels,
-        tuple(getattr(data, "label_names", ())),
-        replace(terms, annealed=comparison.annealed, why_not_annealed=why_not),
+        first.index.cpu(),
+        _on_cpu(first.rows.labels),
+        data.label_names,
+        terms,
         comparison,
         gap,
         aggregate,
@@ -214,21 +206,23 @@ def _silent(stage: str) -> AbstractContextManager[Progress]:
     return nullcontext(lambda done, total: None)
 
 
-def _test_rows(
-    model: Program, data: Data, most: int, seed: int, device: torch.device
-) -> tuple[Observations, Tensor, Tensor | None]:
-    """What the pair takes of the first test observations, binarized with noise keyed by the seed; indices, labels."""
-    rows = torch.arange(min(most, len(data.test)))
-    labels = data.test.labels
-    x = data.test.observations(rows, seed=seed, device=device)
-    inputs = inputs_of(model, data.test, x, rows)
-    return inputs, data.test.index[rows].to(device), None if labels is None else labels[rows].cpu()
+def _on_cpu(labels: Tensor | None) -> Tensor | None:
+    return None if labels is None else labels.cpu()
 
 
-def _device_of(model: Program) -> torch.device:
-    """Where the model's parameters are."""
-    weights = (parameter for module in modules_of(model) for parameter in module.parameters())
-    return next((parameter.device for parameter in weights), torch.device("cpu"))
+def _ladder(opened: OpenPair, settings: ReportSettings) -> tuple[Comparison, Evaluation]:
+    """The ladder and the terms, of the same draws."""
+    elbo, temperatures = ElboAtDraws("auto"), settings.num_temperatures
+    found = comparison_of(opened, _rungs(settings.num_particles), elbo, num_temperatures=temperatures)
+    terms = elbo.result(opened)
+    return found, Evaluation(terms, found.estimate, found.annealed, found.why_not_annealed, found.rungs[0].seconds)
+
+
+def _aggregate(opened: OpenPair) -> AggregatePosteriorTerms | Missing:
+    found = _or_missing(lambda: aggregate_of(opened, AGGREGATE_PARTICLES))
+    if isinstance(found, AggregatePosteriorTerms) and found.closed_form_kl is None:
+        return Missing(found.why_undefined)
+    return found
 
 
 def _rungs(num_particles: int) -> tuple[int, ...]:
@@ -255,15 +249,12 @@ def _mean_kl(aggregate: AggregatePosteriorTerms | Missing) -> Tensor | None:
     return None if isinstance(found, Missing) else found
 
 
-def _gap(
-    model: Program, guide: Program, x: Observations, index: Tensor, settings: ReportSettings, shared: dict[str, Any]
-) -> InferenceGap | Missing:
+def _gap(opened: OpenPair, settings: ReportSettings) -> InferenceGap | Missing:
     count = settings.num_gap_observations
     if count == 0:
         return Missing("it was not asked for: num_gap_observations is 0.")
-    first = take_rows(x, slice(count))
-    steps: dict[str, Any] = {"num_temperatures": settings.num_temperatures or ReportSettings.num_temperatures}
-    return _or_missing(lambda: inference_gap(model, guide, first, index=index[:count], **steps, **shared))
+    temperatures = settings.num_temperatures or ReportSettings.num_temperatures
+    return _or_missing(lambda: gap_of(opened.take(slice(count)), num_temperatures=temperatures))
 
 
 def _calibration(

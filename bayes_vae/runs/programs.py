@@ -11,6 +11,8 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import constraints, transform_to
 
+from bayes_vae.terms.traits import HANDED_ON, traits_of
+
 __all__ = ["ParameterizedProgram"]
 
 _MODULE_SEPARATOR = "$$$"
@@ -59,20 +61,19 @@ class ParameterizedProgram:
         self.__wrapped__ = program
         self._supply = _SupplyParameters(values)
 
-    @property
-    def needs_index(self) -> bool:
-        """As the program says."""
-        return bool(getattr(self.__wrapped__, "needs_index", False))
+    def __getattr__(self, name: str) -> Any:
+        """What the program says of itself, its methods run with these parameters."""
+        if name not in HANDED_ON:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        found = getattr(traits_of(self.__wrapped__), name)
+        return self._with_parameters(found) if callable(found) else found
 
-    @property
-    def needs_labels(self) -> bool:
-        """As the program says."""
-        return bool(getattr(self.__wrapped__, "needs_labels", False))
+    def _with_parameters(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with self._supply:
+                return method(*args, **kwargs)
 
-    @property
-    def infers_labels(self) -> bool:
-        """As the program says."""
-        return bool(getattr(self.__wrapped__, "infers_labels", False))
+        return call
 
     def __call__(self, *x: Any, **kwargs: Any) -> Any:
         """Run the program with its own parameters."""

@@ -58,6 +58,7 @@ class Provenance:
         particles: how particles were laid out: "vectorized", "plate", "repeat" or "loop".
         randomness: "per observation" (does not depend on batches) or "data blocks".
         data_policy: how pixels became observations; "unstated" where the caller did not say.
+        pixel_seed: of the zeros and ones that pixels became; None where none were drawn here.
     """
 
     seed: int
@@ -65,6 +66,7 @@ class Provenance:
     particles: str
     randomness: str
     data_policy: str = "unstated"
+    pixel_seed: int | None = None
 
     @property
     def kl_weight(self) -> float:

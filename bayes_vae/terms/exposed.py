@@ -23,13 +23,15 @@ from bayes_vae.terms.containers import Draw, JointTerms
 from bayes_vae.terms.layout import check_observed
 from bayes_vae.terms.program import Observations, Program, index_arguments
 from bayes_vae.terms.randomness import KeyedNoise
+from bayes_vae.terms.rows import Rows
+from bayes_vae.terms.traits import traits_of
 
 __all__ = ["ExposedBatch", "ExposedPair", "exposes_distributions"]
 
 
 def exposes_distributions(model: Program, guide: Program) -> bool:
     """Whether both programs say that their terms may be read off their distributions."""
-    return bool(getattr(model, "exposes_distributions", False) and getattr(guide, "exposes_distributions", False))
+    return traits_of(model).exposes_distributions and traits_of(guide).exposes_distributions
 
 
 class ExposedPair:
@@ -40,17 +42,19 @@ class ExposedPair:
     splittable = True
     scaled: tuple[tuple[str, str], ...] = ()
 
-    def __init__(self, model: Any, guide: Any, x: Observations, index: Tensor) -> None:
+    def __init__(self, model: Any, guide: Any, rows: Rows) -> None:
         self.model, self.guide = model, guide
+        first = rows.take(slice(0, 1))
+        x = first.read()
         if len(x) != 1:
             raise ShapeError(
                 f"a pair that exposes its distributions takes one tensor of observations, got a tuple of {len(x)}. "
                 "A model with covariates is a Pyro program model(x, y): override forward."
             )
         if x[0].shape[1:] != model.data_shape:
-            model.check_observations(x[0])  # says so of all of x, and not of the first row alone
+            model.check_observations(rows.read()[0])  # says so of all of x, and not of the first row alone
         _expect_batch("prior()", model.prior(), ())
-        q = self.bind(tuple(part[:1] for part in x), index[:1]).variational_posterior
+        q = self.bind(x, first.index).variational_posterior
         expected = tuple(model.prior().event_shape)
         if tuple(q.event_shape) != expected:
             raise ProgramError(

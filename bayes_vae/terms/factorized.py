@@ -6,33 +6,32 @@ from torch import Tensor
 
 from bayes_vae.distributions import normal_parts
 from bayes_vae.errors import NotDefinedError
-from bayes_vae.terms.exposed import ExposedBatch, ExposedPair, exposes_distributions
-from bayes_vae.terms.program import Observations, Program
+from bayes_vae.terms.exposed import ExposedBatch, ExposedPair
+from bayes_vae.terms.rows import Rows
+from bayes_vae.terms.stream import Pair
 
-__all__ = ["read_factorized_pair", "variational_normal"]
+__all__ = ["factorized", "variational_normal"]
 
 
-def read_factorized_pair(
-    model: Program, guide: Program, x: Observations, index: Tensor, quantity: str, reason: str
-) -> ExposedPair:
+def factorized(pair: Pair, rows: Rows, quantity: str, reason: str) -> ExposedPair:
     """The pair, where prior and guide are seen to be factorized normals over one vector z.
 
     Args:
-        model, guide: the programs.
-        x, index: all observations.
+        pair: however it is read.
+        rows: observations, of which the first is looked at.
         quantity: what is asked for, named in the message.
         reason: why it needs such a pair, a clause.
 
     Raises:
         NotDefinedError: the pair does not expose its distributions, or they are others.
     """
-    if not exposes_distributions(model, guide):
+    if not isinstance(pair, ExposedPair):
         raise NotDefinedError(
             f"{quantity} {reason}, and this pair does not expose its distributions: give the model prior() and "
             "likelihood(z) and the guide variational_posterior(x), as SingleLatentModel and SingleLatentGuide do."
         )
-    pair = ExposedPair(model, guide, x, index)
-    q = pair.bind(tuple(part[:1] for part in x), index[:1]).variational_posterior
+    first = rows.take(slice(0, 1))
+    q = pair.bind(first.read(), first.index).variational_posterior
     for name, distribution in (("variational posterior", q), ("prior", pair.model.prior())):
         if normal_parts(distribution) is None or len(distribution.event_shape) != 1:
             raise NotDefinedError(
@@ -46,5 +45,5 @@ def read_factorized_pair(
 def variational_normal(batch: ExposedBatch) -> tuple[Tensor, Tensor]:
     """Means and deviations of q(z given x) for a batch of a factorized pair, each (N, D)."""
     parts = normal_parts(batch.variational_posterior)
-    assert parts is not None, "read_factorized_pair has looked"
+    assert parts is not None, "factorized has looked"
     return parts

@@ -13,6 +13,7 @@ from bayes_vae.terms.containers import Draw
 from bayes_vae.terms.layout import read_layout
 from bayes_vae.terms.program import Observations, Program, modules_of, own_parameters, take_rows
 from bayes_vae.terms.randomness import KeyedNoise
+from bayes_vae.terms.rows import Rows
 from bayes_vae.terms.traced import TracedBatch, TracedPair
 from bayes_vae.terms.tracing import run_pair
 
@@ -22,7 +23,7 @@ PROBE_ROWS = (3, 5)
 """How many rows to probe with; the second where a plate within an observation happens to have the first's size."""
 
 
-def read_traced_pair(model: Program, guide: Program, x: Observations, index: Tensor) -> TracedPair:
+def read_traced_pair(model: Program, guide: Program, rows: Rows) -> TracedPair:
     """Probe a pair on a few rows, or on all of them where it cannot be split.
 
     The outer plate is tried first, then repeated observations; either must agree with two single runs. A loop over
@@ -33,18 +34,18 @@ def read_traced_pair(model: Program, guide: Program, x: Observations, index: Ten
     """
     _refuse_unready(guide)
     for count in PROBE_ROWS:
-        rows = slice(0, count)
-        pair = _splittable_pair(model, guide, take_rows(x, rows), index[rows])
+        probe = rows.take(slice(0, count))
+        x, index = probe.read(), probe.index
+        pair = _splittable_pair(model, guide, x, index)
         if pair is not None:
             break
     else:
-        rows = slice(None)
+        x, index = rows.read(), rows.index
         pair = _single_run_pair(model, guide, x, index, splittable=False)
     _warn_of_scales(pair)
-    probe_x, probe_index = take_rows(x, rows), index[rows]
     for strategy in ("plate", "repeat"):
         candidate = replace(pair, particles=strategy)
-        if _agrees_with_single_runs(candidate, pair, probe_x, probe_index):
+        if _agrees_with_single_runs(candidate, pair, x, index):
             return candidate
     return pair
 

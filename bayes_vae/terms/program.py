@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import pyro
 import torch
 from pyro.nn import PyroModule
-from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
-from bayes_vae.errors import ShapeError
 from bayes_vae.terms.randomness import isolated_rng
+from bayes_vae.terms.traits import Program, modules_of, needs_index, traits_of
 
 __all__ = [
     "Observations",
     "Program",
     "admit_rows",
-    "as_observations",
     "index_arguments",
     "modules_of",
     "own_parameters",
@@ -31,32 +28,7 @@ __all__ = [
     "undisturbed",
 ]
 
-Program: TypeAlias = Callable[..., Any]
 Observations: TypeAlias = tuple[Tensor, ...]
-
-
-def as_observations(x: Tensor | tuple[Tensor, ...]) -> Observations:
-    """x as a tuple of tensors with a common first dimension N ≥ 1.
-
-    Raises:
-        ShapeError: no observation, or first dimensions that differ.
-    """
-    parts = x if isinstance(x, tuple) else (x,)
-    if not all(isinstance(part, Tensor) and part.dim() > 0 for part in parts) or not parts:
-        kinds = ", ".join(type(part).__name__ for part in parts)
-        raise ShapeError(
-            "x must be a tensor of shape (N, *event) or a tuple of tensors with a common first dimension, "
-            f"got ({kinds})."
-        )
-    sizes = {len(part) for part in parts}
-    if len(sizes) > 1:
-        raise ShapeError(
-            f"the tensors of x must share their first dimension, N, got {sorted(sizes)}. "
-            "Pass one row for each observation in each of them."
-        )
-    if sizes == {0}:
-        raise ShapeError("x holds no observation: expected shape (N, *event) with N of at least 1.")
-    return parts
 
 
 def take_rows(x: Observations, rows: Tensor | slice) -> Observations:
@@ -66,7 +38,7 @@ def take_rows(x: Observations, rows: Tensor | slice) -> Observations:
 
 def index_arguments(program: Program, index: Tensor) -> dict[str, Tensor]:
     """``{"index": index}`` for a program that declares ``needs_index``, else nothing."""
-    return {"index": index} if getattr(program, "needs_index", False) else {}
+    return {"index": index} if needs_index(program) else {}
 
 
 def admit_rows(guide: Program, index: Tensor) -> None:
@@ -76,9 +48,9 @@ def admit_rows(guide: Program, index: Tensor) -> None:
         guide: of the pair.
         index: indices of the observations, shape (N,).
     """
-    admit = getattr(guide, "admit", None)
-    if admit is not None and getattr(guide, "needs_index", False):
-        admit(index)
+    traits = traits_of(guide)
+    if traits.admit is not None and traits.needs_index:
+        traits.admit(index)
 
 
 def prepare_guide(model: Program, guide: Program, x: Tensor, index: Tensor, *, again: bool = False) -> None:
@@ -90,25 +62,10 @@ def prepare_guide(model: Program, guide: Program, x: Tensor, index: Tensor, *, a
         index: their indices, shape (N,).
         again: whether this was done for the same x before, and only the model has changed a little.
     """
-    prepare = getattr(guide, "prepare", None)
-    if prepare is not None and getattr(guide, "needs_index", False):
+    traits = traits_of(guide)
+    if traits.prepare is not None and traits.needs_index:
         with undisturbed(model, guide, device=x.device):
-            prepare(model, x, index, again=again)
-
-
-def modules_of(program: Program) -> list[nn.Module]:
-    """The module behind a program: itself, or what its bound method belongs to; empty for a function.
-
-    ``functools.partial``, wrappers with ``__wrapped__`` and Pyro's handlers, such as ``poutine.mask(program, ...)``,
-    are looked through.
-    """
-    if not isinstance(program, nn.Module) and hasattr(program, "__wrapped__"):
-        return modules_of(program.__wrapped__)
-    if isinstance(program, functools.partial):
-        handled = len(program.args) == 2 and isinstance(program.args[0], Messenger)
-        return modules_of(program.args[1] if handled else program.func)
-    owner = program if isinstance(program, nn.Module) else getattr(program, "__self__", None)
-    return [owner] if isinstance(owner, nn.Module) else []
+            traits.prepare(model, x, index, again=again)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ numbers: as easy as 1, 2, 3").
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -23,7 +24,7 @@ PARTICLE_BLOCK = 64
 
 
 def derived_seed(*words: int | str) -> int:
-    """A 63-bit seed that is a fixed function of ``words``.
+    """A 63-bit seed that is a fixed function of ``words``; an integer of any type counts as its number.
 
     >>> derived_seed(0, "z") == derived_seed(0, "z") != derived_seed(1, "z")
     True
@@ -32,7 +33,8 @@ def derived_seed(*words: int | str) -> int:
 
 
 def _digest(words: Sequence[int | str]) -> bytes:
-    return hashlib.blake2b(repr(tuple(words)).encode(), digest_size=16).digest()
+    plain = tuple(word if isinstance(word, str) else operator.index(word) for word in words)
+    return hashlib.blake2b(repr(plain).encode(), digest_size=16).digest()
 
 
 @contextmanager

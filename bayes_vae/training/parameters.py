@@ -13,14 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bayes_vae.errors import ProgramError
-from bayes_vae.terms.program import (
-    Observations,
-    Program,
-    admit_rows,
-    modules_of,
-    pyro_module_parameters,
-    relink_store,
-)
+from bayes_vae.terms.program import Observations, Program, admit_rows, modules_of, pyro_module_parameters, relink_store
 from bayes_vae.terms.randomness import isolated_rng
 from bayes_vae.terms.tracing import run_pair
 

@@ -14,8 +14,8 @@ from bayes_vae.estimators.annealing.chains import make_plan, ticker, tune
 from bayes_vae.estimators.annealing.start import fit_start
 from bayes_vae.estimators.annealing.temperatures import equal_lengths, interpolate, smooth
 from bayes_vae.estimators.latent_space import pilot_draws, whitened_space
-from bayes_vae.estimators.prior_as_guide import prior_as_guide
 from bayes_vae.models import LinearGaussianVAE
+from bayes_vae.terms.prior_as_guide import prior_as_guide
 from bayes_vae.terms.program import undisturbed
 from bayes_vae.terms.stream import read_pair, stream
 

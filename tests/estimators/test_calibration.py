@@ -10,8 +10,8 @@ import torch
 import bayes_vae as bv
 from bayes_vae.distributions import diagonal_normal
 from bayes_vae.errors import NotDefinedError, SettingsError
-from bayes_vae.estimators.prior_as_guide import prior_as_guide
 from bayes_vae.guides import ExactLinearGaussianGuide, SingleLatentGuide
+from bayes_vae.terms.prior_as_guide import prior_as_guide
 
 NORMAL = torch.distributions.Normal(0.0, 1.0)
 

@@ -10,7 +10,7 @@ from bayes_vae.guides import AmortizedNormalGuide
 from bayes_vae.models import VAE
 from bayes_vae.models.priors import PRIORS
 from bayes_vae.runs.pairs import build_program, describe_program
-from bayes_vae.terms.program import as_observations
+from bayes_vae.terms.rows import as_observations
 from bayes_vae.training.parameters import gather, own_store
 
 NETWORKS = {"latent_dim": 2, "data_shape": (4,), "hidden_dims": (5,)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, Unpack, get_args
 
 import torch
 from torch import Tensor
@@ -14,22 +15,17 @@ from bayes_vae.estimators.annealing.chains import Chains, join_observations, mak
 from bayes_vae.estimators.annealing.temperatures import Schedule
 from bayes_vae.estimators.importance.bound import effective_sample_size, importance_weighted_bound
 from bayes_vae.estimators.importance.pilot import check_tolerance
-from bayes_vae.estimators.prior_as_guide import prior_as_guide
 from bayes_vae.terms.averages import Average, average, log_mean_bias
 from bayes_vae.terms.containers import Provenance
-from bayes_vae.terms.program import Program, as_observations, undisturbed
-from bayes_vae.terms.randomness import derived_seed
-from bayes_vae.terms.stream import (
-    Progress,
-    Source,
-    as_index,
-    provenance,
-    read_pair,
-    stream,
-)
+from bayes_vae.terms.opened import OpenPair, Options, open_pair
+from bayes_vae.terms.prior_as_guide import prior_as_guide
+from bayes_vae.terms.rows import X
 from bayes_vae.terms.tabular import Tabular
+from bayes_vae.terms.traits import Program
 
-__all__ = ["AnnealedEstimate", "annealed_log_evidence"]
+__all__ = ["AnnealedEstimate", "Start", "anneal", "annealed_log_evidence", "start_of"]
+
+Start = Literal["guide", "prior"]
 
 MOST_TEMPERATURES = 20_000
 """Where doubling ends."""
@@ -142,35 +138,33 @@ class AnnealedEstimate(
 
 def annealed_log_evidence(
     model: Program,
-    x: Tensor | tuple[Tensor, ...],
-    guide: Program | None = None,
+    guide: Program | None,
+    x: X,
     *,
+    start: Start = "guide",
     num_temperatures: int = 50,
     num_chains: int = 4,
     num_leapfrog: int = 5,
     schedule: Schedule | None = None,
     refine: bool = True,
     tolerance: float | None = None,
-    seed: int = 0,
-    index: Tensor | None = None,
-    source: Source = "auto",
-    data_policy: str = "unstated",
-    progress: Progress | None = None,
+    **options: Unpack[Options],
 ) -> AnnealedEstimate:
     r"""Annealed importance sampling with Hamiltonian moves, for every observation at once.
 
     .. math:: f_\beta(z) = s(z)^{1-\beta} \, p(x, z)^\beta, \qquad
         \log w = \sum_t (\beta_t - \beta_{t-1}) \log \frac{p(x, z_{t-1})}{s(z_{t-1})}
 
-    The start s is the prior where no guide is given. Else it is a normal, in unconstrained coordinates, that a pilot
-    fits to each observation: from the guide's means and scales, by the curvature and the mean gradient of log p(x, z).
+    The start s is the prior, or a normal, in unconstrained coordinates, that a pilot fits to each observation: from the
+    guide's means and scales, by the curvature and the mean gradient of log p(x, z).
     Steps are preconditioned by its scales and tuned for each temperature and observation in the pilot, whose weights
     are thrown away; then start, temperatures and steps are frozen, so the mean weight is unbiased.
 
     Args:
         model: Pyro program of p(x, z) with continuous latents.
+        guide: Pyro program of q(z given x); None where the chains start from the prior.
         x: observations, as in :func:`bayes_vae.log_terms`.
-        guide: Pyro program of q(z given x) to start from; None starts from the prior.
+        start: where the chains start: "guide" or "prior".
         num_temperatures: T, steps from β = 0 to 1.
         num_chains: K, independent chains for each observation.
         num_leapfrog: leapfrog steps of a move.
@@ -182,7 +176,7 @@ def annealed_log_evidence(
         tolerance: doubles the temperatures, on fresh draws, until two levels' means agree to so many nats; starts at
             ``num_temperatures``. The levels only choose T: the estimate is one more run at that T, since weights that
             decide when to stop are biased.
-        seed, index, source, data_policy, progress: as in :func:`bayes_vae.log_terms`.
+        Others: as in :func:`bayes_vae.log_terms`.
 
     Returns:
         :class:`AnnealedEstimate`, shape (N,), nats; a lower bound on log p(x) in expectation.
@@ -194,32 +188,68 @@ def annealed_log_evidence(
     Reference: Neal (2001), "Annealed importance sampling"; Wu, Burda, Salakhutdinov, Grosse (2017), "On the
     quantitative analysis of decoder-based generative models".
     """
+    proposal = start_of(model, guide, start, options.get("source", "auto"))
+    with open_pair(model, proposal, x, **options) as opened:
+        return anneal(
+            opened,
+            start,
+            num_temperatures=num_temperatures,
+            num_chains=num_chains,
+            num_leapfrog=num_leapfrog,
+            schedule=schedule,
+            refine=refine,
+            tolerance=tolerance,
+        )
+
+
+def start_of(model: Program, guide: Program | None, start: str, source: str) -> Program:
+    """The program that chains start from.
+
+    Raises:
+        SettingsError: an unknown start, or no guide to start from.
+    """
+    if start not in get_args(Start):
+        raise SettingsError(f"start must be 'guide' or 'prior', got {start!r}.")
+    if start == "prior" and not isinstance(guide, Tensor | tuple):  # else open_pair names the order of arguments
+        return prior_as_guide(model, source)
+    if guide is None:
+        raise SettingsError("start='guide' needs a guide, got None: pass one, or start='prior'.")
+    return guide
+
+
+def anneal(
+    opened: OpenPair,
+    start: Start = "guide",
+    *,
+    num_temperatures: int = 50,
+    num_chains: int = 4,
+    num_leapfrog: int = 5,
+    schedule: Schedule | None = None,
+    refine: bool = True,
+    tolerance: float | None = None,
+) -> AnnealedEstimate:
+    """:func:`annealed_log_evidence` of a pair that is open; from the prior, that has to be its guide."""
     check_tolerance(tolerance)
     began = time.perf_counter()
-    parts = as_observations(x)
-    indices = as_index(index, len(parts[0]), parts[0].device)
-    proposal = prior_as_guide(model, source) if guide is None else guide
     starts: set[str] = set()
-    with undisturbed(model, proposal, device=parts[0].device, seed=seed):
-        pair = read_pair(model, proposal, parts, indices, source)
 
-        def level(temperatures: int, *purpose: str) -> Chains:
-            plan = make_plan(temperatures, num_chains, num_leapfrog, schedule, from_prior=guide is None, refine=refine)
-            own, found = derived_seed(seed, temperatures, *purpose), []
-            for batch in stream(pair, parts, indices, num_chains, own, progress=progress):
-                tick = ticker(progress, batch.rows, len(indices), plan.pilot_ticks + plan.run_ticks)
-                tuned = tune(batch, plan, tick)
-                starts.add(tuned.start)
-                found.append(tuned.forward(tick))
-            return join_observations(found)
+    def level(temperatures: int, *purpose: str) -> Chains:
+        plan = make_plan(temperatures, num_chains, num_leapfrog, schedule, from_prior=start == "prior", refine=refine)
+        found = []
+        for batch in opened.batches(plan.num_chains, temperatures, *purpose):
+            tick = ticker(opened.progress, batch.rows, opened.num_observations, plan.pilot_ticks + plan.run_ticks)
+            tuned = tune(batch, plan, tick)
+            starts.add(tuned.start)
+            found.append(tuned.forward(tick))
+        return join_observations(found)
 
-        def figure(temperatures: int) -> Tensor:
-            return importance_weighted_bound(level(temperatures, "search").log_weights)
+    def figure(temperatures: int) -> Tensor:
+        return importance_weighted_bound(level(temperatures, "search").log_weights)
 
-        step = torch.full((len(indices),), torch.nan, dtype=torch.float64, device=indices.device)
-        if tolerance is not None:
-            num_temperatures, step = _agreed_level(figure, num_temperatures, tolerance)
-        found = level(num_temperatures)
+    step = torch.full((opened.num_observations,), torch.nan, dtype=torch.float64, device=opened.index.device)
+    if tolerance is not None:
+        num_temperatures, step = _agreed_level(figure, num_temperatures, tolerance)
+    found = level(num_temperatures)
     return AnnealedEstimate(
         importance_weighted_bound(found.log_weights),
         found.log_weights,
@@ -227,9 +257,9 @@ def annealed_log_evidence(
         step,
         num_temperatures,
         time.perf_counter() - began,
-        f"annealed from the {'prior' if guide is None else 'guide'}",
+        f"annealed from the {start}",
         starts.pop(),
-        provenance(pair, seed, data_policy),
+        opened.provenance,
     )
 
 

@@ -8,18 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bayes_vae.errors import SettingsError
+from bayes_vae.estimators.annealing.annealed import Start, start_of
 from bayes_vae.estimators.annealing.chains import join_observations, make_plan, ticker, tune
 from bayes_vae.estimators.annealing.temperatures import Schedule
 from bayes_vae.estimators.importance.bound import importance_weighted_bound
-from bayes_vae.estimators.prior_as_guide import prior_as_guide
 from bayes_vae.estimators.simulation import simulate
 from bayes_vae.terms.averages import Average, average
 from bayes_vae.terms.containers import Provenance
-from bayes_vae.terms.program import Program, undisturbed
-from bayes_vae.terms.randomness import derived_seed
-from bayes_vae.terms.stream import Progress, provenance, read_pair, stream
+from bayes_vae.terms.opened import Options, open_pair
+from bayes_vae.terms.program import Program
+from bayes_vae.terms.stream import Progress
 from bayes_vae.terms.tabular import Tabular
+from bayes_vae.terms.whole_numbers import whole_number
 
 __all__ = ["BidirectionalBounds", "bidirectional_bounds"]
 
@@ -92,21 +92,20 @@ def bidirectional_bounds(
 
     Reference: Grosse, Ghahramani, Adams (2015), "Sandwiching the marginal likelihood using bidirectional Monte Carlo".
     """
-    if not (hasattr(num_observations, "__index__") and num_observations >= 1):
-        raise SettingsError(f"num_observations must be a whole number of at least 1, got {num_observations!r}.")
+    num_observations = whole_number("num_observations", num_observations)
     plan = make_plan(num_temperatures, num_chains, num_leapfrog, schedule, from_prior=guide is None, refine=refine)
     otherwise = "For other programs use annealed_log_evidence, a lower bound."
     latents, (x,) = simulate(model, num_observations, seed, "bidirectional_bounds", otherwise)
-    index = torch.arange(num_observations, device=x.device)
-    proposal = prior_as_guide(model, "auto") if guide is None else guide
+    start: Start = "prior" if guide is None else "guide"
+    options: Options = {"seed": seed, "data_policy": "simulated", "progress": progress}
     forward, reverse = [], []
-    with undisturbed(model, proposal, device=x.device, seed=seed):
-        pair = read_pair(model, proposal, (x,), index)
-        for batch in stream(pair, (x,), index, num_chains, derived_seed(seed, "sandwich"), progress=progress):
+    with open_pair(model, start_of(model, guide, start, "auto"), x, **options) as opened:
+        for batch in opened.batches(plan.num_chains, "sandwich"):
             tick = ticker(progress, batch.rows, num_observations, plan.pilot_ticks + 2 * plan.run_ticks)
             tuned = tune(batch, plan, tick)
             forward.append(tuned.forward(tick))
             reverse.append(tuned.reverse({name: value[batch.rows] for name, value in latents.items()}, tick))
+        origin = opened.provenance
     lower = importance_weighted_bound(join_observations(forward).log_weights)
     upper = -importance_weighted_bound(join_observations(reverse).log_weights)
-    return BidirectionalBounds(x, lower, upper, num_temperatures, num_chains, provenance(pair, seed, "simulated"))
+    return BidirectionalBounds(x, lower, upper, num_temperatures, num_chains, origin)

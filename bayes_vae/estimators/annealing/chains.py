@@ -21,8 +21,10 @@ from bayes_vae.estimators.annealing.temperatures import (
     smooth,
 )
 from bayes_vae.estimators.latent_space import LatentSpace, pilot_draws, whitened_space
+from bayes_vae.terms.opened import Batch
 from bayes_vae.terms.randomness import KeyedNoise, derived_seed
-from bayes_vae.terms.stream import Batch, Progress
+from bayes_vae.terms.stream import Progress
+from bayes_vae.terms.whole_numbers import whole_number
 
 __all__ = ["Chains", "Plan", "Tick", "TunedBatch", "join_observations", "make_plan", "ticker", "tune"]
 
@@ -106,18 +108,16 @@ def make_plan(
         SettingsError: a number below one or not whole, or an unknown schedule.
     """
     numbers = {"num_temperatures": num_temperatures, "num_chains": num_chains, "num_leapfrog": num_leapfrog}
-    for name, value in numbers.items():
-        if not (hasattr(value, "__index__") and value >= 1):
-            raise SettingsError(f"{name} must be a whole number of at least 1, got {value!r}.")
+    temperatures, chains, leapfrog = (whole_number(name, value) for name, value in numbers.items())
     if schedule is None:
         schedule = "adaptive" if from_prior else "linear"
     if schedule not in get_args(Schedule):
         raise SettingsError(f"schedule must be 'linear', 'sigmoid' or 'adaptive', got {schedule!r}.")
-    return Plan(num_temperatures, num_chains, num_leapfrog, schedule, from_prior, refine and not from_prior)
+    return Plan(temperatures, chains, leapfrog, schedule, from_prior, refine and not from_prior)
 
 
 def ticker(progress: Progress | None, rows: slice, num_observations: int, ticks: int) -> Tick | None:
-    """A tick that reports a batch's observations as done in proportion to its chains' way, all but the last of them.
+    """A tick that reports a batch's observations as done in proportion to its chains' way, short of all of them.
 
     Args:
         progress: called with the observations done and their number; None gives None.
@@ -127,15 +127,13 @@ def ticker(progress: Progress | None, rows: slice, num_observations: int, ticks:
     """
     if progress is None:
         return None
-    passed, reported = 0, rows.start
+    passed, size = 0, rows.stop - rows.start
 
     def tick(chains: int) -> None:
-        nonlocal passed, reported
+        nonlocal passed
         passed += chains
-        done = min(rows.start + (rows.stop - rows.start) * passed // ticks, rows.stop - 1)
-        if done > reported:
-            reported = done
-            progress(done, num_observations)
+        if passed < ticks:
+            progress(rows.start + size * passed / ticks, num_observations)
 
     return tick
 

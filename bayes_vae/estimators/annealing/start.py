@@ -9,8 +9,8 @@ from torch import Tensor
 
 from bayes_vae.estimators.annealing.path import log_joint_gradient
 from bayes_vae.estimators.latent_space import LatentSpace
+from bayes_vae.terms.opened import ROWS_AT_ONCE, Batch
 from bayes_vae.terms.randomness import KeyedNoise, derived_seed
-from bayes_vae.terms.stream import ROWS_AT_ONCE, Batch
 
 __all__ = ["LARGEST_LATENT", "fit_start"]
 

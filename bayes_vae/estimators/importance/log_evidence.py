@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import torch
 from torch import Tensor
@@ -20,29 +20,31 @@ from bayes_vae.estimators.importance.proposals import (
     check_proposal,
     fit_proposal,
 )
-from bayes_vae.terms.containers import Provenance
-from bayes_vae.terms.program import Observations, Program, as_observations, take_rows, undisturbed
-from bayes_vae.terms.randomness import derived_seed
-from bayes_vae.terms.stream import Batch, Pair, Progress, Source, as_index, provenance, read_pair, stream
+from bayes_vae.terms.containers import Draw
+from bayes_vae.terms.opened import Batch, OpenPair, Options, open_pair, part_of
+from bayes_vae.terms.rows import X
+from bayes_vae.terms.traits import Program
+from bayes_vae.terms.whole_numbers import whole_number
 
-__all__ = ["WeightSummary", "estimate_from", "estimate_log_evidence", "log_weights_of", "summarize_weights"]
+__all__ = [
+    "WeightSummary",
+    "WeightsAtDraws",
+    "estimate_from",
+    "estimate_log_evidence",
+    "log_weights_of",
+    "summarize_weights",
+]
 
 
 def estimate_log_evidence(
     model: Program,
     guide: Program,
-    x: Tensor | tuple[Tensor, ...],
+    x: X,
     num_particles: int = 5000,
     *,
     tolerance: float | None = None,
     proposal: Proposal = "guide",
-    seed: int = 0,
-    index: Tensor | None = None,
-    source: Source = "auto",
-    batch_size: int | None = None,
-    chunk_size: int | None = None,
-    data_policy: str = "unstated",
-    progress: Progress | None = None,
+    **options: Unpack[Options],
 ) -> LogEvidenceEstimate:
     r"""Importance-sampled log evidence of each observation, with its reliability.
 
@@ -81,89 +83,74 @@ def estimate_log_evidence(
     Reference: Burda, Grosse, Salakhutdinov (2016), "Importance weighted autoencoders", eq. 8.
     """
     check_tolerance(tolerance)
-    parts = as_observations(x)
-    indices = as_index(index, len(parts[0]), parts[0].device)
-    with undisturbed(model, guide, device=parts[0].device, seed=seed):
-        pair = read_pair(model, guide, parts, indices, source)
-        check_proposal(proposal, pair)
-        work = _Work(pair, parts, indices, batch_size, chunk_size)
+    num_particles = whole_number("num_particles", num_particles)
+    with open_pair(model, guide, x, **options) as opened:
+        check_proposal(proposal, opened.pair)
+        work = _Work(opened)
         if proposal != "guide":
-            total = 2 * len(indices)
-            work = replace(work, proposal=work.fitted(proposal, seed, _from(0, total, progress)))
-            progress = _from(len(indices), total, progress)
+            work = _Work(opened.phase(1, of=2), _fitted(opened.phase(0, of=2), proposal))
         if tolerance is None:
-            rows = list(work.summaries(slice(None), num_particles, seed, progress))
-            particles = torch.full_like(indices, num_particles)
+            rows = list(work.summaries(num_particles))
+            particles = torch.full_like(opened.index, num_particles)
         else:
-            particles = _chosen_particles(work, num_particles, tolerance, seed)
-            rows = [_by_particles(work, particles, seed, progress)]
-    origin = provenance(pair, seed, data_policy)
-    return estimate_from(rows, particles, origin, bool(pair.discrete), ESTIMATORS[proposal])
+            particles = _chosen_particles(work, num_particles, tolerance)
+            rows = [_by_particles(work, particles)]
+        return estimate_from(rows, particles, opened, ESTIMATORS[proposal])
+
+
+def _fitted(opened: OpenPair, proposal: Proposal) -> RefinedProposal:
+    """A refined proposal for every observation."""
+    return RefinedProposal.join([fit_proposal(batch, proposal) for batch in opened.batches(ROOM, "proposal")])
 
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """The pair, all observations, the sizes of the pieces, and the refined proposal if there is one."""
+    """The pair, and the refined proposal if there is one."""
 
-    pair: Pair
-    x: Observations
-    index: Tensor
-    batch_size: int | None
-    chunk_size: int | None
+    opened: OpenPair
     proposal: RefinedProposal | None = None
 
-    def fitted(self, proposal: Proposal, seed: int, progress: Progress | None) -> RefinedProposal:
-        """A refined proposal for every observation."""
-        sizes = ROOM, derived_seed(seed, "proposal"), self.batch_size, self.chunk_size
-        batches = stream(self.pair, self.x, self.index, *sizes, progress)
-        return RefinedProposal.join([fit_proposal(batch, proposal) for batch in batches])
-
     def log_weights(
-        self, rows: Tensor | slice, num_particles: int, seed: int, progress: Progress | None = None
+        self, num_particles: int, *purpose: int | str, rows: Tensor | None = None
     ) -> Iterator[Iterator[Tensor]]:
         """Of some observations: for each batch, its log weights chunk by chunk, (K, N)."""
-        x, index, sizes = take_rows(self.x, rows), self.index[rows], (self.batch_size, self.chunk_size)
-        proposal = None if self.proposal is None else self.proposal.take(rows)
-        for batch in stream(self.pair, x, index, num_particles, seed, *sizes, progress):
+        proposal = self.proposal if self.proposal is None or rows is None else self.proposal.take(rows)
+        for batch in self.opened.batches(num_particles, *purpose, rows=rows):
             yield log_weights_of(batch) if proposal is None else proposal.take(batch.rows).log_weights(batch)
 
-    def summaries(
-        self, rows: Tensor | slice, num_particles: int, seed: int, progress: Progress | None = None
-    ) -> Iterator[WeightSummary]:
+    def summaries(self, num_particles: int, *purpose: int | str, rows: Tensor | None = None) -> Iterator[WeightSummary]:
         """Of some observations, batch by batch."""
-        for chunks in self.log_weights(rows, num_particles, seed, progress):
+        for chunks in self.log_weights(num_particles, *purpose, rows=rows):
             yield summarize_weights(chunks, num_particles)
 
 
-def _chosen_particles(work: _Work, most: int, tolerance: float, seed: int) -> Tensor:
+def _chosen_particles(work: _Work, most: int, tolerance: float) -> Tensor:
     """K of each observation, shape (N,), from a pilot of fresh draws whose weights go no further."""
-    discrete = bool(work.pair.discrete)
-    pilot = work.log_weights(slice(None), PILOT_PARTICLES, derived_seed(seed, "pilot of the particles"))
+    pair = work.opened.pair
+    pilot = replace(work, opened=work.opened.quiet()).log_weights(PILOT_PARTICLES, "pilot of the particles")
+    discrete = bool(pair.discrete)
     needed = [particles_needed(torch.cat(list(chunks)), tolerance, most, discrete=discrete) for chunks in pilot]
     chosen = torch.cat(needed)
-    return chosen if work.pair.splittable else chosen.max().expand_as(chosen).contiguous()
+    return chosen if pair.splittable else chosen.max().expand_as(chosen).contiguous()
 
 
-def _by_particles(work: _Work, particles: Tensor, seed: int, progress: Progress | None) -> WeightSummary:
+def _by_particles(work: _Work, particles: Tensor) -> WeightSummary:
     """Observations with the same K run together; the summary is in their own order.
 
     Keyed noise is an observation's own, so its K particles are the first K that it would have had alone. Noise by
     blocks of data is not, and each K then has a seed of its own.
     """
+    opened, progress = work.opened, work.opened.progress
     rows: list[WeightSummary] = []
     done = 0
     order = torch.argsort(particles, stable=True)
     for count in particles.unique().tolist():
         members = order[particles[order] == count]
-        own = seed if work.pair.keyed else derived_seed(seed, "particles", count)
-        rows += work.summaries(members, count, own, _from(done, len(particles), progress))
+        purpose = () if opened.pair.keyed else ("particles", count)
+        part = replace(work, opened=replace(opened, progress=part_of(progress, done, len(particles))))
+        rows += part.summaries(count, *purpose, rows=members)
         done += len(members)
     return WeightSummary(*(torch.cat(column)[torch.argsort(order)] for column in zip(*rows, strict=True)))
-
-
-def _from(done: int, total: int, progress: Progress | None) -> Progress | None:
-    """Progress over a part of the observations, told as progress over all of them."""
-    return None if progress is None else lambda here, _: progress(done + here, total)
 
 
 class WeightSummary(NamedTuple):
@@ -180,17 +167,44 @@ def summarize_weights(chunks: Iterable[Tensor], num_particles: int) -> WeightSum
     weights = WeightAccumulator(num_particles)
     for log_weights in chunks:
         weights.update(log_weights)
+    return _summary(weights)
+
+
+def _summary(weights: WeightAccumulator) -> WeightSummary:
     bound = weights.bound()
     return WeightSummary(
         bound, weights.effective_sample_size(), weights.pareto_k().to(bound.device), weights.doubling_step()
     )
 
 
+class WeightsAtDraws:
+    """Summarizes the importance weights of draws; an :class:`~bayes_vae.terms.opened.Accumulator`."""
+
+    def __init__(self, num_particles: int) -> None:
+        self._num_particles = num_particles
+        self._rows: list[WeightSummary] = []
+
+    def begin(self, batch: Batch) -> None:
+        """A batch starts."""
+        self._weights = WeightAccumulator(self._num_particles)
+
+    def update(self, draw: Draw) -> None:
+        """Some particles of it."""
+        self._weights.update(draw.log_importance_weights)
+
+    def end(self) -> None:
+        """All its particles have come."""
+        self._rows.append(_summary(self._weights))
+
+    def result(self, opened: OpenPair) -> LogEvidenceEstimate:
+        """L_K of all observations that came."""
+        return estimate_from(self._rows, self._num_particles, opened)
+
+
 def estimate_from(
     rows: Iterable[WeightSummary],
     num_particles: int | Tensor,
-    origin: Provenance,
-    discrete: bool,
+    opened: OpenPair,
     estimator: str = ESTIMATORS["guide"],
 ) -> LogEvidenceEstimate:
     """The estimate of a data set from the summaries of its batches; with discrete latents k̂ is not defined.
@@ -198,15 +212,14 @@ def estimate_from(
     Args:
         rows: of each batch.
         num_particles: K, of all or of each observation, shape (N,).
-        origin: how the weights came about.
-        discrete: whether a latent is.
+        opened: the pair that the weights are of.
         estimator: its name.
     """
     bound, sample_size, pareto_k, step = (torch.cat(column) for column in zip(*rows, strict=True))
-    if discrete:
+    if opened.pair.discrete:
         pareto_k = torch.full_like(pareto_k, torch.nan)
     particles = torch.as_tensor(num_particles, device=bound.device).expand(len(bound))
-    return LogEvidenceEstimate(bound, sample_size, pareto_k, step, particles, estimator, origin)
+    return LogEvidenceEstimate(bound, sample_size, pareto_k, step, particles, estimator, opened.provenance)
 
 
 def log_weights_of(batch: Batch) -> Iterator[Tensor]:

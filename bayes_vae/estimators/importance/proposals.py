@@ -14,8 +14,9 @@ from bayes_vae.errors import NotDefinedError, SettingsError
 from bayes_vae.estimators.annealing.path import GuidePath, State, hamiltonian_move
 from bayes_vae.estimators.latent_space import LatentSpace, pilot_draws, whitened_space
 from bayes_vae.terms.containers import Draw
+from bayes_vae.terms.opened import Batch
 from bayes_vae.terms.randomness import KeyedNoise, derived_seed
-from bayes_vae.terms.stream import Batch, Pair, refuse_impossible
+from bayes_vae.terms.stream import Pair, refuse_impossible
 
 __all__ = ["ESTIMATORS", "ROOM", "Proposal", "RefinedProposal", "check_proposal", "fit_proposal"]
 

@@ -1,64 +1,26 @@
-"""What the programs of a pair are called with: observations alone, or with their labels."""
+"""Labels as classes, and which of them a model that infers them sees."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from bayes_vae.data.split import Rows, Split
 from bayes_vae.errors import DataError
 from bayes_vae.networks.labels import UNKNOWN
 
-__all__ = ["class_labels", "first_of_each_class", "inputs_of"]
+__all__ = ["class_labels", "first_of_each_class"]
 
 
-def inputs_of(
-    program: Any, split: Split, x: Tensor, rows: Rows | None = None, *, training: bool = False
-) -> tuple[Tensor, ...]:
-    """The tuple that a pair is called with for some observations.
-
-    - A model without labels: ``(x,)``.
-    - A model with ``needs_labels``, whose labels are given: ``(x, y)``, always.
-    - A model with ``infers_labels`` too, whose label is a latent: in training ``(x, y)``, −1 where the label is not
-      among those that it sees (``Split.visible``); in evaluation ``(x,)``, so that no label is ever looked at.
+def class_labels(labels: Tensor | None, user: str) -> Tensor:
+    """Labels as classes 0, 1, 2, …, shape (N,), int64.
 
     Args:
-        program: the model.
-        split: where the observations are from.
-        x: observations, shape (N, *event).
-        rows: which rows of the split they are; all when None.
-        training: whether they are trained on.
-
-    Returns:
-        x as it is, and labels y of shape (N,), int64, on the device of x.
-
-    Raises:
-        DataError: labels are needed, and there are none, or they number no classes.
-    """
-    infers = bool(getattr(program, "infers_labels", False))
-    if not getattr(program, "needs_labels", False) or (infers and not training):
-        return (x,)
-    rows = slice(None) if rows is None else rows
-    rows = rows if isinstance(rows, slice) else torch.as_tensor(rows, dtype=torch.int64)
-    labels = class_labels(split, type(program).__name__)[rows]
-    if infers and split.visible is not None:
-        labels = torch.where(split.visible[rows], labels, UNKNOWN)
-    return x, labels.to(x.device)
-
-
-def class_labels(split: Split, user: str) -> Tensor:
-    """The labels of a split as classes 0, 1, 2, …, shape (N,), int64.
-
-    Args:
-        split: with labels.
+        labels: of a split; None where there are none.
         user: what needs them, for the messages.
 
     Raises:
         DataError: there are none, or they number no classes.
     """
-    labels = split.labels
     if labels is None:
         raise DataError(
             f"{user} needs labels, and these data have none: give them with the array, load_data(values, "

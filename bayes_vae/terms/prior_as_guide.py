@@ -7,14 +7,14 @@ from typing import Any, cast
 import pyro.poutine as poutine
 from torch import Tensor
 
-from bayes_vae.terms.program import Program
+from bayes_vae.terms.traits import Program, traits_of
 
 __all__ = ["prior_as_guide"]
 
 
 def prior_as_guide(model: Any, source: str) -> Program:
     """A guide that samples the model's latents from the prior and does not look at x."""
-    if source != "traces" and getattr(model, "exposes_distributions", False):
+    if source != "traces" and traits_of(model).exposes_distributions:
         return cast(Program, _PriorGuide(model))
     hidden: Program = poutine.block(model, hide_fn=lambda site: site["type"] == "sample" and site["is_observed"])
     return hidden

@@ -1,0 +1,277 @@
+"""A pair, opened once: its programs read, its observations at hand, and every draw made in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Protocol, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from bayes_vae.errors import ProgramError, SettingsError
+from bayes_vae.terms.containers import Draw, Provenance
+from bayes_vae.terms.prior_as_guide import prior_as_guide
+from bayes_vae.terms.program import Observations, undisturbed
+from bayes_vae.terms.randomness import KeyedNoise, derived_seed, isolated_rng
+from bayes_vae.terms.rows import Rows, X, as_rows
+from bayes_vae.terms.stream import BoundBatch, Pair, Progress, Source, read_pair, refuse_impossible
+from bayes_vae.terms.traits import Program, Traits, traits_of
+from bayes_vae.terms.whole_numbers import whole_number
+
+__all__ = ["Accumulator", "Batch", "OpenPair", "Options", "collect", "open_pair", "part_of"]
+
+ROWS_AT_ONCE = 8192
+"""Particles times observations in one pass through the networks."""
+
+WEIGHTS_AT_ONCE = 2**23
+"""Particles times observations of one batch, whose weights some estimators hold together (64 MiB)."""
+
+BLOCK = 64
+"""Observations, and particles, in one block of a guide whose noise is not keyed by observation."""
+
+
+class Options(TypedDict, total=False):
+    """The keywords that every estimator takes.
+
+    Attributes:
+        seed: of every draw, any integer; torch's own random state stays as it was. 0 when not given.
+        index: the observations' indices, shape (N,), which key their noise; 0…N−1 when not given. Rows of a data set
+            bring their own.
+        source: how the terms are read: "distributions" (off what the pair exposes), "traces" (any pair), or "auto",
+            which takes the distributions where both programs expose them.
+        batch_size: observations at once; changes no result beyond rounding.
+        chunk_size: particles at once; changes no result beyond rounding.
+        data_policy: how pixels became observations, stored in the result; "unstated" when not given. Rows of a data set
+            bring their own.
+        progress: called with (observations done, N); within a batch in proportion.
+    """
+
+    seed: int
+    index: Tensor | None
+    source: Source
+    batch_size: int | None
+    chunk_size: int | None
+    data_policy: str | None
+    progress: Progress | None
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some rows of the data, bound to the pair, and the way to draw particles for them."""
+
+    rows: slice
+    bound: BoundBatch
+    x: Observations
+    index: Tensor
+    chunks: tuple[range, ...]
+    seed: int
+    keyed: bool
+    number: int
+
+    def draws(self) -> Iterator[Draw]:
+        """The particles, chunk by chunk, each checked for NaN and infinity."""
+        noise = KeyedNoise(self.seed) if self.keyed else None
+        for block, particles in enumerate(self.chunks):
+            if noise is None:
+                with isolated_rng(derived_seed(self.seed, self.number, block), self.index.device):
+                    draw = self.bound.draw(particles, None)
+            else:
+                draw = self.bound.draw(particles, noise)
+            refuse_impossible(draw, self.index)
+            yield draw
+
+
+@dataclass(frozen=True, eq=False)
+class OpenPair:
+    """A pair that was read once, with the observations, the seed and the cut of one call or one command.
+
+    Every estimator has a function that takes one of these, and a public one that opens it; what shows several figures
+    opens one pair and hands it on.
+
+    Attributes:
+        model, guide: the programs.
+        rows: the observations, read batch by batch.
+        pair: how the terms are read.
+        traits: what the model is able to do.
+        source: as asked for.
+        seed: of every draw.
+        batch_size, chunk_size: observations and particles at once, where the caller chose.
+        progress: called with (observations done, N).
+    """
+
+    model: Program
+    guide: Program
+    rows: Rows
+    pair: Pair
+    traits: Traits
+    source: Source
+    seed: int
+    batch_size: int | None
+    chunk_size: int | None
+    progress: Progress | None
+
+    @property
+    def num_observations(self) -> int:
+        """N."""
+        return len(self.rows.index)
+
+    @property
+    def index(self) -> Tensor:
+        """The observations' indices, shape (N,)."""
+        return self.rows.index
+
+    @property
+    def provenance(self) -> Provenance:
+        """What stands beside every figure of this pair."""
+        rows, pair = self.rows, self.pair
+        return Provenance(
+            self.seed, pair.source, pair.particles, pair.randomness, rows.data_policy, pixel_seed=rows.pixel_seed
+        )
+
+    def batches(
+        self, num_particles: int, *purpose: int | str, rows: Tensor | None = None, batch_size: int | None = None
+    ) -> Iterator[Batch]:
+        """Cut the work into batches and chunks; the cut changes no result beyond rounding.
+
+        Args:
+            num_particles: K.
+            purpose: what the draws are for; each purpose has a seed of its own, no purpose the pair's.
+            rows: places of the observations that are wanted; all when None.
+            batch_size: observations at once, where the caller chose none.
+        """
+        num_particles = whole_number("num_particles", num_particles)
+        chosen = self.rows if rows is None else self.rows.take(rows)
+        count, seed = len(chosen.index), derived_seed(self.seed, *purpose) if purpose else self.seed
+        size, chunk = self._sizes(count, num_particles, batch_size)
+        chunks = tuple(range(start, min(start + chunk, num_particles)) for start in range(0, num_particles, chunk))
+        for number, start in enumerate(range(0, count, size)):
+            place = slice(start, min(start + size, count))
+            part = chosen.take(place)
+            x = part.read()
+            bound = self.pair.bind(x, part.index)
+            yield Batch(place, bound, x, part.index, chunks, seed, self.pair.keyed, number)
+            if self.progress is not None:
+                self.progress(place.stop, count)
+
+    def _sizes(self, count: int, num_particles: int, batch_size: int | None) -> tuple[int, int]:
+        """Observations and particles at once."""
+        if not self.pair.keyed:
+            if self.pair.splittable:
+                return BLOCK, BLOCK
+            return count, min(BLOCK, max(1, ROWS_AT_ONCE // count))
+        size = self.batch_size or batch_size
+        if not self.pair.splittable:
+            size = count
+        size = size or max(1, min(1024, max(32, ROWS_AT_ONCE // num_particles), WEIGHTS_AT_ONCE // num_particles))
+        return size, self.chunk_size or max(1, ROWS_AT_ONCE // min(size, count))
+
+    def take(self, rows: slice | Tensor) -> OpenPair:
+        """Some of the observations, of the same pair."""
+        return replace(self, rows=self.rows.take(rows))
+
+    def with_prior_as_guide(self) -> OpenPair:
+        """The same observations under the prior in the guide's place."""
+        prior = prior_as_guide(self.model, self.source)
+        return replace(self, guide=prior, pair=read_pair(self.model, prior, self.rows, self.source))
+
+    def quiet(self) -> OpenPair:
+        """The same, whose progress nobody is told of."""
+        return replace(self, progress=None)
+
+    def phase(self, which: int, of: int) -> OpenPair:
+        """The same, whose progress is told as that of one of several rounds over all observations."""
+        count = self.num_observations
+        return replace(self, progress=part_of(self.progress, which * count, of * count))
+
+    def purpose(self, *words: int | str) -> OpenPair:
+        """The same with a seed of its own for a purpose."""
+        return replace(self, seed=derived_seed(self.seed, *words))
+
+    def log_evidence(self) -> Tensor | None:
+        """The exact log p(x) of every observation, shape (N,), float64; None where the model does not know it."""
+        known = self.traits.log_evidence
+        if known is None:
+            return None
+        starts = range(0, self.num_observations, ROWS_AT_ONCE)
+        parts = (self.rows.take(slice(start, start + ROWS_AT_ONCE)).read() for start in starts)
+        return torch.cat([known(*x).double() for x in parts])
+
+
+def part_of(progress: Progress | None, done: int, total: int) -> Progress | None:
+    """Progress over a part of the work, told as progress over all of it."""
+    return None if progress is None else lambda here, _: progress(done + here, total)
+
+
+@contextmanager
+def open_pair(
+    model: Program,
+    guide: Program,
+    x: X,
+    *,
+    seed: int = 0,
+    index: Tensor | None = None,
+    source: Source = "auto",
+    batch_size: int | None = None,
+    chunk_size: int | None = None,
+    data_policy: str | None = None,
+    progress: Progress | None = None,
+) -> Iterator[OpenPair]:
+    """Open a pair for one call or one command, with :class:`Options`.
+
+    Inside the block the programs run in evaluation mode, without gradients; no global of the process is changed when
+    it ends.
+
+    Raises:
+        ProgramError: the terms of this pair cannot be read; the message names the site.
+        ShapeError: x is not rows of observations.
+        SettingsError: sizes that are not whole numbers of at least 1.
+    """
+    _refuse_other_orders(model, guide, x)
+    seed = whole_number("seed", seed, None)
+    batch_size, chunk_size = whole_number("batch_size", batch_size), whole_number("chunk_size", chunk_size)
+    rows = as_rows(x, model, index, data_policy)
+    with undisturbed(model, guide, device=rows.index.device, seed=seed):
+        pair = read_pair(model, guide, rows, source)
+        yield OpenPair(model, guide, rows, pair, traits_of(model), source, seed, batch_size, chunk_size, progress)
+
+
+def _refuse_other_orders(model: object, guide: object, x: object) -> None:
+    """Say so where the three come in another order, as some functions took them once."""
+    if isinstance(model, Tensor | tuple) or isinstance(guide, Tensor | tuple) or isinstance(x, nn.Module):
+        raise SettingsError(
+            "estimators take (model, guide, x) in this order, got "
+            f"({', '.join(type(one).__name__ for one in (model, guide, x))}). To start annealing from the prior, write "
+            'annealed_log_evidence(model, guide, x, start="prior").'
+        )
+    for name, program in (("model", model), ("guide", guide)):
+        if not callable(program):
+            raise ProgramError(
+                f"the {name} must be a Pyro program, a function or module called with x, got {type(program).__name__}."
+            )
+
+
+class Accumulator(Protocol):
+    """Takes something from each draw of a batch; several of them share one pass over the draws."""
+
+    def begin(self, batch: Batch) -> None:
+        """A batch starts."""
+
+    def update(self, draw: Draw) -> None:
+        """Some particles of it."""
+
+    def end(self) -> None:
+        """All its particles have come."""
+
+
+def collect(opened: OpenPair, num_particles: int, *accumulators: Accumulator) -> None:
+    """Draw K particles for every observation once, and let each accumulator take what it needs."""
+    for batch in opened.batches(num_particles):
+        for one in accumulators:
+            one.begin(batch)
+        for draw in batch.draws():
+            for one in accumulators:
+                one.update(draw)
+        for one in accumulators:
+            one.end()
