@@ -19,8 +19,8 @@ import torch
 import bayes_vae as bv
 from bayes_vae.estimators.annealing.chains import make_plan, tune
 from bayes_vae.settings import PairSettings
+from bayes_vae.terms.opened import open_pair
 from bayes_vae.terms.program import undisturbed
-from bayes_vae.terms.stream import read_pair, stream
 from bayes_vae.training import build_pair
 
 CHAINS, LEAPFROG, TEMPERATURES = 4, 5, (5, 10, 25, 50)
@@ -50,9 +50,8 @@ def leapfrog_ratios(model: Any, guide: Any, x: torch.Tensor, rounds: int) -> tup
     """
     index = torch.arange(len(x))
     steps = 20 * LEAPFROG
-    with undisturbed(model, guide):
-        pair = read_pair(model, guide, (x,), index)
-        batch = next(stream(pair, (x,), index, CHAINS, 0, batch_size=len(x)))
+    with open_pair(model, guide, x, index=index, batch_size=len(x)) as opened:
+        batch = next(opened.batches(CHAINS))
         tuned = tune(batch, make_plan(21, CHAINS, LEAPFROG, "linear", from_prior=False))
     z = torch.randn(CHAINS, len(x), model.latent_dim, requires_grad=True)
 
@@ -83,7 +82,7 @@ def main() -> None:
     model, guide, x, index = trained_pair(options.run, options.epochs, options.observations)
     shared = {"index": index, "num_leapfrog": LEAPFROG}
     longest = {"num_temperatures": 2 * TEMPERATURES[-1], "num_chains": 4 * CHAINS}
-    converged = bv.annealed_log_evidence(model, x, guide, seed=2, **longest, **shared)
+    converged = bv.annealed_log_evidence(model, guide, x, seed=2, **longest, **shared)
     truth = converged.averages()["log_evidence"]
     bound, bound_seconds = timed(lambda: bv.estimate_log_evidence(model, guide, x, 5000, index=index))
     trained = options.run or f"after {options.epochs} epochs"
@@ -93,7 +92,7 @@ def main() -> None:
     for count in TEMPERATURES:
         for refine in (True, False):
             settings = {"num_temperatures": count, "num_chains": CHAINS, "refine": refine, "seed": 1, **shared}
-            estimate, seconds = timed(lambda settings=settings: bv.annealed_log_evidence(model, x, guide, **settings))
+            estimate, seconds = timed(lambda settings=settings: bv.annealed_log_evidence(model, guide, x, **settings))
             start = "" if refine else ", the guide's own start"
             rows.append((f"annealed, {count} temperatures{start}", estimate.averages()["log_evidence"], seconds))
     name = f"converged: {converged.num_temperatures} temperatures, {converged.num_chains} chains"

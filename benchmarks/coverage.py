@@ -69,7 +69,7 @@ def annealed_table(model: LinearGaussianVAE, x: Tensor, chains: list[int]) -> No
     for name, guide in (("guide", StretchedPosterior(model, 1.5)), ("prior", None)):
         for count in chains:
             settings: dict[str, Any] = {"num_temperatures": 10, "num_chains": count, "num_leapfrog": 2}
-            estimate = bv.annealed_log_evidence(model, x, guide, **settings)
+            estimate = bv.annealed_log_evidence(model, guide, x, **settings)
             error, actual = estimate.standard_error, (estimate.log_evidence - truth).square().mean().sqrt()
             share = covered(estimate.log_evidence, error, truth)
             stated = float(error.median())

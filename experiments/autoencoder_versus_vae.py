@@ -128,7 +128,7 @@ def measure(model: Any, guide: Any, at_point: bool, x: Tensor, about: Any) -> Me
         between = model.likelihood((z + z.roll(1, 0)) / 2).sample()
     return Measured(
         mean_error(model.likelihood(z).log_prob(x)),
-        bv.annealed_log_evidence(model, x, guide, **about).averages()["log_evidence"],
+        bv.annealed_log_evidence(model, guide, x, **about).averages()["log_evidence"],
         mean_error(told_apart(x, drawn)),
         mean_error(told_apart(x, between)),
     )

@@ -102,7 +102,7 @@ def main(
     found, references = [], []
     for name, guide in {**guides, "normal, local": local}.items():
         elbo = bv.elbo_terms(model, guide, x, num_particles, kl="sampled", **about)
-        annealed = bv.annealed_log_evidence(model, x, guide, num_temperatures=num_temperatures, **about)
+        annealed = bv.annealed_log_evidence(model, guide, x, num_temperatures=num_temperatures, **about)
         references.append(annealed.log_evidence)
         found.append((name, elbo, annealed))
     evidence = torch.stack(references).mean(0)  # the model's alone: every guide's chains estimate the same numbers

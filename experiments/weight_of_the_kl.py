@@ -86,7 +86,7 @@ def main(
         x, index = data_set.test.observations(places, device=where), data_set.test.index[places].to(where)
         about: dict[str, Any] = {"index": index, "seed": seed, "data_policy": data_set.policy}
         terms = bv.elbo_terms(model, guide, x, num_particles, **about).averages()
-        evidence = bv.annealed_log_evidence(model, x, guide, num_temperatures=num_temperatures, **about)
+        evidence = bv.annealed_log_evidence(model, guide, x, num_temperatures=num_temperatures, **about)
         parts = bv.aggregate_posterior_terms(model, guide, x, 1, **about)
         rows.append(
             Row(

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 import bayes_vae as bv
 from bayes_vae.data import Data, Split
-from bayes_vae.data.inputs import class_labels
+from bayes_vae.data.classes import class_labels
 from bayes_vae.guides import AmortizedNormalGuide, SemiSupervisedGuide
 from bayes_vae.models import VAE, SemiSupervisedVAE
 from bayes_vae.networks.perceptron import mlp

@@ -72,7 +72,7 @@ def main(
     rule = bv.bayes_rule_on_grid(model, guide, x, num_points=num_points, **about)
     quadrature = bv.quadrature_log_evidence(model, guide, x, method="grid", **about)
     annealed = bv.annealed_log_evidence(
-        model, x, guide, num_temperatures=num_temperatures, num_chains=NUM_CHAINS, **about
+        model, guide, x, num_temperatures=num_temperatures, num_chains=NUM_CHAINS, **about
     )
     elbo = bv.elbo_terms(model, guide, x, num_particles, **about)
 

@@ -14,7 +14,7 @@ def test_python_blocks_run(clean_globals, tmp_path, monkeypatch, capsys):
     code = code.replace("torch.randn(100, 5))", "torch.randn(100, 5), 50)")
     code = code.replace("bv.compare(model, guide, x,", "bv.compare(model, guide, x, (1, 5, 50), num_temperatures=2,")
     code = code.replace(
-        "annealed_log_evidence(model, x, guide,", "annealed_log_evidence(model, x, guide, num_temperatures=2,"
+        "annealed_log_evidence(model, guide, x,", "annealed_log_evidence(model, guide, x, num_temperatures=2,"
     )
     monkeypatch.chdir(tmp_path)
     exec(compile(code, str(README), "exec"), {})  # noqa: S102 - our own file

@@ -93,7 +93,11 @@ def evaluate(opened: OpenedRun, settings: EvaluateSettings) -> dict[str, Any]:
         open_pair(opened.model, opened.guide, rows, seed=settings.seed, progress=progress) as pair,
     ):
         evaluated = evaluation_of(pair, particles, *shared, num_temperatures=settings.num_temperatures)
-        figures = {"terms": evaluated.terms, "evidence": evaluated.bound, "annealed": evaluated.annealed}
+        figures: dict[str, Any] = {
+            "terms": evaluated.terms,
+            "evidence": evaluated.bound,
+            "annealed": evaluated.annealed,
+        }
         drawn = shared[0].result(pair) if kept == settings.num_draws > 0 else None
         container = None
         if settings.num_draws:

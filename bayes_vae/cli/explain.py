@@ -84,8 +84,8 @@ def explain(opened: OpenedRun, settings: ExplainSettings) -> dict[str, Any]:
     for name, symbol in AT_DRAWS.items():
         values = getattr(draws, name)
         error = values.std(0) / len(values) ** 0.5
-        at_draws = average(name, values.mean(0), error, len(values))
-        result["terms"][name] = {**figure(at_draws, "mean over draws from q", draws.provenance), "symbol": symbol}
+        mean = average(name, values.mean(0), error, len(values))
+        result["terms"][name] = {**figure(mean, "mean over draws from q", draws.provenance), "symbol": symbol}
     kl, why_no_kl = _kl_per_dimension(evaluated.terms)
     if rule is None:
         picture = _terms_picture(opened, settings, x, index, evaluated, draws.log_importance_weights[:, 0], kl)

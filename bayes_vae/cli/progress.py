@@ -13,6 +13,8 @@ __all__ = ["Progress"]
 
 SECONDS_BETWEEN_LINES = 10.0
 
+BAR = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
+
 
 class Progress:
     """Called with (done, N), as the estimators do; written to standard error.
@@ -31,19 +33,21 @@ class Progress:
     def __enter__(self) -> Progress:
         return self
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: float, total: int) -> None:
         """Show how far the work is."""
         if sys.stderr.isatty():
             self._show_bar(done, total)
         elif done < total and time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
-            note(f"{self.task}: {done:,} of {total:,} {self._unit}")
+            note(f"{self.task}: {done / total:.0%} of {total:,} {self._unit}")
 
-    def _show_bar(self, done: int, total: int) -> None:
+    def _show_bar(self, done: float, total: int) -> None:
         from tqdm import tqdm
 
         if self._bar is None:
-            self._bar = tqdm(total=total, desc=self.task, file=sys.stderr, dynamic_ncols=True, leave=False)
+            self._bar = tqdm(
+                total=total, desc=self.task, file=sys.stderr, dynamic_ncols=True, leave=False, bar_format=BAR
+            )
         self._bar.update(done - self._bar.n)
 
     def __exit__(

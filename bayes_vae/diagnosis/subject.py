@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from bayes_vae.data import Data, Split
-from bayes_vae.data.inputs import inputs_of
+from bayes_vae.data.split import inputs_of
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.terms.exposed import ExposedPair, exposes_distributions
-from bayes_vae.terms.factorized import read_factorized_pair
+from bayes_vae.terms.factorized import factorized
 from bayes_vae.terms.program import Observations, Program, modules_of, prepare_guide, take_rows
+from bayes_vae.terms.rows import TensorRows
+from bayes_vae.terms.stream import read_pair
 
 __all__ = ["Rows", "Subject"]
 
@@ -113,7 +115,7 @@ class Subject:
                 "variational_posterior(x), as SingleLatentModel and SingleLatentGuide do, or build the pair with "
                 "bayes_vae.pair_from_networks."
             )
-        return ExposedPair(self.model, self.guide, *self.train)
+        return ExposedPair(self.model, self.guide, TensorRows(self.train.x, self.train.index))
 
     @cached_property
     def factorized(self) -> ExposedPair:
@@ -123,8 +125,8 @@ class Subject:
             NotDefinedError: it is no such pair; the message says why.
         """
         wanted = "reads q's means and deviations"
-        x, index = self.train.x, self.train.index
-        return read_factorized_pair(self.model, self.guide, x, index, "this check", wanted)
+        rows = TensorRows(self.train.x, self.train.index)
+        return factorized(read_pair(self.model, self.guide, rows), rows, "this check", wanted)
 
     def copy(self) -> tuple[Any, Any]:
         """The programs on parameters of their own. What was held stays so, unless all is, as in a pair put to use.

@@ -15,6 +15,7 @@ from bayes_vae.estimators.elbo import elbo_terms
 from bayes_vae.objectives import Elbo, EnumeratedElbo
 from bayes_vae.terms.program import modules_of
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
+from bayes_vae.terms.traits import traits_of
 
 __all__ = ["FAST_RATE", "SLOW_RATE", "measure_history", "start_again", "train_a_copy"]
 
@@ -76,7 +77,7 @@ def start_again(subject: Subject) -> dict[str, Number]:
 
 def _train(subject: Subject, model: Any, guide: Any, kl_weight: float, steps: int, rate: float) -> None:
     """Adam on the weighted ELBO, its rate falling to zero."""
-    kind = EnumeratedElbo if getattr(model, "infers_labels", False) else Elbo
+    kind = EnumeratedElbo if traits_of(model).infers_labels else Elbo
     objective = kind(1, kl_weight=kl_weight)(model, guide)
     data = subject.rows(subject.data.train, TRAINED_ROWS, training=True)
     with torch.enable_grad(), isolated_rng(derived_seed(subject.seed, "copy"), subject.device):

@@ -17,6 +17,7 @@ from bayes_vae.terms.enumeration import EnumeratedBatch
 from bayes_vae.terms.randomness import isolated_rng
 from bayes_vae.terms.stream import BoundBatch, Pair, Source
 from bayes_vae.terms.traced import TracedBatch
+from bayes_vae.terms.traits import traits_of
 
 __all__ = ["EnumeratedElbo"]
 
@@ -68,7 +69,7 @@ class EnumeratedElbo(Objective):
         expected_log_likelihood = (probabilities * draw.log_likelihood).sum(0) / self.num_particles
         kl_to_prior = (probabilities * (draw.log_guide - draw.log_prior)).sum(0) / self.num_particles
         loss = self.current_kl_weight * kl_to_prior - expected_log_likelihood
-        label_term = getattr(batch.pair.guide, "label_term", None)
+        label_term = traits_of(batch.pair.guide).label_term
         if label_term is not None:
             loss = loss - label_term(*batch.x)
         return ObjectiveTerms(expected_log_likelihood, kl_to_prior, loss)

@@ -92,12 +92,12 @@ def to_arviz(
         ShapeError: what is handed in is not of x.
         SettingsError: data policies that differ.
     """
-    figures = {"terms": terms, "evidence": evidence, "annealed": annealed, "posterior": posterior}
-    given = {name: one for name, one in figures.items() if one is not None}
+    figures: dict[str, Any] = {"terms": terms, "evidence": evidence, "annealed": annealed, "posterior": posterior}
     if not isinstance(x, RowSource):
-        options["data_policy"] = _one_policy(options.get("data_policy"), given.values())
+        given = [one for one in figures.values() if one is not None]
+        options["data_policy"] = _one_policy(options.get("data_policy"), given)
     with open_pair(model, guide, x, **options) as opened:
-        return container_of(opened, num_draws=num_draws, labels=labels, **given)
+        return container_of(opened, num_draws=num_draws, labels=labels, **figures)
 
 
 def container_of(
@@ -111,7 +111,7 @@ def container_of(
     posterior: PosteriorDraws | None = None,
     drawn: LogTerms | None = None,
 ) -> Any:
-    """:func:`to_arviz` of a pair that is open; ``drawn`` has the terms and latents of q's draws, where they are there."""
+    """:func:`to_arviz` of a pair that is open; ``drawn`` has the terms of q's draws, latents too, where they exist."""
     _check_sizes(opened.num_observations, terms, evidence, annealed, posterior)
     _one_policy(opened.rows.data_policy, [one for one in (terms, evidence, annealed, posterior) if one is not None])
     at_draws, elbo, weights = TermsAtDraws(keep_latents=True), ElboAtDraws("auto"), WeightsAtDraws(num_draws)

@@ -73,7 +73,8 @@ def nuts_draws(
     if options.get("source", "traces") == "distributions":
         raise SettingsError("nuts_draws reads the program itself: leave source out.")
     proposal, seed, progress = prior_as_guide(model, "traces"), options.get("seed", 0), options.get("progress")
-    with open_pair(model, proposal, x, **{**options, "source": "traces"}) as opened:
+    options["source"] = "traces"
+    with open_pair(model, proposal, x, **options) as opened:
         parts, indices, origin = opened.rows.read(), opened.index, opened.provenance
         pair = cast(TracedPair, opened.pair)
         if len(indices) != 1:

@@ -13,6 +13,7 @@ from bayes_vae.errors import NotDefinedError
 from bayes_vae.terms.exposed import exposes_distributions
 from bayes_vae.terms.program import Observations, Program, index_arguments
 from bayes_vae.terms.randomness import isolated_rng
+from bayes_vae.terms.traits import traits_of
 
 __all__ = ["LatentMeans", "Missing", "Pictures", "Traversals", "latent_means", "pictures"]
 
@@ -125,7 +126,8 @@ def pictures(model: Any, guide: Any, inputs: Observations, index: Tensor, kl: Te
             mean; the message says which.
     """
     exposed = exposes_distributions(model, guide)
-    if not exposed and not (hasattr(model, "reconstruct") and hasattr(model, "sample")):
+    traits = traits_of(model)
+    if not exposed and (traits.reconstruct is None or traits.sample is None):
         _require_exposed(model, guide)
     x = inputs[0]
     if not is_picture(tuple(x.shape[1:])):

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError
+from bayes_vae.terms.traits import traits_of
 
 __all__ = ["bits_per_dimension"]
 
@@ -32,7 +33,7 @@ def bits_per_dimension(log_probability: Nats, model: Any) -> Nats:
     Raises:
         NotDefinedError: the likelihood is a density, or the model does not say.
     """
-    family = getattr(model, "likelihood_family", None)
+    family = traits_of(model).likelihood_family
     if family is None:
         raise NotDefinedError(
             f"bits per dimension need a model that says whether x is discrete, and {type(model).__name__} has no "

@@ -144,7 +144,7 @@ class OpenPair:
         num_particles = whole_number("num_particles", num_particles)
         chosen = self.rows if rows is None else self.rows.take(rows)
         count, seed = len(chosen.index), derived_seed(self.seed, *purpose) if purpose else self.seed
-        size, chunk = self._sizes(count, num_particles, batch_size)
+        size, chunk = _sizes(self.pair, count, num_particles, self.batch_size or batch_size, self.chunk_size)
         chunks = tuple(range(start, min(start + chunk, num_particles)) for start in range(0, num_particles, chunk))
         for number, start in enumerate(range(0, count, size)):
             place = slice(start, min(start + size, count))
@@ -154,18 +154,6 @@ class OpenPair:
             yield Batch(place, bound, x, part.index, chunks, seed, self.pair.keyed, number)
             if self.progress is not None:
                 self.progress(place.stop, count)
-
-    def _sizes(self, count: int, num_particles: int, batch_size: int | None) -> tuple[int, int]:
-        """Observations and particles at once."""
-        if not self.pair.keyed:
-            if self.pair.splittable:
-                return BLOCK, BLOCK
-            return count, min(BLOCK, max(1, ROWS_AT_ONCE // count))
-        size = self.batch_size or batch_size
-        if not self.pair.splittable:
-            size = count
-        size = size or max(1, min(1024, max(32, ROWS_AT_ONCE // num_particles), WEIGHTS_AT_ONCE // num_particles))
-        return size, self.chunk_size or max(1, ROWS_AT_ONCE // min(size, count))
 
     def take(self, rows: slice | Tensor) -> OpenPair:
         """Some of the observations, of the same pair."""
@@ -197,6 +185,19 @@ class OpenPair:
         starts = range(0, self.num_observations, ROWS_AT_ONCE)
         parts = (self.rows.take(slice(start, start + ROWS_AT_ONCE)).read() for start in starts)
         return torch.cat([known(*x).double() for x in parts])
+
+
+def _sizes(
+    pair: Pair, count: int, num_particles: int, batch_size: int | None, chunk_size: int | None
+) -> tuple[int, int]:
+    """Observations and particles at once; a guide whose noise is not keyed runs in fixed blocks whatever is asked."""
+    if not pair.keyed:
+        if pair.splittable:
+            return BLOCK, BLOCK
+        return count, min(BLOCK, max(1, ROWS_AT_ONCE // count))
+    size = batch_size if pair.splittable else count
+    size = size or max(1, min(1024, max(32, ROWS_AT_ONCE // num_particles), WEIGHTS_AT_ONCE // num_particles))
+    return size, chunk_size or max(1, ROWS_AT_ONCE // min(size, count))
 
 
 def part_of(progress: Progress | None, done: int, total: int) -> Progress | None:
@@ -246,7 +247,7 @@ def _refuse_other_orders(model: object, guide: object, x: object) -> None:
             'annealed_log_evidence(model, guide, x, start="prior").'
         )
     for name, program in (("model", model), ("guide", guide)):
-        if not callable(program):
+        if not (callable(program) or traits_of(program).exposes_distributions):
             raise ProgramError(
                 f"the {name} must be a Pyro program, a function or module called with x, got {type(program).__name__}."
             )

@@ -64,7 +64,9 @@ def traits_of(program: Program) -> Traits:
     owner = getattr(program, "__self__", None)
     known = {name: getattr(program, name, getattr(owner, name, None)) for name in OF_THE_DENSITY}
     own = {name: getattr(program, name, None) for name in OF_THE_PROGRAM}
-    return Traits(**calls, exposes_distributions=bool(getattr(program, "exposes_distributions", False)), **known, **own)
+    exposes = bool(getattr(program, "exposes_distributions", False))
+    found: dict[str, Any] = {**calls, **known, **own, "exposes_distributions": exposes}
+    return Traits(**found)
 
 
 CALLS = ("needs_labels", "infers_labels", "needs_index")

@@ -13,6 +13,7 @@ from bayes_vae.objectives import (
 )
 from bayes_vae.settings import TrainingSettings
 from bayes_vae.terms.program import Program
+from bayes_vae.terms.traits import traits_of
 
 __all__ = ["objective_of"]
 
@@ -28,7 +29,7 @@ def objective_of(settings: TrainingSettings, model: Program | None = None) -> Ob
         SettingsError: another objective than the ELBO, or a KL of its own, for such a model.
     """
     count = settings.num_particles
-    if getattr(model, "infers_labels", False):
+    if model is not None and traits_of(model).infers_labels:
         _refuse_unsummed(settings)
         return EnumeratedElbo(count, kl_weight=settings.kl_weight)
     if settings.objective == "importance-weighted":

@@ -14,6 +14,7 @@ from bayes_vae.runs import Ending, ParameterizedProgram, Run, RunWriter, run_wri
 from bayes_vae.settings import TrainingSettings, as_json
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
+from bayes_vae.terms.traits import traits_of
 from bayes_vae.training.callbacks import Callback, EpochState
 from bayes_vae.training.interruption import Interruption, deferred_interruption
 from bayes_vae.training.loop import ADAM_EPSILON, VALIDATION_PARTICLES, Training
@@ -95,7 +96,7 @@ def fit(
         raise DataError(
             f"fit takes a data set with its policy, got {type(data).__name__}: pass bayes_vae.load_data(...) of it."
         )
-    require_fit(data, getattr(model, "likelihood_family", None))
+    require_fit(data, traits_of(model).likelihood_family)
     point = None if resume is None else resume_point(resume)
     if point:
         settings = _resumed(point, data, settings, overrides)

@@ -17,6 +17,7 @@ from bayes_vae.errors import ProgramError, SettingsError, ShapeError
 from bayes_vae.models.priors.base import Prior
 from bayes_vae.models.priors.component_mixture import ComponentMixture
 from bayes_vae.terms.randomness import isolated_rng
+from bayes_vae.terms.traits import traits_of
 
 __all__ = ["VampPrior"]
 
@@ -113,7 +114,7 @@ class VampPrior(Prior):
         Raises:
             ProgramError: a guide whose q cannot be a component of the mixture; the message says why.
         """
-        if getattr(guide, "needs_index", False):
+        if traits_of(guide).needs_index:
             raise ProgramError(
                 f"the prior 'vamp' needs q(z given u) at pseudo-inputs u, and {type(guide).__name__} knows q only for "
                 "observations with an index, which pseudo-inputs have none of. Use a guide with an encoder, such as "

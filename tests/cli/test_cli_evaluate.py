@@ -44,7 +44,7 @@ def test_the_terms_are_those_of_the_library(command, run):
     terms = bv.elbo_terms(model, guide, x, 40, seed=3, index=index).averages()
     bound = bv.estimate_log_evidence(model, guide, x, 40, seed=3, index=index).averages()
     terms["importance_weighted_bound"] = bound["log_evidence"]
-    terms |= bv.annealed_log_evidence(model, x, guide, seed=3, index=index).averages()
+    terms |= bv.annealed_log_evidence(model, guide, x, seed=3, index=index).averages()
     names = ["expected_log_likelihood", "kl_to_prior", "elbo", "importance_weighted_bound", "log_evidence"]
     assert list(result["terms"]) == [*names, "inference_gap"]
     for name in names:

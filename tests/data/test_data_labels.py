@@ -6,7 +6,7 @@ import torch
 
 import bayes_vae as bv
 from bayes_vae.data import inputs_of
-from bayes_vae.data.inputs import first_of_each_class
+from bayes_vae.data.classes import first_of_each_class
 from bayes_vae.errors import DataError
 from bayes_vae.runs import ParameterizedProgram
 from bayes_vae.settings import DataSettings

@@ -23,7 +23,7 @@ def test_estimate_is_within_its_error(linear_gaussian, rescaled_guide, within, s
     """From a guide that is too narrow, one that is too wide, and from the prior."""
     model, x = linear_gaussian
     guide = None if factor is None else rescaled_guide(model, factor)
-    estimate = bv.annealed_log_evidence(model, x, guide, num_temperatures=60, num_chains=64, source=source)
+    estimate = bv.annealed_log_evidence(model, guide, x, num_temperatures=60, num_chains=64, source=source)
     within(estimate.log_evidence, model.log_evidence(x), estimate.standard_error)
     assert estimate.estimator == f"annealed from the {'prior' if guide is None else 'guide'}"
     assert (estimate.acceptance > 0.6).all()
@@ -34,8 +34,10 @@ def test_nonlinear_model_against_the_grid(small_vae, within, schedule):
     model, guide, x = small_vae
     decoder = lambda z: model.decoder(z).detach()  # noqa: E731
     truth = torch.tensor([reference.log_evidence_by_grid(row, decoder) for row in x.flatten(1)])
-    for start in (guide, None):
-        estimate = bv.annealed_log_evidence(model, x, start, num_temperatures=40, num_chains=64, schedule=schedule)
+    for start in ("guide", "prior"):
+        estimate = bv.annealed_log_evidence(
+            model, guide, x, start=start, num_temperatures=40, num_chains=64, schedule=schedule
+        )
         within(estimate.log_evidence, truth, estimate.standard_error)
 
 
@@ -44,10 +46,10 @@ def test_nonlinear_model_against_the_grid(small_vae, within, schedule):
 def test_mean_weight_is_unbiased(linear_gaussian, rescaled_guide, within, start, settings):
     """exp(estimate) of many short annealings averages to p(x), the pilot's tuning included."""
     model, x = linear_gaussian
-    guide = rescaled_guide(model, 1.0) if start == "guide" else None
+    guide = rescaled_guide(model, 1.0)
     copies, truth = x[:1].repeat(3000, 1), model.log_evidence(x[:1]).detach()
     estimate = bv.annealed_log_evidence(
-        model, copies, guide, num_temperatures=12, num_chains=1, num_leapfrog=2, **settings
+        model, guide, copies, start=start, num_temperatures=12, num_chains=1, num_leapfrog=2, **settings
     )
     ratio = (estimate.log_evidence - truth).exp()
     within(ratio.mean(), 1.0, ratio.std() / len(ratio) ** 0.5)
@@ -59,7 +61,7 @@ def test_mean_weight_is_unbiased(linear_gaussian, rescaled_guide, within, start,
 def test_finer_annealing_spreads_less(linear_gaussian, rescaled_guide):
     model, x = linear_gaussian
     spreads = [
-        bv.annealed_log_evidence(model, x, rescaled_guide(model, 1.5), num_temperatures=t, num_chains=32, refine=False)
+        bv.annealed_log_evidence(model, rescaled_guide(model, 1.5), x, num_temperatures=t, num_chains=32, refine=False)
         .spread.mean()
         .item()
         for t in (4, 16, 64)
@@ -70,16 +72,16 @@ def test_finer_annealing_spreads_less(linear_gaussian, rescaled_guide):
 @pytest.mark.parametrize("source", SOURCES)
 def test_result_does_not_depend_on_the_batch(small_vae, source):
     model, guide, x = small_vae
-    whole = bv.annealed_log_evidence(model, x, guide, num_temperatures=10, source=source)
+    whole = bv.annealed_log_evidence(model, guide, x, num_temperatures=10, source=source)
     rows = torch.tensor([3, 1])
-    some = bv.annealed_log_evidence(model, x[rows], guide, num_temperatures=10, index=rows, source=source)
+    some = bv.annealed_log_evidence(model, guide, x[rows], num_temperatures=10, index=rows, source=source)
     torch.testing.assert_close(some.log_evidence, whole.log_evidence[rows], rtol=0, atol=1e-9)
 
 
 def test_sources_agree(small_vae):
     model, guide, x = small_vae
     first, second = (
-        bv.annealed_log_evidence(model, x, guide, num_temperatures=10, source=source).log_weights for source in SOURCES
+        bv.annealed_log_evidence(model, guide, x, num_temperatures=10, source=source).log_weights for source in SOURCES
     )
     torch.testing.assert_close(first, second, rtol=0, atol=1e-9)
 
@@ -87,24 +89,24 @@ def test_sources_agree(small_vae):
 def test_tolerance_doubles_until_levels_agree(linear_gaussian, rescaled_guide):
     model, x = linear_gaussian
     guide = rescaled_guide(model, 1.5)
-    estimate = bv.annealed_log_evidence(model, x, guide, num_temperatures=2, num_chains=16, tolerance=0.05)
+    estimate = bv.annealed_log_evidence(model, guide, x, num_temperatures=2, num_chains=16, tolerance=0.05)
     assert estimate.num_temperatures >= 4
     assert abs(estimate.doubling_step.mean()) <= 0.05
     fixed, half = (
-        bv.annealed_log_evidence(model, x, guide, num_temperatures=estimate.num_temperatures // part, num_chains=16)
+        bv.annealed_log_evidence(model, guide, x, num_temperatures=estimate.num_temperatures // part, num_chains=16)
         for part in (1, 2)
     )
     assert torch.equal(estimate.log_weights, fixed.log_weights)
     assert not torch.isclose(estimate.doubling_step, fixed.log_evidence - half.log_evidence).any()
-    once = bv.annealed_log_evidence(model, x, guide, num_temperatures=2)
+    once = bv.annealed_log_evidence(model, guide, x, num_temperatures=2)
     assert once.doubling_step.isnan().all()
 
 
 @pytest.mark.parametrize("from_guide", [True, False])
 def test_several_sites_and_constrained_supports(gamma_poisson, within, from_guide):
     model, guide, x, truth = gamma_poisson
-    start = guide if from_guide else None
-    estimate = bv.annealed_log_evidence(model, x, start, num_temperatures=60, num_chains=64)
+    start = "guide" if from_guide else "prior"
+    estimate = bv.annealed_log_evidence(model, guide, x, start=start, num_temperatures=60, num_chains=64)
     within(estimate.log_evidence, truth, estimate.standard_error)
 
 
@@ -119,7 +121,7 @@ def test_discrete_latents_are_refused():
             pyro.sample("z", dist.Bernoulli(torch.full((len(x),), 0.5)))
 
     with pytest.raises(NotDefinedError, match="latent site 'z' is discrete: annealing moves along gradients"):
-        bv.annealed_log_evidence(model, torch.zeros(3), guide)
+        bv.annealed_log_evidence(model, guide, torch.zeros(3))
 
 
 @pytest.mark.parametrize(
@@ -136,7 +138,7 @@ def test_discrete_latents_are_refused():
 def test_settings_are_checked(linear_gaussian, settings, message):
     model, x = linear_gaussian
     with pytest.raises(SettingsError, match=message):
-        bv.annealed_log_evidence(model, x, ExactLinearGaussianGuide(model), **settings)
+        bv.annealed_log_evidence(model, ExactLinearGaussianGuide(model), x, **settings)
 
 
 @pytest.mark.parametrize("schedule", ["linear", "sigmoid"])

@@ -18,7 +18,7 @@ def test_one_pass_gives_what_the_estimators_give(small_vae, source):
     terms = bv.elbo_terms(*small_vae, K, **shared)
     bound = bv.estimate_log_evidence(*small_vae, K, **shared)
     model, guide, x = small_vae
-    annealed = bv.annealed_log_evidence(model, x, guide, num_temperatures=10, **shared)
+    annealed = bv.annealed_log_evidence(model, guide, x, num_temperatures=10, **shared)
     for name in ("expected_log_likelihood", "kl_to_prior", "elbo", "elbo_error", "kl_per_dimension"):
         if name == "kl_per_dimension" and source == "traces":
             continue

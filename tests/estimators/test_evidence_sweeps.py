@@ -65,8 +65,7 @@ def importance(replicates, num_particles, **settings):
 
 def annealed(replicates, start, **settings):
     def estimate(model, guide, copies):
-        guide = guide if start == "guide" else None
-        return bv.annealed_log_evidence(model, copies, guide, num_leapfrog=2, **settings).log_evidence
+        return bv.annealed_log_evidence(model, guide, copies, start=start, num_leapfrog=2, **settings).log_evidence
 
     return replicates, estimate
 
@@ -107,7 +106,7 @@ def test_annealed_errors_cover_with_64_chains(linear_gaussian):
     model, x = linear_gaussian
     copies, truth = x[:1].repeat(4000, 1), model.log_evidence(x[:1]).detach()
     guide = StretchedPosterior(model, 1.5)
-    estimate = bv.annealed_log_evidence(model, copies, guide, num_temperatures=10, num_chains=64, num_leapfrog=2)
+    estimate = bv.annealed_log_evidence(model, guide, copies, num_temperatures=10, num_chains=64, num_leapfrog=2)
     covered = ((estimate.log_evidence - truth).abs() <= NOMINAL * estimate.standard_error).double().mean()
     assert 0.935 <= covered <= 0.965
 

@@ -85,7 +85,7 @@ def test_annealed_rung_comes_before_the_exact_one(linear_gaussian, rescaled_guid
     names = [rung.name for rung in comparison.rungs]
     assert names == ["ELBO", "L_5", "L_50", "L_500", "annealed", "exact"]
     annealed = comparison.rungs[4]
-    expected = bv.annealed_log_evidence(model, x, guide, num_temperatures=40, seed=2)
+    expected = bv.annealed_log_evidence(model, guide, x, num_temperatures=40, seed=2)
     torch.testing.assert_close(annealed.values, expected.log_evidence)
     assert annealed.seconds > 0
     assert "The ELBO falls short of the exact log p(x) by" in comparison.sentence()
@@ -157,7 +157,7 @@ def test_the_annealed_rung_reads_as_evaluate_says(linear_gaussian, rescaled_guid
     model, x = linear_gaussian
     guide = rescaled_guide(model, 1.5)
     fine, coarse = (
-        bv.annealed_log_evidence(model, x, guide, num_temperatures=count, refine=False) for count in (60, 1)
+        bv.annealed_log_evidence(model, guide, x, num_temperatures=count, refine=False) for count in (60, 1)
     )
     for estimate, tail in ((fine, False), (coarse, True)):
         rung = ladder._annealed_rung("annealed", estimate)

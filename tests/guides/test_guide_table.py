@@ -203,7 +203,7 @@ def test_annealing_from_each_guide_reaches_the_exact_evidence(name, isolated_glo
     if name == "local":
         guide.fitted.fill_(True)
     x = model.sample(4, seed=1)
-    annealed = bv.annealed_log_evidence(model, x, guide, num_temperatures=60, num_chains=40, index=INDEX, seed=0)
+    annealed = bv.annealed_log_evidence(model, guide, x, num_temperatures=60, num_chains=40, index=INDEX, seed=0)
     with torch.no_grad():
         truth = model.log_evidence(x)
     within(annealed.log_evidence.mean(), truth.mean(), annealed.standard_error.square().sum().sqrt() / 4)

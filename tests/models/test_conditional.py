@@ -70,7 +70,7 @@ def test_evidence_is_of_x_given_the_label(linear_pair, within):
     assert bool(importance.converged.all())
     truth = exact_log_evidence(model, x, y)
     within(importance.log_evidence, truth, importance.standard_error)
-    annealed = bv.annealed_log_evidence(model, (x, y), guide, num_temperatures=20, num_chains=64, seed=0)
+    annealed = bv.annealed_log_evidence(model, guide, (x, y), num_temperatures=20, num_chains=64, seed=0)
     within(annealed.log_evidence, truth, annealed.standard_error)
 
 

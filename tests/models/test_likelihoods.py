@@ -156,7 +156,7 @@ def test_the_estimators_agree_by_both_sources(pair):
     x = model.sample(4, seed=0)
     read, traced = (bv.log_terms(model, guide, x, 3, seed=0, source=way) for way in ("distributions", "traces"))
     torch.testing.assert_close(read.log_likelihood, traced.log_likelihood)
-    annealed = bv.annealed_log_evidence(model, x, guide, num_temperatures=5, seed=0)
+    annealed = bv.annealed_log_evidence(model, guide, x, num_temperatures=5, seed=0)
     assert torch.isfinite(annealed.log_evidence).all()
     for mean in (True, False):
         assert model.reconstruct(x, guide, seed=0, mean=mean).shape == x.shape

@@ -70,15 +70,15 @@ def test_annealing_agrees_with_quadrature(pair_with_prior, within, name, size):
     x = model.sample(2, seed=1)
     truth = bv.quadrature_log_evidence(model, guide, x, method="grid", tolerance=1e-3)
     assert truth.converged.all()
-    for start in (guide, None):
-        found = bv.annealed_log_evidence(model, x, start, num_temperatures=8, num_chains=200, seed=0)
+    for start in ("guide", "prior"):
+        found = bv.annealed_log_evidence(model, guide, x, start=start, num_temperatures=8, num_chains=200, seed=0)
         within(found.log_evidence, truth.log_evidence, found.standard_error)
         assert found.standard_error.max() < 0.3
 
 
 def test_hamiltonian_draws_and_calibration_take_it(named_pair):
     _, model, guide, x = named_pair
-    draws = bv.posterior_draws(model, x[:2], guide, num_draws=10, num_chains=2, num_warmup=10, num_leapfrog=2)
+    draws = bv.posterior_draws(model, guide, x[:2], num_draws=10, num_chains=2, num_warmup=10, num_leapfrog=2)
     assert all(value.isfinite().all() for value in draws.latents.values())
     calibrate_guide(model, guide, num_observations=30, num_draws=19)
 

@@ -85,7 +85,7 @@ def test_evidence_of_a_known_label_is_of_both(linear_pair, within):
 def test_annealing_is_refused(pair):
     model, guide = pair
     with pytest.raises(NotDefinedError, match="'y'"):
-        bv.annealed_log_evidence(model, model.sample(2, seed=0), guide)
+        bv.annealed_log_evidence(model, guide, model.sample(2, seed=0))
 
 
 def test_evaluation_leaves_annealing_out_and_says_so(pair):

@@ -85,7 +85,7 @@ def test_importance_weights_know_the_evidence(linear_pair, within):
 
 def test_annealing_knows_the_evidence(linear_pair, within):
     model, guide, x = linear_pair
-    estimate = bv.annealed_log_evidence(model, x, guide, num_temperatures=20, num_chains=64, seed=0)
+    estimate = bv.annealed_log_evidence(model, guide, x, num_temperatures=20, num_chains=64, seed=0)
     within(estimate.log_evidence, exact_log_evidence(model, x), estimate.standard_error)
 
 

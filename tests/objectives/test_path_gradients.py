@@ -19,6 +19,7 @@ from bayes_vae.objectives import (
     ImportanceWeightedObjective,
     StickingTheLandingObjective,
 )
+from bayes_vae.terms.rows import TensorRows
 from bayes_vae.terms.stream import read_pair
 
 K, NOISE, DRAWS = 5, 0.6, 100
@@ -77,7 +78,7 @@ def test_two_latents_have_the_gradient_that_is_derived_by_hand(objective, weight
     values = parameters(shared)
     programs = two_sites(values)
     x = torch.tensor([0.9, -1.4, 0.3], dtype=torch.float64)
-    bound = read_pair(*programs, (x,), torch.arange(3)).bind((x,), torch.arange(3))
+    bound = read_pair(*programs, TensorRows((x,), torch.arange(3))).bind((x,), torch.arange(3))
     torch.manual_seed(1)
     draw = bound.draw(range(K), None)
     log_w, path, direct = by_hand(values, x, draw.latents["z2"].detach(), draw.latents["z1"].detach(), weight)
@@ -142,7 +143,7 @@ def test_a_flow_is_inverted_at_the_given_latents(objective, flow, traced, flow_p
     loss, index = objective(K), torch.arange(4)
     loss.loss(*programs, x)
     torch.manual_seed(2)
-    (z,) = read_pair(model, guide, (x,), index).bind((x,), index).draw(range(K), None).latents.values()
+    (z,) = read_pair(model, guide, TensorRows((x,), index)).bind((x,), index).draw(range(K), None).latents.values()
     leaf = z.detach().requires_grad_()
     q = guide.variational_posterior(x)
     log_w = model.prior().log_prob(leaf) + model.likelihood(leaf).log_prob(x) - q.log_prob(leaf)

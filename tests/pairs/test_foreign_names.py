@@ -110,7 +110,7 @@ def test_quadrature_and_the_grid_are_the_same(pairs, x):
 def test_evidence_by_importance_and_by_annealing_reach_the_quadrature(pairs, x, within):
     (model, guide), _, _ = pairs
     truth = bv.quadrature_log_evidence(model, guide, x[:3]).log_evidence
-    annealed = bv.annealed_log_evidence(model, x[:3], guide, num_temperatures=10)
+    annealed = bv.annealed_log_evidence(model, guide, x[:3], num_temperatures=10)
     within(annealed.log_evidence, truth, annealed.standard_error.clamp(min=1e-3))
     assert bool((bv.estimate_log_evidence(model, guide, x[:3], 500).log_evidence - truth).abs().max() < 1)
 
@@ -119,8 +119,12 @@ OTHERS = {
     "compare": lambda model, guide, x: bv.compare(model, guide, x, num_temperatures=3).rungs[-1].values,
     "evaluate": lambda model, guide, x: bv.evaluate(model, guide, x, 20, num_temperatures=3).log_evidence,
     "inference_gap": lambda model, guide, x: bv.inference_gap(model, guide, x, 20, num_temperatures=3).inference_gap,
-    "from the prior": lambda model, _, x: bv.annealed_log_evidence(model, x, num_temperatures=3).log_evidence,
-    "posterior_draws": lambda model, _, x: bv.posterior_draws(model, x, num_draws=4, num_warmup=4).log_joint[0, 0],
+    "from the prior": lambda model, _, x: (
+        bv.annealed_log_evidence(model, None, x, start="prior", num_temperatures=3).log_evidence
+    ),
+    "posterior_draws": lambda model, _, x: bv.posterior_draws(
+        model, None, x, start="prior", num_draws=4, num_warmup=4
+    ).log_joint[0, 0],
 }
 
 

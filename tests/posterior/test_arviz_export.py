@@ -28,7 +28,7 @@ def made(linear_gaussian, rescaled_guide):
     given = {
         "terms": bv.elbo_terms(model, guide, x, 50, **about),
         "evidence": bv.estimate_log_evidence(model, guide, x, 200, **about),
-        "annealed": bv.annealed_log_evidence(model, x, guide, num_temperatures=5, **about),
+        "annealed": bv.annealed_log_evidence(model, guide, x, num_temperatures=5, **about),
         "posterior": bv.exact_posterior_draws(model, x, num_draws=50),
     }
     labels = torch.arange(7) % 3

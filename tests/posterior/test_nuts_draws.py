@@ -41,7 +41,7 @@ def test_both_samplers_and_the_closed_form_agree(linear_gaussian, within):
     exact = model.exact_posterior(x[3:4])
     runs = [
         bv.nuts_draws(model, x[3:4], num_draws=500, num_warmup=200),
-        bv.posterior_draws(model, x[3:4], index=torch.tensor([3])),
+        bv.posterior_draws(model, None, x[3:4], start="prior", index=torch.tensor([3])),
         bv.exact_posterior_draws(model, x[3:4]),
     ]
     for draws in runs:
@@ -93,7 +93,7 @@ def test_a_plate_within_the_observation():
     few = {"num_draws": 10, "num_warmup": 20, "num_chains": 2}
     draws = bv.nuts_draws(model, x, **few)
     assert draws.latents["z"].shape == (2, 10, 1, 3)
-    many = bv.posterior_draws(model, x.repeat(2, 1), num_draws=10, num_warmup=20)
+    many = bv.posterior_draws(model, None, x.repeat(2, 1), start="prior", num_draws=10, num_warmup=20)
     assert many.latents["z"].shape == (4, 10, 2, 3)
     for found in (draws.mean["z"], many.mean["z"]):
         torch.testing.assert_close(found, x.expand(len(found), 3), rtol=0, atol=0.3)

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from bayes_vae.terms.opened import ROWS_AT_ONCE, WEIGHTS_AT_ONCE
-from bayes_vae.terms.stream import _sizes
+from bayes_vae.terms.opened import ROWS_AT_ONCE, WEIGHTS_AT_ONCE, _sizes
 
 
 class Keyed:

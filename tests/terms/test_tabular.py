@@ -23,7 +23,7 @@ def results(small_vae):
         "log terms": bv.log_terms(model, guide, x, 6),
         "elbo": bv.elbo_terms(model, guide, x, 6, data_policy="static"),
         "estimate": bv.estimate_log_evidence(model, guide, x, 40),
-        "annealed": bv.annealed_log_evidence(model, x, guide, num_temperatures=4, num_chains=3),
+        "annealed": bv.annealed_log_evidence(model, guide, x, num_temperatures=4, num_chains=3),
         "comparison": bv.compare(model, guide, x, (1, 2, 40), num_temperatures=0),
         "gap": bv.inference_gap(model, guide, x, 20, max_steps=50, num_temperatures=4),
         "aggregate": bv.aggregate_posterior_terms(model, guide, x, 6),
