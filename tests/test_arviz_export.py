@@ -12,6 +12,8 @@ from bayes_vae.arviz_export import netcdf_bytes
 from bayes_vae.arviz_import import import_arviz
 from bayes_vae.errors import SettingsError, ShapeError
 
+pytestmark = pytest.mark.libraries
+
 OLD = hasattr(import_arviz(), "psislw")
 
 

@@ -11,6 +11,8 @@ from bayes_vae.evidence import pareto_k, pareto_k_threshold
 from bayes_vae.guides import ExactLinearGaussianGuide
 from bayes_vae.models import LinearGaussianVAE
 
+pytestmark = pytest.mark.libraries
+
 
 def pareto_weights(tail_index, num_particles=20_000, columns=4):
     """Log weights w = u^(−k): a Pareto distribution with tail index exactly k."""
