@@ -6,11 +6,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 SITE := build/docs
+VERSIONS := 3.11 3.12 3.13
+NEWER := 3.13 3.12
 
 export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-statistical lint types bench combinations faults docs dist clean
+.PHONY: help demo test test-statistical test-versions test-newest test-lowest lint types bench combinations faults docs \
+  dist clean
 
 define CHECK_PYTHON
 import sys
@@ -26,6 +29,14 @@ except ImportError as error:
 endef
 export CHECK_PYTHON
 
+# The function `find_python 3.12` prints a Python of that version that runs, on the PATH or among pyenv's, or nothing.
+define FIND_PYTHON
+find_python() { \
+  for python in "python$$1" "$$(pyenv root 2>/dev/null)"/versions/"$$1".*/bin/python; do \
+    if "$$python" -c '' 2>/dev/null; then echo "$$python"; return; fi; \
+  done; }
+endef
+
 $(READY): setup.cfg pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "No '$(PYTHON)' was found: install Python 3.11 or later, or name one: make PYTHON=/path/to/python3 ..." >&2; \
@@ -33,7 +44,7 @@ $(READY): setup.cfg pyproject.toml
 	@$(PYTHON) -c "$$CHECK_PYTHON"
 	@echo "Making the environment in $(VENV) (a few minutes, once)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_OPTIONS) -e '.[dev]'
 	@touch $@
 
 help: ## list the targets
@@ -43,10 +54,37 @@ demo: $(READY) ## train on the bundled digits and show every term, in about a mi
 	@$(BIN)/bayes-vae demo
 
 test: $(READY) ## every test and doctest but the long sweeps, on two processes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 $(PYTEST_OPTIONS)
 
 test-statistical: $(READY) ## the long statistical sweeps
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m statistical
+
+test-versions: ## the tests on each of Python 3.11, 3.12 and 3.13 that is installed, in .venv-3.11 and so on
+	@$(FIND_PYTHON); failed=; \
+	for version in $(VERSIONS); do \
+	  python=$$(find_python $$version); \
+	  if [ -z "$$python" ]; then echo "Python $$version was not found, and is not tested"; continue; fi; \
+	  echo "Python $$version: $$python"; \
+	  $(MAKE) --no-print-directory test PYTHON="$$python" VENV=.venv-$$version || failed="$$failed $$version"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "The tests fail on Python$$failed" >&2; exit 1; fi
+
+test-newest: ## the tests that lean on ArviZ, numpy and pandas, on the newest Python that is installed
+	@$(FIND_PYTHON); \
+	for version in $(NEWER); do \
+	  python=$$(find_python $$version); \
+	  if [ -z "$$python" ]; then echo "Python $$version was not found"; continue; fi; \
+	  echo "Python $$version: $$python"; \
+	  exec $(MAKE) --no-print-directory test PYTHON="$$python" VENV=.venv-$$version \
+	    PYTEST_OPTIONS='-m "libraries and not statistical"'; \
+	done; \
+	echo "No Python newer than 3.11 is installed: the tests ran with the libraries of one Python only"
+
+test-lowest: ## the tests with the lowest version of each library that setup.cfg allows, in .venv-lowest
+	@$(FIND_PYTHON); python=$$(find_python 3.11); \
+	if [ -z "$$python" ]; then echo "Python 3.11 was not found: the lowest versions are tested on it" >&2; exit 1; fi; \
+	mkdir -p build && sed -n 's/^    \([a-z0-9-]*\) >= /\1==/p' setup.cfg > build/lowest.txt; \
+	$(MAKE) --no-print-directory test PYTHON="$$python" VENV=.venv-lowest PIP_OPTIONS='-c build/lowest.txt'
 
 lint: $(READY) types ## ruff (lint and format) and mypy, without changing a file
 	$(BIN)/ruff check .

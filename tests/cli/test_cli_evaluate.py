@@ -11,6 +11,8 @@ from bayes_vae.estimators.arviz_import import import_arviz
 from bayes_vae.runs import RunDirectory
 from bayes_vae.runs.manifest import read_manifest
 
+pytestmark = pytest.mark.libraries
+
 FEW = ["--num-particles", "40", "--num-observations", "20"]
 SHORT = ["--rungs", "1", "5", "50", "--num-observations", "20"]
 

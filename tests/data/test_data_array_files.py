@@ -7,6 +7,8 @@ import torch
 from bayes_vae.data import load_data
 from bayes_vae.errors import DataError, SupportError
 
+pytestmark = pytest.mark.libraries
+
 PIXELS = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (30, 4, 5), dtype=np.uint8)
 
 

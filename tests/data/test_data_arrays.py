@@ -8,6 +8,8 @@ from bayes_vae.data import POLICIES, load_data
 from bayes_vae.data.kinds import quantize
 from bayes_vae.errors import DataError, SupportError
 
+pytestmark = pytest.mark.libraries
+
 PIXELS = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (30, 4, 5), dtype=np.uint8)
 
 

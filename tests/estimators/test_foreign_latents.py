@@ -10,6 +10,8 @@ import bayes_vae as bv
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.estimators.latent_space import _same
 
+pytestmark = pytest.mark.libraries
+
 COUNTS = torch.tensor([0.0, 2.0, 20.0], dtype=torch.float64)
 STEEPNESS = 6.0
 

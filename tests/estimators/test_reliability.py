@@ -11,6 +11,8 @@ from bayes_vae.estimators import pareto_k, pareto_k_threshold
 from bayes_vae.guides import ExactLinearGaussianGuide
 from bayes_vae.models import LinearGaussianVAE
 
+pytestmark = pytest.mark.libraries
+
 
 def pareto_weights(tail_index, num_particles=20_000, columns=4):
     """Log weights w = u^(−k): a Pareto distribution with tail index exactly k."""
@@ -53,6 +55,54 @@ def test_each_observation_has_its_own():
 
 def test_constant_weights_are_minus_infinity():
     assert pareto_k(torch.full((100, 2), -87.0)).tolist() == [-math.inf, -math.inf]
+
+
+@pytest.mark.parametrize(
+    "log_weights",
+    [
+        torch.tensor([0.0] * 10 + [-2.0] * 290),
+        torch.tensor([0.0] * 150 + [-2.0] * 150),
+        torch.tensor([0.0] + [-math.inf] * 299),
+        torch.tensor([0.0, -0.1, -0.2, -0.3, -0.4] + [-1.0] * 295),
+        torch.cat([torch.zeros(53), torch.linspace(-9, -1, 247)]),
+        torch.tensor([0.0, -0.1, -0.2] + [-1.0] * 49 + [-3.0] * 248),
+    ],
+    ids=["rare", "common", "one", "five", "largest", "lowest of the tail"],
+)
+def test_ties_in_the_tail_leave_nothing_to_fit(log_weights):
+    """Of 300 weights the 52 largest are the tail: they are equal, equal the cutoff but for 5, or a quarter is."""
+    assert pareto_k(torch.stack([log_weights, log_weights.flip(0) - 50.0], dim=1)).tolist() == [math.inf, math.inf]
+
+
+def zhang_stephens(exceedances):
+    """Shape of a generalized Pareto distribution as Vehtari et al. (2024) fit it, appendix C: a prior of 10 at 0.5."""
+    x, n = sorted(exceedances), len(exceedances)
+    grid = 30 + int(n**0.5)
+    quartile = 3 * x[int(n / 4 + 0.5) - 1]
+    thetas = [1 / x[-1] + (1 - (grid / (j - 0.5)) ** 0.5) / quartile for j in range(1, grid + 1)]
+
+    def shape(theta):
+        return math.fsum(math.log1p(-theta * one) for one in x) / n
+
+    profiles = [n * (math.log(-theta / shape(theta)) - shape(theta) - 1) for theta in thetas]
+    masses = [math.exp(profile - max(profiles)) for profile in profiles]
+    theta = math.fsum(map(math.prod, zip(thetas, masses, strict=True))) / math.fsum(masses)
+    return (n * shape(theta) + 10 * 0.5) / (n + 10)
+
+
+@pytest.mark.parametrize(
+    ("num_particles", "tail_size", "at_cutoff"),
+    [(30, 6, 1), (100, 20, 1), (100, 14, 9), (300, 52, 1), (300, 30, 100), (1000, 95, 1), (1000, 50, 900)],
+)
+def test_what_lies_above_the_cutoff_is_fitted_whatever_the_arviz(num_particles, tail_size, at_cutoff):
+    """Weights that equal the cutoff, the (M + 1)-th largest with M = ⌈min(K/5, 3√K)⌉, are none of the tail."""
+    generator = torch.Generator().manual_seed(num_particles)
+    tail = torch.rand(tail_size, dtype=torch.float64, generator=generator).reciprocal().log() * 0.6
+    body = torch.linspace(-5, -0.5, num_particles - tail_size - at_cutoff, dtype=torch.float64)
+    weights = torch.cat([body, torch.zeros(at_cutoff, dtype=torch.float64), tail])
+    weights = weights[torch.randperm(num_particles, generator=generator)]
+    expected = zhang_stephens([math.exp(w - tail.max()) - math.exp(-tail.max()) for w in tail.tolist()])
+    assert pareto_k(weights.unsqueeze(1)).tolist() == [pytest.approx(expected, rel=1e-9)]
 
 
 def test_too_few_weights_are_nan():

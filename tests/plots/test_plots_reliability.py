@@ -12,6 +12,8 @@ from bayes_vae.plots import pareto_k_figure, save_figure
 from bayes_vae.plots.reliability import CONVERGED, LOWER_BOUND
 from bayes_vae.terms.containers import Provenance
 
+pytestmark = pytest.mark.libraries
+
 INFINITY = torch.inf
 
 

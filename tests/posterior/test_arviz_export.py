@@ -12,6 +12,8 @@ from bayes_vae.errors import SettingsError, ShapeError
 from bayes_vae.estimators.arviz_import import import_arviz
 from bayes_vae.posterior.arviz_export import netcdf_bytes
 
+pytestmark = pytest.mark.libraries
+
 OLD = hasattr(import_arviz(), "psislw")
 
 

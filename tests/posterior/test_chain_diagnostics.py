@@ -6,6 +6,8 @@ import torch
 from bayes_vae.errors import ShapeError
 from bayes_vae.posterior.chain_diagnostics import chain_sample_size, r_hat
 
+pytestmark = pytest.mark.libraries
+
 
 def normal(*shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

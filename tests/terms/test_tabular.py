@@ -12,6 +12,8 @@ from bayes_vae.errors import ShapeError
 from bayes_vae.terms.averages import average
 from bayes_vae.terms.tabular import Tabular
 
+pytestmark = pytest.mark.libraries
+
 SIX = ("elbo", "expected_log_likelihood", "kl_to_prior")
 
 

@@ -38,8 +38,8 @@ class LogEvidenceEstimate(
     Attributes:
         log_evidence: log mean weight, L_K, shape (N,), nats; from the raw weights, never smoothed ones.
         effective_sample_size: shape (N,).
-        pareto_k: tail index k̂ of the weights, shape (N,); −inf for constant weights, +inf where
-            none can be fitted, NaN for fewer than 30 and for discrete latents, whose few values may all miss a mode.
+        pareto_k: tail index k̂ of the weights, shape (N,); −inf for constant weights, +inf where none can be fitted
+            (the largest are tied), NaN for fewer than 30 and for discrete latents: their few values may miss a mode.
         doubling_step: L_K − L_{K/2}, shape (N,), nats: what the last doubling of particles gained.
         particles: K of each observation, as drawn, shape (N,), int64; whatever stands here is of that K.
         estimator: name of the estimator.

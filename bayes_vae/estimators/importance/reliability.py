@@ -33,7 +33,7 @@ def pareto_k(log_importance_weights: Tensor) -> Tensor:
 
     Returns:
         shape (N,), float64. −inf where all weights are equal but for rounding (a perfect guide: nothing to
-        estimate); NaN where there
+        estimate); +inf where the largest weights are tied, so that no Pareto distribution fits them; NaN where there
         are fewer than 30 weights.
 
     Raises:
@@ -61,7 +61,21 @@ def _one(log_weights: np.ndarray) -> float:
     shifted = log_weights - largest
     if shifted.min() >= -(ROUNDING * max(1.0, abs(largest))):
         return -math.inf
-    return _arviz_pareto_k(np.maximum(shifted, -700.0))
+    return _of_tail(np.sort(np.maximum(shifted, -700.0)))
+
+
+def _of_tail(ordered: np.ndarray) -> float:
+    """k̂ of the weights above the cutoff; +inf where fewer than 6 are, or the lowest quarter of them are equal.
+
+    ArviZ 0.x fits what lies above the cutoff; 1.x also fits what equals it, and stops at a tied tail. So both are
+    handed the same tail, after as many weights at the cutoff as make it the tail of the whole.
+    """
+    cutoff = ordered[-math.ceil(min(len(ordered) / 5, 3 * math.sqrt(len(ordered)))) - 1]
+    tail = ordered[ordered > cutoff]
+    if len(tail) < 6 or np.exp(tail[int(len(tail) / 4 + 0.5) - 1]) <= np.exp(tail[0]):
+        return math.inf
+    whole = max(5 * len(tail), math.ceil(len(tail) ** 2 / 9))
+    return _arviz_pareto_k(np.concatenate([np.full(whole - len(tail), cutoff), tail]))
 
 
 def _arviz_pareto_k(log_weights: np.ndarray) -> float:
