@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -70,52 +69,6 @@ def read(name: str, result: Any, fields: Sequence[str]) -> Iterator[tuple[str, E
             yield from entries(f"{name}/{field}", value() if callable(value) else value)
         except BayesVaeError as error:
             yield f"{name}/{field}", refusal(error)
-
-
-def difference(old: Entry, new: Entry, rounding: float | None = None) -> str:
-    """How two entries differ, in words; empty where they are equal bit for bit, or within ``rounding``.
-
-    Args:
-        old, new: entries of the same key.
-        rounding: what may lie between two numbers, relative to the larger of them or what is usual in their tensor;
-            None for nothing.
-    """
-    if _text(old) == _text(new):
-        return ""
-    if any(old.get(part) != new.get(part) for part in ("dtype", "shape", "refused")):
-        return f"{_kind(old)} became {_kind(new)}"
-    size = max(1, math.prod(old.get("shape", [])))
-    typical = old["norm"] / math.sqrt(size) if "norm" in old else max(map(_size, old["values"]), default=0.0)
-    rows = [(a, b, typical) for a, b in zip(old["values"], new["values"], strict=True)]
-    if "sum" in old:
-        rows += [(old["sum"], new["sum"], typical * size), (old["norm"], new["norm"], old["norm"])]
-    absolute = max(_apart(a, b) for a, b, _ in rows)
-    relative = max(_apart(a, b) / (max(_size(a), _size(b), scale) or 1.0) for a, b, scale in rows)
-    if rounding is not None and relative <= rounding:
-        return ""
-    return f"differs by {absolute:.3g}, relatively {relative:.3g}" if absolute else "differs in numbers not shown"
-
-
-def _apart(one: float, other: float) -> float:
-    """How far apart two numbers are; NaN lies on NaN, and infinitely far from the rest."""
-    if one == other or (math.isnan(one) and math.isnan(other)):
-        return 0.0
-    apart = abs(float(one) - float(other))
-    return math.inf if math.isnan(apart) else apart
-
-
-def _size(number: float) -> float:
-    """Its absolute value where it is finite, else 0."""
-    return abs(float(number)) if math.isfinite(number) else 0.0
-
-
-def _text(item: Entry) -> str:
-    """Equal for equal entries, NaN and signed zeros included."""
-    return repr(sorted(item.items()))
-
-
-def _kind(item: Entry) -> str:
-    return item["refused"] if "refused" in item else f"{item['dtype']} {item['shape']}"
 
 
 def state(values: Mapping[str, Tensor]) -> dict[str, Tensor]:

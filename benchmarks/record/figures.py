@@ -5,14 +5,13 @@
     python benchmarks/record/figures.py --against before.json
 
 On one machine nothing may differ. Other machines and versions of torch round otherwise: ``--rounding`` allows for that.
-``--only 'exposed/*'`` takes some jobs; a file remembers which, and ``--against`` runs the same ones. Three minutes for
+``--only 'exposed/*'`` takes some jobs; a file remembers which, and ``--against`` runs the same ones. Five minutes for
 all, on one thread.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import sys
 import time
@@ -22,22 +21,17 @@ from fnmatch import fnmatchcase
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pyro
 import torch
 from commands import RUNS, commands
-from entries import Entry, Record, difference, refusal
+from comparing import changes, load, write
+from entries import Entry, Record, refusal
 from estimators import ESTIMATORS, LENGTHY, container, distributions, estimates
 from pairs import DOZEN, PAIRS, Case, make
 from training import FITS, OBJECTIVES, diagnosed, fitted, step, under_svi
 
 Job = Callable[[], Iterator[tuple[str, Entry]]]
-
-ROUNDING = {"float64": 1e-6, "float32": 1e-4}
-"""How far numbers of two machines may lie apart, relatively, by the precision that they are computed in."""
-
-IN_FLOAT32 = ("float32/*", "*/fit *", "*/diagnose*", "commands/*")
 
 DIAGNOSED = {"exposed": "stochastic", "networks": "binary", "own-gamma": "binary", "conditional": "labelled"}
 """Pair → the data that it is trained on and diagnosed with."""
@@ -56,7 +50,7 @@ def jobs() -> dict[str, Job]:
             found[f"{pair}/objective {objective}"] = partial(step, pair, objective)
         found[f"{pair}/SVI"] = partial(under_svi, pair)
         if PAIRS[pair][1]:
-            found[f"{pair}/fit"] = partial(fitted, pair, "as it is", {})
+            found[f"{pair}/fit as it is"] = partial(fitted, pair, "as it is", {})
     for label, options in FITS.items():
         found[f"exposed/fit {label}"] = partial(fitted, "exposed", label, {"data": "stochastic", **options})
     for pair, data in DIAGNOSED.items():
@@ -71,11 +65,16 @@ def on_pair(function: Callable[[Case], Iterator[tuple[str, Entry]]], pair: str) 
     return function(make(pair))
 
 
+def chosen(only: list[str]) -> dict[str, Job]:
+    """The jobs whose names fit one of the patterns."""
+    return {name: job for name, job in jobs().items() if any(fnmatchcase(name, pattern) for pattern in only)}
+
+
 def record(only: list[str]) -> Record:
-    """Run the jobs whose names fit one of the patterns."""
+    """Run the jobs whose names fit one of the patterns; every key starts with the name of its job."""
     found: Record = {}
-    chosen = {name: job for name, job in jobs().items() if any(fnmatchcase(name, pattern) for pattern in only)}
-    for number, (name, job) in enumerate(chosen.items(), 1):
+    wanted = chosen(only)
+    for number, (name, job) in enumerate(wanted.items(), 1):
         start = time.perf_counter()
         pyro.clear_param_store()
         torch.manual_seed(0)
@@ -86,7 +85,7 @@ def record(only: list[str]) -> Record:
             print(f"{name} failed: {type(error).__name__}: {error}", file=sys.stderr)
             found[name] = refusal(error)
         if sys.stderr.isatty():
-            print(f"\r{number} of {len(chosen)}  {name[:60]:<60}", end="", file=sys.stderr)
+            print(f"\r{number} of {len(wanted)}  {name[:60]:<60}", end="", file=sys.stderr)
         if time.perf_counter() - start > SLOW:
             print(f"{time.perf_counter() - start:.1f} s  {name}", file=sys.stderr)
     return found
@@ -107,26 +106,6 @@ def machine() -> dict[str, str]:
     return {**where, "threads": str(torch.get_num_threads()), **{name: version(name) for name in packages}}
 
 
-def write(path: Path, only: list[str], figures: Record) -> None:
-    """Write a record, one figure a line."""
-    lines = [f"{json.dumps(key)}: {json.dumps(entry, separators=(',', ':'))}" for key, entry in sorted(figures.items())]
-    head = f'"machine": {json.dumps(machine())},\n"only": {json.dumps(only)},\n"figures": {{\n'
-    path.write_text("{\n" + head + ",\n".join(lines) + "\n}\n}\n", encoding="utf-8")
-
-
-def changes(before: dict[str, Any], after: Record, rounding: bool) -> list[str]:
-    """A line for each figure that changed, is lost or is new."""
-    old: Record = before["figures"]
-    lines = [f"lost     {key}" for key in old if key not in after]
-    lines += [f"new      {key}" for key in after if key not in old]
-    for key in sorted(old.keys() & after.keys()):
-        narrow = any(fnmatchcase(key, pattern) for pattern in IN_FLOAT32)
-        found = difference(old[key], after[key], ROUNDING["float32" if narrow else "float64"] if rounding else None)
-        if found:
-            lines.append(f"changed  {key}: {found}")
-    return lines
-
-
 def main() -> int:
     """Record, then write or compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -135,7 +114,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", metavar="PATTERN", help="jobs, as 'exposed/*' or '*/evaluate'")
     parser.add_argument("--rounding", action="store_true", help="allow for rounding, as between machines")
     options = parser.parse_args()
-    before = json.loads(options.against.read_text(encoding="utf-8")) if options.against else None
+    before = load(options.against) if options.against else None
     only = options.only or (before["only"] if before else ["*"])
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
@@ -143,13 +122,18 @@ def main() -> int:
     figures = record(only)
     print(f"{len(figures):,} figures in {time.perf_counter() - start:.0f} s")
     if options.write:
-        write(options.write, only, figures)
+        write(options.write, {"machine": machine(), "only": only}, figures)
     if before is None:
         return 0
     if before["machine"] != machine() and not options.rounding:
         print(f"note: recorded on another machine or with other versions: {before['machine']}, here {machine()}")
     if options.only:
-        before["figures"] = {key: entry for key, entry in before["figures"].items() if key in figures}
+        again = chosen(only)
+        before["figures"] = {
+            key: entry
+            for key, entry in before["figures"].items()
+            if any(key == job or key.startswith(f"{job}/") for job in again)
+        }
     found = changes(before, figures, options.rounding)
     print("\n".join([*found, f"{len(found)} of {len(before['figures']):,} figures differ"]))
     return 1 if found else 0

@@ -73,10 +73,10 @@ def under_svi(name: str) -> Iterator[tuple[str, Entry]]:
                 case.model.register()
                 case.guide.register()
             svi = pyro.infer.SVI(case.model, case.guide, pyro.optim.Adam({"lr": 0.01}), loss=make_loss())
-            yield from entries(f"SVI, {loss}/losses", [svi.step(*x), svi.step(*x)])
+            yield from entries(f"SVI/{loss}/losses", [svi.step(*x), svi.step(*x)])
         except BayesVaeError as error:
-            yield f"SVI, {loss}", refusal(error)
-        yield from entries(f"SVI, {loss}/weights", weights(case))
+            yield f"SVI/{loss}", refusal(error)
+        yield from entries(f"SVI/{loss}/weights", weights(case))
     pyro.clear_param_store()
 
 
