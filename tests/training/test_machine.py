@@ -31,7 +31,9 @@ def test_an_unknown_device_is_refused(name):
 
 def test_an_apple_gpu_that_is_not_here_is_refused(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(SettingsError, match="device 'mps' is not here: torch sees no Apple GPU. Use device auto or cpu."):
+    with pytest.raises(
+        SettingsError, match="device 'mps' is not here: torch sees no Apple GPU. Use device auto or cpu."
+    ):
         resolve_device("mps")
 
 
