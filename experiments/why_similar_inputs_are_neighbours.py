@@ -15,7 +15,6 @@ nats. Even an autoencoder brings similar images together, and so do codes withou
 all, and decodes nearby codes to similar images. What KL and noise add is a dense map.
 """
 
-from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
@@ -150,58 +149,25 @@ def labels_change_nothing(data_set: Data, seed: int, device: torch.device) -> bo
     return all(torch.equal(one, other) for one, other in zip(*states, strict=True))
 
 
-def train_by_hand(
-    model: Any,
-    posterior: Callable[[Tensor], Normal],
-    parameters: Iterable[Tensor],
-    x: Tensor,
-    noise: bool,
-    kl_weight: float,
-    epochs: int,
-    generator: torch.Generator,
+def with_encoder(
+    model: Any, guide: Any, x: Tensor, noise: bool, kl_weight: float, epochs: int, generator: torch.Generator
 ) -> None:
-    """Minimize the weighted KL minus log p(x|z), with z drawn from q or, without noise, its mean.
-
-    Args:
-        model: its likelihood alone is used.
-        posterior: rows of x → q of each.
-        parameters: to train.
-        x: training images, shape (N, *event).
-        noise: whether z is drawn from q.
-        kl_weight: of the KL.
-        epochs: passes over the images.
-        generator: of the batches and the draws.
-    """
+    """Train model and guide on training images x; z is a draw from q or, without noise, its mean."""
 
     def loss(rows: Tensor) -> Tensor:
-        q = posterior(rows)
+        q = guide.variational_posterior(x[rows])
         drawn = torch.randn(q.mean.shape, generator=generator).to(x.device)
         z = q.mean + q.stddev * drawn if noise else q.mean
-        kl = kl_divergence(q, Normal(0.0, 1.0)).sum(-1)
+        kl = kl_divergence(Normal(q.mean, q.stddev), Normal(0.0, 1.0)).sum(-1)
         negative_elbo: Tensor = (kl_weight * kl - model.likelihood(z).log_prob(x[rows])).mean()
         return negative_elbo
 
+    parameters = [*model.parameters(), *guide.parameters()]
     descend(loss, parameters, len(x), epochs=epochs, learning_rate=LEARNING_RATE, generator=generator)
 
 
-def with_encoder(model: Any, guide: Any, x: Tensor, *how: Any) -> None:
-    """Train model and guide; ``how`` as in :func:`train_by_hand`, from noise on."""
-
-    def posterior(rows: Tensor) -> Normal:
-        q = guide.variational_posterior(x[rows])
-        return Normal(q.mean, q.stddev)
-
-    train_by_hand(model, posterior, [*model.parameters(), *guide.parameters()], x, *how)
-
-
 def without_encoder(model: Any, x: Tensor, noise: bool, kl_weight: float, epochs: int, seed: int) -> Tensor:
-    """Codes of images that have one each, and a deviation, as parameters; they start as draws of the prior.
-
-    Args:
-        model: a decoder, which is trained along.
-        x: training images, shape (N, *event).
-        noise, kl_weight, epochs: as in :func:`train_by_hand`.
-        seed: of the start, the batches and the draws.
+    """Train a model and, in place of a guide, a mean and a deviation for each image, which start as draws of the prior.
 
     Returns:
         means of q, shape (N, D).
@@ -210,11 +176,16 @@ def without_encoder(model: Any, x: Tensor, noise: bool, kl_weight: float, epochs
     start = torch.randn(len(x), NETWORKS.latent_dim, generator=generator).to(x.device) / FREE_SPEED
     loc, log_scale = start.requires_grad_(), torch.zeros_like(start).requires_grad_()
 
-    def posterior(rows: Tensor) -> Normal:
-        return Normal(FREE_SPEED * loc[rows], (FREE_SPEED * log_scale[rows]).exp())
+    def loss(rows: Tensor) -> Tensor:
+        q = Normal(FREE_SPEED * loc[rows], (FREE_SPEED * log_scale[rows]).exp())
+        drawn = torch.randn(q.mean.shape, generator=generator).to(x.device)
+        z = q.mean + q.stddev * drawn if noise else q.mean
+        kl = kl_divergence(q, Normal(0.0, 1.0)).sum(-1)
+        negative_elbo: Tensor = (kl_weight * kl - model.likelihood(z).log_prob(x[rows])).mean()
+        return negative_elbo
 
     parameters = [*model.parameters(), loc, log_scale]
-    train_by_hand(model, posterior, parameters, x, noise, kl_weight, epochs, generator)
+    descend(loss, parameters, len(x), epochs=epochs, learning_rate=LEARNING_RATE, generator=generator)
     return FREE_SPEED * loc.detach()
 
 

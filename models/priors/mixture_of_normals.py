@@ -40,7 +40,9 @@ class MixtureOfNormalsPrior(Prior):
         super().__init__(latent_dim, num_components=num_components)
         self.logits = nn.Parameter(torch.zeros(num_components))
         self.loc = nn.Parameter(math.sqrt(0.5) * torch.randn(num_components, latent_dim))
-        self.raw_scale = nn.Parameter(torch.full((num_components, latent_dim), raw_of_positive(math.sqrt(0.5), SCALE_FLOOR)))
+        self.raw_scale = nn.Parameter(
+            torch.full((num_components, latent_dim), raw_of_positive(math.sqrt(0.5), SCALE_FLOOR))
+        )
 
     def forward(self) -> dist.TorchDistribution:
         """p(z), a mixture of C normals."""
