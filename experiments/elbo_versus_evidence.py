@@ -21,7 +21,7 @@ from torch import Tensor
 import bayes_vae as bv
 from bayes_vae.experiments.study import observe, resolve_device, trained_pair, write_figure
 from bayes_vae.plots.colours import COLOURS, GREY
-from bayes_vae.plots.gaps import GAPS
+from bayes_vae.plots.gap_figures import GAPS
 from bayes_vae.plots.images import draw_pictures
 from bayes_vae.plots.style import caption, new_figure, plain_axes
 from bayes_vae.settings import PairSettings

@@ -23,7 +23,7 @@ from torch.distributions import Normal, kl_divergence
 import bayes_vae as bv
 from bayes_vae.experiments.study import observe, resolve_device, told, trained_pair, write_figure
 from bayes_vae.plots.colours import COLOURS, GREY
-from bayes_vae.plots.gaps import PARTS
+from bayes_vae.plots.gap_figures import PARTS
 from bayes_vae.plots.images import draw_pictures
 from bayes_vae.plots.style import caption, new_figure, plain_axes, signed
 from bayes_vae.settings import PairSettings

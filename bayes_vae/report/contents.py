@@ -19,7 +19,7 @@ from bayes_vae.estimators.calibration import GuideCalibration, calibrate_guide
 from bayes_vae.estimators.evaluation import Evaluation, evaluate
 from bayes_vae.estimators.gaps import InferenceGap, inference_gap
 from bayes_vae.estimators.ladder import Comparison, compare
-from bayes_vae.report.latent_space import LatentMeans, Missing, Pictures, latent_means, pictures
+from bayes_vae.report.latent_pictures import LatentMeans, Missing, Pictures, latent_means, pictures
 from bayes_vae.settings import LADDER, ReportSettings
 from bayes_vae.terms.program import Observations, Program, modules_of, prepare_guide, take_rows
 from bayes_vae.terms.stream import Progress

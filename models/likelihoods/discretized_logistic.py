@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bayes_vae.distributions.discretized_logistic import DiscretizedLogistic, loc_of_mean
 from bayes_vae.distributions.positive import positive, raw_of_positive
-from bayes_vae.models.likelihoods.base import Likelihood
+from bayes_vae.models.likelihoods.likelihood import Likelihood
 from bayes_vae.settings import DataKind
 
 __all__ = ["DiscretizedLogisticLikelihood"]

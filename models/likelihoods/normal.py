@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bayes_vae.distributions.positive import positive, raw_of_positive
 from bayes_vae.errors import SettingsError
-from bayes_vae.models.likelihoods.base import Likelihood
+from bayes_vae.models.likelihoods.likelihood import Likelihood
 from bayes_vae.settings import DataKind
 
 __all__ = ["NOISES", "NormalLikelihood"]

@@ -14,7 +14,7 @@ from torch.distributions import AffineTransform
 from bayes_vae.distributions import diagonal_normal
 from bayes_vae.distributions.flow_transform import FlowTransform
 from bayes_vae.distributions.positive import positive, raw_of_positive
-from bayes_vae.models.priors.base import SCALE_FLOOR, Prior
+from bayes_vae.models.priors.prior import SCALE_FLOOR, Prior
 
 __all__ = ["FlowPrior"]
 

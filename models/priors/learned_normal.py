@@ -10,7 +10,7 @@ from torch import nn
 
 from bayes_vae.distributions import diagonal_normal
 from bayes_vae.distributions.positive import positive, raw_of_positive
-from bayes_vae.models.priors.base import SCALE_FLOOR, Prior
+from bayes_vae.models.priors.prior import SCALE_FLOOR, Prior
 
 __all__ = ["LearnedNormalPrior"]
 

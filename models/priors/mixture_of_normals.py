@@ -11,8 +11,8 @@ from torch import nn
 
 from bayes_vae.distributions import diagonal_normal
 from bayes_vae.distributions.positive import positive, raw_of_positive
-from bayes_vae.models.priors.base import SCALE_FLOOR, Prior
 from bayes_vae.models.priors.component_mixture import ComponentMixture
+from bayes_vae.models.priors.prior import SCALE_FLOOR, Prior
 
 __all__ = ["MixtureOfNormalsPrior"]
 

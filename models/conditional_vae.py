@@ -1,4 +1,4 @@
-"""A VAE whose label is a latent, known for some observations."""
+"""A VAE of observations whose label is given."""
 
 from __future__ import annotations
 
@@ -8,27 +8,23 @@ from typing import Any
 import pyro
 import pyro.distributions as dist
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bayes_vae.distributions import diagonal_normal
-from bayes_vae.errors import SettingsError
-from bayes_vae.models.parts import as_setting
+from bayes_vae.models.named_parts import as_setting
 from bayes_vae.models.structured import StructuredModel, drawn
 from bayes_vae.networks.labels import append_label, check_labels
 
-__all__ = ["SemiSupervisedVAE"]
-
-LABEL_PRIORS = ("uniform", "learned")
+__all__ = ["ConditionalVAE"]
 
 
-class SemiSupervisedVAE(StructuredModel):
-    r"""The class y of an observation is a latent beside z.
+class ConditionalVAE(StructuredModel):
+    r"""A VAE given a label: the decoder reads z and the label y, and nothing is said of how probable y is.
 
-    .. math:: p(x, y, z) = p(y) \, p(z) \, p(x \mid z, y), \quad p(y) = \mathrm{Categorical}(\pi), \quad p(z) = N(0, I)
+    .. math:: p(x, z \mid y) = p(z) \, p(x \mid z, y), \quad p(z) = N(0, I)
 
-    Sites ``"y"``, ``"z"`` and ``"x"``; y is discrete. Which labels are known is the guide's matter alone
-    (:class:`~bayes_vae.guides.SemiSupervisedGuide`): the program takes ``(x, y)`` as the guide does, and looks at y
-    only to refuse what is no label.
+    So every figure of it, be it the evidence, the ELBO or L_K, is of log p(x given y), which is no bound on log p(x).
+    The label is no latent but a covariate, passed as the second of the tuple: ``model(x, y)``, ``guide(x, y)``.
 
     Args:
         latent_dim: D, the size of z.
@@ -37,21 +33,19 @@ class SemiSupervisedVAE(StructuredModel):
         hidden_dims: widths of the hidden layers from the data's side; the decoder mirrors them.
         activation: name of the activation between layers.
         likelihood: name of p(x given z, y), or a mapping of "name" and options.
-        label_prior: p(y): "uniform", or "learned" from uniform on.
 
     Raises:
         SettingsError: an unknown name, option or activation.
 
-    Reference: Kingma, Rezende, Mohamed, Welling (2014), "Semi-supervised learning with deep generative models", eq. 2
-    ("M2").
+    Reference: Sohn, Lee, Yan (2015), "Learning structured output representation using deep conditional generative
+    models", eq. 4, with the prior of z independent of y; Kingma, Rezende, Mohamed, Welling (2014), "Semi-supervised
+    learning with deep generative models", section 2 ("M2" with every label known).
 
-    >>> SemiSupervisedVAE(2, (8, 8), num_classes=10).sample(3, label=7, seed=0).shape
+    >>> ConditionalVAE(2, (8, 8), num_classes=10).sample(3, label=7, seed=0).shape
     torch.Size([3, 8, 8])
     """
 
     needs_labels = True
-    infers_labels = True
-    label_logits: Tensor
     prior_loc: Tensor
     prior_scale: Tensor
 
@@ -64,10 +58,7 @@ class SemiSupervisedVAE(StructuredModel):
         activation: str = "tanh",
         *,
         likelihood: str | Mapping[str, Any] = "bernoulli",
-        label_prior: str = "uniform",
     ) -> None:
-        if label_prior not in LABEL_PRIORS:
-            raise SettingsError(f"unknown label_prior {label_prior!r}: choose one of {', '.join(LABEL_PRIORS)}.")
         settings: dict[str, Any] = {
             "latent_dim": latent_dim,
             "data_shape": tuple(data_shape),
@@ -75,69 +66,57 @@ class SemiSupervisedVAE(StructuredModel):
             "hidden_dims": tuple(hidden_dims),
             "activation": activation,
             "likelihood": as_setting(likelihood),
-            "label_prior": label_prior,
         }
         super().__init__(latent_dim + num_classes, settings)
         self.latent_dim, self.num_classes = latent_dim, num_classes
-        uniform = torch.zeros(num_classes)
-        if label_prior == "learned":
-            self.label_logits = nn.Parameter(uniform)
-        else:
-            self.register_buffer("label_logits", uniform, persistent=False)
         self.register_buffer("prior_loc", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("prior_scale", torch.ones(latent_dim), persistent=False)
 
-    def label_prior(self) -> dist.TorchDistribution:
-        """p(y); batch shape (), values 0…C−1."""
-        return dist.Categorical(logits=self.label_logits, validate_args=False)
-
     def prior(self) -> dist.TorchDistribution:
-        """p(z), the standard normal, whatever the class; batch shape (), event shape (D,)."""
+        """p(z), the standard normal, whatever the label; batch shape (), event shape (D,)."""
         return diagonal_normal(self.prior_loc, self.prior_scale)
 
     def likelihood(self, z: Tensor, y: Tensor) -> dist.TorchDistribution:
-        """p(x given z, y) for z of shape (*batch, D) and classes that broadcast with it; event shape ``data_shape``."""
+        """p(x given z, y) for z of shape (*batch, D) and labels that broadcast with it; event shape ``data_shape``."""
         return self._decoded(append_label(z, y, self.num_classes))
 
     def forward(self, x: Tensor | None = None, y: Tensor | None = None) -> Tensor:
-        """The Pyro program of p(x, y, z).
+        """The Pyro program of p(x, z given y).
 
         Args:
-            x: observations, shape (N, *data_shape), or None to sample one.
-            y: labels, shape (N,), −1 where unknown; None where none is known. They are the guide's to use.
+            x: observations, shape (N, *data_shape), or None to sample one for each label.
+            y: their labels, shape (N,), whole numbers.
 
         Returns:
             the observations, given or sampled, shape (N, *data_shape).
 
         Raises:
-            ShapeError, SupportError: labels that are none.
+            ShapeError, SupportError: no labels, or some that are no classes.
         """
         x = None if x is None else self.check_observations(x)
-        count = 1 if x is None else len(x)
-        if y is not None:
-            check_labels(y, count, self.num_classes, type(self).__name__, may_be_unknown=True)
+        count = len(x) if x is not None else 1 if y is None else y.numel()
+        y = check_labels(y, count, self.num_classes, type(self).__name__)
         with pyro.plate("data", count, dim=-1):
-            label = pyro.sample("y", self.label_prior())
             z = pyro.sample("z", self.prior())
-            return pyro.sample("x", self.likelihood(z, label), obs=x)
+            return pyro.sample("x", self.likelihood(z, y), obs=x)
 
     @torch.no_grad()
     def sample(
         self, num_observations: int, *, label: int | None = None, seed: int | None = None, mean: bool = False
     ) -> Tensor:
-        """Observations drawn from the model, or from the model given a class.
+        """Observations drawn from the model given a label.
 
         Args:
             num_observations: how many.
-            label: of all of them; None draws the class of each from p(y).
+            label: of all of them; None takes the classes in turn, 0, 1, …, C−1, 0, ….
             seed: makes the draw repeatable and leaves the caller's random state as it was; None draws from it.
             mean: return the likelihood's mean in place of a draw, as pictures usually show.
 
         Returns:
             shape (num_observations, *data_shape).
         """
+        rows = torch.arange(num_observations, device=self.prior_loc.device)
+        labels = rows % self.num_classes if label is None else torch.full_like(rows, label)
+        labels = check_labels(labels, num_observations, self.num_classes, type(self).__name__)
         with self._own_draws(seed):
-            classes = self.label_prior().sample((num_observations,))
-            labels = classes if label is None else torch.full_like(classes, label)
-            labels = check_labels(labels, num_observations, self.num_classes, type(self).__name__)
             return drawn(self.likelihood(self.prior().sample((num_observations,)), labels), mean)
