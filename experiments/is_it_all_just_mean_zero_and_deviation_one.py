@@ -171,15 +171,13 @@ def balance(rule: bv.BayesRuleOnGrid, loc: Tensor, scale: Tensor) -> list[Force]
     optimizer.step(closure)
     row, column = divmod(int(likelihood.argmax()), rule.num_points)
     mode = torch.stack([axes[0][row], axes[1][column]])
-    forces, starts = (
-        [],
-        {
-            "the prior": [torch.zeros_like(loc), torch.zeros_like(loc)],
-            "too far, too narrow": [1.6 * mode, torch.full_like(loc, 0.15).log()],
-            "the best q": best,
-        },
-    )
-    for words, parts in starts.items():
+    places = {
+        "the prior": [torch.zeros_like(loc), torch.zeros_like(loc)],
+        "too far, too narrow": [1.6 * mode, torch.full_like(loc, 0.15).log()],
+        "the best q": best,
+    }
+    forces = []
+    for words, parts in places.items():
         at = [part.detach().clone().requires_grad_() for part in parts]
         likelihood_force, kl_force = (torch.cat(torch.autograd.grad(terms(*at)[term], at)) for term in (0, 1))
         forces.append(Force(words, at[0].detach(), at[1].detach().exp(), likelihood_force, kl_force))
