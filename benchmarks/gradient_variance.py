@@ -21,7 +21,7 @@ from torch import Tensor, nn
 import bayes_vae as bv
 from bayes_vae.objectives import Objective
 from bayes_vae.plots.colours import COLOURS, GREY
-from bayes_vae.plots.ladder import spread_apart
+from bayes_vae.plots.ladder_figure import spread_apart
 from bayes_vae.plots.style import caption, new_figure, plain_axes, save_figure, thousands
 from bayes_vae.settings import PairSettings
 from bayes_vae.training import build_pair

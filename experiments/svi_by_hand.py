@@ -13,6 +13,7 @@ from pyro.infer import SVI
 from pyro.optim import Adam  # type: ignore[attr-defined]
 
 import bayes_vae as bv
+from bayes_vae.experiments.study import resolve_device
 from bayes_vae.guides import AmortizedNormalGuide
 from bayes_vae.models import VAE
 
@@ -36,23 +37,23 @@ def main(
         seed: of the weights, the batches and the draws.
         device: cpu, cuda, or auto.
     """
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    where = resolve_device(device)
     pyro.set_rng_seed(seed)
     images = bv.load_data(data, policy="stochastic")  # pixels become zeros and ones, drawn anew at each use
     networks: dict[str, Any] = {"data_shape": images.data_shape, "hidden_dims": (200, 200), "activation": "tanh"}
-    model, guide = VAE(8, **networks).to(device), AmortizedNormalGuide(8, **networks).to(device)
+    model, guide = VAE(8, **networks).to(where), AmortizedNormalGuide(8, **networks).to(where)
     svi = SVI(model, guide, Adam({"lr": LEARNING_RATE}), loss=bv.Elbo())
 
     generator = torch.Generator().manual_seed(seed)
     for epoch in range(1, (epochs or EPOCHS[data]) + 1):
         negative_elbo = 0.0
         for rows in torch.randperm(len(images.train), generator=generator).split(BATCH_SIZE):
-            negative_elbo += svi.step(images.train.training_batch(rows, generator).to(device))
+            negative_elbo += svi.step(images.train.training_batch(rows, generator).to(where))
         print(f"epoch {epoch:3d}   training ELBO {-negative_elbo / len(images.train):8.3f} nats per image")
 
     first = slice(NUM_OBSERVATIONS)
-    x = images.test.observations(first, seed=seed, device=device)
-    draws: dict[str, Any] = {"seed": seed, "index": images.test.index[first].to(device), "data_policy": images.policy}
+    x = images.test.observations(first, seed=seed, device=where)
+    draws: dict[str, Any] = {"seed": seed, "index": images.test.index[first].to(where), "data_policy": images.policy}
     terms = bv.elbo_terms(model, guide, x, num_particles, **draws).averages()
     evidence = bv.estimate_log_evidence(model, guide, x, num_particles, **draws).averages()["log_evidence"]
     print(f"\nOn {len(x)} test images, in nats each: K = {num_particles}, KL weight 1, {images.policy}, seed {seed}")

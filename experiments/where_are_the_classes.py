@@ -22,6 +22,7 @@ from torch import Tensor, nn
 import bayes_vae as bv
 from bayes_vae.data import Data, Split
 from bayes_vae.data.classes import class_labels
+from bayes_vae.experiments.study import fit, resolve_device
 from bayes_vae.guides import AmortizedNormalGuide, SemiSupervisedGuide
 from bayes_vae.models import VAE, SemiSupervisedVAE
 from bayes_vae.networks.perceptron import mlp
@@ -47,7 +48,7 @@ def main(
         seed: of the weights, the batches and the draws.
         device: cpu, cuda, or auto.
     """
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    where = resolve_device(device)
     data = bv.load_data("digits", policy="stochastic").with_visible_labels(num_labelled)
     torch.manual_seed(seed)
     vae = VAE(**NETWORKS), AmortizedNormalGuide(**NETWORKS)
@@ -56,16 +57,16 @@ def main(
     for name, (model, guide) in pairs.items():
         print(f"training a {name} for {epochs} epochs")
         model.set_output_bias(data.train.mean())
-        bv.fit(model, guide, data, epochs=epochs, seed=seed, device=device, progress="none", interruptible=False)
+        fit(model, guide, data, epochs=epochs, seed=seed, device=where)
 
-    figures = {f"accuracy_{name}": value for name, value in accuracies(vae[1], semi[1], data, seed, device).items()}
+    figures = {f"accuracy_{name}": value for name, value in accuracies(vae[1], semi[1], data, seed, where).items()}
     print(f"\nTest images whose class is named, of {len(data.test)}, from {num_labelled} labels:")
     for name, value in figures.items():
         print(f"  {LINES[name.removeprefix('accuracy_')]:<58} {value:6.1%}")
 
     print(f"\nIn nats for each test image, K = {num_particles}, seed {seed}; log p(x) is a lower bound:")
-    x = data.test.observations(seed=seed, device=device)
-    draws: dict[str, Any] = {"seed": seed, "index": data.test.index.to(device), "data_policy": data.policy}
+    x = data.test.observations(seed=seed, device=where)
+    draws: dict[str, Any] = {"seed": seed, "index": data.test.index.to(where), "data_policy": data.policy}
     for name, (model, guide) in {"vae": vae, "semi_supervised": semi}.items():
         elbo = bv.elbo_terms(model, guide, x, num_particles, **draws).averages()["elbo"]
         evidence = bv.estimate_log_evidence(model, guide, x, num_particles, **draws).averages()["log_evidence"]
@@ -86,7 +87,7 @@ LINES = {
 
 @torch.no_grad()
 def accuracies(
-    vae_guide: AmortizedNormalGuide, semi_guide: SemiSupervisedGuide, data: Data, seed: int, device: str
+    vae_guide: AmortizedNormalGuide, semi_guide: SemiSupervisedGuide, data: Data, seed: int, device: torch.device
 ) -> dict[str, float]:
     """How often the class of a test image is named rightly, each way of asking by itself."""
     train, test = data.train, data.test

@@ -1,5 +1,9 @@
 """Why are the codes of similar images neighbours, though nobody said which images are similar?
 
+On the digits, seed 0: 51.8 ± 2.0 % of the ten nearest codes share the label in a VAE, 52.4 ± 2.0 % in an autoencoder,
+and 10 % by chance; a swap of two codes costs 4.3 nats between the most similar images and 19.2 between the least. Takes
+about 80 seconds on one core; ``--data mnist`` about six minutes.
+
 Labels are never seen: with labels shuffled, training is bit for bit the same. What could do it then? Four pairs with
 the same networks and the same batches: a VAE; one without the KL; one without sampling noise, which decodes the mean of
 q; and one without both, which is an autoencoder. Compared on test images: the labels of nearest codes; how evenly the
@@ -7,27 +11,36 @@ decoder's output changes along a straight line between two codes; how much the q
 As a control two have no encoder: each training image has a code of its own, which starts anywhere, so that no smooth
 encoder can put like beside like. And the reason: where two q overlap, the same z must draw both images, so overlap is
 cheaper between like images. The price is the cost of a swap, E_q(z|x_i) log p(x_i|z) − E_q(z|x_j) log p(x_i|z), in
-nats.
-
-The answer for the digits: even an autoencoder, without KL and noise, brings like images together, and so do codes
-without an encoder: one decoder draws them all, and draws near codes alike. What KL and noise add is a dense map. q
-overlap, and since a swap costs nats between unlike images but little between like ones, it is the like that overlap,
-and the decoder changes evenly from one to the next. Takes about 80 seconds on one core; ``--data mnist`` about six
-minutes.
+nats. Even an autoencoder brings similar images together, and so do codes without an encoder: one decoder draws them
+all, and decodes nearby codes to similar images. What KL and noise add is a dense map.
 """
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 import bayes_vae as bv
-from bayes_vae.plots.neighbours import Neighbours, neighbours_figure
-from bayes_vae.plots.writing import write_figure
+from bayes_vae.data import Data
+from bayes_vae.experiments.study import (
+    descend,
+    difference,
+    mean_error,
+    new_pair,
+    observe,
+    percent,
+    resolve_device,
+    trained_pair,
+    write_figure,
+)
+from bayes_vae.plots.colours import COLOURS, GREY
+from bayes_vae.plots.latents import draw_latent_means
+from bayes_vae.plots.style import caption, new_figure, plain_axes
 from bayes_vae.settings import PairSettings
-from bayes_vae.training import build_pair
 
 NETWORKS = PairSettings(latent_dim=2, hidden_dims=(200, 200))
 PAIRS = {  # name: whether z is drawn, and the weight of the KL
@@ -37,9 +50,30 @@ PAIRS = {  # name: whether z is drawn, and the weight of the KL
     "autoencoder": (False, 0.0),
 }
 EPOCHS, EPOCHS_OF_LABELS = {"digits": 100, "mnist": 10}, 2
-BATCH_SIZE, LEARNING_RATE = 100, 2e-3
+LEARNING_RATE = 2e-3
 NUM_FREE, FREE_SPEED = 1300, 20.0  # training images without an encoder; how much faster their own codes learn
 NUM_OBSERVATIONS, NUM_PARTICLES, NUM_NEIGHBOURS, NUM_LINES, STEPS, NUM_BINS = 300, 20, 10, 300, 50, 10
+LINES = (("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"))  # line and marker of each pair
+
+
+class Neighbours(NamedTuple):
+    """What was measured of one pair; each figure with its standard error over the observations.
+
+    Attributes:
+        name: of the pair.
+        codes: means of q, shape (N, D).
+        purity: of the nearest codes, the share with the same label.
+        largest_step: of the decoder along lines between two codes, in units of the mean step.
+        swap: what decoding from another's q costs, by likeness of the two, from the most like; shape (2, bins), nats.
+        overlap: of the two q, likewise; None where z is not drawn from q.
+    """
+
+    name: str
+    codes: Tensor
+    purity: tuple[float, float]
+    largest_step: tuple[float, float]
+    swap: Tensor
+    overlap: Tensor | None
 
 
 def main(
@@ -62,48 +96,24 @@ def main(
         device: cpu, cuda, or auto.
         out: a folder for the figure, or a path that ends in .png; none is drawn when not given.
     """
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    where = resolve_device(device)
     data_set = bv.load_data(data, policy="static")
-    generator = torch.Generator().manual_seed(seed)
+    same = labels_change_nothing(data_set, seed, where)
 
-    labels = torch.as_tensor(data_set.train.labels)
-    shuffled = replace(
-        data_set, train=replace(data_set.train, labels=labels[torch.randperm(len(labels), generator=generator)])
-    )
-    states = []
-    for labelled in (data_set, shuffled):
-        trained = build_pair(NETWORKS, labelled, seed)
-        bv.fit(
-            *trained, labelled, epochs=EPOCHS_OF_LABELS, seed=seed, device=device, progress="none", interruptible=False
-        )
-        states.append([value for module in trained for value in module.state_dict().values()])
-    same = all(torch.equal(one, other) for one, other in zip(*states, strict=True))
-
-    train = data_set.train.observations(device=device)
-    rows = list(range(min(num_observations, len(data_set.test))))
-    x, labels = data_set.test.observations(rows, device=device), torch.as_tensor(data_set.test.labels)[rows].to(device)
+    train = data_set.train.observations(device=where)
+    x, _ = observe(data_set.test, range(num_observations), seed, where)
+    labels, seen = (torch.as_tensor(split.labels)[: len(x)].to(where) for split in (data_set.test, data_set.train))
     found = []
     for name, (noise, kl_weight) in PAIRS.items():
-        model, guide = (module.to(device) for module in build_pair(NETWORKS, data_set, seed))
-        optimizer = torch.optim.Adam([*model.parameters(), *guide.parameters()], lr=LEARNING_RATE)
+        model, guide = new_pair(NETWORKS, data_set, seed, where)
         generator = torch.Generator().manual_seed(seed)
-        for _ in range(epochs or EPOCHS[data]):
-            for batch in torch.randperm(len(train), generator=generator).split(BATCH_SIZE):
-                q = guide.variational_posterior(train[batch])
-                drawn = torch.randn(q.mean.shape, generator=generator).to(device)
-                z = q.mean + q.stddev * drawn if noise else q.mean
-                kl = kl_divergence(Normal(q.mean, q.stddev), Normal(0.0, 1.0)).sum(-1)
-                loss = (kl_weight * kl - model.likelihood(z).log_prob(train[batch])).mean()
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
+        with_encoder(model, guide, train, noise, kl_weight, epochs or EPOCHS[data], generator)
         found.append(measure(name, noise, model, guide, x, labels, num_particles, generator))
         print(line(found[-1]), flush=True)
 
-    few, seen = train[:NUM_FREE], torch.as_tensor(data_set.train.labels)[: len(x)].to(device)
-    free = {}
+    few, free = train[:NUM_FREE], {}
     for name in (found[0].name, found[-1].name):
-        model = build_pair(NETWORKS, data_set, seed)[0].to(device)
+        model, _ = new_pair(NETWORKS, data_set, seed, where)
         codes = without_encoder(model, few, *PAIRS[name], epochs or EPOCHS["digits"], seed)[: len(seen)]
         free[name] = purity(torch.cdist(codes, codes), seen[: len(codes)])
         print(f"{name} without an encoder, on training images: same label {percent(free[name])}", flush=True)
@@ -113,8 +123,8 @@ def main(
     print(f"Nearest {NUM_NEIGHBOURS} of the images themselves, by pixels: {percent(purity(distances(x), labels))}")
     print(f"By chance: {100 * chance:.1f} %\n\n{answer(found, same, chance, free)}")
     if out is not None:
-        figure = neighbours_figure(found, labels.cpu(), num_particles=num_particles, data_policy=data_set.policy)
-        print(f"Figure: {write_figure(figure, out, 'why_similar_inputs_are_neighbours')}")
+        figure = draw(found, labels.cpu(), num_particles, data_set.policy)
+        write_figure(figure, out, "why_similar_inputs_are_neighbours")
     keys = {pair.name: pair.name.lower().replace(" ", "_") for pair in found}
     return {
         "labels_change_nothing": float(same),
@@ -127,16 +137,37 @@ def main(
     }
 
 
-def without_encoder(model: Any, x: Tensor, noise: bool, kl_weight: float, epochs: int, seed: int) -> Tensor:
-    """Codes of images that have one each, and a deviation, as parameters; they start as draws of the prior.
+def labels_change_nothing(data_set: Data, seed: int, device: torch.device) -> bool:
+    """Whether two trainings, one with the training labels shuffled, end in the same weights, bit for bit."""
+    labels = torch.as_tensor(data_set.train.labels)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    shuffled = replace(data_set, train=replace(data_set.train, labels=labels[order]))
+    states = []
+    for labelled in (data_set, shuffled):
+        trained = trained_pair(NETWORKS, labelled, epochs=EPOCHS_OF_LABELS, seed=seed, device=device)
+        states.append([value for module in trained for value in module.state_dict().values()])
+    return all(torch.equal(one, other) for one, other in zip(*states, strict=True))
 
-    Args:
-        model: a decoder, which is trained along.
-        x: training images, shape (N, *event).
-        noise: whether z is drawn from q.
-        kl_weight: of the KL.
-        epochs: passes over the images.
-        seed: of the start, the batches and the draws.
+
+def with_encoder(
+    model: Any, guide: Any, x: Tensor, noise: bool, kl_weight: float, epochs: int, generator: torch.Generator
+) -> None:
+    """Train model and guide on training images x; z is a draw from q or, without noise, its mean."""
+
+    def loss(rows: Tensor) -> Tensor:
+        q = guide.variational_posterior(x[rows])
+        drawn = torch.randn(q.mean.shape, generator=generator).to(x.device)
+        z = q.mean + q.stddev * drawn if noise else q.mean
+        kl = kl_divergence(Normal(q.mean, q.stddev), Normal(0.0, 1.0)).sum(-1)
+        negative_elbo: Tensor = (kl_weight * kl - model.likelihood(z).log_prob(x[rows])).mean()
+        return negative_elbo
+
+    parameters = [*model.parameters(), *guide.parameters()]
+    descend(loss, parameters, len(x), epochs=epochs, learning_rate=LEARNING_RATE, generator=generator)
+
+
+def without_encoder(model: Any, x: Tensor, noise: bool, kl_weight: float, epochs: int, seed: int) -> Tensor:
+    """Train a model and, in place of a guide, a mean and a deviation for each image, which start as draws of the prior.
 
     Returns:
         means of q, shape (N, D).
@@ -144,17 +175,17 @@ def without_encoder(model: Any, x: Tensor, noise: bool, kl_weight: float, epochs
     generator = torch.Generator().manual_seed(seed)
     start = torch.randn(len(x), NETWORKS.latent_dim, generator=generator).to(x.device) / FREE_SPEED
     loc, log_scale = start.requires_grad_(), torch.zeros_like(start).requires_grad_()
-    optimizer = torch.optim.Adam([*model.parameters(), loc, log_scale], lr=LEARNING_RATE)
-    for _ in range(epochs):
-        for batch in torch.randperm(len(x), generator=generator).split(BATCH_SIZE):
-            q = Normal(FREE_SPEED * loc[batch], (FREE_SPEED * log_scale[batch]).exp())
-            drawn = torch.randn(q.mean.shape, generator=generator).to(x.device)
-            z = q.mean + q.stddev * drawn if noise else q.mean
-            kl = kl_divergence(q, Normal(0.0, 1.0)).sum(-1)
-            loss = (kl_weight * kl - model.likelihood(z).log_prob(x[batch])).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+
+    def loss(rows: Tensor) -> Tensor:
+        q = Normal(FREE_SPEED * loc[rows], (FREE_SPEED * log_scale[rows]).exp())
+        drawn = torch.randn(q.mean.shape, generator=generator).to(x.device)
+        z = q.mean + q.stddev * drawn if noise else q.mean
+        kl = kl_divergence(q, Normal(0.0, 1.0)).sum(-1)
+        negative_elbo: Tensor = (kl_weight * kl - model.likelihood(z).log_prob(x[rows])).mean()
+        return negative_elbo
+
+    parameters = [*model.parameters(), loc, log_scale]
+    descend(loss, parameters, len(x), epochs=epochs, learning_rate=LEARNING_RATE, generator=generator)
     return FREE_SPEED * loc.detach()
 
 
@@ -219,16 +250,6 @@ def by_likeness(values: Tensor) -> Tensor:
     return torch.stack([tenths.mean(0), tenths.std(0) / len(tenths) ** 0.5]).cpu()
 
 
-def mean_error(values: Tensor) -> tuple[float, float]:
-    """Mean and standard error."""
-    return float(values.double().mean()), float(values.double().std() / len(values) ** 0.5)
-
-
-def percent(value: tuple[float, float]) -> str:
-    """A share with its error."""
-    return f"{100 * value[0]:.1f} ± {100 * value[1]:.1f} %"
-
-
 def line(pair: Neighbours) -> str:
     """One pair's figures."""
     swap = " and ".join(f"{pair.swap[0, end]:.1f} ± {pair.swap[1, end]:.1f}" for end in (0, -1))
@@ -271,9 +292,57 @@ def answer(found: list[Neighbours], same: bool, chance: float, free: dict[str, t
     )
 
 
-def difference(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
-    """Of two means, with its standard error."""
-    return one[0] - other[0], (one[1] ** 2 + other[1] ** 2) ** 0.5
+def draw(pairs: list[Neighbours], labels: Tensor, num_particles: int, data_policy: str) -> Figure:
+    """The codes of each pair by label; overlap and cost of a swap by likeness; how evenly each decoder changes."""
+    subtitle = caption(num_particles, len(labels), data_policy, "test images")
+    subtitle += "\ncodes: means of q(z|x); colours: labels, which no pair has seen; circles: the prior’s 1σ and 2σ"
+    figure = new_figure(11.0, 5.8, "Why similar inputs are neighbours", subtitle, space=0.05)
+    grid = figure.add_gridspec(2, 1, height_ratios=(1, 1))
+    above, below = grid[0].subgridspec(1, len(pairs)), grid[1].subgridspec(1, 3)
+    for column, pair in enumerate(pairs):
+        axes = draw_latent_means(figure.add_subplot(above[column]), pair.codes, labels)
+        for part in (axes.get_legend(), *(text for text in axes.texts if text.get_text().startswith("prior"))):
+            if part is not None:
+                part.remove()
+        value, error = (100 * part for part in pair.purity)
+        axes.set_title(f"{pair.name}\nsame label nearby: {value:.0f} ± {error:.0f} %", fontsize=9)
+    draw_by_likeness(figure.add_subplot(below[0]), {pair.name: pair.overlap for pair in pairs}, "overlap of two q")
+    draw_by_likeness(figure.add_subplot(below[1]), {pair.name: pair.swap for pair in pairs}, "cost of a swap, nats")
+    draw_largest_steps(figure.add_subplot(below[2]), pairs)
+    return figure
+
+
+def draw_by_likeness(axes: Axes, values: dict[str, Tensor | None], words: str) -> Axes:
+    """A figure of two observations by how like they are."""
+    for (name, figures), (style, marker) in zip(values.items(), LINES, strict=False):
+        if figures is not None:
+            places = range(1, figures.shape[1] + 1)
+            line: dict[str, Any] = {
+                "linestyle": style,
+                "marker": marker,
+                "markersize": 4,
+                "linewidth": 1.2,
+                "capsize": 2,
+            }
+            colour = "black" if style == "-" else GREY
+            axes.errorbar(places, figures[0], figures[1], color=colour, label=name, **line)
+    axes.set_xlabel("tenths of the other images, the most like first")
+    axes.set_ylabel(words)
+    axes.set_ylim(0, None)
+    axes.legend(frameon=False, fontsize=8.5)
+    return plain_axes(axes)
+
+
+def draw_largest_steps(axes: Axes, pairs: list[Neighbours]) -> Axes:
+    """The largest step of each decoder along a line between two codes; one is even."""
+    values, errors = zip(*(pair.largest_step for pair in pairs), strict=True)
+    rows = range(len(pairs))
+    axes.barh(rows, values, xerr=errors, height=0.5, color=COLOURS["likelihood"], ecolor="black", capsize=3)
+    axes.axvline(1, color=GREY, linewidth=0.9, linestyle=":")
+    axes.set_yticks(rows, [pair.name for pair in pairs])
+    axes.set_ylim(len(pairs) - 0.5, -0.5)
+    axes.set_xlabel("largest ÷ mean step of the decoder\n(dotted: steps all alike)")
+    return plain_axes(axes)
 
 
 if __name__ == "__main__":

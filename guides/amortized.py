@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Size, Tensor
 
-from bayes_vae.guides.base import SingleLatentGuide
+from bayes_vae.guides.guide import SingleLatentGuide
 from bayes_vae.guides.observation_rows import observation_rows
 from bayes_vae.networks.perceptron import encoder_network
 

@@ -10,7 +10,7 @@ from pyro.nn import ConditionalAutoRegressiveNN
 from torch import nn
 
 from bayes_vae.errors import SettingsError
-from bayes_vae.guides.flow import FlowGuide, shrink
+from bayes_vae.guides.flow_guide import FlowGuide, shrink
 
 __all__ = ["AutoregressiveFlowGuide"]
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bayes_vae.distributions import analytic_kl, diagonal_normal
 from bayes_vae.distributions.normal_outputs import positive_scale
 from bayes_vae.errors import SettingsError, ShapeError
-from bayes_vae.guides.base import SingleLatentGuide
+from bayes_vae.guides.guide import SingleLatentGuide
 from bayes_vae.terms.randomness import KeyedNoise
 
 __all__ = ["LocalNormalGuide"]

@@ -10,7 +10,7 @@ from torch import Size, Tensor, nn
 
 from bayes_vae.distributions import diagonal_normal
 from bayes_vae.errors import NumericalError, SettingsError, ShapeError
-from bayes_vae.guides.base import SingleLatentGuide
+from bayes_vae.guides.guide import SingleLatentGuide
 from bayes_vae.networks.foreign import ForeignNetwork, describe_output, keeps_order, reshape_rows, shape_text
 
 __all__ = ["EncoderOutput", "NetworkGuide"]

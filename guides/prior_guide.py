@@ -7,7 +7,7 @@ from typing import Protocol
 import pyro.distributions as dist
 from torch import Tensor
 
-from bayes_vae.guides.base import SingleLatentGuide
+from bayes_vae.guides.guide import SingleLatentGuide
 
 __all__ = ["PriorGuide"]
 

@@ -11,7 +11,7 @@ from torch import Size, Tensor
 
 from bayes_vae.distributions.normal_outputs import normal_of_outputs
 from bayes_vae.errors import SettingsError
-from bayes_vae.guides.base import Guide
+from bayes_vae.guides.guide import Guide
 from bayes_vae.guides.observation_rows import observation_rows
 from bayes_vae.networks.labels import UNKNOWN, append_label, check_labels
 from bayes_vae.networks.perceptron import mlp

@@ -10,7 +10,7 @@ from pyro.distributions.transforms import ConditionalSpline, ConditionalSplineAu
 from pyro.nn import ConditionalAutoRegressiveNN, DenseNN
 from torch import Tensor, nn
 
-from bayes_vae.guides.flow import FlowGuide, shrink
+from bayes_vae.guides.flow_guide import FlowGuide, shrink
 
 __all__ = ["SplineFlowGuide"]
 

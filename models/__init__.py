@@ -1,7 +1,6 @@
 """Generative models p(x, z), each a Pyro program: the prior p(z) times the likelihood p(x given z)."""
 
-from bayes_vae.models.base import Model, SingleLatentModel
-from bayes_vae.models.conditional import ConditionalVAE
+from bayes_vae.models.conditional_vae import ConditionalVAE
 from bayes_vae.models.likelihoods import (
     BernoulliLikelihood,
     CategoricalLikelihood,
@@ -12,6 +11,7 @@ from bayes_vae.models.likelihoods import (
     NormalLikelihood,
 )
 from bayes_vae.models.linear_gaussian import LinearGaussianVAE
+from bayes_vae.models.model import Model, SingleLatentModel
 from bayes_vae.models.priors import (
     FlowPrior,
     LearnedNormalPrior,
@@ -20,8 +20,8 @@ from bayes_vae.models.priors import (
     StandardNormalPrior,
     VampPrior,
 )
-from bayes_vae.models.semi_supervised import SemiSupervisedVAE
-from bayes_vae.models.two_layer import TwoLayerVAE
+from bayes_vae.models.semi_supervised_vae import SemiSupervisedVAE
+from bayes_vae.models.two_layer_vae import TwoLayerVAE
 from bayes_vae.models.vae import VAE
 
 __all__ = [

@@ -11,7 +11,7 @@ from torch import Size, Tensor, nn
 
 from bayes_vae.distributions import analytic_kl, diagonal_normal
 from bayes_vae.errors import NotDefinedError
-from bayes_vae.models.base import SingleLatentModel
+from bayes_vae.models.model import SingleLatentModel
 
 __all__ = ["LinearGaussianVAE"]
 

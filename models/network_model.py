@@ -11,8 +11,8 @@ import torch
 from torch import Size, Tensor, nn
 
 from bayes_vae.errors import NumericalError, SettingsError, ShapeError
-from bayes_vae.models.base import SingleLatentModel
 from bayes_vae.models.likelihoods import make_likelihood
+from bayes_vae.models.model import SingleLatentModel
 from bayes_vae.models.priors import make_prior
 from bayes_vae.networks.foreign import ForeignNetwork, describe_output, reshape_rows
 

@@ -11,8 +11,8 @@ import pyro.poutine as poutine
 import torch
 from torch import Size, Tensor
 
-from bayes_vae.models.base import Model
 from bayes_vae.models.likelihoods import make_likelihood
+from bayes_vae.models.model import Model
 from bayes_vae.networks.perceptron import decoder_network, set_output_bias
 from bayes_vae.terms.program import Program, index_arguments
 from bayes_vae.terms.randomness import isolated_rng

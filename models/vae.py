@@ -8,9 +8,9 @@ from typing import Any
 import pyro.distributions as dist
 from torch import Size, Tensor
 
-from bayes_vae.models.base import SingleLatentModel
 from bayes_vae.models.likelihoods import make_likelihood
-from bayes_vae.models.parts import as_setting
+from bayes_vae.models.model import SingleLatentModel
+from bayes_vae.models.named_parts import as_setting
 from bayes_vae.models.priors import make_prior
 from bayes_vae.networks.perceptron import decoder_network, set_output_bias
 

@@ -79,6 +79,8 @@ from bayes_vae.estimators.importance.reliability import pareto_k
 log_weights = torch.randn(1000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 k = pareto_k(log_weights)
 assert k.shape == (3,) and bool((k < 0.7).all()), k
+import platformdirs
+assert platformdirs.user_cache_dir.__name__ == "user_cache_dir"
 """
     home = str(tmp_path / home)  # an absolute path stays as it is
     folders = dict.fromkeys(("HOME", "USERPROFILE", "XDG_CACHE_HOME", "LOCALAPPDATA"), home)

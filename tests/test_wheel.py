@@ -16,6 +16,7 @@ CONTENTS = (
     "bayes_vae",
     *MAPPED,
     "tests",
+    "build_backend.py",
     "setup.cfg",
     "pyproject.toml",
     "MANIFEST.in",

@@ -63,10 +63,10 @@ def open_named(options: Any) -> OpenedRun:
         raise RunError(
             f"{options.run} is not a run directory: {what}. Expected one that `bayes-vae train --out` wrote."
         )
-    from bayes_vae.cli.device import resolve_device
     from bayes_vae.cli.loading import open_run
+    from bayes_vae.training.machine import resolve_device
 
-    device = resolve_device(options.device)
+    device = str(resolve_device(options.device))
     return open_run(options.run, device, options.data, options.data_root, options.policy)
 
 

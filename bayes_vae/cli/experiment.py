@@ -20,13 +20,16 @@ __all__ = ["experiments", "run"]
 
 PACKAGE = "bayes_vae.experiments"
 
+SHARED = ("__init__.py", "study.py")
+"""What is no script."""
+
 FIGURES = "figures"
 """Folder of the figures, as when a script is run by itself."""
 
 
 def experiments() -> dict[str, str]:
     """Name → first line of the docstring, read from the source; nothing is imported."""
-    scripts = (file for file in files(PACKAGE).iterdir() if file.name.endswith(".py") and file.name[0] != "_")
+    scripts = (file for file in files(PACKAGE).iterdir() if file.name.endswith(".py") and file.name not in SHARED)
     texts = {file.name.removesuffix(".py"): file.read_text(encoding="utf-8") for file in scripts}
     return {name: (ast.get_docstring(ast.parse(texts[name])) or "").partition("\n")[0] for name in sorted(texts)}
 

@@ -67,7 +67,7 @@ def latents(run: OpenedRun, seed: int) -> dict[str, Figure]:
     """Means of q for the test images, coloured by label; nothing where q has no known mean, or several sites."""
     from bayes_vae.errors import NotDefinedError
     from bayes_vae.plots import latent_figure
-    from bayes_vae.report.latent_space import Missing, latent_means
+    from bayes_vae.report.latent_pictures import Missing, latent_means
 
     rows = run.test_rows(LATENTS, seed).rows_for(run.model)
     try:

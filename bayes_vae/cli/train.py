@@ -177,9 +177,9 @@ def _callbacks(folder: Path, tensorboard: bool) -> list[Callback]:
 
 
 def _with_device(training: TrainingSettings) -> TrainingSettings:
-    from bayes_vae.cli.device import resolve_device
+    from bayes_vae.training.machine import resolve_device
 
-    return replace(training, device=resolve_device(training.device))
+    return replace(training, device=str(resolve_device(training.device)))
 
 
 def _train(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pyro.distributions as dist
-import torch
 from torch import Tensor
 
+from bayes_vae.distributions.positive import positive
 from bayes_vae.distributions.properties import diagonal_normal
 
 __all__ = ["SCALE_FLOOR", "normal_of_outputs", "positive_scale"]
@@ -19,12 +19,13 @@ SCALE_OFFSET = 0.5413248546129181
 
 def positive_scale(raw: Tensor) -> Tensor:
     """A scale from any number: softplus, one at zero and never below ``SCALE_FLOOR``."""
-    return torch.nn.functional.softplus(raw + SCALE_OFFSET) + SCALE_FLOOR
+    return positive(raw, SCALE_FLOOR, SCALE_OFFSET)
 
 
 def normal_of_outputs(outputs: Tensor) -> dist.Independent:
     """The factorized normal of a network's outputs, shape (*batch, 2 D): D means, then D numbers of its scales.
 
+    >>> import torch
     >>> normal_of_outputs(torch.zeros(3, 4)).event_shape
     torch.Size([2])
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from typing import Any
-from unittest import mock
 
 __all__ = ["import_arviz"]
 
@@ -16,9 +15,11 @@ def import_arviz() -> Any:
     except OSError:  # the cache directory cannot be created: give it a throw-away one for the import
         import platformdirs
 
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            mock.patch.object(platformdirs, "user_cache_dir", return_value=folder),
-        ):
-            import arviz
+        user_cache_dir = platformdirs.user_cache_dir
+        with tempfile.TemporaryDirectory() as folder:
+            platformdirs.user_cache_dir = lambda *_, **__: folder
+            try:
+                import arviz
+            finally:
+                platformdirs.user_cache_dir = user_cache_dir
     return arviz

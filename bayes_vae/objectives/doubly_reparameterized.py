@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bayes_vae.objectives.base import Objective
 from bayes_vae.objectives.fixed_draws import draw_and_fix
 from bayes_vae.objectives.importance_weighted import terms_of_bound
-from bayes_vae.objectives.terms import ObjectiveTerms
+from bayes_vae.objectives.objective import Objective
+from bayes_vae.objectives.objective_terms import ObjectiveTerms
 from bayes_vae.terms.stream import BoundBatch, Pair
 
 __all__ = ["DoublyReparameterizedObjective"]

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import ProgramError
-from bayes_vae.objectives.base import Objective
 from bayes_vae.objectives.kl_weights import KLWeight
+from bayes_vae.objectives.objective import Objective
+from bayes_vae.objectives.objective_terms import ObjectiveTerms
 from bayes_vae.objectives.refusals import refuse_untrainable
-from bayes_vae.objectives.terms import ObjectiveTerms
 from bayes_vae.terms.enumeration import EnumeratedBatch
 from bayes_vae.terms.randomness import isolated_rng
 from bayes_vae.terms.stream import BoundBatch, Pair, Source

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from bayes_vae.objectives.base import Objective
-from bayes_vae.objectives.terms import ObjectiveTerms
+from bayes_vae.objectives.objective import Objective
+from bayes_vae.objectives.objective_terms import ObjectiveTerms
 from bayes_vae.terms.containers import Draw
 from bayes_vae.terms.stream import BoundBatch, Pair
 

@@ -4,9 +4,9 @@ One colour stands for one term of Bayes' rule in every figure: :data:`bayes_vae.
 """
 
 from bayes_vae.plots.bayes_rule import bayes_rule_figure, draw_density
-from bayes_vae.plots.calibration import calibration_figure, draw_coverage, draw_ranks
+from bayes_vae.plots.calibration_figure import calibration_figure, draw_coverage, draw_ranks
 from bayes_vae.plots.colours import COLOURS
-from bayes_vae.plots.gaps import (
+from bayes_vae.plots.gap_figures import (
     aggregate_figure,
     draw_aggregate_parts,
     draw_gap_parts,
@@ -15,11 +15,11 @@ from bayes_vae.plots.gaps import (
     kl_per_dimension_figure,
 )
 from bayes_vae.plots.images import draw_pictures, prior_sample_figure, reconstruction_figure
-from bayes_vae.plots.ladder import draw_ladder, ladder_figure
+from bayes_vae.plots.ladder_figure import draw_ladder, ladder_figure
 from bayes_vae.plots.latents import draw_latent_means, latent_figure
-from bayes_vae.plots.reliability import draw_effective_sample_size, draw_pareto_k, pareto_k_figure
+from bayes_vae.plots.reliability_figures import draw_effective_sample_size, draw_pareto_k, pareto_k_figure
 from bayes_vae.plots.style import save_figure
-from bayes_vae.plots.training import draw_term_by_epoch, training_figure
+from bayes_vae.plots.training_figure import draw_term_by_epoch, training_figure
 from bayes_vae.plots.traversals import draw_manifold, draw_traversals, manifold_figure, traversal_figure
 
 __all__ = [

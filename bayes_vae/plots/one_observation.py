@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bayes_vae.estimators.evaluation import Evaluation
 from bayes_vae.plots.colours import COLOURS, GREY
-from bayes_vae.plots.gaps import GAPS, draw_kl_per_dimension
+from bayes_vae.plots.gap_figures import GAPS, draw_kl_per_dimension
 from bayes_vae.plots.images import draw_pictures, value_range
 from bayes_vae.plots.style import caption, new_figure, plain_axes, signed
 

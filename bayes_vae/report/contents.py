@@ -19,7 +19,7 @@ from bayes_vae.estimators.elbo import ElboAtDraws
 from bayes_vae.estimators.evaluation import Evaluation
 from bayes_vae.estimators.gaps import InferenceGap, gap_of
 from bayes_vae.estimators.ladder import Comparison, comparison_of
-from bayes_vae.report.latent_space import LatentMeans, Missing, Pictures, latent_means, pictures
+from bayes_vae.report.latent_pictures import LatentMeans, Missing, Pictures, latent_means, pictures
 from bayes_vae.settings import LADDER, ReportSettings
 from bayes_vae.terms.opened import OpenPair, open_pair
 from bayes_vae.terms.program import Program

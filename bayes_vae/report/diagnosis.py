@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bayes_vae.diagnosis import Diagnosis, Finding
 from bayes_vae.report.contents import Missing, ReportContents
-from bayes_vae.report.parts import Point, Points, Section
+from bayes_vae.report.page_elements import Point, Points, Section
 from bayes_vae.report.words import conditions, dash, joined
 
 __all__ = ["diagnosis_section"]

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 
-from bayes_vae.report.parts import Drawing
+from bayes_vae.report.page_elements import Drawing
 
 __all__ = ["draw", "png_uri", "svg_of"]
 

@@ -8,10 +8,10 @@ from functools import partial
 import torch
 
 from bayes_vae.plots import draw_gap_parts, draw_ladder
-from bayes_vae.plots.reliability import draw_pareto_k
+from bayes_vae.plots.reliability_figures import draw_pareto_k
 from bayes_vae.report.contents import Missing, ReportContents
 from bayes_vae.report.drawing import draw
-from bayes_vae.report.parts import Drawings, Section, Table
+from bayes_vae.report.page_elements import Drawings, Section, Table
 from bayes_vae.report.words import (
     average_text,
     conditions,

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from bayes_vae.report.contents import ReportContents
-from bayes_vae.report.parts import Section
+from bayes_vae.report.page_elements import Section
 from bayes_vae.report.summary import first_sentences, sections
 from bayes_vae.runs.config import versions
 

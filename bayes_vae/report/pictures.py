@@ -13,8 +13,8 @@ from bayes_vae.plots import draw_latent_means, draw_manifold, draw_pictures, dra
 from bayes_vae.plots.images import as_pictures, value_range
 from bayes_vae.report.contents import Missing, ReportContents
 from bayes_vae.report.drawing import draw
-from bayes_vae.report.latent_space import RECONSTRUCTIONS, LatentMeans, Traversals
-from bayes_vae.report.parts import Drawings, Section
+from bayes_vae.report.latent_pictures import RECONSTRUCTIONS, LatentMeans, Traversals
+from bayes_vae.report.page_elements import Drawings, Section
 from bayes_vae.report.words import average_text, conditions, count_of, estimate_text, joined, share
 
 __all__ = ["latent_means_section", "prior_section", "reconstruction_section", "traversal_section"]

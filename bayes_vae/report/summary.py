@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from bayes_vae.report.codes import aggregate_section, calibration_section, kl_section
+from bayes_vae.report.code_sections import aggregate_section, calibration_section, kl_section
 from bayes_vae.report.contents import ReportContents
 from bayes_vae.report.diagnosis import diagnosis_section
 from bayes_vae.report.evidence import gap_section, ladder_section, reliability_section
 from bayes_vae.report.extremes import extremes_section
-from bayes_vae.report.parts import Section
+from bayes_vae.report.page_elements import Section
 from bayes_vae.report.pictures import (
     latent_means_section,
     prior_section,
     reconstruction_section,
     traversal_section,
 )
-from bayes_vae.report.terms import terms, terms_section
-from bayes_vae.report.training import about_section, training_section
+from bayes_vae.report.term_table import terms, terms_section
+from bayes_vae.report.training_sections import about_section, training_section
 
 __all__ = ["SECTIONS", "first_sentences", "sections", "summary"]
 

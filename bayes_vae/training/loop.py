@@ -18,7 +18,7 @@ from bayes_vae.settings import TrainingSettings
 from bayes_vae.terms.program import Program, prepare_guide
 from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.training.machine import autocast, keep_outputs_in_float32, set_precision
-from bayes_vae.training.objective import objective_of
+from bayes_vae.training.named_objective import objective_of
 from bayes_vae.training.parameters import Trainable, gather
 from bayes_vae.training.schedules import kl_weight_at, learning_rate_at
 from bayes_vae.training.state import load_optimizer, load_random, optimizer_state, random_state

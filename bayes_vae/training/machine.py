@@ -1,8 +1,9 @@
-"""The machine that training runs on: device and precision, checked before the first step, and said."""
+"""The machine: device and precision, checked before the first step, and said."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
@@ -10,36 +11,63 @@ from torch import Tensor, nn
 from bayes_vae.errors import SettingsError
 from bayes_vae.settings import Precision, TrainingSettings
 
-__all__ = ["autocast", "describe_machine", "keep_outputs_in_float32", "resolve_device", "set_precision"]
+__all__ = [
+    "autocast",
+    "check_precision",
+    "describe_machine",
+    "keep_outputs_in_float32",
+    "resolve_device",
+    "set_precision",
+]
 
 _PRODUCTS = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd)
 
 
-def resolve_device(settings: TrainingSettings) -> torch.device:
-    """The device that the settings name, ``auto`` resolved.
+def resolve_device(name: str) -> torch.device:
+    """The device of a name, for training, the estimators and the command line alike.
+
+    Args:
+        name: cpu, cuda, cuda:1 and so on, mps, or auto: cuda where torch sees one, else cpu.
 
     Raises:
-        SettingsError: an unknown device, one that is not here, or one that lacks the precision.
+        SettingsError: an unknown device, one that is not here, or one without float64, in which log densities are
+            summed; today that is every Apple GPU.
     """
-    name = settings.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
+    device = None
+    with suppress(RuntimeError):  # of a name that torch does not know
         device = torch.device(name)
-    except RuntimeError:
-        raise SettingsError(f"unknown device {name!r}: use cpu, cuda, cuda:0, … or auto.") from None
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        raise SettingsError(f"unknown device {name!r}: use cpu, cuda, cuda:1 and so on, mps, or auto.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise SettingsError(
             f"device {name!r} is not here: torch sees {torch.cuda.device_count()} CUDA devices. Use device auto or cpu."
         )
-    _check_precision(settings.precision, device)
+    if device.type == "mps":
+        _check_mps(device)
     return device
 
 
-def _check_precision(precision: Precision, device: torch.device) -> None:
-    lacks_bfloat16 = device.type == "cuda" and not torch.cuda.is_bf16_supported()
-    lacks_float64 = device.type == "mps"
-    if (precision == "bf16-mixed" and lacks_bfloat16) or (precision == "64" and lacks_float64):
+def _check_mps(device: torch.device) -> None:
+    """Refuse an Apple GPU that is not here, or that lacks float64."""
+    if not torch.backends.mps.is_available():
+        raise SettingsError(f"device '{device}' is not here: torch sees no Apple GPU. Use device auto or cpu.")
+    try:
+        torch.ones(1, dtype=torch.float64, device=device)
+    except (RuntimeError, TypeError):
+        raise SettingsError(
+            f"device '{device}' cannot be used: log densities are summed in float64, which it lacks. Use device cpu."
+        ) from None
+
+
+def check_precision(precision: Precision, device: torch.device) -> None:
+    """Refuse a precision that the device lacks.
+
+    Raises:
+        SettingsError: bf16-mixed on a CUDA device without bfloat16.
+    """
+    if precision == "bf16-mixed" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise SettingsError(f"the device {device} cannot train with precision {precision}: use precision 32.")
 
 

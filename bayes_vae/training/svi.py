@@ -18,7 +18,7 @@ from bayes_vae.terms.traits import traits_of
 from bayes_vae.training.callbacks import Callback, EpochState
 from bayes_vae.training.interruption import Interruption, deferred_interruption
 from bayes_vae.training.loop import ADAM_EPSILON, VALIDATION_PARTICLES, Training
-from bayes_vae.training.machine import describe_machine, resolve_device
+from bayes_vae.training.machine import check_precision, describe_machine, resolve_device
 from bayes_vae.training.parameters import own_store
 from bayes_vae.training.reporting import ProgressStyle, Reporter, reporter
 from bayes_vae.training.resuming import (
@@ -102,7 +102,8 @@ def fit(
         settings = _resumed(point, data, settings, overrides)
     else:
         settings = replace(settings or TrainingSettings(), **overrides)
-    device, report = resolve_device(settings), reporter(progress)
+    device, report = resolve_device(settings.device), reporter(progress)
+    check_precision(settings.precision, device)
     stored = {**(point.settings if point else {}), **(sections or {}), "training": as_json(settings)}
     with ExitStack() as stack:
         stack.enter_context(own_store(model, guide))

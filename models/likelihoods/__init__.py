@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bayes_vae.models.likelihoods.base import Likelihood
 from bayes_vae.models.likelihoods.bernoulli import BernoulliLikelihood
 from bayes_vae.models.likelihoods.categorical import CategoricalLikelihood
 from bayes_vae.models.likelihoods.continuous_bernoulli import ContinuousBernoulliLikelihood
 from bayes_vae.models.likelihoods.discretized_logistic import DiscretizedLogisticLikelihood
+from bayes_vae.models.likelihoods.likelihood import Likelihood
 from bayes_vae.models.likelihoods.negative_binomial import NegativeBinomialLikelihood
 from bayes_vae.models.likelihoods.normal import NormalLikelihood
-from bayes_vae.models.parts import make_part
+from bayes_vae.models.named_parts import make_part
 
 __all__ = [
     "LIKELIHOODS",

@@ -9,7 +9,7 @@ import pyro.distributions as dist
 from torch import Tensor
 
 from bayes_vae.distributions import BernoulliLogits
-from bayes_vae.models.likelihoods.base import Likelihood
+from bayes_vae.models.likelihoods.likelihood import Likelihood
 from bayes_vae.settings import DataKind
 
 __all__ = ["BernoulliLikelihood"]

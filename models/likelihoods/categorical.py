@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from bayes_vae.errors import SettingsError
-from bayes_vae.models.likelihoods.base import Likelihood
+from bayes_vae.models.likelihoods.likelihood import Likelihood
 from bayes_vae.settings import DataKind
 
 __all__ = ["CategoricalLikelihood"]

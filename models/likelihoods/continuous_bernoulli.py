@@ -8,8 +8,8 @@ from typing import ClassVar
 import pyro.distributions as dist
 from torch import Tensor
 
-from bayes_vae.distributions.continuous_bernoulli import ContinuousBernoulliLogits, logits_of_mean
-from bayes_vae.models.likelihoods.base import Likelihood
+from bayes_vae.distributions.continuous_bernoulli_logits import ContinuousBernoulliLogits, logits_of_mean
+from bayes_vae.models.likelihoods.likelihood import Likelihood
 from bayes_vae.settings import DataKind
 
 __all__ = ["ContinuousBernoulliLikelihood"]

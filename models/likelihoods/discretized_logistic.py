@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from bayes_vae.distributions.discretized_logistic import DiscretizedLogistic, loc_of_mean
-from bayes_vae.models.likelihoods.base import Likelihood
+from bayes_vae.distributions.positive import positive, raw_of_positive
+from bayes_vae.models.likelihoods.likelihood import Likelihood
 from bayes_vae.settings import DataKind
 
 __all__ = ["DiscretizedLogisticLikelihood"]
@@ -47,9 +46,9 @@ class DiscretizedLogisticLikelihood(Likelihood):
     def forward(self, parameters: Tensor) -> dist.TorchDistribution:
         """p(x given z): independent pixels of 256 levels."""
         loc, raw = parameters.unbind(parameters.dim() - len(self.data_shape) - 1)
-        return DiscretizedLogistic(loc, softplus(raw) + SCALE_FLOOR, event_dim=len(self.data_shape))
+        return DiscretizedLogistic(loc, positive(raw, SCALE_FLOOR), event_dim=len(self.data_shape))
 
     def initial_outputs(self, mean: Tensor) -> Tensor:
         """The location at which the mean is the data's, clipped to [0.05, 0.95], and a scale of 0.1."""
         loc = loc_of_mean(mean.clamp(0.05, 0.95), INITIAL_SCALE)
-        return torch.stack([loc, torch.full_like(mean, math.log(math.expm1(INITIAL_SCALE - SCALE_FLOOR)))])
+        return torch.stack([loc, torch.full_like(mean, raw_of_positive(INITIAL_SCALE, SCALE_FLOOR))])

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from bayes_vae.distributions.negative_binomial import NegativeBinomialLogMean
-from bayes_vae.models.likelihoods.base import Likelihood
+from bayes_vae.distributions.negative_binomial_log_mean import NegativeBinomialLogMean
+from bayes_vae.models.likelihoods.likelihood import Likelihood
 from bayes_vae.settings import DataKind
 
 __all__ = ["NegativeBinomialLikelihood"]

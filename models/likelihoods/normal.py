@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
+from bayes_vae.distributions.positive import positive, raw_of_positive
 from bayes_vae.errors import SettingsError
-from bayes_vae.models.likelihoods.base import Likelihood
+from bayes_vae.models.likelihoods.likelihood import Likelihood
 from bayes_vae.settings import DataKind
 
 __all__ = ["NOISES", "NormalLikelihood"]
@@ -62,28 +61,23 @@ class NormalLikelihood(Likelihood):
         self.noise, self.scale = noise, scale
         self.outputs_per_number = 2 if noise == "per-pixel" else 1
         if noise == "shared":
-            self.raw_scale = nn.Parameter(torch.tensor(_raw(scale)))
+            self.raw_scale = nn.Parameter(torch.tensor(raw_of_positive(scale, SCALE_FLOOR)))
 
     def forward(self, parameters: Tensor) -> dist.TorchDistribution:
         """p(x given z): independent normals."""
         place = parameters.dim() - len(self.data_shape) - 1
         if self.noise == "per-pixel":
             loc, raw = parameters.unbind(place)
-            scale: Tensor = softplus(raw) + SCALE_FLOOR
+            scale: Tensor = positive(raw, SCALE_FLOOR)
         else:
             loc = parameters.squeeze(place)
             fixed = self.noise == "fixed"
-            scale = loc.new_tensor(self.scale) if fixed else softplus(self.raw_scale) + SCALE_FLOOR
+            scale = loc.new_tensor(self.scale) if fixed else positive(self.raw_scale, SCALE_FLOOR)
         pixels = dist.Normal(loc, scale, validate_args=False)
         return dist.Independent(pixels, len(self.data_shape), validate_args=False)
 
     def initial_outputs(self, mean: Tensor) -> Tensor:
         """The mean itself; with noise per pixel also the scale at the start."""
         if self.noise == "per-pixel":
-            return torch.stack([mean, torch.full_like(mean, _raw(self.scale))])
+            return torch.stack([mean, torch.full_like(mean, raw_of_positive(self.scale, SCALE_FLOOR))])
         return mean.unsqueeze(0)
-
-
-def _raw(scale: float) -> float:
-    """The number of which softplus plus the floor is the scale."""
-    return math.log(math.expm1(scale - SCALE_FLOOR))

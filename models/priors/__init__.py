@@ -6,11 +6,11 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bayes_vae.models.parts import make_part
-from bayes_vae.models.priors.base import Prior
+from bayes_vae.models.named_parts import make_part
 from bayes_vae.models.priors.flow import FlowPrior
 from bayes_vae.models.priors.learned_normal import LearnedNormalPrior
 from bayes_vae.models.priors.mixture_of_normals import MixtureOfNormalsPrior
+from bayes_vae.models.priors.prior import Prior
 from bayes_vae.models.priors.standard_normal import StandardNormalPrior
 from bayes_vae.models.priors.vamp import VampPrior
 

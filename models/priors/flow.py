@@ -13,8 +13,8 @@ from torch.distributions import AffineTransform
 
 from bayes_vae.distributions import diagonal_normal
 from bayes_vae.distributions.flow_transform import FlowTransform
-from bayes_vae.models.priors.base import Prior
-from bayes_vae.models.priors.scales import raw_of_scale, scale_of_raw
+from bayes_vae.distributions.positive import positive, raw_of_positive
+from bayes_vae.models.priors.prior import SCALE_FLOOR, Prior
 
 __all__ = ["FlowPrior"]
 
@@ -51,13 +51,13 @@ class FlowPrior(Prior):
         super().__init__(latent_dim, num_transforms=num_transforms)
         self.steps = nn.ModuleList([step for _ in range(num_transforms) for step in _transform(latent_dim)])
         self.loc = nn.Parameter(torch.zeros(latent_dim))
-        self.raw_scale = nn.Parameter(torch.full((latent_dim,), raw_of_scale(1.0)))
+        self.raw_scale = nn.Parameter(torch.full((latent_dim,), raw_of_positive(1.0, SCALE_FLOOR)))
         self.register_buffer("base_loc", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("base_scale", torch.ones(latent_dim), persistent=False)
 
     def forward(self) -> dist.TorchDistribution:
         """p(z), a transformed normal."""
-        placed = AffineTransform(self.loc, scale_of_raw(self.raw_scale), event_dim=1)
+        placed = AffineTransform(self.loc, positive(self.raw_scale, SCALE_FLOOR), event_dim=1)
         base = diagonal_normal(self.base_loc, self.base_scale)
         transforms = [FlowTransform(list(self.steps)), placed]
         flow: dist.TorchDistribution = dist.TransformedDistribution(base, transforms, validate_args=False)
@@ -85,5 +85,5 @@ def _spline() -> Any:
     with torch.no_grad():
         for parameter in spline.parameters():
             parameter.mul_(SMALL)
-        spline.unnormalized_derivatives.add_(raw_of_scale(1.0))
+        spline.unnormalized_derivatives.add_(raw_of_positive(1.0, SCALE_FLOOR))
     return spline

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from bayes_vae.distributions import diagonal_normal
-from bayes_vae.models.priors.base import Prior
-from bayes_vae.models.priors.scales import raw_of_scale, scale_of_raw
+from bayes_vae.distributions.positive import positive, raw_of_positive
+from bayes_vae.models.priors.prior import SCALE_FLOOR, Prior
 
 __all__ = ["LearnedNormalPrior"]
 
@@ -32,8 +32,8 @@ class LearnedNormalPrior(Prior):
     def __init__(self, latent_dim: int) -> None:
         super().__init__(latent_dim)
         self.loc = nn.Parameter(torch.zeros(latent_dim))
-        self.raw_scale = nn.Parameter(torch.full((latent_dim,), raw_of_scale(1.0)))
+        self.raw_scale = nn.Parameter(torch.full((latent_dim,), raw_of_positive(1.0, SCALE_FLOOR)))
 
     def forward(self) -> dist.TorchDistribution:
         """p(z), a normal with independent dimensions."""
-        return diagonal_normal(self.loc, scale_of_raw(self.raw_scale))
+        return diagonal_normal(self.loc, positive(self.raw_scale, SCALE_FLOOR))

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from bayes_vae.distributions import diagonal_normal
-from bayes_vae.models.priors.base import Prior
+from bayes_vae.distributions.positive import positive, raw_of_positive
 from bayes_vae.models.priors.component_mixture import ComponentMixture
-from bayes_vae.models.priors.scales import raw_of_scale, scale_of_raw
+from bayes_vae.models.priors.prior import SCALE_FLOOR, Prior
 
 __all__ = ["MixtureOfNormalsPrior"]
 
@@ -40,9 +40,11 @@ class MixtureOfNormalsPrior(Prior):
         super().__init__(latent_dim, num_components=num_components)
         self.logits = nn.Parameter(torch.zeros(num_components))
         self.loc = nn.Parameter(math.sqrt(0.5) * torch.randn(num_components, latent_dim))
-        self.raw_scale = nn.Parameter(torch.full((num_components, latent_dim), raw_of_scale(math.sqrt(0.5))))
+        self.raw_scale = nn.Parameter(
+            torch.full((num_components, latent_dim), raw_of_positive(math.sqrt(0.5), SCALE_FLOOR))
+        )
 
     def forward(self) -> dist.TorchDistribution:
         """p(z), a mixture of C normals."""
-        components = diagonal_normal(self.loc, scale_of_raw(self.raw_scale))
+        components = diagonal_normal(self.loc, positive(self.raw_scale, SCALE_FLOOR))
         return ComponentMixture(components, self.logits.log_softmax(-1))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bayes_vae.distributions import diagonal_normal
-from bayes_vae.models.priors.base import Prior
+from bayes_vae.models.priors.prior import Prior
 
 __all__ = ["StandardNormalPrior"]
 

@@ -14,8 +14,8 @@ from torch.nn.functional import softplus
 
 from bayes_vae.distributions import normal_parts
 from bayes_vae.errors import ProgramError, SettingsError, ShapeError
-from bayes_vae.models.priors.base import Prior
 from bayes_vae.models.priors.component_mixture import ComponentMixture
+from bayes_vae.models.priors.prior import Prior
 from bayes_vae.terms.randomness import isolated_rng
 from bayes_vae.terms.traits import traits_of
 

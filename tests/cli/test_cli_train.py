@@ -221,7 +221,7 @@ def test_an_unfinished_run_can_be_evaluated_and_its_results_go_when_training_doe
         (["--data", "imagenet"], "unknown data set 'imagenet'"),
         (["--data", "mnist", "--data-root", "/nowhere"], "mnist was not found"),
         (["--policy", "none"], "a Bernoulli likelihood takes zeros and ones"),
-        (["--device", "abacus"], "unknown device 'abacus': choose cpu, cuda, cuda:1 and so on, or auto."),
+        (["--device", "abacus"], "unknown device 'abacus': use cpu, cuda, cuda:1 and so on, mps, or auto."),
         (["--device", "cuda:99"], "device 'cuda:99' is not here: torch sees"),
     ],
 )

@@ -10,9 +10,9 @@ import bayes_vae as bv
 from bayes_vae.errors import SettingsError
 from bayes_vae.experiments import is_it_all_just_mean_zero_and_deviation_one as two_forces
 from bayes_vae.experiments import what_the_kl_compares, which_term_is_which, why_similar_inputs_are_neighbours
-from bayes_vae.plots.neighbours import Neighbours
-from bayes_vae.plots.two_forces import Force, Weighed
-from bayes_vae.plots.what_the_kl_compares import Company
+from bayes_vae.experiments.is_it_all_just_mean_zero_and_deviation_one import Force, Weighed
+from bayes_vae.experiments.what_the_kl_compares import Company
+from bayes_vae.experiments.why_similar_inputs_are_neighbours import Neighbours
 from bayes_vae.terms.averages import Average
 from bayes_vae.training import build_pair
 

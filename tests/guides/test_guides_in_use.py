@@ -20,7 +20,7 @@ from bayes_vae.guides import (
     SplineFlowGuide,
 )
 from bayes_vae.models import VAE
-from bayes_vae.report.latent_space import LatentMeans, Missing, latent_means
+from bayes_vae.report.latent_pictures import LatentMeans, Missing, latent_means
 from bayes_vae.settings import PairSettings
 from bayes_vae.training import build_pair
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch.distributions import ContinuousBernoulli, NegativeBinomial, Poisson
 
-from bayes_vae.distributions.continuous_bernoulli import (
+from bayes_vae.distributions.continuous_bernoulli_logits import (
     ContinuousBernoulliLogits,
     log_normalizer,
     logits_of_mean,
     mean_of_logits,
 )
 from bayes_vae.distributions.discretized_logistic import DiscretizedLogistic, loc_of_mean
-from bayes_vae.distributions.negative_binomial import NegativeBinomialLogMean
+from bayes_vae.distributions.negative_binomial_log_mean import NegativeBinomialLogMean
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.models import VAE, LinearGaussianVAE
 from bayes_vae.models.likelihoods import make_likelihood

@@ -14,7 +14,7 @@ from bayes_vae.errors import SettingsError
 from bayes_vae.models import VAE
 from bayes_vae.models.priors import PRIORS, StandardNormalPrior, make_prior
 from bayes_vae.models.priors.component_mixture import ComponentMixture
-from bayes_vae.models.priors.scales import SCALE_FLOOR
+from bayes_vae.models.priors.prior import SCALE_FLOOR
 
 LEARNED = [name for name in PRIORS if name != "standard-normal"]
 

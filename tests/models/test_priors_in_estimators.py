@@ -9,7 +9,7 @@ import bayes_vae as bv
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.estimators.calibration import calibrate_guide
 from bayes_vae.models.priors import PRIORS
-from bayes_vae.report.latent_space import Missing, pictures
+from bayes_vae.report.latent_pictures import Missing, pictures
 
 CLOSED_FORM = ("standard-normal", "learned-normal")
 

@@ -129,7 +129,7 @@ def test_it_is_the_sum_by_hand(pair, x):
         for particle in range(4):
             z = q.mean + q.stddev * noise[label, particle]
             weight = probabilities[:, label] / 4
-            likelihood += weight * model.likelihood(y, z).log_prob(x)
+            likelihood += weight * model.likelihood(z, y).log_prob(x)
             kl += weight * (probabilities[:, label].log() + q.log_prob(z))
             kl -= weight * (model.label_prior().log_prob(y) + model.prior().log_prob(z))
     torch.testing.assert_close(terms.expected_log_likelihood, likelihood)

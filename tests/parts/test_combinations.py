@@ -11,7 +11,7 @@ from bayes_vae.errors import SettingsError
 from bayes_vae.parts.combinations import check_combination, with_fitting_policy
 from bayes_vae.settings import DataSettings, GuideName, Objective, PairSettings, PriorName, TrainingSettings
 from bayes_vae.training import build_pair
-from bayes_vae.training.objective import objective_of
+from bayes_vae.training.named_objective import objective_of
 
 SMALL = PairSettings(latent_dim=2, hidden_dims=(4,), num_components=2, num_transforms=1, num_refinements=1)
 ANALYTIC, FREE_BITS = TrainingSettings(kl="analytic"), TrainingSettings(free_bits=0.1)

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from bayes_vae.estimators.calibration import GuideCalibration
 from bayes_vae.estimators.rank_tests import binomial_interval
 from bayes_vae.plots import calibration_figure, save_figure
-from bayes_vae.plots.calibration import COLOUR, OUTSIDE
+from bayes_vae.plots.calibration_figure import COLOUR, OUTSIDE
 from bayes_vae.terms.containers import Provenance
 
 

@@ -9,7 +9,7 @@ import bayes_vae as bv
 from bayes_vae.errors import SettingsError
 from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
 from bayes_vae.plots import pareto_k_figure, save_figure
-from bayes_vae.plots.reliability import CONVERGED, LOWER_BOUND
+from bayes_vae.plots.reliability_figures import CONVERGED, LOWER_BOUND
 from bayes_vae.terms.containers import Provenance
 
 pytestmark = pytest.mark.libraries

@@ -15,12 +15,12 @@ import bayes_vae as bv
 from bayes_vae.diagnosis import NotChecked
 from bayes_vae.guides import SingleLatentGuide
 from bayes_vae.report import Missing, report_contents, report_page
-from bayes_vae.report.codes import aggregate_section, calibration_section, kl_section
+from bayes_vae.report.code_sections import aggregate_section, calibration_section, kl_section
 from bayes_vae.report.contents import STAGES
 from bayes_vae.report.diagnosis import diagnosis_section
 from bayes_vae.report.evidence import gap_section
 from bayes_vae.report.pictures import traversal_section
-from bayes_vae.report.training import about_section, training_section
+from bayes_vae.report.training_sections import about_section, training_section
 from bayes_vae.settings import PairSettings, ReportSettings
 from bayes_vae.training import build_pair
 

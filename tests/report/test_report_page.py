@@ -14,8 +14,8 @@ from bayes_vae.report import report_page, write_report
 from bayes_vae.report.drawing import draw, svg_of
 from bayes_vae.report.evidence import _split_sentence, ladder_section
 from bayes_vae.report.summary import summary
-from bayes_vae.report.terms import terms
-from bayes_vae.report.training import about_section
+from bayes_vae.report.term_table import terms
+from bayes_vae.report.training_sections import about_section
 from bayes_vae.runs import RunDirectory
 
 KEYS = [

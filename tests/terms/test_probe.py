@@ -10,7 +10,7 @@ from torch.distributions import Normal
 from bayes_vae import elbo_terms, log_terms
 from bayes_vae.errors import ScaledSiteWarning
 from bayes_vae.guides import AmortizedNormalGuide, ExactLinearGaussianGuide
-from bayes_vae.guides.base import SingleLatentGuide
+from bayes_vae.guides.guide import SingleLatentGuide
 from bayes_vae.models import VAE, LinearGaussianVAE
 from bayes_vae.terms.randomness import KeyedNoise
 

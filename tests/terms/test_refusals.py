@@ -12,7 +12,7 @@ from pyro.infer.autoguide import AutoDelta, AutoDiagonalNormal, AutoNormal
 from bayes_vae import compare, elbo_terms, estimate_log_evidence, log_terms
 from bayes_vae.errors import NotDefinedError, NumericalError, ProgramError, SettingsError, ShapeError, SupportError
 from bayes_vae.guides import AmortizedNormalGuide
-from bayes_vae.guides.base import SingleLatentGuide
+from bayes_vae.guides.guide import SingleLatentGuide
 from bayes_vae.models import VAE, LinearGaussianVAE, SingleLatentModel
 
 N, PIXELS = 5, 4

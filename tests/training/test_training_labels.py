@@ -12,7 +12,7 @@ from bayes_vae.models import ConditionalVAE, SemiSupervisedVAE, TwoLayerVAE
 from bayes_vae.objectives import EnumeratedElbo
 from bayes_vae.settings import TrainingSettings
 from bayes_vae.training.loop import Training
-from bayes_vae.training.objective import objective_of
+from bayes_vae.training.named_objective import objective_of
 
 LABELLED = {"latent_dim": 2, "data_shape": (4,), "num_classes": 3, "hidden_dims": (16,)}
 LAYERED = {"latent_dim": 2, "top_latent_dim": 1, "data_shape": (4,), "hidden_dims": (8,), "top_hidden_dims": (4,)}

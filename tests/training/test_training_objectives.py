@@ -14,7 +14,7 @@ from bayes_vae.objectives import (
 )
 from bayes_vae.settings import PairSettings, TrainingSettings
 from bayes_vae.training import build_pair, loop
-from bayes_vae.training.objective import objective_of
+from bayes_vae.training.named_objective import objective_of
 from bayes_vae.training.schedules import kl_weight_at
 from bayes_vae.training.stopping import epochs_without_progress, out_of_patience
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bayes_vae.distributions import diagonal_normal
 from bayes_vae.distributions.normal_outputs import normal_of_outputs
-from bayes_vae.models.parts import as_setting
+from bayes_vae.models.named_parts import as_setting
 from bayes_vae.models.structured import StructuredModel, drawn
 from bayes_vae.networks.perceptron import mlp
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bayes_vae.distributions import diagonal_normal
 from bayes_vae.errors import SettingsError
-from bayes_vae.models.parts import as_setting
+from bayes_vae.models.named_parts import as_setting
 from bayes_vae.models.structured import StructuredModel, drawn
 from bayes_vae.networks.labels import append_label, check_labels
 
@@ -24,7 +24,7 @@ LABEL_PRIORS = ("uniform", "learned")
 class SemiSupervisedVAE(StructuredModel):
     r"""The class y of an observation is a latent beside z.
 
-    .. math:: p(x, y, z) = p(y) \, p(z) \, p(x \mid y, z), \quad p(y) = \mathrm{Categorical}(\pi), \quad p(z) = N(0, I)
+    .. math:: p(x, y, z) = p(y) \, p(z) \, p(x \mid z, y), \quad p(y) = \mathrm{Categorical}(\pi), \quad p(z) = N(0, I)
 
     Sites ``"y"``, ``"z"`` and ``"x"``; y is discrete. Which labels are known is the guide's matter alone
     (:class:`~bayes_vae.guides.SemiSupervisedGuide`): the program takes ``(x, y)`` as the guide does, and looks at y
@@ -36,7 +36,7 @@ class SemiSupervisedVAE(StructuredModel):
         num_classes: C; labels are 0…C−1.
         hidden_dims: widths of the hidden layers from the data's side; the decoder mirrors them.
         activation: name of the activation between layers.
-        likelihood: name of p(x given y, z), or a mapping of "name" and options.
+        likelihood: name of p(x given z, y), or a mapping of "name" and options.
         label_prior: p(y): "uniform", or "learned" from uniform on.
 
     Raises:
@@ -95,8 +95,8 @@ class SemiSupervisedVAE(StructuredModel):
         """p(z), the standard normal, whatever the class; batch shape (), event shape (D,)."""
         return diagonal_normal(self.prior_loc, self.prior_scale)
 
-    def likelihood(self, y: Tensor, z: Tensor) -> dist.TorchDistribution:
-        """p(x given y, z) for z of shape (*batch, D) and classes that broadcast with it; event shape ``data_shape``."""
+    def likelihood(self, z: Tensor, y: Tensor) -> dist.TorchDistribution:
+        """p(x given z, y) for z of shape (*batch, D) and classes that broadcast with it; event shape ``data_shape``."""
         return self._decoded(append_label(z, y, self.num_classes))
 
     def forward(self, x: Tensor | None = None, y: Tensor | None = None) -> Tensor:
@@ -119,7 +119,7 @@ class SemiSupervisedVAE(StructuredModel):
         with pyro.plate("data", count, dim=-1):
             label = pyro.sample("y", self.label_prior())
             z = pyro.sample("z", self.prior())
-            return pyro.sample("x", self.likelihood(label, z), obs=x)
+            return pyro.sample("x", self.likelihood(z, label), obs=x)
 
     @torch.no_grad()
     def sample(
@@ -140,4 +140,4 @@ class SemiSupervisedVAE(StructuredModel):
             classes = self.label_prior().sample((num_observations,))
             labels = classes if label is None else torch.full_like(classes, label)
             labels = check_labels(labels, num_observations, self.num_classes, type(self).__name__)
-            return drawn(self.likelihood(labels, self.prior().sample((num_observations,))), mean)
+            return drawn(self.likelihood(self.prior().sample((num_observations,)), labels), mean)

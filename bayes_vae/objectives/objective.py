@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from bayes_vae.errors import ScaledSiteWarning, SettingsError
 from bayes_vae.objectives.kl_weights import ConstantWeight, KLWeight
+from bayes_vae.objectives.objective_terms import ObjectiveTerms
 from bayes_vae.objectives.refusals import (
     refuse_nothing_to_train,
     refuse_sharing,
     refuse_stale,
     refuse_untrainable,
 )
-from bayes_vae.objectives.terms import ObjectiveTerms
 from bayes_vae.terms.program import Program, admit_rows, modules_of, own_parameters, undisturbed
 from bayes_vae.terms.registration import register_parameters
 from bayes_vae.terms.rows import TensorRows, as_index, as_observations

@@ -11,7 +11,7 @@ from typing import Any
 from bayes_vae.plots import draw_term_by_epoch
 from bayes_vae.report.contents import ReportContents
 from bayes_vae.report.drawing import draw
-from bayes_vae.report.parts import Drawings, Section, Table
+from bayes_vae.report.page_elements import Drawings, Section, Table
 from bayes_vae.report.words import change, count_of, estimate_text, first_of, joined
 from bayes_vae.settings import ReportSettings
 

@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 from bayes_vae.errors import SettingsError
 
-__all__ = ["Prior"]
+__all__ = ["SCALE_FLOOR", "Prior"]
+
+SCALE_FLOOR = 1e-3
+"""No scale of a prior is smaller: a component cannot shrink onto a point."""
 
 
 class Prior(nn.Module, ABC):

@@ -10,7 +10,7 @@ from bayes_vae.errors import NotDefinedError
 from bayes_vae.plots import draw_aggregate_parts, draw_coverage, draw_kl_per_dimension, draw_ranks
 from bayes_vae.report.contents import Missing, ReportContents
 from bayes_vae.report.drawing import draw
-from bayes_vae.report.parts import Drawings, Section
+from bayes_vae.report.page_elements import Drawings, Section
 from bayes_vae.report.words import average_text, conditions, count_of, dash, joined, share
 from bayes_vae.terms.averages import Average
 

@@ -6,9 +6,9 @@ from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError, SettingsError
 from bayes_vae.estimators.elbo import KL, check_kl, resolve_kl
-from bayes_vae.objectives.base import Objective
 from bayes_vae.objectives.kl_weights import KLWeight
-from bayes_vae.objectives.terms import ObjectiveTerms
+from bayes_vae.objectives.objective import Objective
+from bayes_vae.objectives.objective_terms import ObjectiveTerms
 from bayes_vae.terms.stream import BoundBatch, Pair
 
 __all__ = ["Elbo"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bayes_vae.report.contents import Missing, ReportContents
-from bayes_vae.report.parts import Section, Table
+from bayes_vae.report.page_elements import Section, Table
 from bayes_vae.report.words import average_text, conditions, error_cell, value_cell
 from bayes_vae.terms.averages import Average
 

@@ -59,7 +59,7 @@ def test_program_is_both_priors_times_likelihood(pair, clean_globals):
     y, z = (trace.nodes[name]["value"] for name in ("y", "z"))
     torch.testing.assert_close(trace.nodes["y"]["log_prob"], torch.full((4,), -math.log(3), dtype=torch.float64))
     torch.testing.assert_close(trace.nodes["z"]["log_prob"], model.prior().log_prob(z))
-    torch.testing.assert_close(trace.nodes["x"]["log_prob"], model.likelihood(y, z).log_prob(x))
+    torch.testing.assert_close(trace.nodes["x"]["log_prob"], model.likelihood(z, y).log_prob(x))
 
 
 def test_evidence_sums_over_the_classes(linear_pair, within):
