@@ -14,10 +14,9 @@ from typing import Any
 
 import torch
 
-from bayes_vae.cli.bundled import bundled_settings
 from bayes_vae.cli.flags import build_settings
 from bayes_vae.cli.loading import open_run
-from bayes_vae.cli.settings_files import read_settings
+from bayes_vae.cli.settings_files import bundled_settings, read_settings
 from bayes_vae.cli.train import train
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.estimators.evaluation import evaluate

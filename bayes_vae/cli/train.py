@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bayes_vae.cli.flags import Flags, build_settings, value_of
+from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.output import json_text, note, say, table, value_text
 from bayes_vae.cli.repeating import check_repeated_data, threads_of
 from bayes_vae.cli.results import SYMBOLS
@@ -59,9 +59,10 @@ def flags() -> Flags:
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
     parser = flags()
-    named = value_of(arguments, "--resume")
-    stored = read_stored(named) if named else {}
-    parser.set_defaults({name: value for section in stored.values() for name, value in section.items()})
+    resumed = parser.peek(arguments).resume
+    stored = read_stored(resumed) if resumed else {}
+    for values in stored.values():
+        parser.set_defaults(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
     options = parser.parse_args(arguments)
     data, pair = build_settings(DataSettings, options), build_settings(PairSettings, options)
     training = build_settings(TrainingSettings, options)
