@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 from bayes_vae.errors import SettingsError
 
-__all__ = ["on_threads", "one_thread", "resolve_device"]
+__all__ = ["on_threads", "resolve_device"]
 
 
 def resolve_device(name: str) -> str:
@@ -33,18 +33,13 @@ def resolve_device(name: str) -> str:
     return name
 
 
-def one_thread() -> AbstractContextManager[None]:
-    """Run on one thread, which for small networks is as fast, and far faster where the cores are busy."""
-    return on_threads(1)
-
-
 @contextmanager
-def on_threads(count: int) -> Iterator[None]:
-    """Run on so many threads."""
+def on_threads(count: int | None) -> Iterator[None]:
+    """Run on so many threads; None leaves their number as it is. One is enough for small networks on a busy machine."""
     import torch
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(count or threads)
     try:
         yield
     finally:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bayes_vae.cli.evaluate import open_named, run_flags
-from bayes_vae.cli.flags import Flags, build_settings
+from bayes_vae.cli.loading import OpenedRun, open_named
 from bayes_vae.cli.output import json_text, say, value_text
 from bayes_vae.cli.progress import Progress
 from bayes_vae.cli.results import evaluation, figure
@@ -17,8 +16,6 @@ from bayes_vae.settings import ExplainSettings
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bayes_vae.cli.loading import OpenedRun
-
 __all__ = ["explain", "explanation_text", "run"]
 
 RECONSTRUCTIONS = 3
@@ -28,42 +25,32 @@ AT_DRAWS = {"log_prior": "E_q log p(z)", "log_guide": "E_q log q(z|x)"}
 """Terms at q's draws that are not among those of an evaluation → symbol."""
 
 
-def flags() -> Flags:
-    """The flags of the command."""
-    return run_flags(
+def run(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    opened, settings, as_json = open_named(
+        arguments,
         "explain",
         "Bayes' rule for one test observation of a run: its terms, and with two latent dimensions prior × likelihood ÷ "
         "evidence = posterior on a grid; draws RUN/figures/explain-INDEX.png.",
         ExplainSettings,
     )
-
-
-def run(arguments: Sequence[str]) -> int:
-    """Run the command."""
-    options = flags().parse_args(arguments)
-    settings = build_settings(ExplainSettings, options)
-    result = explain(open_named(options), settings)
-    say(json_text(result) if options.json else explanation_text(result))
+    result = explain(opened, settings)
+    say(json_text(result) if as_json else explanation_text(result))
     return 0
 
 
 def explain(opened: OpenedRun, settings: ExplainSettings) -> dict[str, Any]:
-    """Compute every term of one observation, and draw them.
-
-    Args:
-        opened: the run.
-        settings: which observation, K and seed.
-
-    Returns:
-        the result in JSON types.
+    """Compute every term of one observation, and draw them; the result in JSON types.
 
     Raises:
         SettingsError: there is no such test observation.
     """
     from bayes_vae.estimators.evaluation import evaluate
-    from bayes_vae.plots import save_figure
+    from bayes_vae.plots import bayes_rule_figure
+    from bayes_vae.plots.one_observation import one_observation_figure
     from bayes_vae.terms import log_terms
     from bayes_vae.terms.averages import average
+    from bayes_vae.terms.program import as_observations
 
     x, index = _observation(opened, settings)
     shared: dict[str, Any] = {"index": index, "seed": settings.seed, "data_policy": opened.data.policy}
@@ -82,23 +69,24 @@ def explain(opened: OpenedRun, settings: ExplainSettings) -> dict[str, Any]:
     kl, why_no_kl = _kl_per_dimension(evaluated.terms)
     size = sum(value[0, 0].numel() for value in draws.latents.values())
     rule, why_no_grid = _grid(pair, x, size, settings.num_points, shared)
+    observed = as_observations(x)[0][0]
     if rule is None:
-        picture = _terms_picture(opened, settings, x, index, evaluated, draws.log_importance_weights[:, 0], kl)
+        means, log_weights = _reconstructions(opened, settings, x, index), draws.log_importance_weights[:, 0]
+        picture = one_observation_figure(evaluated, log_weights, observed, means, kl)
     else:
-        picture = _rule_picture(rule, x)
-    name = f"figures/explain-{settings.index}{opened.suffix}.png"
-    label = opened.data.test.labels
+        picture = bayes_rule_figure(rule, 0, observed.cpu())
+    labels = opened.data.test.labels
     return {
         "run": str(opened.directory.path),
-        "data": {"name": opened.data.name, "split": "test", "policy": opened.data.policy},
+        "data": opened.about_data,
         "index": settings.index,
-        "label": None if label is None else _plain(label[settings.index]),
+        "label": None if labels is None else labels[settings.index].item(),
         **result,
         "kl_per_dimension": None if kl is None else kl.tolist(),
         "why_no_kl_per_dimension": why_no_kl,
         "grid": None if rule is None else _grid_figures(rule),
         "why_no_grid": why_no_grid,
-        "figure": str(opened.directory.add_file(name, save_figure(picture))),
+        "figure": opened.draw(f"explain-{settings.index}", picture),
     }
 
 
@@ -115,11 +103,6 @@ def _observation(opened: OpenedRun, settings: ExplainSettings) -> tuple[Any, Ten
     x, index = opened.test_set(place + 1, settings.seed)
     parts = take_rows(as_observations(x), slice(place, None))
     return parts if len(parts) > 1 else parts[0], index[place:]
-
-
-def _plain(label: Tensor) -> int | float:
-    number: int | float = label.item()
-    return number
 
 
 def _kl_per_dimension(terms: Any) -> tuple[Tensor | None, str]:
@@ -149,46 +132,23 @@ def _grid(pair: tuple[Any, Any], x: Any, size: int, num_points: int, shared: dic
 def _grid_figures(rule: Any) -> dict[str, Any]:
     """The terms of Bayes' rule where the posterior is highest, and the evidence of the grid."""
     row, column = divmod(int(rule.log_posterior[0].argmax()), rule.num_points)
+    at_z = ("log_prior", "log_likelihood", "log_posterior", "log_guide")
     return {
         "num_points": rule.num_points,
         "z": [float(rule.first_axis[row]), float(rule.second_axis[column])],
-        "log_prior": float(rule.log_prior[row, column]),
-        "log_likelihood": float(rule.log_likelihood[0, row, column]),
-        "log_evidence": float(rule.log_evidence[0]),
-        "log_posterior": float(rule.log_posterior[0, row, column]),
-        "log_guide": float(rule.log_guide[0, row, column]),
-        "inference_gap": float(rule.inference_gap[0]),
-        "refinement_error": float(rule.refinement_error[0]),
+        **{name: getattr(rule, name)[..., row, column].item() for name in at_z},
+        **{name: getattr(rule, name).item() for name in ("log_evidence", "inference_gap", "refinement_error")},
     }
 
 
-def _rule_picture(rule: Any, x: Any) -> Any:
-    from bayes_vae.plots import bayes_rule_figure
-    from bayes_vae.terms.program import as_observations
-
-    return bayes_rule_figure(rule, 0, as_observations(x)[0][0].cpu())
-
-
-def _terms_picture(
-    opened: OpenedRun,
-    settings: ExplainSettings,
-    x: Any,
-    index: Tensor,
-    evaluated: Any,
-    log_weights: Tensor,
-    kl: Tensor | None,
-) -> Any:
+def _reconstructions(opened: OpenedRun, settings: ExplainSettings, x: Any, index: Tensor) -> Tensor | None:
+    """The means of p(x given z) for a few z drawn from q; None where the model has no such means."""
     import torch
 
-    from bayes_vae.plots.one_observation import one_observation_figure
-    from bayes_vae.terms.program import as_observations
-
-    means = None
-    if hasattr(opened.model, "reconstruct"):
-        seeds = range(settings.seed, settings.seed + RECONSTRUCTIONS)
-        drawn = [opened.model.reconstruct(x, opened.guide, seed=seed, index=index) for seed in seeds]
-        means = torch.cat(drawn)
-    return one_observation_figure(evaluated, log_weights, as_observations(x)[0][0], means, kl)
+    if not hasattr(opened.model, "reconstruct"):
+        return None
+    seeds = range(settings.seed, settings.seed + RECONSTRUCTIONS)
+    return torch.cat([opened.model.reconstruct(x, opened.guide, seed=seed, index=index) for seed in seeds])
 
 
 def explanation_text(result: dict[str, Any]) -> str:

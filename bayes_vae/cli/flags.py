@@ -10,12 +10,11 @@ from dataclasses import fields
 from functools import partial
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
-from bayes_vae.cli.output import say
+from bayes_vae.cli.output import nearest, say
 from bayes_vae.cli.settings_files import (
     TYPE_WORDS,
     bundled_settings,
     is_of_kind,
-    nearest,
     read_settings,
     settings_text,
     shape_of_type,
@@ -50,14 +49,7 @@ class Flags(argparse.ArgumentParser):
         self._sections: dict[str, list[str]] = {}
 
     def add_settings(self, settings: type, title: str, only: Sequence[str] | None = None, **defaults: Any) -> None:
-        """Add a flag for each field of a settings class, or for those named in ``only``.
-
-        Args:
-            settings: a dataclass with an ``Args:`` section.
-            title: heading in the help.
-            only: names of the fields.
-            **defaults: defaults that differ from the settings' own.
-        """
+        """Add a flag for each field of a settings class, or for those in ``only``, whose defaults may be replaced."""
         group = self.add_argument_group(title)
         types, helps = get_type_hints(settings), field_help(settings)
         chosen = [field for field in fields(settings) if only is None or field.name in only]
@@ -79,23 +71,14 @@ class Flags(argparse.ArgumentParser):
                 help=f"settings in YAML, with the sections {', '.join(self._sections)}; or a run directory, for the "
                 f"settings of that run{bundled}; flags override them",
             )
-            group.add_argument(
-                "--print-config", action="store_true", help="print all settings as such a file, and exit"
-            )
+            text = "print all settings as such a file, and exit"
+            group.add_argument("--print-config", action="store_true", help=text)
         group = self.add_argument_group("what is printed")
         group.add_argument("--json", action="store_true", help="print JSON, and nothing else, on standard output")
         group.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
     def add_flag(self, group: Any, name: str, hint: Any, default: Any, text: str) -> None:
-        """Add one flag.
-
-        Args:
-            group: where it stands in the help.
-            name: of the setting, with underscores.
-            hint: its type.
-            default: its default.
-            text: its help.
-        """
+        """Add the flag of a setting to a group of the help; ``hint`` is the setting's type, ``text`` its help."""
         flag = _flag(name)
         choices, several, kind, _ = shape_of_type(hint)
         metavar = {int: "N", float: "X"}.get(kind, "NAME")
@@ -104,13 +87,9 @@ class Flags(argparse.ArgumentParser):
             metavar = f"[{metavar} ...]"
         if default is not None:
             text += f" (default: {' '.join(map(str, default)) if several else default})"
-        group.add_argument(
-            flag,
-            type=partial(self._several if several else self._one, flag, kind),
-            default=default,
-            help=text.replace("%", "%%"),
-            **({"choices": choices} if choices else {"metavar": metavar}),
-        )
+        read = partial(self._several if several else self._one, flag, kind)
+        values = {"choices": choices} if choices else {"type": read, "metavar": metavar}
+        group.add_argument(flag, default=default, help=text.replace("%", "%%"), **values)
 
     def _one(self, flag: str, kind: type, text: str) -> Any:
         try:
@@ -140,10 +119,8 @@ class Flags(argparse.ArgumentParser):
             self._take_defaults(file.sections, options.config)
             options, run = self.peek(words), file.run
         if options.print_config:
-            for section in self._sections:
-                build_settings(SECTIONS[section], options)  # which refuses values that cannot work
-            chosen = vars(options)
-            say(settings_text({name: {key: chosen[key] for key in keys} for name, keys in self._sections.items()}))
+            built = {name: vars(build_settings(SECTIONS[name], options)) for name in self._sections}
+            say(settings_text({name: {key: built[name][key] for key in keys} for name, keys in self._sections.items()}))
             self.exit(0)
         options.repeats = run
         return options
@@ -152,12 +129,13 @@ class Flags(argparse.ArgumentParser):
         """What the words alone say, without the file that ``--config`` names."""
         options, unknown = self.parse_known_args(self._normalized(words))
         if unknown:
-            flag = unknown[0].partition("=")[0]
-            close = nearest(flag, self._option_string_actions) if flag.startswith("--") else None
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{f'; did you mean {close}?' if close else ''}")
+            flag = next((word for word in unknown if word.startswith("--")), "").partition("=")[0].strip("-")
+            close = nearest(flag, [known.strip("-") for known in self._option_string_actions])
+            advice = f"; did you mean --{close}?" if close else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{advice}")
         for name, value in vars(options).items():
             if value == "":
-                self.error(f"{name if name == 'run' else _flag(name)}: expected {TYPE_WORDS[str]}, got nothing")
+                self.error(f"{'RUN' if name == 'run' else _flag(name)}: expected {TYPE_WORDS[str]}, got nothing")
         return options
 
     def _take_defaults(self, sections: Mapping[str, Mapping[str, Any]], file: str) -> None:

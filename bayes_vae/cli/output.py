@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["error_text", "json_text", "note", "say", "table", "value_text"]
+__all__ = ["error_text", "json_text", "nearest", "note", "say", "table", "value_text"]
 
 
 def say(text: str) -> None:
@@ -20,6 +21,13 @@ def say(text: str) -> None:
 def note(text: str) -> None:
     """A line for people beside the result, on standard error."""
     print(text, file=sys.stderr, flush=True)
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known name that one starts, or else is most like; None where there is none."""
+    starts = [word for word in known if name and word.startswith(name)]
+    close = starts if len(starts) == 1 else difflib.get_close_matches(name, list(known), 1, cutoff)
+    return close[0] if close else None
 
 
 def json_text(content: Any) -> str:
@@ -62,22 +70,14 @@ def error_text(error: float) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Columns of text, indented by two.
-
-    Args:
-        header: names of the columns.
-        rows: the cells.
-        right: numbers of the columns that are aligned to the right.
-    """
-    lines = [list(header), *(list(row) for row in rows)]
-    widths = [max(_width(line[column]) for line in lines) for column in range(len(header))]
-    texts = [
-        "  ".join(
-            _pad(cell, width, column in right) for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
+    """Columns of text under their names, indented by two; ``right`` numbers those that are aligned to the right."""
+    columns = list(zip(header, *rows, strict=True))
+    widths = [max(map(_width, column)) for column in columns]
+    padded = [
+        [_pad(cell, width, number in right) for cell in column]
+        for number, (column, width) in enumerate(zip(columns, widths, strict=True))
     ]
-    return "\n".join(f"  {text}".rstrip() for text in texts)
+    return "\n".join(f"  {'  '.join(line)}".rstrip() for line in zip(*padded, strict=True))
 
 
 def _width(text: str) -> int:

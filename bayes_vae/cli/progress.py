@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
+from contextlib import AbstractContextManager
 from typing import Any
 
 from bayes_vae.cli.output import note
@@ -14,7 +14,7 @@ __all__ = ["Progress"]
 SECONDS_BETWEEN_LINES = 10.0
 
 
-class Progress:
+class Progress(AbstractContextManager["Progress"]):
     """Called with (done, N), as the estimators do; written to standard error.
 
     Args:
@@ -27,9 +27,6 @@ class Progress:
         self._unit = unit
         self._bar: Any = None
         self._last = time.monotonic()
-
-    def __enter__(self) -> Progress:
-        return self
 
     def __call__(self, done: int, total: int) -> None:
         """Show how far the work is."""
@@ -46,8 +43,6 @@ class Progress:
             self._bar = tqdm(total=total, desc=self.task, file=sys.stderr, dynamic_ncols=True, leave=False)
         self._bar.update(done - self._bar.n)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()

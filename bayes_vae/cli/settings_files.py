@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import math
 import re
 import reprlib
@@ -15,6 +14,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from bayes_vae.cli.output import nearest
 from bayes_vae.errors import RunError, SettingsError
 from bayes_vae.settings import SECTIONS
 
@@ -23,9 +23,7 @@ __all__ = [
     "SettingsFile",
     "bundled_settings",
     "is_of_kind",
-    "nearest",
     "read_settings",
-    "resolve_settings",
     "settings_text",
     "shape_of_type",
 ]
@@ -35,17 +33,11 @@ TYPE_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true
 LARGEST_FILE = 1_000_000
 """Bytes; a settings file has a few hundred."""
 
-_NUMBERS = (
-    ("tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9][0-9]*)$")),
-    (
-        "tag:yaml.org,2002:float",
-        re.compile(
-            r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?$|[-+]?[0-9]+[eE][-+]?[0-9]+$"
-            r"|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"
-        ),
-    ),
-)
-"""Tag of YAML → how a number of it is written, as YAML 1.2 has it."""
+NUMBERS = {
+    "tag:yaml.org,2002:int": re.compile(r"[-+]?(0|[1-9][0-9]*)$"),
+    "tag:yaml.org,2002:float": re.compile(r"[-+]?((\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)$"),
+}
+"""Tag of YAML → how a number of it is written, as YAML 1.2 has it; no setting is infinite."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +63,6 @@ def bundled_settings() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def resolve_settings(named: str) -> Path:
-    """The file that was named: a path, or else the name of one that comes with the package."""
-    path = Path(named)
-    return path if path.exists() else bundled_settings().get(named, path)
-
-
 def read_settings(path: str | Path) -> SettingsFile:
     """Read settings from a YAML file, or from a run directory or its config.json, whose digest is checked.
 
@@ -87,7 +73,9 @@ def read_settings(path: str | Path) -> SettingsFile:
         SettingsError: names the file, the key's path, what was expected and what arrived.
         RunError: a run directory that is damaged, or that was trained from Python.
     """
-    path = resolve_settings(str(path))
+    named, path = str(path), Path(path)
+    if not path.exists():
+        path = bundled_settings().get(named, path)
     if path.is_dir() or (path.name == "config.json" and path.with_name("manifest.json").exists()):
         return _stored(path if path.is_dir() else path.parent)
     content = _parsed(path)
@@ -122,9 +110,10 @@ def _parsed(path: Path) -> dict[Any, Any]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _loader())
     except OSError as error:
+        close = nearest(str(path), bundled_settings())
         raise SettingsError(
             f"the settings file {path} cannot be read ({error.strerror}). Expected YAML, a run directory, or one of "
-            f"the bundled settings: {', '.join(bundled_settings())}."
+            f"the bundled settings: {', '.join(bundled_settings())}.{f' Did you mean {close}?' if close else ''}"
         ) from error
     except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
         raise SettingsError(f"{path} is no settings file: expected YAML, a text in UTF-8.") from error
@@ -156,14 +145,18 @@ def _loader() -> Any:
                 mapping[key] = self.construct_object(value_node, deep=deep)
             return mapping
 
-    replaced = (*(tag for tag, _ in _NUMBERS), "tag:yaml.org,2002:timestamp")
+    replaced = (*NUMBERS, "tag:yaml.org,2002:timestamp")
     Loader.yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag not in replaced]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
-    for tag, pattern in _NUMBERS:
-        Loader.add_implicit_resolver(tag, pattern, list("-+.0123456789"))
-    return Loader
+    return _with_numbers(Loader)
+
+
+def _with_numbers(reader: Any) -> Any:
+    for tag, pattern in NUMBERS.items():
+        reader.add_implicit_resolver(tag, pattern, list("-+.0123456789"))
+    return reader
 
 
 def _checked(content: Mapping[Any, Any], file: str) -> dict[str, dict[str, Any]]:
@@ -172,15 +165,14 @@ def _checked(content: Mapping[Any, Any], file: str) -> dict[str, dict[str, Any]]
     for section, entries in content.items():
         if section not in SECTIONS:
             raise SettingsError(f"{file}: {_unknown(section, SECTIONS)}")
-        if entries is not None and not isinstance(entries, dict):
+        if not isinstance(entries, dict | NoneType):
             raise SettingsError(f"{file}: {section}: expected settings below it, got {reprlib.repr(entries)}.")
         hints = get_type_hints(SECTIONS[section])
-        for name in entries or {}:
+        sections[section] = {}
+        for name, value in (entries or {}).items():
             if name not in hints:
                 raise SettingsError(f"{file}: {section}.{_unknown(name, hints)}")
-        sections[section] = {
-            name: _typed(value, hints[name], f"{file}: {section}.{name}") for name, value in (entries or {}).items()
-        }
+            sections[section][name] = _typed(value, hints[name], f"{file}: {section}.{name}")
     return sections
 
 
@@ -190,11 +182,6 @@ def _unknown(name: object, known: Iterable[str]) -> str:
     close = nearest(str(name), known)
     advice = f"did you mean {close}?" if close else f"choose from {', '.join(known)}."
     return f"{name}: no such setting; " + (f"it belongs under {homes[0]}." if len(homes) == 1 else advice)
-
-
-def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known name that a mistyped one is most like; None where none is like it."""
-    return next(iter(difflib.get_close_matches(name, list(known), 1, cutoff)), None)
 
 
 def shape_of_type(hint: Any) -> tuple[tuple[str, ...], bool, type, bool]:
@@ -217,7 +204,8 @@ def shape_of_type(hint: Any) -> tuple[tuple[str, ...], bool, type, bool]:
 
 def is_of_kind(value: Any, kind: type) -> bool:
     """Whether a value is of this very type, and is a finite number or a text that is not empty."""
-    return type(value) is kind and value != "" and (kind is not float or math.isfinite(value))
+    finite = not isinstance(value, float) or math.isfinite(value)
+    return type(value) is kind and value != "" and finite
 
 
 def _typed(value: Any, hint: Any, where: str) -> Any:
@@ -249,7 +237,7 @@ def _of_kind(value: Any, kind: type, where: str) -> Any:
     return value
 
 
-def settings_text(sections: Mapping[str, Mapping[str, Any]]) -> str:
+def settings_text(sections: dict[str, dict[str, Any]]) -> str:
     """Sections of settings as YAML, which :func:`read_settings` reads back.
 
     >>> print(settings_text({"pair": {"latent_dim": 2, "hidden_dims": (20, 10)}}))
@@ -265,8 +253,6 @@ def settings_text(sections: Mapping[str, Mapping[str, Any]]) -> str:
     def on_one_line(dumper: Any, values: Any) -> Any:
         return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=True)
 
-    for tag, pattern in _NUMBERS:  # so that text which reads as a number is put in quotes
-        Dumper.add_implicit_resolver(tag, pattern, list("-+.0123456789"))
     Dumper.add_representer(tuple, on_one_line)
-    plain = {section: dict(values) for section, values in sections.items()}
-    return str(yaml.dump(plain, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)).rstrip("\n")
+    dumper = _with_numbers(Dumper)  # so that text which reads as a number is put in quotes
+    return str(yaml.dump(sections, Dumper=dumper, sort_keys=False, allow_unicode=True, width=120)).rstrip("\n")

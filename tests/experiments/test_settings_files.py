@@ -7,7 +7,7 @@ import torch
 
 import bayes_vae as bv
 from bayes_vae.cli.flags import build_settings
-from bayes_vae.cli.settings_files import bundled_settings, read_settings, resolve_settings
+from bayes_vae.cli.settings_files import bundled_settings, read_settings
 from bayes_vae.cli.train import train
 from bayes_vae.parts.combinations import check_combination
 from bayes_vae.settings import (
@@ -76,7 +76,7 @@ def test_every_objective_has_a_settings_file():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_bundled_file_says_what_it_is_and_is_a_combination_that_works(name):
-    first = resolve_settings(name).read_text(encoding="utf-8").partition("\n")[0]
+    first = bundled_settings()[name].read_text(encoding="utf-8").partition("\n")[0]
     assert first.startswith("# ")
     assert first.endswith(".")
     data, pair, training = settings_of(name)
