@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from bayes_vae.cli.loading import OpenedRun, open_named
-from bayes_vae.cli.output import json_text, say
-from bayes_vae.cli.progress import Progress
+from bayes_vae.cli.output import Progress, json_text, say
 from bayes_vae.cli.results import ladder
-from bayes_vae.cli.tables import annealing_text, conditions, ladder_table, reliability_text
+from bayes_vae.cli.tables import ladder_table, trust_text
 from bayes_vae.settings import CompareSettings
 
 __all__ = ["compare_run", "comparison_text", "run"]
@@ -71,9 +70,7 @@ def comparison_text(result: dict[str, Any]) -> str:
             ladder_table(rungs),
             "",
             result["sentence"],
-            annealing_text(result["annealing"]),
-            reliability_text(result["reliability"]),
-            conditions(top, result["data"]["name"]),
+            trust_text(result, top),
             " and ".join(filter(None, [f"Drawn in {result['figure']}", result["pareto_k_figure"]])),
         ]
     )

@@ -10,6 +10,7 @@ from bayes_vae.cli.compare import compare_run
 from bayes_vae.cli.evaluate import evaluate, evaluation_text
 from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.output import json_text, say, table
+from bayes_vae.cli.repeating import on_threads
 from bayes_vae.cli.tables import ladder_table
 from bayes_vae.cli.train import command_line, default_folder, train
 from bayes_vae.settings import CompareSettings, DataSettings, EvaluateSettings, PairSettings, TrainingSettings
@@ -30,8 +31,6 @@ LEGEND = (
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
-    from bayes_vae.cli.device import on_threads
-
     parser = Flags(
         "demo",
         "[--flag value ...]",

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from bayes_vae.errors import SettingsError
 
-__all__ = ["on_threads", "resolve_device"]
+__all__ = ["resolve_device"]
 
 
 def resolve_device(name: str) -> str:
@@ -31,16 +28,3 @@ def resolve_device(name: str) -> str:
             f"device {name!r} is not here: torch sees {torch.cuda.device_count()} CUDA devices. Use --device auto."
         )
     return name
-
-
-@contextmanager
-def on_threads(count: int | None) -> Iterator[None]:
-    """Run on so many threads; None leaves their number as it is. One is enough for small networks on a busy machine."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(count or threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.loading import OpenedRun, open_named
-from bayes_vae.cli.output import json_text, say
-from bayes_vae.cli.progress import Progress
+from bayes_vae.cli.output import Progress, json_text, say
 from bayes_vae.settings import DiagnoseSettings
 
 if TYPE_CHECKING:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.loading import OpenedRun, open_named
-from bayes_vae.cli.output import json_text, say
-from bayes_vae.cli.progress import Progress
+from bayes_vae.cli.output import Progress, json_text, say
 from bayes_vae.cli.results import evaluation
-from bayes_vae.cli.tables import annealing_text, conditions, reliability_text, terms_table
+from bayes_vae.cli.tables import terms_table, trust_text
 from bayes_vae.settings import EvaluateSettings
 
 if TYPE_CHECKING:
@@ -83,9 +82,7 @@ def evaluation_text(result: dict[str, Any]) -> str:
         [
             terms_table(terms),
             "",
-            annealing_text(result["annealing"]),
-            reliability_text(result["reliability"]),
-            conditions(terms["elbo"], result["data"]["name"]),
+            trust_text(result, terms["elbo"]),
             f"Written to {result['file']}{also}",
         ]
     )

@@ -13,6 +13,7 @@ from typing import Any, get_type_hints
 
 from bayes_vae.cli.flags import Flags, field_help
 from bayes_vae.cli.output import json_text, nearest, say, table
+from bayes_vae.cli.repeating import on_threads
 from bayes_vae.errors import SettingsError
 
 __all__ = ["experiments", "run"]
@@ -40,8 +41,6 @@ def run(arguments: Sequence[str]) -> int:
         raise SettingsError(
             f"no experiment is called {name!r}: did you mean {close}? `bayes-vae experiment` lists them."
         )
-    from bayes_vae.cli.device import on_threads
-
     main = importlib.import_module(f"{PACKAGE}.{name}").main
     options = vars(_flags(name, main).parse_args(arguments[1:]))
     as_json, _ = options.pop("json"), options.pop("debug")

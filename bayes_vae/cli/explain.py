@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.loading import OpenedRun, open_named
-from bayes_vae.cli.output import json_text, say, value_text
-from bayes_vae.cli.progress import Progress
+from bayes_vae.cli.output import Progress, json_text, say, value_text
 from bayes_vae.cli.results import evaluation, figure
-from bayes_vae.cli.tables import annealing_text, conditions, reliability_text, terms_table
+from bayes_vae.cli.tables import terms_table, trust_text
 from bayes_vae.errors import SettingsError
 from bayes_vae.settings import ExplainSettings
 
@@ -162,9 +161,7 @@ def explanation_text(result: dict[str, Any]) -> str:
             terms_table(terms),
             "",
             _grid_text(result),
-            annealing_text(result["annealing"]),
-            reliability_text(result["reliability"]),
-            conditions(terms["elbo"], result["data"]["name"]),
+            trust_text(result, terms["elbo"]),
             f"Drawn in {result['figure']}",
         ]
     )

@@ -6,11 +6,16 @@ import difflib
 import json
 import math
 import sys
+import time
 import unicodedata
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
-__all__ = ["error_text", "json_text", "nearest", "note", "say", "table", "value_text"]
+__all__ = ["Progress", "error_text", "json_text", "nearest", "note", "say", "table", "value_text"]
+
+SECONDS_BETWEEN_LINES = 10.0
+"""Of progress, where standard error is no terminal."""
 
 
 def say(text: str) -> None:
@@ -88,3 +93,37 @@ def _width(text: str) -> int:
 def _pad(text: str, width: int, right: bool) -> str:
     space = " " * (width - _width(text))
     return space + text if right else text + space
+
+
+class Progress(AbstractContextManager["Progress"]):
+    """Called with (done, N) by the estimators: a bar on a terminal, elsewhere a line on standard error now and then.
+
+    Args:
+        task: what is estimated.
+        unit: what is counted.
+    """
+
+    def __init__(self, task: str, unit: str = "observations") -> None:
+        self.task = task
+        self._unit = unit
+        self._bar: Any = None
+        self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how far the work is."""
+        if sys.stderr.isatty():
+            self._show_bar(done, total)
+        elif done < total and time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            note(f"{self.task}: {done:,} of {total:,} {self._unit}")
+
+    def _show_bar(self, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(total=total, desc=self.task, file=sys.stderr, dynamic_ncols=True, leave=False)
+        self._bar.update(done - self._bar.n)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()

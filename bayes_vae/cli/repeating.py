@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ __all__ = [
     "check_same_pair",
     "how_to_resume",
     "nothing_to_resume",
+    "on_threads",
     "read_stored",
     "threads_of",
 ]
@@ -29,9 +30,20 @@ Configuration = Mapping[str, Any]
 
 def threads_of(run: Configuration | None) -> AbstractContextManager[None]:
     """Compute on as many threads as a run did: sums over another number of parts are rounded differently."""
-    from bayes_vae.cli.device import on_threads
-
     return on_threads(run.get("machine", {}).get("threads") if run else None)
+
+
+@contextmanager
+def on_threads(count: int | None) -> Iterator[None]:
+    """Run on so many threads; None leaves their number as it is. One is enough for small networks on a busy machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(count or threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def check_repeated_data(run: Configuration, settings: DataSettings, data: Data) -> None:

@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from bayes_vae.cli.loading import OpenedRun, open_named
-from bayes_vae.cli.output import json_text, say
-from bayes_vae.cli.progress import Progress
+from bayes_vae.cli.output import Progress, json_text, say
 from bayes_vae.settings import ReportSettings
 
 __all__ = ["report", "report_text", "run"]
