@@ -27,7 +27,7 @@ __all__ = ["Flags", "build_settings", "field_help"]
 Settings = TypeVar("Settings")
 
 NEGATIVE_NUMBER = re.compile(r"-\.?\d")
-"""How a word begins that is a value and not a flag; argparse takes -1 for one, but not -1e-3."""
+"""Start of a word that is a value and not a flag. By itself argparse reads -1 as a value, but not -1e-3."""
 
 
 class Flags(argparse.ArgumentParser):
@@ -126,7 +126,7 @@ class Flags(argparse.ArgumentParser):
         return options
 
     def peek(self, words: Sequence[str]) -> argparse.Namespace:
-        """What the words alone say, without the file that ``--config`` names."""
+        """Parse words without reading the file that ``--config`` names."""
         options, unknown = self.parse_known_args(self._normalized(words))
         if unknown:
             flag = next((word for word in unknown if word.startswith("--")), "").partition("=")[0].strip("-")
@@ -150,7 +150,7 @@ class Flags(argparse.ArgumentParser):
             self.set_defaults(**values)
 
     def _normalized(self, words: Sequence[str]) -> list[str]:
-        """Flags with dashes and without their section; a list, or a negative number, in one word with its flag."""
+        """Write flags with dashes and without their section, and join a list or a negative number to its flag."""
         found: list[str] = []
         in_list = False
         for word in words:

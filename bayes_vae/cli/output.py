@@ -15,7 +15,7 @@ from typing import Any
 __all__ = ["Progress", "error_text", "json_text", "nearest", "note", "say", "table", "value_text"]
 
 SECONDS_BETWEEN_LINES = 10.0
-"""Of progress, where standard error is no terminal."""
+"""Between two lines of progress, if standard error is not a terminal."""
 
 
 def say(text: str) -> None:
@@ -29,7 +29,7 @@ def note(text: str) -> None:
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known name that one starts, or else is most like; None where there is none."""
+    """The only known name that starts like this one, or else the most similar; None if nothing is similar."""
     starts = [word for word in known if name and word.startswith(name)]
     close = starts if len(starts) == 1 else difflib.get_close_matches(name, list(known), 1, cutoff)
     return close[0] if close else None

@@ -1,4 +1,4 @@
-"""A run taken up again: what it stored when its training is repeated, or resumed."""
+"""Repeating or resuming the training of a run, from what the run stored."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def threads_of(run: Configuration | None) -> AbstractContextManager[None]:
 
 @contextmanager
 def on_threads(count: int | None) -> Iterator[None]:
-    """Run on so many threads; None leaves their number as it is. One is enough for small networks on a busy machine."""
+    """Compute on this many threads; on as many as before for None. Small networks need one, above all on a busy machine."""
     import torch
 
     threads = torch.get_num_threads()
@@ -89,7 +89,7 @@ def _note_other_machine(run: Configuration) -> None:
 
 
 def how_to_resume(folder: Path) -> str:
-    """What is said of an interrupted training."""
+    """Where a training was interrupted, and the command that resumes it."""
     from bayes_vae.runs import RunDirectory
 
     if not folder.exists():

@@ -177,7 +177,7 @@ def _checked(content: Mapping[Any, Any], file: str) -> dict[str, dict[str, Any]]
 
 
 def _unknown(name: object, known: Iterable[str]) -> str:
-    """What is said of a key that nobody knows: the section it belongs to, if that is clear, or else the nearest key."""
+    """The message for an unknown key: the section that it belongs to, if there is only one, or else a similar key."""
     homes = [section for section, settings in SECTIONS.items() if name in get_type_hints(settings)]
     close = nearest(str(name), known)
     advice = f"did you mean {close}?" if close else f"choose from {', '.join(known)}."
@@ -203,7 +203,7 @@ def shape_of_type(hint: Any) -> tuple[tuple[str, ...], bool, type, bool]:
 
 
 def is_of_kind(value: Any, kind: type) -> bool:
-    """Whether a value is of this very type, and is a finite number or a text that is not empty."""
+    """Whether a value has exactly this type, and is a finite number or a text that is not empty."""
     finite = not isinstance(value, float) or math.isfinite(value)
     return type(value) is kind and value != "" and finite
 
