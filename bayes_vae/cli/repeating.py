@@ -35,7 +35,7 @@ def threads_of(run: Configuration | None) -> AbstractContextManager[None]:
 
 @contextmanager
 def on_threads(count: int | None) -> Iterator[None]:
-    """Compute on this many threads; on as many as before for None. Small networks need one, above all on a busy machine."""
+    """Compute on this many threads, or for None on as many as before; for small networks one is fastest."""
     import torch
 
     threads = torch.get_num_threads()
