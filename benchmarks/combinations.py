@@ -14,10 +14,9 @@ from typing import Any
 
 import torch
 
-from bayes_vae.cli.bundled import bundled_settings
 from bayes_vae.cli.flags import build_settings
 from bayes_vae.cli.loading import open_run
-from bayes_vae.cli.settings_files import read_settings
+from bayes_vae.cli.settings_files import bundled_settings, read_settings
 from bayes_vae.cli.train import train
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.estimators.evaluation import evaluate
@@ -40,10 +39,9 @@ def measure(name: str, folder: Path, particles: int, temperatures: int) -> dict[
         train(data, pair, training, run)
     opened = open_run(str(run), "cpu", None, None, None)
     seconds = sum(row["seconds"] for row in opened.directory.history)
-    x, index = opened.test_set(None, 0)
-    about: dict[str, Any] = {"index": index, "data_policy": opened.data.policy}
+    rows = opened.test_rows(None, 0)
     start = time.perf_counter()
-    evaluation = evaluate(opened.model, opened.guide, x, particles, num_temperatures=temperatures, **about)
+    evaluation = evaluate(opened.model, opened.guide, rows, particles, num_temperatures=temperatures)
     figures = evaluation.averages()
     row: dict[str, Any] = {
         "name": name,
@@ -56,15 +54,13 @@ def measure(name: str, folder: Path, particles: int, temperatures: int) -> dict[
         "training_seconds": seconds,
         "seconds": time.perf_counter() - start,
     }
-    return {**row, **split(opened, x, about)}
+    return {**row, **split(opened, rows)}
 
 
-def split(opened: Any, x: Any, about: dict[str, Any]) -> dict[str, Any]:
+def split(opened: Any, rows: Any) -> dict[str, Any]:
     """The gap's two parts, where they are defined."""
-    some = {**about, "index": about["index"][:GAP_OBSERVATIONS]}
-    parts = tuple(part[:GAP_OBSERVATIONS] for part in x) if isinstance(x, tuple) else x[:GAP_OBSERVATIONS]
     try:
-        found = inference_gap(opened.model, opened.guide, parts, **some).averages()
+        found = inference_gap(opened.model, opened.guide, rows[:GAP_OBSERVATIONS]).averages()
     except NotDefinedError:
         return {}
     return {part: entry(found[part]) for part in ("approximation_gap", "amortization_gap") if part in found}

@@ -9,7 +9,6 @@ import pytest
 
 HEAVY = (
     "arviz",
-    "jsonargparse",
     "lightning_fabric",
     "matplotlib",
     "numpy",
@@ -66,8 +65,7 @@ try:
 except SystemExit as ending:
     assert not ending.code, ending.code
 """
-    heavy = set(HEAVY) - {"jsonargparse"}
-    assert loaded_by(source, heavy) == set()
+    assert loaded_by(source, HEAVY) == set()
 
 
 @pytest.mark.parametrize("home", ["/proc/nonexistent", "new"])

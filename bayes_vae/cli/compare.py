@@ -3,53 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bayes_vae.cli.evaluate import open_named, run_flags
-from bayes_vae.cli.flags import Flags, build_settings
-from bayes_vae.cli.output import json_text, say
-from bayes_vae.cli.progress import Progress
+from bayes_vae.cli.loading import OpenedRun, open_named
+from bayes_vae.cli.output import Progress, json_text, say
 from bayes_vae.cli.results import ladder
-from bayes_vae.cli.tables import annealing_text, conditions, ladder_table, reliability_text
+from bayes_vae.cli.tables import ladder_table, trust_text
 from bayes_vae.settings import CompareSettings
-
-if TYPE_CHECKING:
-    from bayes_vae.cli.loading import OpenedRun
 
 __all__ = ["compare_run", "comparison_text", "run"]
 
 
-def flags() -> Flags:
-    """The flags of the command."""
-    return run_flags(
+def run(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    opened, settings, as_json = open_named(
+        arguments,
         "compare",
         "The ladder ELBO ≤ L_5 ≤ L_50 ≤ … ≤ log p(x) on a run's test set; draws RUN/figures/ladder.png and "
         "pareto_k.png.",
         CompareSettings,
     )
-
-
-def run(arguments: Sequence[str]) -> int:
-    """Run the command."""
-    options = flags().parse_args(arguments)
-    settings = build_settings(CompareSettings, options)
-    result = compare_run(open_named(options), settings)
-    say(json_text(result) if options.json else comparison_text(result))
+    result = compare_run(opened, settings)
+    say(json_text(result) if as_json else comparison_text(result))
     return 0
 
 
 def compare_run(opened: OpenedRun, settings: CompareSettings) -> dict[str, Any]:
-    """Climb the ladder on the test set, and draw it.
-
-    Args:
-        opened: the run.
-        settings: rungs, N and seed.
-
-    Returns:
-        the result in JSON types.
-    """
+    """Climb the ladder on the test set, and draw it; the result in JSON types."""
     from bayes_vae.estimators.ladder import compare
-    from bayes_vae.plots import ladder_figure, pareto_k_figure, save_figure
+    from bayes_vae.plots import ladder_figure, pareto_k_figure
 
     with Progress("ladder") as progress:
         comparison = compare(
@@ -62,17 +44,18 @@ def compare_run(opened: OpenedRun, settings: CompareSettings) -> dict[str, Any]:
             seed=settings.seed,
             progress=progress,
         )
-    drawn = {"figure": ("ladder", ladder_figure(comparison))}
+    pareto_k = None
     if bool(comparison.estimate.pareto_k.isfinite().any()):
-        drawn["pareto_k_figure"] = ("pareto_k", pareto_k_figure(comparison.estimate))
+        pareto_k = opened.draw("pareto_k", pareto_k_figure(comparison.estimate))
     else:
-        opened.directory.remove_file(f"figures/pareto_k{opened.suffix}.png")  # of an older ladder
-    paths = {
-        key: str(opened.directory.add_file(f"figures/{name}{opened.suffix}.png", save_figure(figure)))
-        for key, (name, figure) in drawn.items()
+        opened.remove("figures/pareto_k.png")  # of an older ladder
+    return {
+        "run": str(opened.directory.path),
+        "data": opened.about_data,
+        **ladder(comparison),
+        "pareto_k_figure": pareto_k,
+        "figure": opened.draw("ladder", ladder_figure(comparison)),
     }
-    data = {"name": opened.data.name, "split": "test", "policy": opened.data.policy}
-    return {"run": str(opened.directory.path), "data": data, **ladder(comparison), "pareto_k_figure": None, **paths}
 
 
 def comparison_text(result: dict[str, Any]) -> str:
@@ -84,9 +67,7 @@ def comparison_text(result: dict[str, Any]) -> str:
             ladder_table(rungs),
             "",
             result["sentence"],
-            annealing_text(result["annealing"]),
-            reliability_text(result["reliability"]),
-            conditions(top, result["data"]["name"]),
-            " and ".join([f"Drawn in {result['figure']}", *filter(None, [result["pareto_k_figure"]])]),
+            trust_text(result, top),
+            " and ".join(filter(None, [f"Drawn in {result['figure']}", result["pareto_k_figure"]])),
         ]
     )

@@ -10,6 +10,7 @@ from bayes_vae.cli.compare import compare_run
 from bayes_vae.cli.evaluate import evaluate, evaluation_text
 from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.output import json_text, say, table
+from bayes_vae.cli.repeating import on_threads
 from bayes_vae.cli.tables import ladder_table
 from bayes_vae.cli.train import command_line, default_folder, train
 from bayes_vae.settings import CompareSettings, DataSettings, EvaluateSettings, PairSettings, TrainingSettings
@@ -28,8 +29,8 @@ LEGEND = (
 )
 
 
-def flags() -> Flags:
-    """The flags of the command."""
+def run(arguments: Sequence[str]) -> int:
+    """Run the command."""
     parser = Flags(
         "demo",
         "[--flag value ...]",
@@ -40,31 +41,21 @@ def flags() -> Flags:
     group = parser.add_argument_group("result")
     group.add_argument("--out", metavar="RUN", help="the run directory to make (default: runs/demo-TIME)")
     parser.add_common()
-    return parser
-
-
-def run(arguments: Sequence[str]) -> int:
-    """Run the command."""
-    from bayes_vae.cli.device import one_thread
-
-    options = flags().parse_args(arguments)
+    options = parser.parse_args(arguments)
     pair, training = build_settings(PairSettings, options), build_settings(TrainingSettings, options)
     out = Path(options.out) if options.out else default_folder("demo")
     if not options.json:
         say(_introduction())
-    with one_thread():
-        results = _results(pair, training, out, command_line("demo", arguments))
-    say(json_text(results) if options.json else _text(results))
+    with on_threads(1):
+        trained, opened = train(DataSettings(), pair, training, out, command_line("demo", arguments))
+        shared: dict[str, Any] = {"seed": training.seed, "device": opened.device}
+        results = {
+            "training": trained,
+            "evaluation": evaluate(opened, EvaluateSettings(num_particles=PARTICLES, **shared)),
+            "comparison": compare_run(opened, CompareSettings(rungs=RUNGS, **shared)),
+        }
+    say(json_text(results) if options.json else _text(**results))
     return 0
-
-
-def _results(pair: PairSettings, training: TrainingSettings, out: Path, command: str) -> dict[str, Any]:
-    """Train, evaluate and compare."""
-    trained, opened = train(DataSettings(), pair, training, out, command)
-    shared: dict[str, Any] = {"seed": training.seed, "device": opened.device}
-    evaluation = evaluate(opened, EvaluateSettings(num_particles=PARTICLES, **shared))
-    comparison = compare_run(opened, CompareSettings(rungs=RUNGS, **shared))
-    return {"training": trained, "evaluation": evaluation, "comparison": comparison}
 
 
 def _introduction() -> str:
@@ -72,8 +63,7 @@ def _introduction() -> str:
     return f"\n{rule}\n\n{table(['symbol', 'name', 'here'], LEGEND)}\n"
 
 
-def _text(results: dict[str, Any]) -> str:
-    training, evaluation, comparison = (results[name] for name in ("training", "evaluation", "comparison"))
+def _text(training: dict[str, Any], evaluation: dict[str, Any], comparison: dict[str, Any]) -> str:
     figures = {**training["figures"], "ladder": comparison["figure"]}
     heading = (
         f"The terms, after {training['epochs']} epochs on {training['data']['sizes']['train']:,} digits "

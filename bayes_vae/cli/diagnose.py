@@ -5,48 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bayes_vae.cli.evaluate import open_named, run_flags
-from bayes_vae.cli.flags import Flags, build_settings
-from bayes_vae.cli.output import json_text, say
-from bayes_vae.cli.progress import Progress
+from bayes_vae.cli.loading import OpenedRun, open_named
+from bayes_vae.cli.output import Progress, json_text, say
 from bayes_vae.settings import DiagnoseSettings
 
 if TYPE_CHECKING:
-    from bayes_vae.cli.loading import OpenedRun
     from bayes_vae.diagnosis import Diagnosis
 
 __all__ = ["diagnose_run", "diagnosis_text", "run"]
 
 
-def flags() -> Flags:
-    """The flags of the command."""
-    return run_flags(
+def run(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    opened, settings, as_json = open_named(
+        arguments,
         "diagnose",
         "What is wrong with a run, if anything: findings with the numbers they rest on, why they matter, what to do; "
         "writes RUN/diagnosis.json.",
         DiagnoseSettings,
     )
-
-
-def run(arguments: Sequence[str]) -> int:
-    """Run the command."""
-    options = flags().parse_args(arguments)
-    settings = build_settings(DiagnoseSettings, options)
-    found, result = diagnose_run(open_named(options), settings)
-    say(json_text(result) if options.json else diagnosis_text(found, result))
+    found, result = diagnose_run(opened, settings)
+    say(json_text(result) if as_json else diagnosis_text(found, result))
     return 0
 
 
 def diagnose_run(opened: OpenedRun, settings: DiagnoseSettings) -> tuple[Diagnosis, dict[str, Any]]:
-    """Diagnose a run with its history and settings, and write the result to the run directory.
-
-    Args:
-        opened: the run.
-        settings: how many observations, and the seed.
-
-    Returns:
-        the diagnosis, and what was written, in JSON types.
-    """
+    """Diagnose a run with its history and settings; the diagnosis, and what was written to the run directory of it."""
     from bayes_vae.diagnosis import diagnose
 
     directory = opened.directory
@@ -61,10 +45,9 @@ def diagnose_run(opened: OpenedRun, settings: DiagnoseSettings) -> tuple[Diagnos
             seed=settings.seed,
             progress=progress,
         )
-    data = {"name": opened.data.name, "policy": opened.data.policy}
-    content = {"data": data, **found.to_json()}
-    path = directory.add_file(f"diagnosis{opened.suffix}.json", json_text(content).encode())
-    return found, {"run": str(directory.path), **content, "file": str(path)}
+    content = {"data": {"name": opened.data.name, "policy": opened.data.policy}, **found.to_json()}
+    file = opened.add("diagnosis.json", json_text(content).encode())
+    return found, {"run": str(directory.path), **content, "file": file}
 
 
 def diagnosis_text(found: Diagnosis, result: dict[str, Any]) -> str:

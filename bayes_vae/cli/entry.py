@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from bayes_vae import __version__
-from bayes_vae.cli.output import note
+from bayes_vae.cli.output import nearest, note
 from bayes_vae.errors import BayesVaeError
 
 __all__ = ["COMMANDS", "main"]
@@ -32,13 +32,10 @@ INTERRUPTED, BROKEN_PIPE, FAILED = 130, 141, 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command.
+    """Run a command, and return the exit code: 0, 2 for wrong input, 130 after Ctrl-C.
 
     Args:
         argv: the words after ``bayes-vae``; the process's own when None.
-
-    Returns:
-        the exit code: 0, 2 for wrong input, 130 after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if argv is None and isinstance(sys.stdout, io.TextIOWrapper):
@@ -86,33 +83,15 @@ def _flush_or_discard() -> None:
 def _run(arguments: list[str]) -> int:
     """The exit code of a command, of help (0), or of wrong flags (2)."""
     try:
-        command = _command(arguments)
-        module = importlib.import_module(f"bayes_vae.cli.{command}")
+        module = importlib.import_module(f"bayes_vae.cli.{_command(arguments)}")
         code: int = module.run(arguments[1:])
     except SystemExit as ending:  # how argparse ends help and errors
-        if isinstance(ending.code, str):
-            return _complain(ending.code, FAILED)
-        return ending.code or 0
+        return _complain(ending.code, FAILED) if isinstance(ending.code, str) else ending.code or 0
     return code
 
 
 def _command(arguments: list[str]) -> str:
-    """The first word, which names the command."""
-    parser = _top_level()
-    first = arguments[0] if arguments else "--help"
-    if first not in COMMANDS and first not in ("-h", "--help", "--version"):
-        problem = "flags come after the command" if first.startswith("-") else f"there is no command {first!r}"
-        from bayes_vae.cli.settings_files import nearest
-
-        close = nearest(first, COMMANDS)
-        hint = f"did you mean {close}? " if close else ""
-        parser.error(f"{problem}; {hint}the commands are {', '.join(COMMANDS)}.")
-    parser.parse_args([first])
-    return first
-
-
-def _top_level() -> argparse.ArgumentParser:
-    """The parser of the first word; each command reads the others itself."""
+    """The first word, which names the command; each command reads the others itself."""
     width = max(len(name) for name in COMMANDS)
     listing = "\n".join(f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items())
     parser = argparse.ArgumentParser(
@@ -123,10 +102,17 @@ def _top_level() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
     )
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=argparse.SUPPRESS)
     parser.add_argument("-h", "--help", action="help", help="show this and exit")
     parser.add_argument("--version", action="version", version=f"bayes_vae {__version__}")
-    return parser
+    first = arguments[0] if arguments else "--help"
+    if first in COMMANDS:
+        return first
+    if first in ("-h", "--help", "--version"):
+        parser.parse_args([first])
+    problem = "flags come after the command" if first.startswith("-") else f"there is no command {first!r}"
+    close = nearest(first, COMMANDS)
+    hint = f"did you mean {close}? " if close else ""
+    parser.error(f"{problem}; {hint}the commands are {', '.join(COMMANDS)}.")
 
 
 def _complain(message: str, code: int) -> int:

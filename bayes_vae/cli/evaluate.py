@@ -3,115 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bayes_vae.cli.flags import Flags, build_settings
-from bayes_vae.cli.output import json_text, say
-from bayes_vae.cli.progress import Progress
+from bayes_vae.cli.loading import OpenedRun, open_named
+from bayes_vae.cli.output import Progress, json_text, say
 from bayes_vae.cli.results import evaluation
-from bayes_vae.cli.tables import annealing_text, conditions, reliability_text, terms_table
-from bayes_vae.errors import RunError
+from bayes_vae.cli.tables import terms_table, trust_text
 from bayes_vae.settings import EvaluateSettings
 
-if TYPE_CHECKING:
-    from bayes_vae.cli.loading import OpenedRun
-
-__all__ = ["evaluate", "evaluation_text", "open_named", "run", "run_flags"]
+__all__ = ["evaluate", "evaluation_text", "run"]
 
 
-def flags() -> Flags:
-    """The flags of the command."""
-    return run_flags(
+def run(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    opened, settings, as_json = open_named(
+        arguments,
         "evaluate",
         "The terms of Bayes' rule on a run's test set, with errors; writes RUN/evaluation.json, and evaluation.nc for "
         "ArviZ.",
         EvaluateSettings,
     )
-
-
-def run_flags(command: str, description: str, settings: type) -> Flags:
-    """The flags of a command on a run: its settings, the run directory, and other data than the run's own."""
-    parser = Flags(command, "RUN [--flag value ...]", description)
-    parser.add_settings(settings, "estimates")
-    parser.add_argument("run", metavar="RUN", help="a run directory")
-    group = parser.add_argument_group("data, where they are not the run's own")
-    group.add_argument("--data", metavar="NAME", help="another data set")
-    group.add_argument("--data-root", metavar="NAME", help="folder of the data that are downloaded")
-    group.add_argument("--policy", metavar="NAME", help="another policy: stochastic, static, threshold or none")
-    parser.add_common()
-    return parser
-
-
-def run(arguments: Sequence[str]) -> int:
-    """Run the command."""
-    options = flags().parse_args(arguments)
-    settings = build_settings(EvaluateSettings, options)
-    result = evaluate(open_named(options), settings)
-    say(json_text(result) if options.json else evaluation_text(result))
+    result = evaluate(opened, settings)
+    say(json_text(result) if as_json else evaluation_text(result))
     return 0
 
 
-def open_named(options: Any) -> OpenedRun:
-    """Open the run that the flags of :func:`run_flags` name.
-
-    Raises:
-        RunError: no such folder; said at once, before anything slow is imported.
-    """
-    if not Path(options.run).is_dir():
-        what = "it is a file" if Path(options.run).exists() else "there is no such folder"
-        raise RunError(
-            f"{options.run} is not a run directory: {what}. Expected one that `bayes-vae train --out` wrote."
-        )
-    from bayes_vae.cli.loading import open_run
-    from bayes_vae.training.machine import resolve_device
-
-    device = str(resolve_device(options.device))
-    return open_run(options.run, device, options.data, options.data_root, options.policy)
-
-
 def evaluate(opened: OpenedRun, settings: EvaluateSettings) -> dict[str, Any]:
-    """Estimate the terms on the test set, and write them to the run directory.
-
-    Args:
-        opened: the run.
-        settings: K, N and seed.
-
-    Returns:
-        the result in JSON types.
-    """
+    """Estimate the terms on the test set, and write them to the run directory; the result in JSON types."""
     from bayes_vae.estimators.evaluation import evaluation_of
     from bayes_vae.posterior.arviz_export import container_of, netcdf_bytes
     from bayes_vae.terms.at_draws import TermsAtDraws
     from bayes_vae.terms.opened import open_pair
 
-    rows = opened.test_rows(settings.num_observations, settings.seed)
-    particles, kept = settings.num_particles, min(settings.num_draws, settings.num_particles)
-    shared = [TermsAtDraws(keep_latents=True, most=kept)] if kept else []
+    rows, count = opened.test_rows(settings.num_observations, settings.seed), settings.num_draws
+    shared = [TermsAtDraws(keep_latents=True, most=count)] if 0 < count <= settings.num_particles else []
     with (
         Progress("evaluation") as progress,
         open_pair(opened.model, opened.guide, rows, seed=settings.seed, progress=progress) as pair,
     ):
-        evaluated = evaluation_of(pair, particles, *shared, num_temperatures=settings.num_temperatures)
-        figures: dict[str, Any] = {
-            "terms": evaluated.terms,
-            "evidence": evaluated.bound,
-            "annealed": evaluated.annealed,
-        }
-        drawn = shared[0].result(pair) if kept == settings.num_draws > 0 else None
-        container = None
-        if settings.num_draws:
-            quiet = pair.quiet()
-            container = netcdf_bytes(container_of(quiet, num_draws=settings.num_draws, drawn=drawn, **figures))
-    data = {"name": opened.data.name, "split": "test", "policy": opened.data.policy}
-    result = {"data": data, **evaluation(evaluated)}
-    directory, name = opened.directory, f"evaluation{opened.suffix}"
-    directory.remove_file(f"{name}.nc")  # of an older evaluation: the two files are always of the same one
-    path = directory.add_file(f"{name}.json", json_text(result).encode())
-    written = {"run": str(directory.path), **result, "file": str(path), "container": None}
-    if container:
-        written["container"] = str(directory.add_file(f"{name}.nc", container))
-    return written
+        found = evaluation_of(pair, settings.num_particles, *shared, num_temperatures=settings.num_temperatures)
+        figures: dict[str, Any] = {"terms": found.terms, "evidence": found.bound, "annealed": found.annealed}
+        drawn = shared[0].result(pair) if shared else None
+        container = container_of(pair.quiet(), num_draws=count, drawn=drawn, **figures) if count else None
+    result = {"data": opened.about_data, **evaluation(found)}
+    opened.remove("evaluation.nc")  # of an older evaluation: the two files are always of the same one
+    file = opened.add("evaluation.json", json_text(result).encode())
+    netcdf = opened.add("evaluation.nc", netcdf_bytes(container)) if container else None
+    return {"run": str(opened.directory.path), **result, "file": file, "container": netcdf}
 
 
 def evaluation_text(result: dict[str, Any]) -> str:
@@ -122,9 +60,7 @@ def evaluation_text(result: dict[str, Any]) -> str:
         [
             terms_table(terms),
             "",
-            annealing_text(result["annealing"]),
-            reliability_text(result["reliability"]),
-            conditions(terms["elbo"], result["data"]["name"]),
+            trust_text(result, terms["elbo"]),
             f"Written to {result['file']}{also}",
         ]
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import difflib
 import importlib
 import inspect
 import sys
@@ -13,7 +12,8 @@ from importlib.resources import files
 from typing import Any, get_type_hints
 
 from bayes_vae.cli.flags import Flags, field_help
-from bayes_vae.cli.output import json_text, say, table
+from bayes_vae.cli.output import json_text, nearest, say, table
+from bayes_vae.cli.repeating import on_threads
 from bayes_vae.errors import SettingsError
 
 __all__ = ["experiments", "run"]
@@ -38,19 +38,16 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command."""
     if not arguments or arguments[0].startswith("-"):
         return _list(arguments)
-    name, rest = arguments[0].replace("-", "_"), arguments[1:]
+    name = arguments[0].replace("-", "_")
     if name not in experiments():
-        close = difflib.get_close_matches(name, experiments(), 1, 0)
+        close = nearest(name, experiments(), cutoff=0)
         raise SettingsError(
-            f"no experiment is called {name!r}: did you mean {close[0]}? `bayes-vae experiment` lists them."
+            f"no experiment is called {name!r}: did you mean {close}? `bayes-vae experiment` lists them."
         )
-    from bayes_vae.cli.device import one_thread
-
     main = importlib.import_module(f"{PACKAGE}.{name}").main
-    options = vars(_flags(name, main).parse_args(rest))
-    as_json = options.pop("json")
-    options.pop("debug")
-    with one_thread(), contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+    options = vars(_flags(name, main).parse_args(arguments[1:]))
+    as_json, _ = options.pop("json"), options.pop("debug")
+    with on_threads(1), contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         result = main(**options)
     if as_json:
         say(json_text(result))

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bayes_vae.cli.evaluate import open_named, run_flags
-from bayes_vae.cli.flags import Flags, build_settings
-from bayes_vae.cli.output import json_text, say, value_text
-from bayes_vae.cli.progress import Progress
+from bayes_vae.cli.loading import OpenedRun, open_named
+from bayes_vae.cli.output import Progress, json_text, say, value_text
 from bayes_vae.cli.results import evaluation, figure
-from bayes_vae.cli.tables import annealing_text, conditions, reliability_text, terms_table
+from bayes_vae.cli.tables import terms_table, trust_text
 from bayes_vae.errors import SettingsError
 from bayes_vae.settings import ExplainSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bayes_vae.cli.loading import OpenedRun
     from bayes_vae.data import Split
     from bayes_vae.terms.opened import OpenPair
     from bayes_vae.terms.program import Observations
@@ -31,40 +28,29 @@ AT_DRAWS = {"log_prior": "E_q log p(z)", "log_guide": "E_q log q(z|x)"}
 """Terms at q's draws that are not among those of an evaluation → symbol."""
 
 
-def flags() -> Flags:
-    """The flags of the command."""
-    return run_flags(
+def run(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    opened, settings, as_json = open_named(
+        arguments,
         "explain",
         "Bayes' rule for one test observation of a run: its terms, and with two latent dimensions prior × likelihood ÷ "
         "evidence = posterior on a grid; draws RUN/figures/explain-INDEX.png.",
         ExplainSettings,
     )
-
-
-def run(arguments: Sequence[str]) -> int:
-    """Run the command."""
-    options = flags().parse_args(arguments)
-    settings = build_settings(ExplainSettings, options)
-    result = explain(open_named(options), settings)
-    say(json_text(result) if options.json else explanation_text(result))
+    result = explain(opened, settings)
+    say(json_text(result) if as_json else explanation_text(result))
     return 0
 
 
 def explain(opened: OpenedRun, settings: ExplainSettings) -> dict[str, Any]:
-    """Compute every term of one observation, and draw them.
-
-    Args:
-        opened: the run.
-        settings: which observation, K and seed.
-
-    Returns:
-        the result in JSON types.
+    """Compute every term of one observation, and draw them; the result in JSON types.
 
     Raises:
         SettingsError: there is no such test observation.
     """
     from bayes_vae.estimators.evaluation import evaluation_of
-    from bayes_vae.plots import bayes_rule_figure, save_figure
+    from bayes_vae.plots import bayes_rule_figure
+    from bayes_vae.plots.one_observation import one_observation_figure
     from bayes_vae.terms.at_draws import TermsAtDraws
     from bayes_vae.terms.averages import average
     from bayes_vae.terms.opened import open_pair
@@ -87,27 +73,28 @@ def explain(opened: OpenedRun, settings: ExplainSettings) -> dict[str, Any]:
         mean = average(name, values.mean(0), error, len(values))
         result["terms"][name] = {**figure(mean, "mean over draws from q", draws.provenance), "symbol": symbol}
     kl, why_no_kl = _kl_per_dimension(evaluated.terms)
+    observed = x[0][0]
     if rule is None:
-        picture = _terms_picture(opened, settings, x, index, evaluated, draws.log_importance_weights[:, 0], kl)
+        means, log_weights = _reconstructions(opened, settings, x, index), draws.log_importance_weights[:, 0]
+        picture = one_observation_figure(evaluated, log_weights, observed, means, kl)
     else:
-        picture = bayes_rule_figure(rule, 0, x[0][0].cpu())
-    name = f"figures/explain-{settings.index}{opened.suffix}.png"
+        picture = bayes_rule_figure(rule, 0, observed.cpu())
     return {
         "run": str(opened.directory.path),
-        "data": {"name": opened.data.name, "split": "test", "policy": opened.data.policy},
+        "data": opened.about_data,
         "index": settings.index,
-        "label": None if rows.labels is None else _plain(rows.labels[0]),
+        "label": None if rows.labels is None else rows.labels[0].item(),
         **result,
         "kl_per_dimension": None if kl is None else kl.tolist(),
         "why_no_kl_per_dimension": why_no_kl,
         "grid": None if rule is None else _grid_figures(rule),
         "why_no_grid": why_no_grid,
-        "figure": str(opened.directory.add_file(name, save_figure(picture))),
+        "figure": opened.draw(f"explain-{settings.index}", picture),
     }
 
 
 def _observation(opened: OpenedRun, settings: ExplainSettings) -> Split:
-    """One test observation, rows of one."""
+    """One test observation, as rows."""
     from bayes_vae.terms.rows import prepare_for
 
     count, place = len(opened.data.test), settings.index
@@ -119,11 +106,6 @@ def _observation(opened: OpenedRun, settings: ExplainSettings) -> Split:
     rows = opened.data.test[place].seeded(settings.seed)
     prepare_for(opened.model, opened.guide, rows)
     return rows
-
-
-def _plain(label: Tensor) -> int | float:
-    number: int | float = label.item()
-    return number
 
 
 def _kl_per_dimension(terms: Any) -> tuple[Tensor | None, str]:
@@ -153,40 +135,26 @@ def _grid(pair: OpenPair, size: int, num_points: int) -> tuple[Any, str]:
 def _grid_figures(rule: Any) -> dict[str, Any]:
     """The terms of Bayes' rule where the posterior is highest, and the evidence of the grid."""
     row, column = divmod(int(rule.log_posterior[0].argmax()), rule.num_points)
+    at_z = ("log_prior", "log_likelihood", "log_posterior", "log_guide")
     return {
         "num_points": rule.num_points,
         "z": [float(rule.first_axis[row]), float(rule.second_axis[column])],
-        "log_prior": float(rule.log_prior[row, column]),
-        "log_likelihood": float(rule.log_likelihood[0, row, column]),
-        "log_evidence": float(rule.log_evidence[0]),
-        "log_posterior": float(rule.log_posterior[0, row, column]),
-        "log_guide": float(rule.log_guide[0, row, column]),
-        "inference_gap": float(rule.inference_gap[0]),
-        "refinement_error": float(rule.refinement_error[0]),
+        **{name: getattr(rule, name)[..., row, column].item() for name in at_z},
+        **{name: getattr(rule, name).item() for name in ("log_evidence", "inference_gap", "refinement_error")},
     }
 
 
-def _terms_picture(
-    opened: OpenedRun,
-    settings: ExplainSettings,
-    x: Observations,
-    index: Tensor,
-    evaluated: Any,
-    log_weights: Tensor,
-    kl: Tensor | None,
-) -> Any:
+def _reconstructions(opened: OpenedRun, settings: ExplainSettings, x: Observations, index: Tensor) -> Tensor | None:
+    """The means of p(x given z) for a few z drawn from q; None where the model has no such means."""
     import torch
 
-    from bayes_vae.plots.one_observation import one_observation_figure
     from bayes_vae.terms.traits import traits_of
 
-    means, reconstruct = None, traits_of(opened.model).reconstruct
-    if reconstruct is not None:
-        inputs = x if len(x) > 1 else x[0]
-        seeds = range(settings.seed, settings.seed + RECONSTRUCTIONS)
-        drawn = [reconstruct(inputs, opened.guide, seed=seed, index=index) for seed in seeds]
-        means = torch.cat(drawn)
-    return one_observation_figure(evaluated, log_weights, x[0][0], means, kl)
+    reconstruct, inputs = traits_of(opened.model).reconstruct, x if len(x) > 1 else x[0]
+    if reconstruct is None:
+        return None
+    seeds = range(settings.seed, settings.seed + RECONSTRUCTIONS)
+    return torch.cat([reconstruct(inputs, opened.guide, seed=seed, index=index) for seed in seeds])
 
 
 def explanation_text(result: dict[str, Any]) -> str:
@@ -200,9 +168,7 @@ def explanation_text(result: dict[str, Any]) -> str:
             terms_table(terms),
             "",
             _grid_text(result),
-            annealing_text(result["annealing"]),
-            reliability_text(result["reliability"]),
-            conditions(terms["elbo"], result["data"]["name"]),
+            trust_text(result, terms["elbo"]),
             f"Drawn in {result['figure']}",
         ]
     )

@@ -16,25 +16,24 @@ RECONSTRUCTIONS, SAMPLES, LATENTS = 10, 64, 5000
 
 
 def write_training_figures(run: OpenedRun, seed: int) -> dict[str, str]:
-    """Draw and save them.
+    """Draw the terms by epoch, reconstructions, draws from the prior and the means of q; name → path."""
+    from bayes_vae.plots import prior_sample_figure, reconstruction_figure
 
-    Args:
-        run: the run, opened.
-        seed: of every draw.
-
-    Returns:
-        name of the figure → its path.
-    """
-    from bayes_vae.plots import save_figure
-
-    figures = {"training": training(run), **pictures(run, seed), **latents(run, seed)}
-    return {
-        name: str(run.directory.add_file(f"figures/{name.replace(' ', '_')}.png", save_figure(figure)))
-        for name, figure in figures.items()
+    rows = run.test_rows(RECONSTRUCTIONS, seed).rows_for(run.model)
+    x = rows.read()
+    means = run.model.reconstruct(x if len(x) > 1 else x[0], run.guide, seed=seed, index=rows.index)
+    samples = run.model.sample(SAMPLES, seed=seed, mean=True)
+    policy = run.data.policy
+    figures = {
+        "training": _training(run),
+        "reconstructions": reconstruction_figure(x[0], means, data_policy=policy),
+        "prior samples": prior_sample_figure(samples, data_policy=policy),
+        "latent means": _latents(run, seed),
     }
+    return {name: run.draw(name.replace(" ", "_"), figure) for name, figure in figures.items() if figure is not None}
 
 
-def training(run: OpenedRun) -> Figure:
+def _training(run: OpenedRun) -> Figure:
     """The terms by epoch."""
     from bayes_vae.plots import training_figure
     from bayes_vae.training.svi import VALIDATION_PARTICLES
@@ -49,22 +48,8 @@ def training(run: OpenedRun) -> Figure:
     )
 
 
-def pictures(run: OpenedRun, seed: int) -> dict[str, Figure]:
-    """Reconstructions of test images, and draws from the prior."""
-    from bayes_vae.plots import prior_sample_figure, reconstruction_figure
-
-    rows = run.test_rows(RECONSTRUCTIONS, seed).rows_for(run.model)
-    x = rows.read()
-    means = run.model.reconstruct(x if len(x) > 1 else x[0], run.guide, seed=seed, index=rows.index)
-    samples = run.model.sample(SAMPLES, seed=seed, mean=True)
-    return {
-        "reconstructions": reconstruction_figure(x[0], means, data_policy=run.data.policy),
-        "prior samples": prior_sample_figure(samples, data_policy=run.data.policy),
-    }
-
-
-def latents(run: OpenedRun, seed: int) -> dict[str, Figure]:
-    """Means of q for the test images, coloured by label; nothing where q has no known mean, or several sites."""
+def _latents(run: OpenedRun, seed: int) -> Figure | None:
+    """Means of q for the test images, coloured by label; None where q has no known mean, or several sites."""
     from bayes_vae.errors import NotDefinedError
     from bayes_vae.plots import latent_figure
     from bayes_vae.report.latent_pictures import Missing, latent_means
@@ -73,8 +58,7 @@ def latents(run: OpenedRun, seed: int) -> dict[str, Figure]:
     try:
         found = latent_means(run.model, run.guide, rows.read()[0], rows.index, rows.labels)
     except NotDefinedError:
-        return {}
+        return None
     if isinstance(found, Missing):
-        return {}
-    figure = latent_figure(found.means, found.labels, names=run.data.label_names, data_policy=run.data.policy)
-    return {"latent means": figure}
+        return None
+    return latent_figure(found.means, found.labels, names=run.data.label_names, data_policy=run.data.policy)

@@ -1,4 +1,4 @@
-"""Flags out of settings: each field of a frozen dataclass is a flag, its docstring the help."""
+"""Flags from settings: each field of a frozen dataclass is a flag, and its docstring is the help."""
 
 from __future__ import annotations
 
@@ -7,56 +7,49 @@ import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
-from jsonargparse import ArgumentParser, Namespace
-
-from bayes_vae.cli.bundled import bundled_settings
-from bayes_vae.cli.output import say
-from bayes_vae.cli.settings_files import TYPE_WORDS, nearest, read_settings, settings_text, shape_of_type
+from bayes_vae.cli.output import nearest, say
+from bayes_vae.cli.settings_files import (
+    TYPE_WORDS,
+    bundled_settings,
+    is_of_kind,
+    read_settings,
+    settings_text,
+    shape_of_type,
+)
 from bayes_vae.errors import SettingsError
 from bayes_vae.settings import SECTIONS
 
-__all__ = ["Flags", "build_settings", "field_help", "value_of"]
+__all__ = ["Flags", "build_settings", "field_help"]
 
 Settings = TypeVar("Settings")
 
+NEGATIVE_NUMBER = re.compile(r"-\.?\d")
+"""Start of a word that is a value and not a flag. By itself argparse reads -1 as a value, but not -1e-3."""
 
-class Flags(ArgumentParser):
-    """A parser of plain flags with dashes; underscores, and a section before the name, are understood too.
 
-    A flag is a setting of a section of settings files: ``--epochs 5`` and ``--training.epochs 5`` are the same, and
-    override what the file of ``--config`` says, wherever they stand.
+class Flags(argparse.ArgumentParser):
+    """A parser of flags with dashes; underscores, and a section before the name, are understood too.
+
+    A flag is a setting of a section of settings files: ``--epochs 5`` and ``--training.epochs 5`` are the same. Flags
+    override the file that ``--config`` names, wherever they stand.
 
     Args:
-        command: which command.
-        usage: what follows its name.
+        command: the name of the command.
+        usage: what follows the name.
         description: one sentence.
     """
 
-    def __init__(self, command: str, usage: str, description: str, **options: Any) -> None:
-        super().__init__(
-            prog=f"bayes-vae {command}",
-            usage=f"bayes-vae {command} {usage}".strip(),
-            description=description,
-            formatter_class=argparse.HelpFormatter,
-            print_config=None,
-            allow_abbrev=False,
-            **options,
-        )
-        self._several: set[str] = set()
-        self._command = command
+    def __init__(self, command: str, usage: str, description: str) -> None:
+        name = f"bayes-vae {command}"
+        super().__init__(prog=name, usage=f"{name} {usage}".strip(), description=description, allow_abbrev=False)
+        self._lists: set[str] = set()
         self._sections: dict[str, list[str]] = {}
 
     def add_settings(self, settings: type, title: str, only: Sequence[str] | None = None, **defaults: Any) -> None:
-        """Add a flag for each field of a settings class, or for those named in ``only``.
-
-        Args:
-            settings: a dataclass with an ``Args:`` section.
-            title: heading in the help.
-            only: names of the fields.
-            **defaults: defaults that differ from the settings' own.
-        """
+        """Add a flag for each field of a settings class, or for those in ``only``, whose defaults may be replaced."""
         group = self.add_argument_group(title)
         types, helps = get_type_hints(settings), field_help(settings)
         chosen = [field for field in fields(settings) if only is None or field.name in only]
@@ -67,95 +60,114 @@ class Flags(ArgumentParser):
             self.add_flag(group, field.name, types[field.name], default, helps.get(field.name, ""))
 
     def add_common(self) -> None:
-        """Add the flags of every command that are not settings, and where there are any those of settings files."""
+        """Add the flags that every command has, and those of settings files if the command has settings."""
         if self._sections:
+            names = ", ".join(bundled_settings())
+            bundled = f"; or a name of settings that come along ({names})" if "pair" in self._sections else ""
             group = self.add_argument_group("settings in a file")
             group.add_argument(
                 "--config",
                 metavar="FILE",
                 help=f"settings in YAML, with the sections {', '.join(self._sections)}; or a run directory, for the "
-                f"settings of that run{self._bundled()}; flags override them",
+                f"settings of that run{bundled}; flags override them",
             )
-            group.add_argument(
-                "--print-config", action="store_true", help="print all settings as such a file, and exit"
-            )
+            text = "print all settings as such a file, and exit"
+            group.add_argument("--print-config", action="store_true", help=text)
         group = self.add_argument_group("what is printed")
         group.add_argument("--json", action="store_true", help="print JSON, and nothing else, on standard output")
         group.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
-    def _bundled(self) -> str:
-        """The settings that come with the package, which are of pairs."""
-        return (
-            f"; or a name of settings that come along ({', '.join(bundled_settings())})"
-            if "pair" in self._sections
-            else ""
-        )
-
     def add_flag(self, group: Any, name: str, hint: Any, default: Any, text: str) -> None:
-        """Add one flag.
-
-        Args:
-            group: where it stands in the help.
-            name: of the setting, with underscores.
-            hint: its type.
-            default: its default.
-            text: its help.
-        """
-        flag = "--" + name.replace("_", "-")
-        shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
-        text = text if default is None else f"{text} (default: {shown})"
-        options: dict[str, Any] = {"default": default, "help": text.replace("%", "%%")}
+        """Add the flag of a setting to a group of the help; ``hint`` is the setting's type, ``text`` its help."""
+        flag = _flag(name)
         choices, several, kind, _ = shape_of_type(hint)
-        if choices:
-            options |= {"choices": choices}
-        else:
-            options |= {"type": kind, "metavar": {int: "N", float: "X"}.get(kind, "NAME")}
+        metavar = {int: "N", float: "X"}.get(kind, "NAME")
         if several:
-            self._several.add(flag)
-            options |= {"nargs": "*", "default": list(default)}
-        group.add_argument(flag, **options)
+            self._lists.add(flag)
+            metavar = f"[{metavar} ...]"
+        if default is not None:
+            text += f" (default: {' '.join(map(str, default)) if several else default})"
+        read = partial(self._several if several else self._one, flag, kind)
+        values = {"choices": choices} if choices else {"type": read, "metavar": metavar}
+        group.add_argument(flag, default=default, help=text.replace("%", "%%"), **values)
 
-    def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Namespace:  # type: ignore[override]
-        """Parse words, after underscores in flags became dashes and ``200,200`` became ``200 200``.
+    def _one(self, flag: str, kind: type, text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if not is_of_kind(value, kind):
+            self.error(f"{flag}: expected {TYPE_WORDS[kind]}, got {text or 'nothing'}")
+        return value
 
-        With ``--config`` the settings of the file take the place of the defaults. Where it names a run, the run's
-        configuration comes back as ``repeats``.
+    def _several(self, flag: str, kind: type, text: str) -> tuple[Any, ...]:
+        return tuple(self._one(flag, kind, part) for part in re.split(r"[,\s]+", text) if part)
+
+    def parse_args(self, words: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]
+        """Parse words; the settings of the file that ``--config`` names take the place of the defaults.
+
+        If that is a run, ``repeats`` is its configuration. ``--print-config`` prints the settings and exits.
 
         Raises:
-            SettingsError, RunError: the file or the run that ``--config`` names cannot be used.
+            SettingsError, RunError: the file or the run cannot be used.
         """
-        words = None if args is None else self._normalized(args)
-        run = self._take_defaults(words or [])
-        parsed = super().parse_args(words, *rest, **options)
-        if self._sections and "config" in parsed:
-            if parsed.pop("print_config"):
-                say(settings_text(self._settings(parsed)))
-                self.exit(0)
-            parsed["repeats"] = run
-        return parsed
+        options, run = self.peek(words), None
+        if "config" not in options:
+            return options
+        if options.config is not None:
+            file = read_settings(options.config)
+            self._take_defaults(file.sections, options.config)
+            options, run = self.peek(words), file.run
+        if options.print_config:
+            built = {name: vars(build_settings(SECTIONS[name], options)) for name in self._sections}
+            say(settings_text({name: {key: built[name][key] for key in keys} for name, keys in self._sections.items()}))
+            self.exit(0)
+        options.repeats = run
+        return options
 
-    def _take_defaults(self, words: Sequence[str]) -> dict[str, Any] | None:
-        """Take settings of the file that ``--config`` names as defaults; the configuration, where it is a run."""
-        named = value_of(words, "--config")
-        if named is None:
-            return None
-        file = read_settings(named)
+    def peek(self, words: Sequence[str]) -> argparse.Namespace:
+        """Parse words without reading the file that ``--config`` names."""
+        options, unknown = self.parse_known_args(self._normalized(words))
+        if unknown:
+            flag = next((word for word in unknown if word.startswith("--")), "").partition("=")[0].strip("-")
+            close = nearest(flag, [known.strip("-") for known in self._option_string_actions])
+            advice = f"; did you mean --{close}?" if close else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{advice}")
+        for name, value in vars(options).items():
+            if value == "":
+                self.error(f"{'RUN' if name == 'run' else _flag(name)}: expected {TYPE_WORDS[str]}, got nothing")
+        return options
+
+    def _take_defaults(self, sections: Mapping[str, Mapping[str, Any]], file: str) -> None:
         for section, names in self._sections.items():
-            values = file.sections.get(section, {})
+            values = sections.get(section, {})
             for name in values:
                 if name not in names:
                     raise SettingsError(
-                        f"{named}: {section}.{name}: `bayes-vae {self._command}` does not take this setting; of "
-                        f"{section} it takes {', '.join(names)}."
+                        f"{file}: {section}.{name}: `{self.prog}` does not take this setting; of {section} it takes "
+                        f"{', '.join(names)}."
                     )
-            self.set_defaults({k: list(v) if isinstance(v, tuple) else v for k, v in values.items()})
-        return file.run
+            self.set_defaults(**values)
 
-    def _settings(self, parsed: Namespace) -> dict[str, dict[str, Any]]:
-        """All settings by section, after a look whether they can work together."""
-        for section in self._sections:
-            build_settings(SECTIONS[section], parsed)
-        return {section: {name: parsed[name] for name in names} for section, names in self._sections.items()}
+    def _normalized(self, words: Sequence[str]) -> list[str]:
+        """Write flags with dashes and without their section, and join a list or a negative number to its flag."""
+        found: list[str] = []
+        in_list = False
+        for word in words:
+            is_value = not word.startswith("-") or NEGATIVE_NUMBER.match(word)
+            if word.startswith("--"):
+                name, equals, value = word.partition("=")
+                name = self._plain(name.replace("_", "-"))
+                in_list = name in self._lists
+                found.append(f"{name}={value}" if equals or in_list else name)
+            elif in_list and is_value:
+                found[-1] += f",{word}"
+            elif is_value and word.startswith("-") and found and found[-1] in self._option_string_actions:
+                found[-1] += f"={word}"
+            else:
+                in_list = False
+                found.append(word)
+        return found
 
     def _plain(self, name: str) -> str:
         """``--training.epochs`` without its section."""
@@ -169,47 +181,20 @@ class Flags(ArgumentParser):
             self.error(f"{name}: no such setting; {advice}")
         return f"--{setting}"
 
-    def _normalized(self, arguments: Sequence[str]) -> list[str]:
-        words: list[str] = []
-        several = False
-        for argument in arguments:
-            name, equals, value = argument.partition("=")
-            if not argument.startswith("--"):
-                words += [part for part in argument.split(",") if part] if several else [argument]
-                continue
-            name = self._plain(name.replace("_", "-"))
-            several = name in self._several
-            words += [name, *value.split(",")] if several and equals else [name + equals + value]
-        return words
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+    def error(self, message: str) -> NoReturn:
         """Print the usage and what is wrong, in one line each, and exit with code 2."""
-        message = re.sub(r'Parser key "(\w+)"(?: element \d+)?:\s*', _flag_named, message)
-        message = re.sub(r"Expected an? <class '(\w+)'>\. Got value:", _expected, message)
-        message += self._advice(message)
         self.exit(2, f"usage: {self.usage}\n{self.prog}: {' '.join(message.split())} (see {self.prog} --help)\n")
 
-    def _advice(self, message: str) -> str:
-        """The flag that a mistyped one is most like."""
-        unknown = re.match(r"unrecognized arguments: (--[\w.-]+)", message)
-        close = nearest(unknown[1], self._option_string_actions) if unknown else None
-        return f"; did you mean {close}?" if close else ""
 
-
-def _flag_named(match: re.Match[str]) -> str:
-    return f"--{match[1].replace('_', '-')}: "
-
-
-def _expected(match: re.Match[str]) -> str:
-    words = {kind.__name__: text for kind, text in TYPE_WORDS.items()}
-    return f"expected {words.get(match[1], match[1])}, got"
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def field_help(settings: Any) -> dict[str, str]:
-    """What the ``Args:`` section of a docstring says of each argument.
+    """Name → help of each argument that the docstring of a class or a function describes.
 
     >>> class Both:
-    ...     '''Two settings.
+    ...     '''Two numbers.
     ...
     ...     Args:
     ...         first: of them.
@@ -224,32 +209,16 @@ def field_help(settings: Any) -> dict[str, str]:
     return {name: " ".join(text.split()).removesuffix(".") for name, text in entries}
 
 
-def value_of(words: Sequence[str], flag: str) -> str | None:
-    """The last value of a flag, looked up before the others are parsed; None where there is none, or help is asked for.
-
-    >>> value_of(["--config", "a.yaml", "--config=b.yaml"], "--config"), value_of(["--epochs", "3"], "--config")
-    ('b.yaml', None)
-    """
-    if {"-h", "--help"} & set(words):
-        return None
-    found = None
-    for word, after in zip(words, [*words[1:], None], strict=False):
-        name, equals, value = word.partition("=")
-        if name == flag:
-            found = value if equals else after
-    return found
-
-
-def build_settings(settings: type[Settings], options: Mapping[str, Any] | Namespace) -> Settings:
+def build_settings(settings: type[Settings], options: Mapping[str, Any] | argparse.Namespace) -> Settings:
     """Make a settings object of parsed flags.
 
     Raises:
         SettingsError: values that cannot work together.
     """
-    values = vars(options) if isinstance(options, Namespace) else options
-    chosen = {field.name: values[field.name] for field in fields(settings) if field.name in values}  # type: ignore[arg-type]
+    values = vars(options) if isinstance(options, argparse.Namespace) else options
+    names = [field.name for field in fields(settings) if field.name in values]  # type: ignore[arg-type]
     try:
-        return settings(**{name: tuple(v) if isinstance(v, list) else v for name, v in chosen.items()})
+        return settings(**{name: values[name] for name in names})
     except SettingsError as error:
         if values.get("config"):
             raise SettingsError(f"{error} Some settings came from {values['config']}.") from error

@@ -1,19 +1,26 @@
-"""A run directory, opened for evaluation: its pair, its test set, and notes where the data are not the run's."""
+"""A run directory, opened by a command: its pair, its test set, its files, and notes on data that are not its own."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.output import note
 from bayes_vae.errors import DataError, RunError, SettingsError
 from bayes_vae.settings import DataSettings
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from bayes_vae.data import Data, Split
     from bayes_vae.runs import RunDirectory
 
-__all__ = ["OpenedRun", "data_settings", "open_run"]
+__all__ = ["OpenedRun", "data_settings", "open_named", "open_run"]
+
+Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +42,28 @@ class OpenedRun:
     device: str
 
     @property
-    def suffix(self) -> str:
-        """What sets apart the files of other data, or of another data policy, than the run's."""
-        return self.directory.suffix_for(self.data.summary())
+    def about_data(self) -> dict[str, str]:
+        """What the figures are of, in JSON types."""
+        return {"name": self.data.name, "split": "test", "policy": self.data.policy}
+
+    def file(self, name: str) -> str:
+        """The name of a file of the run; of other data, or of another policy, than the run's it has a suffix."""
+        path = Path(name)
+        return path.with_name(f"{path.stem}{self.directory.suffix_for(self.data.summary())}{path.suffix}").as_posix()
+
+    def add(self, name: str, content: bytes) -> str:
+        """Write a file into the run directory, or replace it, and return its path."""
+        return str(self.directory.add_file(self.file(name), content))
+
+    def draw(self, name: str, figure: Figure) -> str:
+        """Write a figure into the folder of figures, and return its path."""
+        from bayes_vae.plots import save_figure
+
+        return self.add(f"figures/{name}.png", save_figure(figure))
+
+    def remove(self, name: str) -> None:
+        """Delete a file that an older command wrote, if there is one."""
+        self.directory.remove_file(self.file(name))
 
     def test_rows(self, num_observations: int | None, seed: int) -> Split:
         """The first test observations, their pixels drawn with the seed.
@@ -49,6 +75,35 @@ class OpenedRun:
         rows = self.data.test[:num_observations].seeded(seed)
         prepare_for(self.model, self.guide, rows)
         return rows
+
+
+def open_named(
+    arguments: Sequence[str], command: str, description: str, settings: type[Settings]
+) -> tuple[OpenedRun, Settings, bool]:
+    """Read the flags of a command on a run; return the run, the settings, and whether JSON is asked for.
+
+    Raises:
+        RunError: no such folder; said at once, before anything slow is imported.
+    """
+    parser = Flags(command, "RUN [--flag value ...]", description)
+    parser.add_settings(settings, "estimates")
+    parser.add_argument("run", metavar="RUN", help="a run directory")
+    group = parser.add_argument_group("data, where they are not the run's own")
+    group.add_argument("--data", metavar="NAME", help="another data set")
+    group.add_argument("--data-root", metavar="NAME", help="folder of the data that are downloaded")
+    group.add_argument("--policy", metavar="NAME", help="another policy: stochastic, static, threshold or none")
+    parser.add_common()
+    options = parser.parse_args(arguments)
+    chosen = build_settings(settings, options)
+    if not Path(options.run).is_dir():
+        what = "it is a file" if Path(options.run).exists() else "there is no such folder"
+        raise RunError(
+            f"{options.run} is not a run directory: {what}. Expected one that `bayes-vae train --out` wrote."
+        )
+    from bayes_vae.training.machine import resolve_device
+
+    device = str(resolve_device(options.device))
+    return open_run(options.run, device, options.data, options.data_root, options.policy), chosen, options.json
 
 
 def open_run(path: str, device: str, data: str | None, data_root: str | None, policy: Any) -> OpenedRun:
@@ -73,11 +128,11 @@ def open_run(path: str, device: str, data: str | None, data_root: str | None, po
     directory = RunDirectory(path)
     if directory.unfinished:
         note(f"note: {unfinished_note(directory)}")
-    settings = data_settings(directory, named=data is not None)
     given = {"data": data, "data_root": data_root, "policy": policy}
-    settings = replace(settings, **{key: value for key, value in given.items() if value is not None})
+    changes = {key: value for key, value in given.items() if value is not None}
     if data is not None:
-        settings = replace(settings, num_labelled=None)  # of the run's own training rows
+        changes["num_labelled"] = None  # it is of the run's own training rows
+    settings = replace(data_settings(directory, named=data is not None), **changes)
     try:
         data_set = load_data(settings)
     except DataError as error:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import sys
+import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
-__all__ = ["error_text", "json_text", "note", "say", "table", "value_text"]
+__all__ = ["Progress", "error_text", "json_text", "nearest", "note", "say", "table", "value_text"]
+
+SECONDS_BETWEEN_LINES = 10.0
+"""Between two lines of progress, if standard error is not a terminal."""
 
 
 def say(text: str) -> None:
@@ -20,6 +26,13 @@ def say(text: str) -> None:
 def note(text: str) -> None:
     """A line for people beside the result, on standard error."""
     print(text, file=sys.stderr, flush=True)
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The only known name that starts like this one, or else the most similar; None if nothing is similar."""
+    starts = [word for word in known if name and word.startswith(name)]
+    close = starts if len(starts) == 1 else difflib.get_close_matches(name, list(known), 1, cutoff)
+    return close[0] if close else None
 
 
 def json_text(content: Any) -> str:
@@ -62,22 +75,14 @@ def error_text(error: float) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Columns of text, indented by two.
-
-    Args:
-        header: names of the columns.
-        rows: the cells.
-        right: numbers of the columns that are aligned to the right.
-    """
-    lines = [list(header), *(list(row) for row in rows)]
-    widths = [max(_width(line[column]) for line in lines) for column in range(len(header))]
-    texts = [
-        "  ".join(
-            _pad(cell, width, column in right) for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
+    """Columns of text under their names, indented by two; ``right`` numbers those that are aligned to the right."""
+    columns = list(zip(header, *rows, strict=True))
+    widths = [max(map(_width, column)) for column in columns]
+    padded = [
+        [_pad(cell, width, number in right) for cell in column]
+        for number, (column, width) in enumerate(zip(columns, widths, strict=True))
     ]
-    return "\n".join(f"  {text}".rstrip() for text in texts)
+    return "\n".join(f"  {'  '.join(line)}".rstrip() for line in zip(*padded, strict=True))
 
 
 def _width(text: str) -> int:
@@ -88,3 +93,43 @@ def _width(text: str) -> int:
 def _pad(text: str, width: int, right: bool) -> str:
     space = " " * (width - _width(text))
     return space + text if right else text + space
+
+
+BAR = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
+"""How a bar looks: the share that is done, the time so far and the time to come."""
+
+
+class Progress(AbstractContextManager["Progress"]):
+    """Called with (done, N) by the estimators: a bar on a terminal, elsewhere a line on standard error now and then.
+
+    Args:
+        task: what is estimated.
+        unit: what is counted.
+    """
+
+    def __init__(self, task: str, unit: str = "observations") -> None:
+        self.task = task
+        self._unit = unit
+        self._bar: Any = None
+        self._last = time.monotonic()
+
+    def __call__(self, done: float, total: int) -> None:
+        """Show how far the work is."""
+        if sys.stderr.isatty():
+            self._show_bar(done, total)
+        elif done < total and time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            note(f"{self.task}: {done / total:.0%} of {total:,} {self._unit}")
+
+    def _show_bar(self, done: float, total: int) -> None:
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(
+                total=total, desc=self.task, file=sys.stderr, dynamic_ncols=True, leave=False, bar_format=BAR
+            )
+        self._bar.update(done - self._bar.n)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()

@@ -1,29 +1,49 @@
-"""Repeating a run from what it stored: the same settings, the same data, and what else the figures depend on."""
+"""Repeating or resuming the training of a run, from what the run stored."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.output import note
-from bayes_vae.errors import DataError
-from bayes_vae.settings import DataSettings
+from bayes_vae.errors import DataError, SettingsError
+from bayes_vae.settings import DataSettings, PairSettings, TrainingSettings, as_json
 
 if TYPE_CHECKING:
     from bayes_vae.data import Data
 
-__all__ = ["check_repeated_data", "threads_of"]
+__all__ = [
+    "check_repeated_data",
+    "check_same_pair",
+    "how_to_resume",
+    "nothing_to_resume",
+    "on_threads",
+    "read_stored",
+    "threads_of",
+]
 
 Configuration = Mapping[str, Any]
 
 
 def threads_of(run: Configuration | None) -> AbstractContextManager[None]:
     """Compute on as many threads as a run did: sums over another number of parts are rounded differently."""
-    from bayes_vae.cli.device import on_threads
+    return on_threads(run.get("machine", {}).get("threads") if run else None)
 
-    count = None if run is None else run.get("machine", {}).get("threads")
-    return on_threads(count) if isinstance(count, int) and count >= 1 else nullcontext()
+
+@contextmanager
+def on_threads(count: int | None) -> Iterator[None]:
+    """Compute on this many threads, or for None on as many as before; for small networks one is fastest."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(count or threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def check_repeated_data(run: Configuration, settings: DataSettings, data: Data) -> None:
@@ -37,8 +57,12 @@ def check_repeated_data(run: Configuration, settings: DataSettings, data: Data) 
     Raises:
         DataError: the same settings give data of another digest.
     """
+    from bayes_vae.runs.config import extension_note
+
     _note_other_machine(run)
-    _note_extension(run)
+    extended = extension_note(run)
+    if extended:
+        note(f"note: {extended}.")
     if data.digest == run["data"]["digest"]:
         return
     named = f"the data set {data.name!r}"
@@ -48,15 +72,6 @@ def check_repeated_data(run: Configuration, settings: DataSettings, data: Data) 
             f"{run['data']['digest'][:12]}…. Restore the data, or name others with --data for a training of its own."
         )
     note(f"note: {named} is not what the run was trained on ({run['data']['name']}): this is a training of its own.")
-
-
-def _note_extension(run: Configuration) -> None:
-    """Say so where the run was extended under a schedule that spans all epochs."""
-    from bayes_vae.runs.config import extension_note
-
-    extended = extension_note(run)
-    if extended:
-        note(f"note: {extended}.")
 
 
 def _note_other_machine(run: Configuration) -> None:
@@ -71,3 +86,47 @@ def _note_other_machine(run: Configuration) -> None:
     ]
     if differences:
         note(f"note: the run was made with {', '.join(differences)}: figures may differ in their last digits.")
+
+
+def how_to_resume(folder: Path) -> str:
+    """Where a training was interrupted, and the command that resumes it."""
+    from bayes_vae.runs import RunDirectory
+
+    if not folder.exists():
+        return "interrupted before training began: nothing was saved."
+    checkpoint = RunDirectory(folder).checkpoint()
+    where = f"after {checkpoint.epochs_done} epochs and {checkpoint.steps_done} steps"
+    return f"interrupted {where}. Go on with: bayes-vae train --resume {shlex.quote(str(folder))}"
+
+
+def read_stored(path: str) -> dict[str, dict[str, Any]]:
+    """The settings of a run that is to be resumed, by section."""
+    from bayes_vae.cli.loading import data_settings
+    from bayes_vae.runs import RunDirectory
+
+    directory = RunDirectory(path)
+    sections = {**directory.settings, "data": as_json(data_settings(directory, named=False))}
+    return {name: sections[name] for name in ("data", "pair", "training") if name in sections}
+
+
+def check_same_pair(stored: dict[str, dict[str, Any]], pair: PairSettings, path: str) -> None:
+    """Refuse other networks than those of the run.
+
+    Raises:
+        SettingsError: names the flag.
+    """
+    for name, value in as_json(pair).items():
+        before = stored.get("pair", as_json(pair)).get(name, getattr(PairSettings, name, None))
+        if before != value:
+            raise SettingsError(
+                f"a resumed training keeps its networks, but {name} is {before} in {path} and {value} now. Leave it "
+                "out, or start a new run."
+            )
+
+
+def nothing_to_resume(path: str, training: TrainingSettings) -> str | None:
+    """Why a run has nothing left to do, or None."""
+    from bayes_vae.training.resuming import nothing_left, resume_point
+
+    reason = nothing_left(resume_point(path), training)
+    return reason and reason.replace("Ask for more ", "Ask for more with --")

@@ -4,51 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bayes_vae.cli.evaluate import open_named, run_flags
-from bayes_vae.cli.flags import Flags, build_settings
-from bayes_vae.cli.output import json_text, say
-from bayes_vae.cli.progress import Progress
+from bayes_vae.cli.loading import OpenedRun, open_named
+from bayes_vae.cli.output import Progress, json_text, say
 from bayes_vae.settings import ReportSettings
-
-if TYPE_CHECKING:
-    from bayes_vae.cli.loading import OpenedRun
 
 __all__ = ["report", "report_text", "run"]
 
 
-def flags() -> Flags:
-    """The flags of the command."""
-    return run_flags(
-        "report",
-        "One self-contained HTML file on a run: terms, pictures, how far to trust them; writes RUN/report.html.",
-        ReportSettings,
-    )
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
-    options = flags().parse_args(arguments)
-    settings = build_settings(ReportSettings, options)
     try:
-        result = report(open_named(options), settings)
+        opened, settings, as_json = open_named(
+            arguments,
+            "report",
+            "One self-contained HTML file on a run: terms, pictures, how far to trust them; writes RUN/report.html.",
+            ReportSettings,
+        )
+        result = report(opened, settings)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted: no report was written, and an older one is as it was.") from None
-    say(json_text(result) if options.json else report_text(result))
+    say(json_text(result) if as_json else report_text(result))
     return 0
 
 
 def report(opened: OpenedRun, settings: ReportSettings) -> dict[str, Any]:
-    """Compute the report of a run, and write it to the run directory.
-
-    Args:
-        opened: the run.
-        settings: K, N and seed.
-
-    Returns:
-        where it is, what it says first, and what it leaves out, in JSON types.
-    """
+    """Write the report of a run; where it is, what it says first, and what it leaves out, in JSON types."""
     from bayes_vae.report import report_contents, report_page
     from bayes_vae.report.summary import sections, summary
 
@@ -64,8 +46,8 @@ def report(opened: OpenedRun, settings: ReportSettings) -> dict[str, Any]:
     )
     found = sections(contents)
     page = report_page(contents, found).encode()
-    path = opened.directory.add_file(f"report{opened.suffix}.html", page)
-    return {"run": str(opened.directory.path), **summary(contents, found), "bytes": len(page), "file": str(path)}
+    file = opened.add("report.html", page)
+    return {"run": str(opened.directory.path), **summary(contents, found), "bytes": len(page), "file": file}
 
 
 def _progress(stage: str) -> Progress:

@@ -1,45 +1,43 @@
-"""Settings in files: YAML with a section for each settings class, or what a run stored of its own.
-
-jsonargparse could read such files too. It is not asked to, because its messages do not name the file, a key that
-stands twice is taken silently, and its ``--config`` overrides the flags that stand before it.
-"""
+"""Settings in files: YAML with a section for each settings class, or what a run stored of its own."""
 
 from __future__ import annotations
 
-import difflib
+import contextlib
+import math
 import re
 import reprlib
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from bayes_vae.cli.bundled import bundled_settings, resolve_settings
-from bayes_vae.errors import SettingsError
+from bayes_vae.cli.output import nearest
+from bayes_vae.errors import RunError, SettingsError
 from bayes_vae.settings import SECTIONS
 
-__all__ = ["TYPE_WORDS", "SettingsFile", "nearest", "read_settings", "settings_text", "shape_of_type"]
+__all__ = [
+    "TYPE_WORDS",
+    "SettingsFile",
+    "bundled_settings",
+    "is_of_kind",
+    "read_settings",
+    "settings_text",
+    "shape_of_type",
+]
 
 TYPE_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 LARGEST_FILE = 1_000_000
 """Bytes; a settings file has a few hundred."""
 
-_NUMBERS = (
-    ("tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9][0-9]*)$")),
-    (
-        "tag:yaml.org,2002:float",
-        re.compile(
-            r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?$|[-+]?[0-9]+[eE][-+]?[0-9]+$"
-            r"|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"
-        ),
-    ),
-)
-"""Tag of YAML → how a number of it is written, as YAML 1.2 has it."""
-
-Sections = dict[str, dict[str, Any]]
+NUMBERS = {
+    "tag:yaml.org,2002:int": re.compile(r"[-+]?(0|[1-9][0-9]*)$"),
+    "tag:yaml.org,2002:float": re.compile(r"[-+]?((\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)$"),
+}
+"""Tag of YAML → how a number of it is written, as YAML 1.2 has it; no setting is infinite."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +49,18 @@ class SettingsFile:
         run: the whole configuration, where the settings are those of a run.
     """
 
-    sections: Sections
+    sections: dict[str, dict[str, Any]]
     run: dict[str, Any] | None = field(default=None, repr=False)
+
+
+def bundled_settings() -> dict[str, Path]:
+    """Name → file of the settings that come with the package, one for each model, guide and objective.
+
+    >>> "bernoulli" in bundled_settings()
+    True
+    """
+    folder = Path(str(files("bayes_vae.experiments"))) / "settings"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 def read_settings(path: str | Path) -> SettingsFile:
@@ -65,7 +73,9 @@ def read_settings(path: str | Path) -> SettingsFile:
         SettingsError: names the file, the key's path, what was expected and what arrived.
         RunError: a run directory that is damaged, or that was trained from Python.
     """
-    path = resolve_settings(str(path))
+    named, path = str(path), Path(path)
+    if not path.exists():
+        path = bundled_settings().get(named, path)
     if path.is_dir() or (path.name == "config.json" and path.with_name("manifest.json").exists()):
         return _stored(path if path.is_dir() else path.parent)
     content = _parsed(path)
@@ -79,7 +89,6 @@ def read_settings(path: str | Path) -> SettingsFile:
 
 def _stored(folder: Path) -> SettingsFile:
     """The settings of a run."""
-    from bayes_vae.errors import RunError
     from bayes_vae.runs.directory import read_config
 
     config = read_config(folder)
@@ -101,19 +110,20 @@ def _parsed(path: Path) -> dict[Any, Any]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _loader())
     except OSError as error:
+        close = nearest(str(path), bundled_settings())
         raise SettingsError(
             f"the settings file {path} cannot be read ({error.strerror}). Expected YAML, a run directory, or one of "
-            f"the bundled settings: {_listed(bundled_settings())}."
+            f"the bundled settings: {', '.join(bundled_settings())}.{f' Did you mean {close}?' if close else ''}"
         ) from error
     except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
         raise SettingsError(f"{path} is no settings file: expected YAML, a text in UTF-8.") from error
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise SettingsError(f"{path}{line}: {' '.join(str(error.problem or error).split())}.") from error
-    except (RecursionError, ValueError, yaml.YAMLError) as error:
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError, yaml.YAMLError) as error:
         raise SettingsError(f"{path} is not YAML that can be read ({type(error).__name__}).") from error
     if content is not None and not isinstance(content, dict):
-        raise SettingsError(f"{path}: expected the sections {_listed(SECTIONS)}, got {reprlib.repr(content)}.")
+        raise SettingsError(f"{path}: expected the sections {', '.join(SECTIONS)}, got {reprlib.repr(content)}.")
     return content or {}
 
 
@@ -135,54 +145,43 @@ def _loader() -> Any:
                 mapping[key] = self.construct_object(value_node, deep=deep)
             return mapping
 
-    replaced = (*(tag for tag, _ in _NUMBERS), "tag:yaml.org,2002:timestamp")
+    replaced = (*NUMBERS, "tag:yaml.org,2002:timestamp")
     Loader.yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag not in replaced]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
-    for tag, pattern in _NUMBERS:
-        Loader.add_implicit_resolver(tag, pattern, list("-+.0123456789"))
-    return Loader
+    return _with_numbers(Loader)
 
 
-def _checked(content: Mapping[Any, Any], file: str) -> Sections:
+def _with_numbers(reader: Any) -> Any:
+    for tag, pattern in NUMBERS.items():
+        reader.add_implicit_resolver(tag, pattern, list("-+.0123456789"))
+    return reader
+
+
+def _checked(content: Mapping[Any, Any], file: str) -> dict[str, dict[str, Any]]:
     """The sections, every key known and every value of its type."""
-    sections: Sections = {}
+    sections: dict[str, dict[str, Any]] = {}
     for section, entries in content.items():
         if section not in SECTIONS:
-            raise SettingsError(f"{file}: {_unknown(section, SECTIONS, _home(section))}")
-        if entries is not None and not isinstance(entries, dict):
+            raise SettingsError(f"{file}: {_unknown(section, SECTIONS)}")
+        if not isinstance(entries, dict | NoneType):
             raise SettingsError(f"{file}: {section}: expected settings below it, got {reprlib.repr(entries)}.")
         hints = get_type_hints(SECTIONS[section])
-        for name in entries or {}:
+        sections[section] = {}
+        for name, value in (entries or {}).items():
             if name not in hints:
-                raise SettingsError(f"{file}: {section}.{_unknown(name, hints, _home(name))}")
-        sections[section] = {
-            name: _typed(value, hints[name], f"{file}: {section}.{name}") for name, value in (entries or {}).items()
-        }
+                raise SettingsError(f"{file}: {section}.{_unknown(name, hints)}")
+            sections[section][name] = _typed(value, hints[name], f"{file}: {section}.{name}")
     return sections
 
 
-def _unknown(name: object, known: Iterable[str], home: str | None) -> str:
-    close = nearest(str(name), known)
-    advice = f"did you mean {close}?" if close else f"choose from {_listed(known)}."
-    return f"{name}: no such setting; " + (f"it belongs under {home}." if home else advice)
-
-
-def _home(name: object) -> str | None:
-    """The section that has a setting of this name, where there is one only."""
+def _unknown(name: object, known: Iterable[str]) -> str:
+    """The message for an unknown key: the section that it belongs to, if there is only one, or else a similar key."""
     homes = [section for section, settings in SECTIONS.items() if name in get_type_hints(settings)]
-    return homes[0] if len(homes) == 1 else None
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that a mistyped one is most like; None where none is like it."""
-    close = difflib.get_close_matches(name, list(known), 1, 0.6)
-    return close[0] if close else None
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)
+    close = nearest(str(name), known)
+    advice = f"did you mean {close}?" if close else f"choose from {', '.join(known)}."
+    return f"{name}: no such setting; " + (f"it belongs under {homes[0]}." if len(homes) == 1 else advice)
 
 
 def shape_of_type(hint: Any) -> tuple[tuple[str, ...], bool, type, bool]:
@@ -203,33 +202,42 @@ def shape_of_type(hint: Any) -> tuple[tuple[str, ...], bool, type, bool]:
     return (), False, hint, optional
 
 
+def is_of_kind(value: Any, kind: type) -> bool:
+    """Whether a value has exactly this type, and is a finite number or a text that is not empty."""
+    finite = not isinstance(value, float) or math.isfinite(value)
+    return type(value) is kind and value != "" and finite
+
+
 def _typed(value: Any, hint: Any, where: str) -> Any:
     """A value of a file, as the setting's type has it."""
     choices, several, kind, optional = shape_of_type(hint)
     if value is None and optional:
         return None
     if choices:
-        if value not in choices:
+        chosen = str(value) if type(value) is int else value  # a choice may read as a number: precision: 32
+        if chosen not in choices:
             close = nearest(str(value), choices)
             advice = f"; did you mean {close}?" if close else "."
-            raise SettingsError(f"{where}: expected one of {_listed(choices)}, got {reprlib.repr(value)}{advice}")
-        return value
+            raise SettingsError(f"{where}: expected one of {', '.join(choices)}, got {reprlib.repr(value)}{advice}")
+        return chosen
     if several:
         if not isinstance(value, list):
-            raise SettingsError(f"{where}: expected a list of {TYPE_WORDS[kind].removeprefix('a ')}s, got {value!r}.")
+            kinds = f"{TYPE_WORDS[kind].removeprefix('a ')}s"
+            raise SettingsError(f"{where}: expected a list of {kinds}, got {reprlib.repr(value)}.")
         return tuple(_of_kind(entry, kind, where) for entry in value)
     return _of_kind(value, kind, where)
 
 
 def _of_kind(value: Any, kind: type, where: str) -> Any:
     if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
+        with contextlib.suppress(OverflowError):
+            value = float(value)
+    if not is_of_kind(value, kind):
         raise SettingsError(f"{where}: expected {TYPE_WORDS[kind]}, got {reprlib.repr(value)}.")
     return value
 
 
-def settings_text(sections: Mapping[str, Mapping[str, Any]]) -> str:
+def settings_text(sections: dict[str, dict[str, Any]]) -> str:
     """Sections of settings as YAML, which :func:`read_settings` reads back.
 
     >>> print(settings_text({"pair": {"latent_dim": 2, "hidden_dims": (20, 10)}}))
@@ -245,9 +253,6 @@ def settings_text(sections: Mapping[str, Mapping[str, Any]]) -> str:
     def on_one_line(dumper: Any, values: Any) -> Any:
         return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=True)
 
-    for tag, pattern in _NUMBERS:  # so that text which reads as a number is put in quotes
-        Dumper.add_implicit_resolver(tag, pattern, list("-+.0123456789"))
     Dumper.add_representer(tuple, on_one_line)
-    Dumper.add_representer(list, on_one_line)
-    plain = {section: dict(values) for section, values in sections.items()}
-    return str(yaml.dump(plain, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)).rstrip("\n")
+    dumper = _with_numbers(Dumper)  # so that text which reads as a number is put in quotes
+    return str(yaml.dump(sections, Dumper=dumper, sort_keys=False, allow_unicode=True, width=120)).rstrip("\n")

@@ -8,7 +8,7 @@ from typing import Any
 
 from bayes_vae.cli.output import error_text, table, value_text
 
-__all__ = ["annealing_text", "conditions", "ladder_table", "reliability_text", "terms_table"]
+__all__ = ["ladder_table", "terms_table", "trust_text"]
 
 ERRORS = ("value", "± Monte Carlo", "± data")
 
@@ -85,3 +85,9 @@ def conditions(term: Figures, data: str) -> str:
         f"Nats per observation. K = {term['num_particles']:,}, N = {term['num_observations']:,} test images of {data}, "
         f"data policy {term['data_policy']}, KL weight {term['kl_weight']:g}, seed {term['seed']}."
     )
+
+
+def trust_text(result: Figures, term: Figures) -> str:
+    """What stands below a table: how the annealing went, how far to trust L_K, and the conditions."""
+    below = [annealing_text(result["annealing"]), reliability_text(result["reliability"])]
+    return "\n".join([*below, conditions(term, result["data"]["name"])])

@@ -10,11 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bayes_vae.cli.flags import Flags, build_settings, value_of
+from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.output import json_text, note, say, table, value_text
-from bayes_vae.cli.repeating import check_repeated_data, threads_of
+from bayes_vae.cli.repeating import (
+    check_repeated_data,
+    check_same_pair,
+    how_to_resume,
+    nothing_to_resume,
+    read_stored,
+    threads_of,
+)
 from bayes_vae.cli.results import SYMBOLS
-from bayes_vae.errors import SettingsError
 from bayes_vae.parts.combinations import check_combination, with_fitting_policy
 from bayes_vae.settings import DataSettings, PairSettings, TrainingSettings, as_json
 
@@ -22,7 +28,6 @@ if TYPE_CHECKING:
     from bayes_vae.cli.loading import OpenedRun
     from bayes_vae.data import Data
     from bayes_vae.runs import Run
-    from bayes_vae.training import Callback
 
 __all__ = ["command_line", "default_folder", "resume", "run", "train", "training_text"]
 
@@ -59,27 +64,28 @@ def flags() -> Flags:
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
     parser = flags()
-    named = value_of(arguments, "--resume")
-    stored = read_stored(named) if named else {}
-    parser.set_defaults({name: value for section in stored.values() for name, value in section.items()})
+    resumed = parser.peek(arguments).resume
+    stored = read_stored(resumed) if resumed else {}
+    for values in stored.values():
+        parser.set_defaults(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
     options = parser.parse_args(arguments)
     data, pair = build_settings(DataSettings, options), build_settings(PairSettings, options)
     training = build_settings(TrainingSettings, options)
     out = Path(options.out) if options.out else None
-    command = command_line("train", arguments)
-    if options.resume:
-        check_same_pair(stored, pair, options.resume)
-        done = nothing_to_resume(options.resume, training)
+    shared: dict[str, Any] = {"command": command_line("train", arguments), "tensorboard": options.tensorboard}
+    if resumed:
+        check_same_pair(stored, pair, resumed)
+        done = nothing_to_resume(resumed, training)
         if done:
             note(f"bayes-vae: {done}")
             if options.json:
-                say(json_text({"run": options.resume, "nothing_left": done}))
+                say(json_text({"run": resumed, "nothing_left": done}))
             return 0
-        result, _ = resume(Path(options.resume), data, training, out, command, tensorboard=options.tensorboard)
+        result, _ = resume(Path(resumed), data, training, out, **shared)
     else:
         with threads_of(options.repeats):
             out = out or default_folder(Path(data.data).stem)
-            result, _ = train(data, pair, training, out, command, options.repeats, tensorboard=options.tensorboard)
+            result, _ = train(data, pair, training, out, repeats=options.repeats, **shared)
     say(json_text(result) if options.json else training_text(result))
     return 0
 
@@ -105,7 +111,7 @@ def train(
     tensorboard: bool = False,
     figures: bool = True,
 ) -> tuple[dict[str, Any], OpenedRun]:
-    """Train, writing to ``out``, which is refused before training where it holds something, and draw the figures.
+    """Train, writing to ``out``, which must be new or empty; return the result in JSON types, and the run.
 
     Args:
         data, pair, training: the settings.
@@ -114,9 +120,6 @@ def train(
         repeats: the configuration of a run that this one repeats; its data must be these.
         tensorboard: whether to write the figures of each epoch to RUN/tensorboard.
         figures: whether to draw.
-
-    Returns:
-        the result in JSON types, and the run.
 
     Raises:
         SettingsError: settings that cannot work together.
@@ -130,15 +133,14 @@ def train(
 
     check_destination(out)
     data = with_fitting_policy(data, pair)
-    callbacks = _callbacks(out, tensorboard)
     training = _with_device(training)
+    options: dict[str, Any] = {"command": command, "callbacks": _callbacks(out, tensorboard)}
     data_set = load_data(data)
     if repeats is not None:
         check_repeated_data(repeats, data, data_set)
     model, guide = build_pair(pair, data_set, training.seed)
     sections = {"data": as_json(replace(data, policy=data_set.policy)), "pair": as_json(pair)}
-    options: dict[str, Any] = {"out": out, "sections": sections, "command": command, "callbacks": callbacks}
-    return _train(model, guide, data_set, training, out, figures=figures, **options)
+    return _train(model, guide, data_set, training, out, figures, out=out, sections=sections, **options)
 
 
 def resume(
@@ -159,18 +161,17 @@ def resume(
         out = default_folder(Path(data.data).stem)
     if out:
         check_destination(out)
-    data_set = load_data(data)
-    model, guide = directory.pair()
-    sections = {"data": as_json(replace(data, policy=data_set.policy))}
+    folder = out or path
     command = " && ".join(filter(None, [directory.config.get("command", ""), command]))
-    callbacks = _callbacks(out or path, tensorboard)
-    options: dict[str, Any] = {"out": out, "sections": sections, "command": command, "callbacks": callbacks}
-    options["resume"] = path
+    training = _with_device(training)
+    options: dict[str, Any] = {"command": command, "callbacks": _callbacks(folder, tensorboard)}
+    data_set = load_data(data)
+    sections = {"data": as_json(replace(data, policy=data_set.policy))}
     with threads_of(directory.config):
-        return _train(model, guide, data_set, _with_device(training), out or path, **options)
+        return _train(*directory.pair(), data_set, training, folder, out=out, sections=sections, resume=path, **options)
 
 
-def _callbacks(folder: Path, tensorboard: bool) -> list[Callback]:
+def _callbacks(folder: Path, tensorboard: bool) -> list[Any]:
     from bayes_vae.training import tensorboard_callback
 
     return [tensorboard_callback(folder / "tensorboard")] if tensorboard else []
@@ -183,14 +184,7 @@ def _with_device(training: TrainingSettings) -> TrainingSettings:
 
 
 def _train(
-    model: Any,
-    guide: Any,
-    data: Data,
-    settings: TrainingSettings,
-    folder: Path,
-    *,
-    figures: bool = True,
-    **options: Any,
+    model: Any, guide: Any, data: Data, settings: TrainingSettings, folder: Path, figures: bool = True, **options: Any
 ) -> tuple[dict[str, Any], OpenedRun]:
     """Train into a folder, and draw the figures."""
     from bayes_vae.cli.figures import write_training_figures
@@ -201,71 +195,26 @@ def _train(
     try:
         trained = fit(model, guide, data, settings, **options)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(_how_to_resume(folder)) from None
+        raise KeyboardInterrupt(how_to_resume(folder)) from None
     if trained.interrupted:
-        raise KeyboardInterrupt(_how_to_resume(folder))
+        raise KeyboardInterrupt(how_to_resume(folder))
     opened = OpenedRun(RunDirectory(folder), model, guide, data, settings.device)
     drawn = write_training_figures(opened, settings.seed) if figures else {}
-    result = _result(trained, folder, drawn)
-    if data.observation_kind == "binary":
-        _note_divergence(result["validation"]["elbo"], math.prod(data.data_shape))
-    return result, opened
-
-
-def _how_to_resume(folder: Path) -> str:
-    from bayes_vae.runs import RunDirectory
-
-    if not folder.exists():
-        return "interrupted before training began: nothing was saved."
-    checkpoint = RunDirectory(folder).checkpoint()
-    where = f"after {checkpoint.epochs_done} epochs and {checkpoint.steps_done} steps"
-    return f"interrupted {where}. Go on with: bayes-vae train --resume {shlex.quote(str(folder))}"
-
-
-def read_stored(path: str) -> dict[str, dict[str, Any]]:
-    """The settings of a run that is to be resumed, by section."""
-    from bayes_vae.cli.loading import data_settings
-    from bayes_vae.runs import RunDirectory
-
-    directory = RunDirectory(path)
-    sections = {**directory.settings, "data": as_json(data_settings(directory, named=False))}
-    return {name: sections[name] for name in ("data", "pair", "training") if name in sections}
-
-
-def check_same_pair(stored: dict[str, dict[str, Any]], pair: PairSettings, path: str) -> None:
-    """Refuse other networks than those of the run.
-
-    Raises:
-        SettingsError: names the flag.
-    """
-    for name, value in as_json(pair).items():
-        before = stored.get("pair", as_json(pair)).get(name, getattr(PairSettings, name, None))
-        if before != value:
-            raise SettingsError(
-                f"a resumed training keeps its networks, but {name} is {before} in {path} and {value} now. Leave it "
-                "out, or start a new run."
-            )
-
-
-def nothing_to_resume(path: str, training: TrainingSettings) -> str | None:
-    """Why a run has nothing left to do, or None."""
-    from bayes_vae.training.resuming import nothing_left, resume_point
-
-    reason = nothing_left(resume_point(path), training)
-    return reason and reason.replace("Ask for more ", "Ask for more with --")
-
-
-def _note_divergence(elbo: float, num_pixels: int) -> None:
-    """Say so where even a coin for each pixel, log p(x) = −P log 2, would have been better."""
-    coin = -num_pixels * math.log(2)
-    if elbo < coin:
+    result = _result(trained, folder) | {"figures": drawn}
+    elbo, coin = result["validation"]["elbo"], -math.prod(data.data_shape) * math.log(2)
+    if data.observation_kind == "binary" and elbo < coin:
         note(
             f"note: the validation ELBO, {elbo:.1f}, is below {coin:.1f}, that of a coin for each pixel: training went "
             "wrong. Lower --learning-rate, or train longer."
         )
+    return result, opened
 
 
-def _result(trained: Run, out: Path, figures: dict[str, str]) -> dict[str, Any]:
+def _result(trained: Run, out: Path) -> dict[str, Any]:
+    """What the training came to, and the terms of the validation set after the best epoch with their conditions."""
+    from bayes_vae.training.svi import VALIDATION_PARTICLES
+
+    best = next(row for row in trained.history if row["epoch"] == trained.best_epoch)
     return {
         "run": str(out),
         "data": trained.data,
@@ -274,25 +223,15 @@ def _result(trained: Run, out: Path, figures: dict[str, str]) -> dict[str, Any]:
         "ending": trained.ending,
         "interrupted": trained.interrupted,
         "seconds": sum(row["seconds"] for row in trained.history),
-        "validation": _validation(trained),
-        "figures": figures,
-    }
-
-
-def _validation(trained: Run) -> dict[str, Any]:
-    """The terms of the validation set after the best epoch, and what they were measured under."""
-    from bayes_vae.training.svi import VALIDATION_PARTICLES
-
-    best = next(row for row in trained.history if row["epoch"] == trained.best_epoch)
-    names = ("expected_log_likelihood", "kl_to_prior", "elbo")
-    return {
-        **{name: best[f"validation_{name}"] for name in names},
-        "elbo_error": best["validation_elbo_error"],
-        "num_particles": VALIDATION_PARTICLES,
-        "num_observations": trained.data["sizes"]["validation"],
-        "data_policy": trained.data["policy"],
-        "kl_weight": 1.0,
-        "seed": trained.settings["training"]["seed"],
+        "validation": {
+            **{name: best[f"validation_{name}"] for name in ("expected_log_likelihood", "kl_to_prior", "elbo")},
+            "elbo_error": best["validation_elbo_error"],
+            "num_particles": VALIDATION_PARTICLES,
+            "num_observations": trained.data["sizes"]["validation"],
+            "data_policy": trained.data["policy"],
+            "kl_weight": 1.0,
+            "seed": trained.settings["training"]["seed"],
+        },
     }
 
 

@@ -42,7 +42,14 @@ def test_every_command_has_help_and_the_common_flags(command, name):
         (["nothing"], "there is no command 'nothing'; the commands are demo, train, evaluate"),
         (["--json", "demo"], "flags come after the command; the commands are demo, train, evaluate"),
         (["train", "--nonsense"], "unrecognized arguments: --nonsense"),
-        (["evaluate"], "the following arguments are required: run"),
+        (["evaluate"], "the following arguments are required: RUN"),
+        (["evaluate", ""], "RUN: expected text, got nothing"),
+        (["evaluate", "a", "b"], "unrecognized arguments: b"),
+        (["compare", "--rungs", "1", "5", "RUN"], "--rungs: expected a whole number, got RUN"),
+        (["experiment", "svi_by_hand", "--config", "x"], "unrecognized arguments: --config x"),
+        (["experiment", "svi_by_hand", "--epochs", "x"], "--epochs: expected a whole number, got x"),
+        ([""], "there is no command ''; the commands are demo, train, evaluate"),
+        (["rep"], "there is no command 'rep'; did you mean report? the commands are demo, train, evaluate"),
     ],
 )
 def test_wrong_words_show_the_usage(command, words, message):
@@ -95,7 +102,7 @@ try:
     runpy.run_module("bayes_vae", run_name="__main__")
 except SystemExit as ending:
     assert ending.code == 0
-heavy = {"torch", "pyro", "numpy", "matplotlib", "arviz", "lightning_fabric", "jsonargparse"}
+heavy = {"torch", "pyro", "numpy", "matplotlib", "arviz", "lightning_fabric"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
     child = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False)

@@ -5,9 +5,8 @@ import json
 import math
 import sys
 
-from bayes_vae.cli import progress as progress_module
-from bayes_vae.cli.output import error_text, json_text, table, value_text
-from bayes_vae.cli.progress import Progress
+from bayes_vae.cli import output
+from bayes_vae.cli.output import Progress, error_text, json_text, table, value_text
 
 
 def test_json_has_no_nan():
@@ -35,7 +34,7 @@ def test_columns_line_up_whatever_the_letters():
 
 def test_progress_tells_a_line_now_and_then(monkeypatch, capsys):
     seconds = iter([0.0, 1.0, 11.0, 11.0, 12.0, 30.0, 30.0])
-    monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(output.time, "monotonic", lambda: next(seconds))
     with Progress("ladder") as progress:
         for done in (1000, 2000, 3000, 4000, 5000):
             progress(done, 5000)

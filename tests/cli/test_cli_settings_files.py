@@ -124,17 +124,38 @@ REFUSED = {
     "training: {epochs: null}": ": training.epochs: expected a whole number, got None.",
     "training: {epochs: 010}": ": training.epochs: expected a whole number, got '010'.",
     "training: {epochs: 1:30}": ": training.epochs: expected a whole number, got '1:30'.",
+    "training: {epochs: '3'}": ": training.epochs: expected a whole number, got '3'.",
+    "training: {epochs: 1_000}": ": training.epochs: expected a whole number, got '1_000'.",
+    "training: {epochs: 2026-01-01}": ": training.epochs: expected a whole number, got '2026-01-01'.",
+    "training: {epochs: !!bool x}": " is not YAML that can be read (KeyError).",
+    "training: {epochs: !!timestamp x}": " is not YAML that can be read (AttributeError).",
+    "training: {learning_rate: true}": ": training.learning_rate: expected a number, got True.",
+    "training: {learning_rate: .inf}": ": training.learning_rate: expected a number, got '.inf'.",
+    "training: {learning_rate: 1e999}": ": training.learning_rate: expected a number, got inf.",
+    f"training: {{learning_rate: 1{'0' * 400}}}": f": training.learning_rate: expected a number, got 1{'0' * 17}..."
+    f"{'0' * 19}.",
+    "training: {precision: 16}": ": training.precision: expected one of 32, bf16-mixed, 64, got 16.",
+    "training: {kl: false}": ": training.kl: expected one of auto, analytic, sampled, got False.",
     "training: {learning_rate: fast}": ": training.learning_rate: expected a number, got 'fast'.",
     "training: {kl_weight: [1]}": ": training.kl_weight: expected a number, got [1].",
+    "data: {data: ''}": ": data.data: expected text, got ''.",
+    "pair: {activation: no}": ": pair.activation: expected text, got False.",
     "data: {data: 3}": ": data.data: expected text, got 3.",
     "data: {policy: statik}": ": data.policy: expected one of stochastic, static, threshold, none, got 'statik'; did "
     "you mean static?",
     "pair: {hidden_dims: 5}": ": pair.hidden_dims: expected a list of whole numbers, got 5.",
+    "pair: {hidden_dims: '5'}": ": pair.hidden_dims: expected a list of whole numbers, got '5'.",
+    "pair: {hidden_dims: [5, 1.5]}": ": pair.hidden_dims: expected a whole number, got 1.5.",
     "pair: {hidden_dims: [5, x]}": ": pair.hidden_dims: expected a whole number, got 'x'.",
     "training: {epohcs: 3}": ": training.epohcs: no such setting; did you mean epochs?",
     "training: {latent_dim: 3}": ": training.latent_dim: no such setting; it belongs under pair.",
     "trainin: {epochs: 3}": ": trainin: no such setting; did you mean training?",
     "epochs: 3": ": epochs: no such setting; it belongs under training.",
+    "training.epochs: 3": ": training.epochs: no such setting; did you mean training?",
+    "Training: {epochs: 3}": ": Training: no such setting; did you mean training?",
+    "training:\n- epochs: 3": ": training: expected settings below it, got [{'epochs': 3}].",
+    "training: {epochs: 3}\n---\npair:": ", line 2: but found another document.",
+    "training: {<<: {epochs: 3}}": ", line 1: could not determine a constructor for the tag 'tag:yaml.org,2002:merge'.",
     "3: 4": f": 3: no such setting; choose from {LISTED}.",
     "training: 3": ": training: expected settings below it, got 3.",
     "[1, 2]": f": expected the sections {LISTED}, got [1, 2].",
@@ -155,7 +176,14 @@ def test_what_is_refused_names_the_file_and_the_key(write, command, text):
     assert command("train", "--config", path) == (2, "", f"bayes-vae: {path}{REFUSED[text]}\n")
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"\x93NUMPY\x01\x00v\x00", b"a: \x00"])
+def test_a_choice_that_reads_as_a_number_needs_no_quotes(write):
+    assert read_settings(write("training: {precision: 64}")).sections == {"training": {"precision": "64"}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xfe\x00", b"\x93NUMPY\x01\x00v\x00", b"a: \x00", "# é".encode("latin-1"), "a: 1".encode("utf-16")],
+)
 def test_other_files_are_refused(tmp_path, command, content):
     path = tmp_path / "data.npy"
     path.write_bytes(content)
@@ -176,6 +204,14 @@ def test_a_file_that_is_not_there(tmp_path):
     message = r"the settings file .*gone.yaml cannot be read \(No such file or directory\). Expected YAML, a run"
     with pytest.raises(SettingsError, match=message):
         read_settings(tmp_path / "gone.yaml")
+    with pytest.raises(SettingsError, match=r"the settings file bernouli cannot be read .* Did you mean bernoulli\?$"):
+        read_settings("bernouli")
+
+
+def test_a_folder_that_is_no_run(command, tmp_path):
+    outcome = command("train", "--config", tmp_path)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"bayes-vae: {tmp_path} is not a run directory: it has no manifest.json")
 
 
 @pytest.mark.parametrize(
@@ -187,6 +223,13 @@ def test_a_file_that_is_not_there(tmp_path):
         (["--compare.seed", "3"], "unrecognized arguments: --compare.seed 3"),
         (["--training.epochs", "many"], "--epochs: expected a whole number, got many"),
         (["--config"], "argument --config: expected one argument"),
+        (["--config", ""], "--config: expected text, got nothing"),
+        (["--resume", ""], "--resume: expected text, got nothing"),
+        (["--out="], "--out: expected text, got nothing"),
+        (["--training.", "3"], "--training.: no such setting; training has epochs, batch-size, "),
+        (["--json=1"], "argument --json: ignored explicit argument '1'"),
+        (["--print-config=yes"], "argument --print-config: ignored explicit argument 'yes'"),
+        (["--conf", "gone.yaml"], "unrecognized arguments: --conf gone.yaml; did you mean --config?"),
     ],
 )
 def test_wrong_flags_are_refused(command, words, message):
@@ -210,6 +253,12 @@ def test_values_that_cannot_work_name_the_file(write, command, tmp_path):
     assert command("train", "--config", path) == (2, "", expected)
     assert command("train", "--config", path, "--print-config") == (2, "", expected)
     assert command("train", "--config", path, "--epochs", "2", "--print-config").code == 0
+
+
+def test_of_two_files_the_last_counts(write, effective):
+    first, last = write("training: {epochs: 3}", "first.yaml"), write("training: {seed: 4}", "last.yaml")
+    found = effective("train", "--config", first, "--config", last)["training"]
+    assert (found["epochs"], found["seed"]) == (TrainingSettings().epochs, 4)
 
 
 def test_help_does_not_read_the_file(command):

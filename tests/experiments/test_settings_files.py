@@ -6,9 +6,8 @@ import pytest
 import torch
 
 import bayes_vae as bv
-from bayes_vae.cli.bundled import bundled_settings, resolve_settings
 from bayes_vae.cli.flags import build_settings
-from bayes_vae.cli.settings_files import read_settings
+from bayes_vae.cli.settings_files import bundled_settings, read_settings
 from bayes_vae.cli.train import train
 from bayes_vae.parts.combinations import check_combination
 from bayes_vae.settings import (
@@ -22,7 +21,7 @@ from bayes_vae.settings import (
     Structure,
     TrainingSettings,
 )
-from bayes_vae.terms.program import prepare_guide
+from bayes_vae.terms.rows import prepare_for
 
 NAMES = sorted(bundled_settings())
 
@@ -42,17 +41,16 @@ def test_a_bundled_pair_trains_and_comes_back_the_same(name, tmp_path):
     data, pair, training = settings_of(name)
     result, opened = train(data, pair, training, tmp_path / "run", figures=False)
     assert result["ending"] == "all epochs"
-    x, index = opened.test_set(6, 0)
-    about = {"seed": 0, "index": index}
-    before = bv.elbo_terms(opened.model, opened.guide, x, 8, **about)
+    rows, about = opened.test_rows(6, 0), {"seed": 0}
+    before = bv.elbo_terms(opened.model, opened.guide, rows, 8, **about)
     model, guide = bv.load(tmp_path / "run")
-    prepare_guide(model, guide, x if isinstance(x, torch.Tensor) else x[0], index)
-    after = bv.elbo_terms(model, guide, x, 8, **about)
+    prepare_for(model, guide, rows)
+    after = bv.elbo_terms(model, guide, rows, 8, **about)
     assert torch.isfinite(before.elbo).all()
     torch.testing.assert_close(after.elbo, before.elbo)
     about["seed"] = 1
-    sampled = bv.elbo_terms(model, guide, x, 8, kl="sampled", **about)
-    bound = bv.estimate_log_evidence(model, guide, x, 8, **about)  # of the same draws, so never below their ELBO
+    sampled = bv.elbo_terms(model, guide, rows, 8, kl="sampled", **about)
+    bound = bv.estimate_log_evidence(model, guide, rows, 8, **about)  # of the same draws, so never below their ELBO
     assert (bound.log_evidence >= sampled.elbo - 1e-3).all()
 
 
@@ -77,7 +75,7 @@ def test_every_objective_has_a_settings_file():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_bundled_file_says_what_it_is_and_is_a_combination_that_works(name):
-    first = resolve_settings(name).read_text(encoding="utf-8").partition("\n")[0]
+    first = bundled_settings()[name].read_text(encoding="utf-8").partition("\n")[0]
     assert first.startswith("# ")
     assert first.endswith(".")
     data, pair, training = settings_of(name)
