@@ -15,6 +15,7 @@ from bayes_vae.cli.bundled import bundled_settings
 from bayes_vae.cli.output import say
 from bayes_vae.cli.settings_files import TYPE_WORDS, nearest, read_settings, settings_text, shape_of_type
 from bayes_vae.errors import SettingsError
+from bayes_vae.parts.registry import help_with_parts
 from bayes_vae.settings import SECTIONS
 
 __all__ = ["Flags", "build_settings", "field_help", "value_of"]
@@ -64,7 +65,8 @@ class Flags(ArgumentParser):
             self._sections[section] = [field.name for field in chosen]
         for field in chosen:
             default = defaults.get(field.name, field.default)
-            self.add_flag(group, field.name, types[field.name], default, helps.get(field.name, ""))
+            text = help_with_parts(field.name, helps.get(field.name, ""))
+            self.add_flag(group, field.name, types[field.name], default, text)
 
     def add_common(self) -> None:
         """Add the flags of every command that are not settings, and where there are any those of settings files."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -13,7 +12,6 @@ from torch.nn.functional import softplus
 
 from bayes_vae.distributions.discretized_logistic import DiscretizedLogistic, loc_of_mean
 from bayes_vae.models.likelihoods.base import Likelihood
-from bayes_vae.settings import DataKind
 
 __all__ = ["DiscretizedLogisticLikelihood"]
 
@@ -36,9 +34,6 @@ class DiscretizedLogisticLikelihood(Likelihood):
     Reference: Salimans, Karpathy, Chen, Kingma (2017), "PixelCNN++", section 2.1.
     """
 
-    name: ClassVar[str] = "discretized-logistic"
-    data_kinds: ClassVar[tuple[DataKind, ...]] = ("gray",)
-    is_discrete: ClassVar[bool] = True
     outputs_per_number = 2
 
     def __init__(self, data_shape: Sequence[int]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -13,7 +12,6 @@ from torch.nn.functional import softplus
 
 from bayes_vae.errors import SettingsError
 from bayes_vae.models.likelihoods.base import Likelihood
-from bayes_vae.settings import DataKind
 
 __all__ = ["NOISES", "NormalLikelihood"]
 
@@ -45,10 +43,6 @@ class NormalLikelihood(Likelihood):
     Reference: Rybkin, Daniilidis, Levine (2021), "Simple and effective VAE training with calibrated decoders",
     section 3.
     """
-
-    name: ClassVar[str] = "normal"
-    data_kinds: ClassVar[tuple[DataKind, ...]] = ("gray", "real")
-    is_discrete: ClassVar[bool] = False
 
     def __init__(self, data_shape: Sequence[int], scale: float = 0.2, noise: str = "fixed") -> None:
         super().__init__(data_shape, scale=scale, noise=noise)

@@ -10,7 +10,7 @@ from bayes_vae.cli.bundled import bundled_settings, resolve_settings
 from bayes_vae.cli.flags import build_settings
 from bayes_vae.cli.settings_files import read_settings
 from bayes_vae.cli.train import train
-from bayes_vae.parts.combinations import check_combination
+from bayes_vae.parts.compatibility import check_combination
 from bayes_vae.settings import (
     DataSettings,
     GuideName,
