@@ -1,6 +1,6 @@
 """Settings as frozen dataclasses. No torch here: the command line reads this module to print its help.
 
-The docstrings of the fields are the help texts.
+The docstrings of the fields are the help texts; what there is to choose from, ``bayes_vae.parts`` adds.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from bayes_vae.errors import SettingsError
+from bayes_vae.parts.part import DataKind, PartKind
+from bayes_vae.parts.registry import find, listed, names, rows
 
 __all__ = [
     "LADDER",
@@ -28,10 +30,10 @@ __all__ = [
     "Schedule",
     "TrainingSettings",
     "as_json",
+    "choices_of",
 ]
 
 Policy = Literal["stochastic", "static", "threshold", "none"]
-DataKind = Literal["binary", "gray", "counts", "real"]
 Kind = Literal["auto", "binary", "gray", "counts", "real"]
 Colour = Literal["gray", "rgb"]
 
@@ -56,6 +58,16 @@ GuideName = Literal[
 Network = Literal["mlp", "conv"]
 Objective = Literal["elbo", "importance-weighted", "doubly-reparameterized", "sticking-the-landing"]
 KlChoice = Literal["auto", "analytic", "sampled"]
+
+PARTS: dict[Any, PartKind] = {
+    Structure: "structure",
+    Network: "network",
+    LikelihoodName: "likelihood",
+    PriorName: "prior",
+    GuideName: "guide",
+    Objective: "objective",
+}
+"""Type of a setting → the kind of part that it chooses; a test compares the names of both."""
 
 REAL_SETTINGS = ("clip_norm", "free_bits", "kl_weight", "min_delta")
 """Checked settings that need not be whole numbers."""
@@ -106,23 +118,20 @@ class PairSettings:
         latent_dim: size of z (of two layers: of z1, the one nearest to x).
         hidden_dims: widths (of conv: channels) of the hidden layers, from the data's side; the decoder mirrors them.
         activation: tanh, relu, elu, silu, softplus or identity.
-        network: mlp or conv (images only).
-        structure: vae (one latent), two-layer (two stochastic layers), conditional (of the data's labels), or
-            semi-supervised (the label is a latent, known for some training images).
-        top_latent_dim: of two layers, size of z2.
-        top_hidden_dims: of two layers, widths between z1 and z2, from z1's side.
-        likelihood: bernoulli (zeros and ones), continuous-bernoulli (gray), normal (gray, real), discretized-logistic
-            (8-bit gray), categorical or negative-binomial (counts).
-        noise_scale: of the normal likelihood's pixels; where it is not fixed, at the start.
+        network: kind of encoder and decoder.
+        structure: latents and labels of the model.
+        top_latent_dim: size of z2, the latent above z1.
+        top_hidden_dims: widths between z1 and z2, from z1's side.
+        likelihood: p(x given z), by the kind of data.
+        noise_scale: standard deviation of a pixel; the initial value where it is learned.
         noise: whether that scale is fixed, shared (one for all pixels, learned) or per-pixel (from the decoder).
-        num_categories: of the categorical likelihood; one more than the data's largest value when not given.
-        prior: standard-normal, learned-normal, mixture (of normals), vamp (of q at pseudo-inputs) or flow.
-        num_components: of the priors mixture and vamp.
-        guide: normal (independent dimensions), full-covariance, low-rank, autoregressive-flow, spline-flow, local
-            (parameters for each observation), semi-amortized (an encoder, then gradient steps), or prior (to teach).
-        rank: of the guide low-rank.
-        num_transforms: of the flow guides and the flow prior.
-        num_refinements: gradient steps of the guide semi-amortized.
+        num_categories: number of values; one more than the data's largest when not given.
+        prior: p(z).
+        num_components: components of the mixture.
+        guide: q(z given x).
+        rank: rank of the covariance, beside its diagonal.
+        num_transforms: transforms of the flow.
+        num_refinements: gradient steps.
     """
 
     latent_dim: int = 8
@@ -150,15 +159,10 @@ class PairSettings:
             _at_least("num_categories", self.num_categories, 2)
         if not self.noise_scale > 0:
             raise SettingsError(f"noise_scale must be above 0, got {self.noise_scale:g}.")
-        for name, choices in (
-            ("structure", Structure),
-            ("network", Network),
-            ("likelihood", LikelihoodName),
-            ("noise", NoiseScale),
-            ("prior", PriorName),
-            ("guide", GuideName),
-        ):
-            _one_of(name, getattr(self, name), get_args(choices))
+        _one_of("noise", self.noise, get_args(NoiseScale))
+        for kind in PARTS.values():
+            if hasattr(self, kind):
+                _one_of(kind, getattr(self, kind), names(kind))
 
 
 @dataclass(frozen=True)
@@ -179,14 +183,14 @@ class TrainingSettings:
         patience: epochs after which training stops if the validation ELBO has not risen; 0 to never stop early.
             Epochs in which the weight of the KL rises do not count.
         min_delta: nats by which the validation ELBO must rise to count.
-        objective: elbo, importance-weighted (L_K, K = num_particles), doubly-reparameterized (the same with a gradient
-            of lower variance), or sticking-the-landing (the ELBO, likewise).
-        kl: of the objective elbo: analytic, sampled, or auto (the closed form where there is one).
+        objective: what training maximizes.
+        kl: analytic, sampled, or auto (the closed form where there is one).
         num_particles: draws from q for each image and step.
-        kl_weight: weight of the KL in the training objective (of elbo, sticking-the-landing); evaluation always uses 1.
+        kl_weight: weight of the KL in the training objective; evaluation always uses 1.
         kl_warmup_epochs: epochs over which the weight rises from 0 to kl_weight.
         kl_cycle_epochs: epochs after which the weight starts again from 0 and rises again; 0 for never.
-        free_bits: nats of KL that each latent dimension of each image has for nothing; needs a factorized normal pair.
+        free_bits: nats of KL in each latent dimension of each image that are not penalized; needs a factorized normal
+            pair.
         checkpoint_every_steps: steps between checkpoints within an epoch; 0 for only one at each epoch's end.
         seed: of the initial weights, the batches and the noise.
         device: cpu, cuda, or auto.
@@ -229,7 +233,7 @@ class TrainingSettings:
             "checkpoint_every_steps",
         ):
             _at_least(name, getattr(self, name), 0)
-        _one_of("objective", self.objective, get_args(Objective))
+        _one_of("objective", self.objective, names("objective"))
         _one_of("kl", self.kl, get_args(KlChoice))
         _one_of("schedule", self.schedule, get_args(Schedule))
         _one_of("precision", self.precision, get_args(Precision))
@@ -254,32 +258,34 @@ class TrainingSettings:
             )
 
     def _check_objective(self) -> None:
-        """Refuse what the objective has no use for."""
-        if self.free_bits and (self.objective != "elbo" or self.kl == "sampled"):
+        """Refuse what the objective does not take."""
+        taken = find("objective", self.objective).options
+        if self.free_bits and ("free_bits" not in taken or self.kl == "sampled"):
             raise SettingsError(
                 "free_bits are taken off the closed-form KL of each latent dimension, which only objective 'elbo' has: "
                 f"it does not go with objective {self.objective!r} and kl {self.kl!r}. Leave free_bits out, or choose "
                 "objective 'elbo' and kl 'auto'."
             )
-        if self.objective != "elbo" and self.kl == "analytic":
+        if "kl" not in taken and self.kl == "analytic":
             raise SettingsError(
                 f"kl 'analytic' does not go with objective {self.objective!r}, which weighs p(x, z) against "
                 "q(z given x) at each draw: a closed form has no draws. Leave kl out, or choose objective 'elbo'."
             )
-        if self.objective in ("importance-weighted", "doubly-reparameterized"):
+        if "kl_weight" not in taken:
             self._check_bound()
 
     def _check_bound(self) -> None:
+        others = listed(part.name for part in rows("objective") if "kl_weight" in part.options)
         if self.kl_weight != 1 or self.kl_warmup_epochs or self.kl_cycle_epochs:
             raise SettingsError(
                 f"objective {self.objective!r} has no KL to weigh: L_K is the logarithm of a mean of weights "
                 "p(x, z) / q(z given x), each of them whole. Leave out kl_weight, kl_warmup_epochs and "
-                "kl_cycle_epochs, or choose objective 'elbo' or 'sticking-the-landing'."
+                f"kl_cycle_epochs, or choose objective {others}."
             )
         if self.num_particles == 1:
             raise SettingsError(
                 f"objective {self.objective!r} with num_particles=1 is the ELBO: give at least 2, or choose objective "
-                "'elbo' or 'sticking-the-landing'."
+                f"{others}."
             )
 
 
@@ -439,6 +445,15 @@ def _at_least(name: str, value: float, bound: float) -> None:
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise SettingsError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
+
+
+def choices_of(hint: Any) -> tuple[str, ...]:
+    """What a setting of this type can be: the names in the table of parts, else those of its ``Literal``.
+
+    >>> choices_of(Network), choices_of(Colour)
+    (('mlp', 'conv'), ('gray', 'rgb'))
+    """
+    return names(PARTS[hint]) if hint in PARTS else get_args(hint)
 
 
 def as_json(settings: Any) -> dict[str, Any]:

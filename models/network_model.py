@@ -11,22 +11,14 @@ import torch
 from torch import Size, Tensor, nn
 
 from bayes_vae.errors import NumericalError, SettingsError, ShapeError
-from bayes_vae.models.likelihoods import make_likelihood
 from bayes_vae.models.model import SingleLatentModel
-from bayes_vae.models.priors import make_prior
 from bayes_vae.networks.foreign import ForeignNetwork, describe_output, reshape_rows
+from bayes_vae.parts.registry import build_part
 
 __all__ = ["DecoderOutput", "NetworkModel"]
 
 DecoderOutput: TypeAlias = Literal["logits", "probabilities", "mean", "mean-and-log-scale", "parameters"]
 """What a decoder's output is; "parameters" are those that the likelihood's class describes."""
-
-_TAKEN = {
-    "bernoulli": ("logits", "probabilities"),
-    "continuous-bernoulli": ("logits", "probabilities"),
-    "normal": ("mean",),
-}
-"""Likelihood → what a decoder for it may output; of the others, "parameters"."""
 
 
 class NetworkModel(SingleLatentModel):
@@ -59,10 +51,10 @@ class NetworkModel(SingleLatentModel):
     ) -> None:
         super().__init__()
         self.latent_dim, self.data_shape = latent_dim, Size(data_shape)
-        self.likelihood_family = make_likelihood(likelihood, data_shape)
+        self.likelihood_family = build_part("likelihood", likelihood, data_shape=data_shape)
         self.decoder_output = self._taken(decoder_output)
         self.decoder = ForeignNetwork("decoder", decoder)
-        self.prior_family = make_prior(prior, latent_dim, data_shape)
+        self.prior_family = build_part("prior", prior, latent_dim=latent_dim, data_shape=data_shape)
         like = self.decoder.like
         for part in (self.likelihood_family, self.prior_family):
             part.to(device=like.device, dtype=like.dtype)
@@ -71,7 +63,7 @@ class NetworkModel(SingleLatentModel):
         """Return the ``decoder_output`` if the likelihood takes it."""
         family = self.likelihood_family
         per_pixel = family.name == "normal" and family.outputs_per_number == 2
-        taken = ("mean-and-log-scale",) if per_pixel else _TAKEN.get(family.name, ("parameters",))
+        taken = ("mean-and-log-scale",) if per_pixel else family.part.decoder_outputs
         if decoder_output not in taken:
             hint = f"choose one of {', '.join(get_args(DecoderOutput))}"
             if decoder_output == "mean-and-log-scale":

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from bayes_vae.distributions import diagonal_normal
 from bayes_vae.errors import SettingsError
-from bayes_vae.models.named_parts import as_setting
 from bayes_vae.models.structured import StructuredModel, drawn
 from bayes_vae.networks.labels import append_label, check_labels
+from bayes_vae.parts.registry import as_setting
 
 __all__ = ["SemiSupervisedVAE"]
 

@@ -11,9 +11,10 @@ import pyro.poutine as poutine
 import torch
 from torch import Size, Tensor
 
-from bayes_vae.models.likelihoods import make_likelihood
+from bayes_vae.models.likelihoods import Likelihood
 from bayes_vae.models.model import Model
 from bayes_vae.networks.perceptron import decoder_network, set_output_bias
+from bayes_vae.parts.registry import build_part
 from bayes_vae.terms.program import Program, index_arguments
 from bayes_vae.terms.randomness import isolated_rng
 from bayes_vae.terms.rows import as_observations
@@ -33,7 +34,9 @@ class StructuredModel(Model):
     def __init__(self, code_dim: int, settings: Mapping[str, Any]) -> None:
         super().__init__(**settings)
         self.data_shape = Size(settings["data_shape"])
-        self.likelihood_family = make_likelihood(settings["likelihood"], self.data_shape)
+        self.likelihood_family: Likelihood = build_part(
+            "likelihood", settings["likelihood"], data_shape=self.data_shape
+        )
         self.decoder = decoder_network(
             "mlp",
             code_dim,

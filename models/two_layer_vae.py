@@ -12,9 +12,9 @@ from torch import Tensor
 
 from bayes_vae.distributions import diagonal_normal
 from bayes_vae.distributions.normal_outputs import normal_of_outputs
-from bayes_vae.models.named_parts import as_setting
 from bayes_vae.models.structured import StructuredModel, drawn
 from bayes_vae.networks.perceptron import mlp
+from bayes_vae.parts.registry import as_setting
 
 __all__ = ["TwoLayerVAE"]
 

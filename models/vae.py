@@ -8,11 +8,10 @@ from typing import Any
 import pyro.distributions as dist
 from torch import Size, Tensor
 
-from bayes_vae.models.likelihoods import make_likelihood
+from bayes_vae.models.likelihoods import Likelihood
 from bayes_vae.models.model import SingleLatentModel
-from bayes_vae.models.named_parts import as_setting
-from bayes_vae.models.priors import make_prior
 from bayes_vae.networks.perceptron import decoder_network, set_output_bias
+from bayes_vae.parts.registry import as_setting, build_part
 
 __all__ = ["VAE"]
 
@@ -63,10 +62,10 @@ class VAE(SingleLatentModel):
             network=network,
         )
         self.latent_dim, self.data_shape = latent_dim, Size(data_shape)
-        self.likelihood_family = make_likelihood(likelihood, data_shape)
+        self.likelihood_family: Likelihood = build_part("likelihood", likelihood, data_shape=data_shape)
         per_number = self.likelihood_family.outputs_per_number
         self.decoder = decoder_network(network, latent_dim, data_shape, per_number, hidden_dims, activation)
-        self.prior_family = make_prior(prior, latent_dim, data_shape)
+        self.prior_family = build_part("prior", prior, latent_dim=latent_dim, data_shape=data_shape)
 
     def prior(self) -> dist.TorchDistribution:
         """p(z)."""

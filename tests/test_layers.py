@@ -10,14 +10,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = [
-    {"errors", "settings"},
-    {"distributions", "networks", "parts", "reference"},
+    {"errors", "parts", "settings"},
+    {"distributions", "networks", "reference"},
     {"terms"},
-    {"guides", "models"},
+    {"data", "guides", "models"},
     {"pairs"},
     {"estimators"},
     {"objectives", "posterior"},
-    {"data"},
     {"runs", "training"},
     {"diagnosis", "plots"},
     {"report"},

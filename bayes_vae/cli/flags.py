@@ -20,6 +20,7 @@ from bayes_vae.cli.settings_files import (
     shape_of_type,
 )
 from bayes_vae.errors import SettingsError
+from bayes_vae.parts.registry import help_with_parts
 from bayes_vae.settings import SECTIONS
 
 __all__ = ["Flags", "build_settings", "field_help"]
@@ -57,7 +58,8 @@ class Flags(argparse.ArgumentParser):
             self._sections[section] = [field.name for field in chosen]
         for field in chosen:
             default = defaults.get(field.name, field.default)
-            self.add_flag(group, field.name, types[field.name], default, helps.get(field.name, ""))
+            text = help_with_parts(field.name, helps.get(field.name, ""))
+            self.add_flag(group, field.name, types[field.name], default, text)
 
     def add_common(self) -> None:
         """Add the flags that every command has, and those of settings files if the command has settings."""

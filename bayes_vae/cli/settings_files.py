@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bayes_vae.cli.output import nearest
 from bayes_vae.errors import RunError, SettingsError
-from bayes_vae.settings import SECTIONS
+from bayes_vae.settings import SECTIONS, choices_of
 
 __all__ = [
     "TYPE_WORDS",
@@ -196,7 +196,7 @@ def shape_of_type(hint: Any) -> tuple[tuple[str, ...], bool, type, bool]:
     if optional:
         (hint,) = (kind for kind in get_args(hint) if kind is not NoneType)
     if get_origin(hint) is Literal:
-        return get_args(hint), False, str, optional
+        return choices_of(hint), False, str, optional
     if get_origin(hint) is tuple:
         return (), True, get_args(hint)[0], optional
     return (), False, hint, optional

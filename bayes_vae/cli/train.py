@@ -21,7 +21,7 @@ from bayes_vae.cli.repeating import (
     threads_of,
 )
 from bayes_vae.cli.results import SYMBOLS
-from bayes_vae.parts.combinations import check_combination, with_fitting_policy
+from bayes_vae.parts.compatibility import check_combination, with_fitting_policy
 from bayes_vae.settings import DataSettings, PairSettings, TrainingSettings, as_json
 
 if TYPE_CHECKING:

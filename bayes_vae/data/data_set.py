@@ -16,6 +16,8 @@ from bayes_vae.data.classes import class_labels, first_of_each_class
 from bayes_vae.data.kinds import KIND_WORDS
 from bayes_vae.data.split import Split
 from bayes_vae.errors import SupportError
+from bayes_vae.parts.part import DISCRETE, Part
+from bayes_vae.parts.registry import listed, rows
 from bayes_vae.settings import DataKind, Policy
 
 __all__ = ["Data", "permutation", "require_binary", "require_fit", "require_kind", "split_data"]
@@ -24,14 +26,6 @@ _SPLIT_SEED = 19980701
 """Seed of the one permutation by which data sets are split."""
 
 BERNOULLI_KINDS: tuple[DataKind, ...] = ("binary",)
-
-FITTING: dict[DataKind, str] = {
-    "binary": "'bernoulli'",
-    "gray": "'continuous-bernoulli', 'normal' or 'discretized-logistic'",
-    "counts": "'categorical' or 'negative-binomial'",
-    "real": "'normal'",
-}
-"""The likelihoods that take observations of a kind."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,10 +171,8 @@ def require_kind(data: Data, kinds: Collection[DataKind], likelihood: str) -> No
         SupportError: names the kind of the observations and those that the likelihood takes.
     """
     if data.observation_kind not in kinds:
-        remedy = (
-            f"Choose a likelihood that takes them, {FITTING[data.observation_kind]}, or say the kind (--kind) if they "
-            "are something else."
-        )
+        fitting = listed(part.name for part in rows("likelihood") if data.observation_kind in part.data_kinds)
+        remedy = f"Choose a likelihood that takes them, {fitting}, or say the kind (--kind) if they are something else."
         if data.kind in kinds:
             remedy = "Choose the data policy 'none', which leaves pixels as they are, or a Bernoulli likelihood."
         raise SupportError(
@@ -190,25 +182,24 @@ def require_kind(data: Data, kinds: Collection[DataKind], likelihood: str) -> No
         )
 
 
-def require_fit(data: Data, likelihood: Any) -> None:
-    """Refuse data that a likelihood of ``bayes_vae.models.likelihoods`` has no density for.
+def require_fit(data: Data, likelihood: Part | None) -> None:
+    """Refuse data that a likelihood has no density for.
 
     Args:
         data: the data set.
-        likelihood: with ``name`` and ``data_kinds``; anything without them takes any data.
+        likelihood: its row in the table of parts; None, of a model from elsewhere, takes any data.
 
     Raises:
         SupportError: as :func:`require_kind`, and for a Bernoulli as :func:`require_binary`; gray pixels of which each
             is 0 or 1, for a density.
     """
-    kinds = getattr(likelihood, "data_kinds", None)
-    if kinds is None:
+    if likelihood is None:
         return
-    if kinds == BERNOULLI_KINDS:
+    if likelihood.data_kinds == BERNOULLI_KINDS:
         require_binary(data)
         return
-    require_kind(data, kinds, likelihood.name)
-    if data.observation_kind == "gray" and not likelihood.is_discrete and _all_zeros_and_ones(data):
+    require_kind(data, likelihood.data_kinds, likelihood.name)
+    if data.observation_kind == "gray" and DISCRETE not in likelihood.offers and _all_zeros_and_ones(data):
         raise SupportError(
             f"a {likelihood.name} likelihood is a density of values in between, but every value of the data set "
             f"{data.name!r} is 0 or 1: there it would grow without bound. Say the kind 'binary' and choose the "

@@ -12,19 +12,16 @@ from torch import Tensor, nn
 from bayes_vae.errors import SettingsError
 from bayes_vae.networks.convolutions import ConvolutionalDecoder, ConvolutionalEncoder
 from bayes_vae.networks.layers import ACTIVATIONS, NO_BATCH_NORM, activation_named, glorot
+from bayes_vae.parts.registry import find
 
 __all__ = [
     "ACTIVATIONS",
-    "NETWORKS",
     "decoder_network",
     "encoder_network",
     "mlp",
     "refuse_batch_norm",
     "set_output_bias",
 ]
-
-NETWORKS = ("mlp", "conv")
-"""Multilayer perceptron, convolutional."""
 
 
 def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:
@@ -64,8 +61,7 @@ def encoder_network(
         num_outputs: numbers for each observation.
         hidden_dims, activation: of the hidden layers.
     """
-    _check(network)
-    if network == "conv":
+    if find("network", network).name == "conv":
         return ConvolutionalEncoder(data_shape, num_outputs, hidden_dims, activation)
     return mlp([math.prod(data_shape), *hidden_dims, num_outputs], activation)
 
@@ -88,8 +84,7 @@ def decoder_network(
             parameter of each.
         hidden_dims, activation: as in :func:`encoder_network`.
     """
-    _check(network)
-    if network == "conv":
+    if find("network", network).name == "conv":
         return ConvolutionalDecoder(latent_dim, data_shape, outputs_per_number, hidden_dims, activation)
     return mlp([latent_dim, *reversed(hidden_dims), outputs_per_number * math.prod(data_shape)], activation)
 
@@ -99,11 +94,6 @@ def set_output_bias(decoder: nn.Module, bias: Tensor) -> None:
     """Give a decoder of :func:`decoder_network` its output bias, as many numbers as it has outputs."""
     own = decoder.output_bias if isinstance(decoder, ConvolutionalDecoder) else decoder[-1].bias  # type: ignore[index]
     own.copy_(bias.flatten().to(own))
-
-
-def _check(network: str) -> None:
-    if network not in NETWORKS:
-        raise SettingsError(f"unknown network {network!r}: choose one of {', '.join(NETWORKS)}.")
 
 
 def refuse_batch_norm(role: str, network: nn.Module) -> None:

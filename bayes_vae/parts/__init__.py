@@ -1,1 +1,1 @@
-"""What a pair is put together from."""
+"""The one table of parts that a pair is put together from; no torch here."""

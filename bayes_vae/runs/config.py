@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from bayes_vae.errors import RunError
+from bayes_vae.pairs import describe_program
 from bayes_vae.runs.manifest import FORMAT_VERSION
-from bayes_vae.runs.pairs import check_attached, describe_program
+from bayes_vae.runs.pairs import check_attached
 from bayes_vae.runs.run import Run
 from bayes_vae.runs.weights import alias_of
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from bayes_vae.errors import RunError, UnfinishedRunWarning
+from bayes_vae.pairs import build_program
 from bayes_vae.runs.checkpoint import Checkpoint
 from bayes_vae.runs.checkpoint_files import BEST, METRICS, POSITION, STATE, read_checkpoint
 from bayes_vae.runs.files import write_atomically
@@ -29,7 +30,7 @@ from bayes_vae.runs.manifest import (
     read_verified,
 )
 from bayes_vae.runs.metrics import read_metrics
-from bayes_vae.runs.pairs import build_program, fill_pair
+from bayes_vae.runs.pairs import fill_pair
 from bayes_vae.runs.saving import CORE_FILES, OWN_FILES
 from bayes_vae.runs.weights import unpack_weights
 

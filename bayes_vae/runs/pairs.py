@@ -1,56 +1,17 @@
-"""Pairs of model and guide in a configuration, and back: described, built again, filled with weights."""
+"""The weights of a run, put into a pair; and a look whether a pair can be stored."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-import bayes_vae.guides
-import bayes_vae.models
 from bayes_vae.errors import RunError
 from bayes_vae.runs.programs import ParameterizedProgram
 from bayes_vae.terms.program import modules_of
-from bayes_vae.terms.randomness import isolated_rng
 
-__all__ = ["build_program", "check_attached", "describe_program", "fill_pair"]
-
-_PACKAGES = {"model": bayes_vae.models, "guide": bayes_vae.guides}
-_BASES: dict[str, type[nn.Module]] = {"model": bayes_vae.models.Model, "guide": bayes_vae.guides.Guide}
-
-
-def _class_named(role: str, name: object) -> type[nn.Module] | None:
-    """The concrete class of ours with that name: looked up among public names, never imported by path.
-
-    A part of a model, such as a prior, is public too and no model.
-    """
-    package = _PACKAGES[role]
-    found = getattr(package, name) if isinstance(name, str) and name in package.__all__ else None
-    concrete = inspect.isclass(found) and issubclass(found, _BASES[role]) and not inspect.isabstract(found)
-    return found if concrete else None
-
-
-def describe_program(role: str, program: Any) -> dict[str, Any]:
-    """What a configuration says of a program.
-
-    Args:
-        role: "model" or "guide".
-        program: the Pyro program.
-
-    Returns:
-        class and settings, if the class is ours; else no class and a description for a person.
-    """
-    name = type(program).__name__
-    if type(program) is _class_named(role, name):
-        return {"class": name, "settings": program.settings}
-    inner = getattr(program, "program", program)
-    if hasattr(inner, "program_description"):
-        return {"class": None, "description": inner.program_description}
-    named = inner if hasattr(inner, "__qualname__") else type(inner)
-    return {"class": None, "description": f"{named.__module__}.{named.__qualname__}"}
+__all__ = ["check_attached", "fill_pair"]
 
 
 def check_attached(model: Any, guide: Any) -> None:
@@ -71,43 +32,6 @@ def check_attached(model: Any, guide: Any) -> None:
         f"{type(guide).__name__}. Its weights would not be stored, and the prior be another once loaded. Train the "
         "pair together: call model.attach_guide(guide) with the guide that is passed to fit."
     )
-
-
-def build_program(role: str, description: Mapping[str, Any], model: Any = None) -> nn.Module:
-    """Build a model or guide of ours from its description; its weights are still arbitrary.
-
-    Args:
-        role: "model" or "guide".
-        description: from :func:`describe_program`.
-        model: for guides that follow their model.
-
-    Raises:
-        RunError: a program from elsewhere, a class that this release lacks, or settings that it does not
-            take.
-    """
-    name = description.get("class")
-    if name is None:
-        raise RunError(
-            f"the {role} of this run is {description.get('description')}, not a class of bayes_vae.{role}s, "
-            "so it cannot be built from the run directory alone. Build the pair as for training and pass it: "
-            "load(path, model=..., guide=...)."
-        )
-    found = _class_named(role, name)
-    if found is None:
-        raise RunError(
-            f"the {role} of this run is of class {name!r}, which bayes_vae.{role}s lacks in this release. "
-            "Install the release that wrote the run (config.json names it), or pass the pair: load(path, "
-            "model=..., guide=...)."
-        )
-    follows = {"model": model} if "model" in inspect.signature(found).parameters else {}
-    try:
-        with isolated_rng(0), torch.device("cpu"):
-            return found(**follows, **description["settings"])
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise RunError(
-            f"the {role} of this run, {name}, does not take the settings in config.json ({error}). Install "
-            "the release that wrote the run (config.json names it)."
-        ) from error
 
 
 def fill_pair(model: Any, guide: Any, state: Mapping[str, Tensor], built: Collection[str] = ()) -> tuple[Any, Any]:

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from bayes_vae.errors import SettingsError
-from bayes_vae.objectives import (
-    DoublyReparameterizedObjective,
-    Elbo,
-    EnumeratedElbo,
-    ImportanceWeightedObjective,
-    Objective,
-    StickingTheLandingObjective,
-)
+from bayes_vae.objectives import EnumeratedElbo, Objective
+from bayes_vae.parts.part import SUMS_OVER_LABELS
+from bayes_vae.parts.registry import find, names
 from bayes_vae.settings import TrainingSettings
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.traits import traits_of
@@ -28,22 +23,17 @@ def objective_of(settings: TrainingSettings, model: Program | None = None) -> Ob
     Raises:
         SettingsError: another objective than the ELBO, or a KL of its own, for such a model.
     """
-    count = settings.num_particles
     if model is not None and traits_of(model).infers_labels:
         _refuse_unsummed(settings)
-        return EnumeratedElbo(count, kl_weight=settings.kl_weight)
-    if settings.objective == "importance-weighted":
-        return ImportanceWeightedObjective(count)
-    if settings.objective == "doubly-reparameterized":
-        return DoublyReparameterizedObjective(count)
-    if settings.objective == "sticking-the-landing":
-        return StickingTheLandingObjective(count, kl_weight=settings.kl_weight)
-    return Elbo(count, kl=settings.kl, kl_weight=settings.kl_weight, free_bits=settings.free_bits)
+        return EnumeratedElbo(settings.num_particles, kl_weight=settings.kl_weight)
+    part = find("objective", settings.objective)
+    objective: Objective = part.cls(**{argument: getattr(settings, name) for name, argument in part.options.items()})
+    return objective
 
 
 def _refuse_unsummed(settings: TrainingSettings) -> None:
     """Refuse what the ELBO with a label summed over does not have."""
-    allowed = {"objective": ("elbo",), "free_bits": (0,), "kl": ("auto", "sampled")}
+    allowed = {"objective": names("objective", SUMS_OVER_LABELS), "free_bits": (0,), "kl": ("auto", "sampled")}
     for name, values in allowed.items():
         chosen = getattr(settings, name)
         if chosen not in values:

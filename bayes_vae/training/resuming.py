@@ -12,8 +12,8 @@ from torch import Tensor
 
 from bayes_vae.data import Data
 from bayes_vae.errors import RunError, SettingsError
+from bayes_vae.pairs import describe_program
 from bayes_vae.runs import Checkpoint, Run, RunDirectory
-from bayes_vae.runs.pairs import describe_program
 from bayes_vae.settings import TrainingSettings
 from bayes_vae.terms.program import Program
 from bayes_vae.training.schedules import learning_rate_at

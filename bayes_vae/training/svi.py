@@ -96,7 +96,7 @@ def fit(
         raise DataError(
             f"fit takes a data set with its policy, got {type(data).__name__}: pass bayes_vae.load_data(...) of it."
         )
-    require_fit(data, traits_of(model).likelihood_family)
+    require_fit(data, getattr(traits_of(model).likelihood_family, "part", None))
     point = None if resume is None else resume_point(resume)
     if point:
         settings = _resumed(point, data, settings, overrides)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import pyro.distributions as dist
 from torch import Tensor
 
 from bayes_vae.distributions import BernoulliLogits
 from bayes_vae.models.likelihoods.likelihood import Likelihood
-from bayes_vae.settings import DataKind
 
 __all__ = ["BernoulliLikelihood"]
 
@@ -28,10 +26,6 @@ class BernoulliLikelihood(Likelihood):
 
     Reference: Kingma, Welling (2014), "Auto-encoding variational Bayes", appendix C.1.
     """
-
-    name: ClassVar[str] = "bernoulli"
-    data_kinds: ClassVar[tuple[DataKind, ...]] = ("binary",)
-    is_discrete: ClassVar[bool] = True
 
     def __init__(self, data_shape: Sequence[int]) -> None:
         super().__init__(data_shape)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -12,7 +11,6 @@ from torch.distributions import constraints
 
 from bayes_vae.errors import SettingsError
 from bayes_vae.models.likelihoods.likelihood import Likelihood
-from bayes_vae.settings import DataKind
 
 __all__ = ["CategoricalLikelihood"]
 
@@ -71,10 +69,6 @@ class CategoricalLikelihood(Likelihood):
     Raises:
         SettingsError: fewer than two categories, or no whole number of them.
     """
-
-    name: ClassVar[str] = "categorical"
-    data_kinds: ClassVar[tuple[DataKind, ...]] = ("counts",)
-    is_discrete: ClassVar[bool] = True
 
     def __init__(self, data_shape: Sequence[int], num_categories: int) -> None:
         super().__init__(data_shape, num_categories=num_categories)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import pyro.distributions as dist
 from torch import Tensor
 
 from bayes_vae.distributions.continuous_bernoulli_logits import ContinuousBernoulliLogits, logits_of_mean
 from bayes_vae.models.likelihoods.likelihood import Likelihood
-from bayes_vae.settings import DataKind
 
 __all__ = ["ContinuousBernoulliLikelihood"]
 
@@ -29,10 +27,6 @@ class ContinuousBernoulliLikelihood(Likelihood):
     Reference: Loaiza-Ganem, Cunningham (2019), "The continuous Bernoulli: fixing a pervasive error in variational
     autoencoders", eq. 8.
     """
-
-    name: ClassVar[str] = "continuous-bernoulli"
-    data_kinds: ClassVar[tuple[DataKind, ...]] = ("gray",)
-    is_discrete: ClassVar[bool] = False
 
     def __init__(self, data_shape: Sequence[int]) -> None:
         super().__init__(data_shape)

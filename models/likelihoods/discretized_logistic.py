@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -12,7 +11,6 @@ from torch import Tensor
 from bayes_vae.distributions.discretized_logistic import DiscretizedLogistic, loc_of_mean
 from bayes_vae.distributions.positive import positive, raw_of_positive
 from bayes_vae.models.likelihoods.likelihood import Likelihood
-from bayes_vae.settings import DataKind
 
 __all__ = ["DiscretizedLogisticLikelihood"]
 
@@ -35,9 +33,6 @@ class DiscretizedLogisticLikelihood(Likelihood):
     Reference: Salimans, Karpathy, Chen, Kingma (2017), "PixelCNN++", section 2.1.
     """
 
-    name: ClassVar[str] = "discretized-logistic"
-    data_kinds: ClassVar[tuple[DataKind, ...]] = ("gray",)
-    is_discrete: ClassVar[bool] = True
     outputs_per_number = 2
 
     def __init__(self, data_shape: Sequence[int]) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import pyro.distributions as dist
 from torch import Size, Tensor, nn
 
-from bayes_vae.settings import DataKind
+from bayes_vae.parts.part import DISCRETE, Part
+from bayes_vae.parts.registry import part_of
 
 __all__ = ["Likelihood"]
 
@@ -27,21 +28,27 @@ class Likelihood(nn.Module, ABC):
         **options: of the subclass, from which it is built again.
     """
 
-    name: ClassVar[str]
-    """As settings files name it."""
-
-    data_kinds: ClassVar[tuple[DataKind, ...]]
-    """Kinds of observations that it has a density for, see ``bayes_vae.data``."""
-
-    is_discrete: ClassVar[bool]
-    """Whether x is discrete, so that −log2 p(x) are bits."""
-
     outputs_per_number: int = 1
     """Parameters that the decoder outputs for each of the P numbers."""
 
     def __init__(self, data_shape: Sequence[int], **options: Any) -> None:
         super().__init__()
         self.data_shape, self.options = Size(data_shape), options
+
+    @property
+    def part(self) -> Part:
+        """Its row in the table of parts."""
+        return part_of(type(self))
+
+    @property
+    def name(self) -> str:
+        """As settings files name it."""
+        return self.part.name
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether x is discrete, so that −log2 p(x) are bits."""
+        return DISCRETE in self.part.offers
 
     @abstractmethod
     def forward(self, parameters: Tensor) -> dist.TorchDistribution:

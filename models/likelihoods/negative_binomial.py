@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -12,7 +11,6 @@ from torch.nn.functional import softplus
 
 from bayes_vae.distributions.negative_binomial_log_mean import NegativeBinomialLogMean
 from bayes_vae.models.likelihoods.likelihood import Likelihood
-from bayes_vae.settings import DataKind
 
 __all__ = ["NegativeBinomialLikelihood"]
 
@@ -35,10 +33,6 @@ class NegativeBinomialLikelihood(Likelihood):
     Reference: Lopez, Regier, Cole, Jordan, Yosef (2018), "Deep generative modeling for single-cell transcriptomics",
     methods.
     """
-
-    name: ClassVar[str] = "negative-binomial"
-    data_kinds: ClassVar[tuple[DataKind, ...]] = ("counts",)
-    is_discrete: ClassVar[bool] = True
 
     def __init__(self, data_shape: Sequence[int]) -> None:
         super().__init__(data_shape)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -12,7 +11,6 @@ from torch import Tensor, nn
 from bayes_vae.distributions.positive import positive, raw_of_positive
 from bayes_vae.errors import SettingsError
 from bayes_vae.models.likelihoods.likelihood import Likelihood
-from bayes_vae.settings import DataKind
 
 __all__ = ["NOISES", "NormalLikelihood"]
 
@@ -44,10 +42,6 @@ class NormalLikelihood(Likelihood):
     Reference: Rybkin, Daniilidis, Levine (2021), "Simple and effective VAE training with calibrated decoders",
     section 3.
     """
-
-    name: ClassVar[str] = "normal"
-    data_kinds: ClassVar[tuple[DataKind, ...]] = ("gray", "real")
-    is_discrete: ClassVar[bool] = False
 
     def __init__(self, data_shape: Sequence[int], scale: float = 0.2, noise: str = "fixed") -> None:
         super().__init__(data_shape, scale=scale, noise=noise)

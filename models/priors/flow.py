@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -43,7 +43,6 @@ class FlowPrior(Prior):
     Xu et al. (2019), "On the necessity and effectiveness of learning the prior of variational auto-encoder".
     """
 
-    name: ClassVar[str] = "flow"
     base_loc: Tensor
     base_scale: Tensor
 

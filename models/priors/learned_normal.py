@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import pyro.distributions as dist
 import torch
 from torch import nn
@@ -26,8 +24,6 @@ class LearnedNormalPrior(Prior):
     Args:
         latent_dim: D, the size of z.
     """
-
-    name: ClassVar[str] = "learned-normal"
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__(latent_dim)

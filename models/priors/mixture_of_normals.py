@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -33,8 +32,6 @@ class MixtureOfNormalsPrior(Prior):
     autoencoders", section 3, has such a prior; Tomczak, Welling (2018), "VAE with a VampPrior", section 4.2, learns it
     as here.
     """
-
-    name: ClassVar[str] = "mixture"
 
     def __init__(self, latent_dim: int, num_components: int = 20) -> None:
         super().__init__(latent_dim, num_components=num_components)

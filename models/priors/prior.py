@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
 import pyro.distributions as dist
 from torch import Tensor, nn
 
 from bayes_vae.errors import SettingsError
+from bayes_vae.parts.registry import part_of
 
 __all__ = ["SCALE_FLOOR", "Prior"]
 
@@ -27,9 +28,6 @@ class Prior(nn.Module, ABC):
         SettingsError: an option that is a number of parts, ``num_…``, and below one.
     """
 
-    name: ClassVar[str]
-    """As settings files name it."""
-
     def __init__(self, latent_dim: int, **options: Any) -> None:
         super().__init__()
         for option, value in options.items():
@@ -38,6 +36,11 @@ class Prior(nn.Module, ABC):
                     f"{option} of the prior {self.name!r} must be a whole number of at least 1, got {value!r}."
                 )
         self.latent_dim, self.options = latent_dim, options
+
+    @property
+    def name(self) -> str:
+        """As settings files name it."""
+        return part_of(type(self)).name
 
     @abstractmethod
     def forward(self) -> dist.TorchDistribution:

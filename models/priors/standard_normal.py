@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import pyro.distributions as dist
 import torch
 from torch import Tensor
@@ -23,7 +21,6 @@ class StandardNormalPrior(Prior):
         latent_dim: D, the size of z.
     """
 
-    name: ClassVar[str] = "standard-normal"
     loc: Tensor
     scale: Tensor
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import pyro.distributions as dist
 import torch
@@ -62,8 +62,6 @@ class VampPrior(Prior):
 
     Reference: Tomczak, Welling (2018), "VAE with a VampPrior", eq. 9.
     """
-
-    name: ClassVar[str] = "vamp"
 
     def __init__(
         self, latent_dim: int, data_shape: Sequence[int], num_components: int = 20, values: str = "pixels"

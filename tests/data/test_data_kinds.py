@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from bayes_vae.data import KINDS, load_data, require_binary, require_fit, require_kind
-from bayes_vae.data.data_set import FITTING
 from bayes_vae.errors import DataError, SupportError
-from bayes_vae.models.likelihoods import LIKELIHOODS
+from bayes_vae.parts.registry import find, names
 from bayes_vae.settings import DataSettings
 
 RANDOM = np.random.default_rng(0)
@@ -203,10 +202,10 @@ def test_the_pixels_of_the_digits_are_also_counts():
         load_data("digits", kind="counts", policy="stochastic")
 
 
-@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("likelihood", names("likelihood"))
 @pytest.mark.parametrize("kind", ["binary", "gray", "counts", "real"])
 def test_a_likelihood_takes_its_kinds_and_refuses_the_others(likelihood, kind):
-    family = LIKELIHOODS[likelihood]
+    family = find("likelihood", likelihood)
     arrays = {"binary": BINARY, "gray": GRAY, "counts": COUNTS, "real": np.linspace(-3, 3, 60).reshape(20, 3)}
     data = load_data(arrays[kind], kind=kind, policy="none")
     if kind in family.data_kinds:
@@ -216,10 +215,15 @@ def test_a_likelihood_takes_its_kinds_and_refuses_the_others(likelihood, kind):
             require_fit(data, family)
 
 
-@pytest.mark.parametrize("kind", FITTING)
-def test_the_likelihoods_that_take_a_kind_are_named(kind):
-    taking = {name for name, family in LIKELIHOODS.items() if kind in family.data_kinds}
-    assert set(re.findall(r"'(.*?)'", FITTING[kind])) == taking
+@pytest.mark.parametrize(
+    ("kind", "taking"), [("gray", {"continuous-bernoulli", "normal", "discretized-logistic"}), ("real", {"normal"})]
+)
+def test_the_likelihoods_that_take_a_kind_are_named(kind, taking):
+    arrays = {"gray": GRAY, "real": REAL}
+    with pytest.raises(SupportError, match="Choose a likelihood that takes them") as raised:
+        require_fit(load_data(arrays[kind], kind=kind, policy="none"), find("likelihood", "categorical"))
+    named = re.search(r"takes them, (.*), or say", str(raised.value))[1]
+    assert set(re.findall(r"'(.*?)'", named)) == taking
 
 
 def test_gray_pixels_that_are_all_zeros_and_ones_have_no_density():
@@ -227,9 +231,9 @@ def test_gray_pixels_that_are_all_zeros_and_ones_have_no_density():
     for name in ("continuous-bernoulli", "normal"):
         message = f"a {name} likelihood is a density of values in between, but every value .* is 0 or 1.*'bernoulli'"
         with pytest.raises(SupportError, match=message):
-            require_fit(data, LIKELIHOODS[name])
+            require_fit(data, find("likelihood", name))
     for name in ("discretized-logistic", "bernoulli"):
-        require_fit(data, LIKELIHOODS[name])
+        require_fit(data, find("likelihood", name))
 
 
 def test_a_policy_that_binarizes_is_named_where_it_is_the_cause():
@@ -237,5 +241,5 @@ def test_a_policy_that_binarizes_is_named_where_it_is_the_cause():
         r"a normal likelihood takes gray .* data policy 'stochastic'\). Choose the data policy 'none', which leaves"
     )
     with pytest.raises(SupportError, match=message):
-        require_fit(load_data("digits"), LIKELIHOODS["normal"])
+        require_fit(load_data("digits"), find("likelihood", "normal"))
     require_fit(load_data("digits"), None)

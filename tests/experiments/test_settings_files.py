@@ -9,7 +9,7 @@ import bayes_vae as bv
 from bayes_vae.cli.flags import build_settings
 from bayes_vae.cli.settings_files import bundled_settings, read_settings
 from bayes_vae.cli.train import train
-from bayes_vae.parts.combinations import check_combination
+from bayes_vae.parts.compatibility import check_combination
 from bayes_vae.settings import (
     DataSettings,
     GuideName,

@@ -16,33 +16,33 @@ from bayes_vae.distributions.discretized_logistic import DiscretizedLogistic, lo
 from bayes_vae.distributions.negative_binomial_log_mean import NegativeBinomialLogMean
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.models import VAE, LinearGaussianVAE
-from bayes_vae.models.likelihoods import make_likelihood
+from bayes_vae.parts.registry import build_part
 from bayes_vae.terms.bits import bits_per_dimension
 
 LOGITS = [-300.0, -20.0, -0.051, -0.049, 0.0, 0.02, 3.0, 100.0]
 
 
 def test_a_learned_scale_never_falls_below_its_floor():
-    shared = make_likelihood({"name": "normal", "noise": "shared"}, (1,))
+    shared = build_part("likelihood", {"name": "normal", "noise": "shared"}, data_shape=(1,))
     with torch.no_grad():
         shared.raw_scale.fill_(-1e4)
     assert shared(torch.zeros(1, 1, 1)).base_dist.scale.item() == pytest.approx(0.01)
-    each = make_likelihood({"name": "normal", "noise": "per-pixel"}, (1,))
+    each = build_part("likelihood", {"name": "normal", "noise": "per-pixel"}, data_shape=(1,))
     assert each(torch.full((1, 2, 1), -1e4)).base_dist.scale.item() == pytest.approx(0.01)
 
 
 def test_a_learned_scale_starts_where_it_was_said():
-    shared = make_likelihood({"name": "normal", "scale": 0.3, "noise": "shared"}, (1,))
+    shared = build_part("likelihood", {"name": "normal", "scale": 0.3, "noise": "shared"}, data_shape=(1,))
     assert shared(torch.zeros(1, 1, 1)).base_dist.scale.item() == pytest.approx(0.3)
     for name, scale in (({"name": "normal", "scale": 0.3, "noise": "per-pixel"}, 0.3), ("discretized-logistic", 0.1)):
-        each = make_likelihood(name, (1,))
+        each = build_part("likelihood", name, data_shape=(1,))
         start = each(each.initial_outputs(torch.tensor([0.5])).unsqueeze(0))
         assert getattr(start, "base_dist", start).scale.item() == pytest.approx(scale)
 
 
 def test_squared_error_is_a_normal_of_fixed_scale():
     x, mean = torch.tensor([[0.2, 0.9]]), torch.tensor([[[0.5, 0.4]]])
-    family = make_likelihood({"name": "normal", "scale": 0.5}, (2,))
+    family = build_part("likelihood", {"name": "normal", "scale": 0.5}, data_shape=(2,))
     error = ((x - mean[:, 0]) ** 2).sum() / (2 * 0.5**2)
     constant = 2 * (math.log(0.5) + 0.5 * math.log(2 * math.pi))
     assert family(mean).log_prob(x).item() == pytest.approx(-(error + constant).item())
@@ -128,7 +128,7 @@ def test_the_negative_binomial_is_torchs():
 
 
 def test_the_negative_binomial_has_the_stated_variance(isolated_globals, within):
-    family = make_likelihood("negative-binomial", (1,)).double()
+    family = build_part("likelihood", "negative-binomial", data_shape=(1,)).double()
     with torch.no_grad():
         family.raw_dispersion.fill_(math.log(2.5))
     likelihood = family(torch.full((1, 1, 1), math.log(4.0), dtype=torch.float64))
@@ -156,7 +156,7 @@ def test_large_counts_and_dispersions_in_float32(count, log_dispersion):
 
 def test_the_largest_dispersion_is_a_poisson():
     """A negative binomial scatters at least as much: the dispersion of counts that scatter less stops at its bound."""
-    family = make_likelihood("negative-binomial", (1,)).double()
+    family = build_part("likelihood", "negative-binomial", data_shape=(1,)).double()
     with torch.no_grad():
         family.raw_dispersion.fill_(1e6)
     assert family.log_dispersion.item() == 14.0

@@ -10,8 +10,9 @@ import bayes_vae as bv
 from bayes_vae.errors import RunError, SettingsError, SupportError
 from bayes_vae.guides import AmortizedNormalGuide
 from bayes_vae.models import VAE
-from bayes_vae.models.likelihoods import LIKELIHOODS, Likelihood, make_likelihood
-from bayes_vae.runs.pairs import build_program
+from bayes_vae.models.likelihoods import Likelihood
+from bayes_vae.pairs import build_program
+from bayes_vae.parts.registry import build_part, names, rows
 
 CASES = {
     "bernoulli": "bernoulli",
@@ -40,7 +41,7 @@ def case(request):
 
 @pytest.fixture
 def family(case):
-    return make_likelihood(CASES[case], SHAPE).double()
+    return build_part("likelihood", CASES[case], data_shape=SHAPE).double()
 
 
 @pytest.fixture
@@ -58,8 +59,7 @@ def parameters(family, isolated_globals):
 
 
 def test_the_table_has_every_likelihood():
-    names = {case if isinstance(case, str) else case["name"] for case in CASES.values()}
-    assert names == set(LIKELIHOODS)
+    assert {case if isinstance(case, str) else case["name"] for case in CASES.values()} == set(names("likelihood"))
 
 
 def test_shapes_and_program(pair, clean_globals):
@@ -118,7 +118,7 @@ def marginal_masses(family, parameters, values, continuous):
 
 
 def test_the_density_of_one_number_is_normalized(case, isolated_globals):
-    family = make_likelihood(CASES[case], (1,)).double()
+    family = build_part("likelihood", CASES[case], data_shape=(1,)).double()
     with isolated_globals(seed=3):
         parameters = torch.randn(7, family.outputs_per_number, 1, dtype=torch.float64)
     if case in VALUES:
@@ -205,10 +205,10 @@ def test_values_outside_the_support_are_refused(name, source, isolated_globals):
 )
 def test_what_cannot_be_built_is_refused(chosen, message):
     with pytest.raises(SettingsError, match=message):
-        make_likelihood(chosen, SHAPE)
+        build_part("likelihood", chosen, data_shape=SHAPE)
 
 
 def test_a_likelihood_is_no_model_of_a_run():
-    for name in (kind.__name__ for kind in (Likelihood, *LIKELIHOODS.values())):
+    for name in (kind.__name__ for kind in (Likelihood, *(part.cls for part in rows("likelihood")))):
         with pytest.raises(RunError, match=f"is of class '{name}', which bayes_vae.models lacks"):
             build_program("model", {"class": name, "settings": {"data_shape": [2]}})

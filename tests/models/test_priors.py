@@ -12,11 +12,12 @@ import bayes_vae as bv
 from bayes_vae.distributions import analytic_kl, diagonal_normal
 from bayes_vae.errors import SettingsError
 from bayes_vae.models import VAE
-from bayes_vae.models.priors import PRIORS, StandardNormalPrior, make_prior
+from bayes_vae.models.priors import StandardNormalPrior
 from bayes_vae.models.priors.component_mixture import ComponentMixture
 from bayes_vae.models.priors.prior import SCALE_FLOOR
+from bayes_vae.parts.registry import build_part, names
 
-LEARNED = [name for name in PRIORS if name != "standard-normal"]
+LEARNED = [name for name in names("prior") if name != "standard-normal"]
 
 
 def normal_log_density(z, loc, scale):
@@ -119,7 +120,7 @@ def test_a_pair_is_copied_after_use_with_its_link(pair):
 def test_a_fresh_prior_is_near_the_standard_normal(isolated_globals):
     for name in ("learned-normal", "flow"):
         with isolated_globals(seed=0):
-            prior = make_prior(name, 2, ())
+            prior = build_part("prior", name, latent_dim=2, data_shape=())
             z = torch.randn(1000, 2)
         truth = StandardNormalPrior(2)().log_prob(z)
         assert (prior().log_prob(z) - truth).abs().max() < (1e-5 if name == "learned-normal" else 1.0)
@@ -142,7 +143,7 @@ def test_learned_normal_has_the_closed_form_kl(pair_with_prior, isolated_globals
 @pytest.mark.parametrize("name", ["learned-normal", "mixture"])
 def test_no_scale_reaches_zero(isolated_globals, name):
     with isolated_globals(seed=0), torch.no_grad():
-        prior = make_prior(name, 2, ())
+        prior = build_part("prior", name, latent_dim=2, data_shape=())
         prior.raw_scale.fill_(-1e4)
         found = prior()
     scales = found.base_dist.scale if name == "learned-normal" else found.components.base_dist.scale
@@ -161,7 +162,7 @@ def test_mixture_is_the_log_of_a_weighted_sum(pair_with_prior):
 
 def test_the_components_of_a_mixture_start_apart(isolated_globals):
     with isolated_globals(seed=0):
-        loc = make_prior({"name": "mixture", "num_components": 50}, 2, ()).loc
+        loc = build_part("prior", {"name": "mixture", "num_components": 50}, latent_dim=2, data_shape=()).loc
     assert torch.pdist(loc).min() > 1e-3
 
 
@@ -231,13 +232,13 @@ def test_a_flow_remembers_no_inverse(pair_with_prior, size):
 
 def test_unknown_options_are_refused():
     with pytest.raises(SettingsError, match="unknown prior 'spike': choose one of standard-normal, learned-normal"):
-        make_prior("spike", 2, (3,))
+        build_part("prior", "spike", latent_dim=2, data_shape=(3,))
     with pytest.raises(SettingsError, match="the prior 'vamp' has no option 'rank': it takes num_components, values"):
-        make_prior({"name": "vamp", "rank": 1}, 2, (3,))
+        build_part("prior", {"name": "vamp", "rank": 1}, latent_dim=2, data_shape=(3,))
     with pytest.raises(SettingsError, match="the prior 'learned-normal' has no option 'scale': it takes none"):
-        make_prior({"name": "learned-normal", "scale": 1}, 2, (3,))
+        build_part("prior", {"name": "learned-normal", "scale": 1}, latent_dim=2, data_shape=(3,))
     for name, option in (("mixture", "num_components"), ("vamp", "num_components"), ("flow", "num_transforms")):
         with pytest.raises(SettingsError, match=f"{option} of the prior '{name}' must be a whole number of at least 1"):
-            make_prior({"name": name, option: 0}, 2, (3,))
+            build_part("prior", {"name": name, option: 0}, latent_dim=2, data_shape=(3,))
     with pytest.raises(SettingsError, match="unknown values 'gray' of the prior 'vamp': choose one of pixels"):
-        make_prior({"name": "vamp", "values": "gray"}, 2, (3,))
+        build_part("prior", {"name": "vamp", "values": "gray"}, latent_dim=2, data_shape=(3,))

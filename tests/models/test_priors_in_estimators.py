@@ -8,13 +8,13 @@ import torch
 import bayes_vae as bv
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.estimators.calibration import calibrate_guide
-from bayes_vae.models.priors import PRIORS
+from bayes_vae.parts.registry import names
 from bayes_vae.report.latent_pictures import Missing, pictures
 
 CLOSED_FORM = ("standard-normal", "learned-normal")
 
 
-@pytest.fixture(scope="module", params=list(PRIORS))
+@pytest.fixture(scope="module", params=names("prior"))
 def named_pair(request, pair_with_prior):
     """Name, model, guide and five observations."""
     model, guide = pair_with_prior(request.param)
@@ -64,7 +64,7 @@ def test_the_gap_is_split_where_prior_and_guide_factorize(named_pair):
 
 
 @pytest.mark.parametrize("size", [1, pytest.param(2, marks=pytest.mark.statistical)])
-@pytest.mark.parametrize("name", PRIORS)
+@pytest.mark.parametrize("name", names("prior"))
 def test_annealing_agrees_with_quadrature(pair_with_prior, within, name, size):
     model, guide = pair_with_prior(name, size)
     x = model.sample(2, seed=1)
@@ -84,7 +84,7 @@ def test_hamiltonian_draws_and_calibration_take_it(named_pair):
 
 
 def test_pictures_leave_out_traversals_without_quantiles(pair_with_prior):
-    for name in PRIORS:
+    for name in names("prior"):
         model, guide = pair_with_prior(name, data_shape=(3, 3))
         x = model.sample(3, seed=0)
         found = pictures(model, guide, (x,), torch.arange(3), None, seed=0)

@@ -8,8 +8,8 @@ import bayes_vae as bv
 from bayes_vae.errors import RunError
 from bayes_vae.guides import AmortizedNormalGuide
 from bayes_vae.models import VAE
-from bayes_vae.models.priors import PRIORS
-from bayes_vae.runs.pairs import build_program, describe_program
+from bayes_vae.pairs import build_program, describe_program
+from bayes_vae.parts.registry import find, names
 from bayes_vae.terms.rows import as_observations
 from bayes_vae.training.parameters import gather, own_store
 
@@ -40,7 +40,7 @@ def fit(pair, data, **options):
     return bv.fit(*pair, data, progress="none", **{**defaults, **options})
 
 
-@pytest.mark.parametrize("name", PRIORS)
+@pytest.mark.parametrize("name", names("prior"))
 def test_a_trained_prior_comes_back(build, data, tmp_path, name):
     pair = build(name)
     before = {key: value.clone() for key, value in pair[0].prior_family.state_dict().items()}
@@ -48,7 +48,7 @@ def test_a_trained_prior_comes_back(build, data, tmp_path, name):
     moved = [not torch.equal(value, before[key]) for key, value in pair[0].prior_family.state_dict().items()]
     assert all(moved)
     loaded = bv.load(tmp_path / "run")
-    assert type(loaded[0].prior_family) is PRIORS[name]
+    assert type(loaded[0].prior_family) is find("prior", name).cls
     assert loaded[0].attached_guide is (loaded[1] if name == "vamp" else None)
     x = torch.tensor([[0.0, 1.0, 1.0, 0.0], [1.0, 1.0, 0.0, 1.0]])
     for one, other in zip(*(vars(bv.log_terms(*p, x, num_particles=3)).values() for p in (pair, loaded)), strict=True):

@@ -8,9 +8,9 @@ import torch
 
 from bayes_vae.data import load_data
 from bayes_vae.errors import SettingsError
-from bayes_vae.parts.combinations import check_combination, with_fitting_policy
+from bayes_vae.pairs import build_pair
+from bayes_vae.parts.compatibility import check_combination, with_fitting_policy
 from bayes_vae.settings import DataSettings, GuideName, Objective, PairSettings, PriorName, TrainingSettings
-from bayes_vae.training import build_pair
 from bayes_vae.training.named_objective import objective_of
 
 SMALL = PairSettings(latent_dim=2, hidden_dims=(4,), num_components=2, num_transforms=1, num_refinements=1)
@@ -38,8 +38,12 @@ def digits():
         ({"prior": "vamp", "guide": "prior"}, None, "prior 'vamp' does not go with guide 'prior'"),
         ({"prior": "mixture", "guide": "prior"}, None, "guide 'prior' does not go with prior 'mixture': .* a choice"),
         ({"guide": "autoregressive-flow", "latent_dim": 1}, None, "latent_dim of at least 2, got 1"),
-        ({"guide": "low-rank", "rank": 3}, None, "rank must be at most latent_dim, got rank 3 and latent_dim 2"),
-        ({"network": "conv", "hidden_dims": ()}, None, "network 'conv' needs at least one hidden layer"),
+        ({"guide": "low-rank", "rank": 3}, None, "'low-rank' needs latent_dim of at least 3, its rank, got 2"),
+        (
+            {"network": "conv", "hidden_dims": ()},
+            None,
+            "needs a number of hidden_dims of at least 1, got 0",
+        ),
         ({"likelihood": "categorical", "noise": "shared"}, None, "noise 'shared' goes with likelihood 'normal' only"),
         ({"structure": "semi-supervised"}, STICKING, "'semi-supervised' does not go with objective 'sticking-the-land"),
         ({"guide": "spline-flow"}, ANALYTIC, "kl 'analytic' needs a closed form .* guide 'spline-flow'"),

@@ -1,0 +1,117 @@
+"""What a part of a pair says about itself: where it lives, its options, what it offers and what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Literal
+
+__all__ = [
+    "CLOSED_FORM_KL",
+    "DISCRETE",
+    "ENCODED_NORMAL",
+    "INFERS_LABELS",
+    "IN_EVERY_STRUCTURE",
+    "KL_BY_DIMENSION",
+    "NEEDS_LABELS",
+    "ONE_Q_PER_OBSERVATION",
+    "REPARAMETERIZED",
+    "SUMS_OVER_LABELS",
+    "AtLeast",
+    "DataKind",
+    "Need",
+    "Part",
+    "PartKind",
+    "class_at",
+]
+
+DataKind = Literal["binary", "gray", "counts", "real"]
+
+PartKind = Literal["structure", "network", "likelihood", "prior", "guide", "objective", "exact"]
+"""The first six are settings; "exact" pairs are built in Python only, and their runs can be loaded."""
+
+DISCRETE = "a probability of discrete x"
+CLOSED_FORM_KL = "closed-form KL"
+KL_BY_DIMENSION = "closed-form KL of each latent dimension"
+ENCODED_NORMAL = "a normal from an encoder"
+REPARAMETERIZED = "draws with a gradient"
+ONE_Q_PER_OBSERVATION = "one q for each observation, known by its index"
+IN_EVERY_STRUCTURE = "what the structures of their own are made of"
+NEEDS_LABELS = "needs labels"
+INFERS_LABELS = "infers labels"
+SUMS_OVER_LABELS = "sums over a discrete label"
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a part needs of the part beside it.
+
+    Args:
+        kind: of the part beside it.
+        trait: what that must offer.
+        because: the reason, for the message.
+    """
+
+    kind: PartKind
+    trait: str
+    because: str
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """A lower bound on a setting.
+
+    Args:
+        setting: a number, or a tuple, of which the length counts.
+        bound: a number, or the name of another setting.
+        because: the reason, for the message.
+    """
+
+    setting: str
+    bound: int | str
+    because: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One row of the table of parts.
+
+    Args:
+        kind: the setting that it is a choice of.
+        name: as settings have it.
+        where: "module:Class", imported when it is first used; of a structure the model.
+        help: what it is, in a few words.
+        guide: of a structure, where the guide is that goes with it; empty where guides are chosen.
+        options: setting → the argument of the class that takes it.
+        only: those of the options that are refused, not ignored, beside another choice.
+        data_kinds: of a likelihood, the kinds of observations that it has a density for.
+        decoder_outputs: of a likelihood, what a decoder from elsewhere may output, see ``pair_from_networks``.
+        offers: its traits, which other parts may need.
+        needs: of the parts beside it.
+        least: lower bounds on settings.
+    """
+
+    kind: PartKind
+    name: str
+    where: str
+    help: str
+    guide: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    only: tuple[str, ...] = ()
+    data_kinds: tuple[DataKind, ...] = ()
+    decoder_outputs: tuple[str, ...] = ("parameters",)
+    offers: frozenset[str] = frozenset()
+    needs: tuple[Need, ...] = ()
+    least: tuple[AtLeast, ...] = ()
+
+    @property
+    def cls(self) -> Any:
+        """The class."""
+        return class_at(self.where)
+
+
+def class_at(where: str) -> Any:
+    """The class at "module:Class"."""
+    module, _, name = where.partition(":")
+    return getattr(import_module(module), name)
