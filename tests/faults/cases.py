@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bayes_vae.data import Data, load_data
-from bayes_vae.diagnosis.faults.losses import (
+from faults.losses import (
     Loss,
     autoencoding,
     averaged,
@@ -23,7 +23,7 @@ from bayes_vae.diagnosis.faults.losses import (
     weighted,
     without_gradient,
 )
-from bayes_vae.diagnosis.faults.pairs import (
+from faults.pairs import (
     AlteredGuide,
     AlteredModel,
     SharedScale,
