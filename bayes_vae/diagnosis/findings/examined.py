@@ -54,9 +54,9 @@ class Examined:
         kl = self.value("train_kl_to_prior")
         return nats if math.isnan(kl) else max(nats, share * kl)
 
-    def above(self, name: str, threshold: float) -> Condition:
-        """A number that must lie above a threshold."""
-        return self._beyond(name, threshold, 1.0)
+    def above(self, name: str, threshold: float, or_share_of_kl: float = 0.0) -> Condition:
+        """A number that must lie above a threshold, or above a share of the KL where that is more."""
+        return self._beyond(name, self.at_least(threshold, or_share_of_kl) if or_share_of_kl else threshold, 1.0)
 
     def below(self, name: str, threshold: float) -> Condition:
         """A number that must lie below a threshold."""

@@ -1,10 +1,12 @@
-"""What a kind of finding is. Each has a file, or shares one with its nearest kin, and a row in ``table``.
+"""What a kind of finding is: a function that yields its cases, under a decorator that says the rest.
 
 ::
 
-    @partial(Kind, "prior-hole", "warning", needs=("marginal_kl_bound",), why="…", advice="…")
+    @warning("prior-hole", needs=("marginal_kl_bound",), why="…", advice="…")
     def prior_hole(seen: Examined) -> Iterator[Case]:
         yield Case("The aggregate posterior is not the prior.", [seen.above("marginal_kl_bound", 0.7)])
+
+A kind stands in a file of its own or beside its nearest kin, and in ``table``.
 """
 
 from __future__ import annotations
@@ -15,10 +17,10 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from bayes_vae.diagnosis.findings.examined import Condition, Examined
-from bayes_vae.diagnosis.findings.finding import Finding, Severity
+from bayes_vae.diagnosis.findings.finding import SEVERITIES, Finding, Severity
 from bayes_vae.diagnosis.measure.measurement import Measurement
 
-__all__ = ["LIKELY", "OF_DECODER", "OF_GUIDE", "OF_OBJECTIVE", "Case", "Kind", "Symptom"]
+__all__ = ["OF_DECODER", "OF_GUIDE", "OF_OBJECTIVE", "Case", "Kind", "fault", "note", "warning"]
 
 LIKELY = 0.84
 """Probability from which a finding is reported: one standard error beyond the threshold."""
@@ -91,3 +93,11 @@ class Kind:
                 shown, severity = tuple(measurements.values()), case.severity or self.severity
                 return Finding(self.name, severity, probability, case.summary, shown, self.why, self.advice)
         return None
+
+
+def _decorator(severity: Severity) -> Callable[..., Callable[[Callable[[Examined], Iterable[Case]]], Kind]]:
+    """From a name, and the other fields by name, to what makes a kind of that severity of the cases."""
+    return lambda name, **rest: lambda cases: Kind(name, severity, cases, **rest)
+
+
+fault, warning, note = map(_decorator, SEVERITIES)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import partial
 
 from bayes_vae.diagnosis.findings.examined import Condition, Examined, agree
-from bayes_vae.diagnosis.findings.kind import OF_OBJECTIVE, Case, Kind
-from bayes_vae.diagnosis.findings.unused_latent import UNUSED_KL
+from bayes_vae.diagnosis.findings.kind import OF_OBJECTIVE, Case, fault, warning
+from bayes_vae.diagnosis.findings.latent_use import UNUSED_KL
 from bayes_vae.diagnosis.measure.codes_and_prior import COLLAPSED_KL
 from bayes_vae.diagnosis.measure.measurement import Measurement
-
-__all__ = ["averaged_loss", "kl_weight"]
 
 KL_WEIGHT_FACTOR = 1.3
 """Estimated weights on the KL within this factor of 1 are taken as 1."""
@@ -26,15 +23,6 @@ KL_WEIGHT_AGREEMENT = 1.5
 FORGOTTEN_KL_WEIGHT = 0.02
 """An estimated weight below it, from means and from deviations, is taken as none."""
 
-AVERAGED_FROM = 4.0
-"""Factor from 1 from which an estimated weight may be that of an average: nearer ones are taken for a KL weight."""
-
-AVERAGED_TOLERANCE = 1.2
-"""Factor within which an estimated weight must agree with a ratio of sizes to be called an average."""
-
-BALANCED_SHARE = 0.5
-"""Where next to nothing is left of the latent: share of the likelihood's pull that may stay unbalanced."""
-
 SETTLED_GAIN = 0.3
 """Nats that a little more training at the pair's own weight may gain where it has come to rest."""
 
@@ -42,10 +30,8 @@ BOTH = ("kl_weight_of_means", "kl_weight_of_scales")
 LARGEST_KL = "largest_mean_kl_of_a_dimension"
 
 
-@partial(
-    Kind,
+@fault(
     "averaged-loss",
-    "fault",
     needs=("kl_weight",),
     why="The loss is not the negative ELBO: the KL counts as if it had been multiplied.",
     advice="Sum log p(x | z) over pixels and the KL over latent dimensions, and average over observations only.",
@@ -60,9 +46,9 @@ def averaged_loss(seen: Examined) -> Iterator[Case]:
     if not _one_weight(seen):  # nothing is left to be read off, but the ELBO would have kept the latent: a suspicion
         again = seen.value("gain_of_starting_again")
         yield Case(
-            f"A fresh copy trained a little at KL weight 1 keeps the latent, and has an ELBO {again:.2g} nats above. Most "
-            f"often it is lost to a mean over the {seen.num_pixels} numbers of x beside a sum over z; a large KL weight, "
-            "draws without a gradient (sample in place of rsample) or too high a learning rate look the same.",
+            f"A fresh copy trained a little at KL weight 1 keeps the latent, and has an ELBO {again:.2g} nats above. "
+            f"Most often it is lost to a mean over the {seen.num_pixels} numbers of x beside a sum over z; a large KL "
+            "weight, draws without a gradient (sample in place of rsample) or too high a learning rate look the same.",
             [seen.below(LARGEST_KL, COLLAPSED_KL), seen.above("gain_of_starting_again", SETTLED_GAIN)],
             severity="warning",
         )
@@ -70,13 +56,9 @@ def averaged_loss(seen: Examined) -> Iterator[Case]:
     weight = seen.value("kl_weight")
     words, ratio = min(_averages(seen).items(), key=lambda average: abs(math.log(weight / average[1])))
     yield Case(
-        f"The estimated KL weight {weight:.3g} is what {words} gives ({ratio:.3g}); a KL weight of that size would look "
-        "the same.",
-        [
-            seen.within("kl_weight", ratio, AVERAGED_TOLERANCE),
-            seen.off("kl_weight", 1.0, AVERAGED_FROM),
-            *_weight_conditions(seen),
-        ],
+        f"The estimated KL weight {weight:.3g} is what {words} gives ({ratio:.3g}); a KL weight of that size would "
+        "look the same.",
+        [seen.within("kl_weight", ratio, 1.2), seen.off("kl_weight", 1.0, 4.0), *_weight_conditions(seen)],
         BOTH,
     )
 
@@ -95,13 +77,11 @@ def _averages(seen: Examined) -> dict[str, float]:
     return found
 
 
-@partial(
-    Kind,
+@warning(
     "kl-weight",
-    "warning",
     needs=("kl_weight",),
-    why="Above 1 the objective is a looser bound on log p(x) than the ELBO, and the codes say too little; below 1 it is "
-    "no bound, and the prior is missed.",
+    why="Above 1 the objective is a looser bound on log p(x) than the ELBO, and the codes say too little; below 1 it "
+    "is no bound, and the prior is missed.",
     advice="Train to the end with weight 1, or say the weight with every figure and compare models at weight 1 only.",
     explains=(*OF_OBJECTIVE, "unused-dimensions"),
     symptom="objective",
@@ -133,7 +113,7 @@ def _one_weight(seen: Examined) -> bool:
     if math.isnan(means):
         return weight > FORGOTTEN_KL_WEIGHT
     if seen.value(LARGEST_KL) < COLLAPSED_KL:
-        return weight > 1 and seen.value("unbalanced_share") < BALANCED_SHARE
+        return weight > 1 and seen.value("unbalanced_share") < 0.5
     if seen.value("use_of_latent") < COLLAPSED_KL and seen.value("train_kl_to_prior") < UNUSED_KL:
         return False  # next to nothing is paid for a latent of which the decoder makes nothing
     return agree(means, scales, KL_WEIGHT_AGREEMENT) and weight > FORGOTTEN_KL_WEIGHT

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 from bayes_vae.diagnosis.findings.examined import Examined
-from bayes_vae.diagnosis.findings.kind import Case, Kind
-
-__all__ = ["data_range", "gray_data", "not_finite"]
+from bayes_vae.diagnosis.findings.kind import Case, fault
 
 
-@partial(
-    Kind,
+@fault(
     "not-finite",
-    "fault",
     needs=(),
     why="No term of Bayes' rule can be computed from it.",
-    advice="Go back to the last weights that are finite; lower the learning rate, clip the gradient (clip_norm), and keep "
-    "deviations away from zero (softplus plus a floor). A KL with the wrong sign ends here too: look at the loss.",
+    advice="Go back to the last weights that are finite; lower the learning rate, clip the gradient (clip_norm), and "
+    "keep deviations away from zero (softplus plus a floor). A KL with the wrong sign ends here too: look at the loss.",
     first=True,
 )
 def not_finite(seen: Examined) -> Iterator[Case]:
@@ -28,10 +23,8 @@ def not_finite(seen: Examined) -> Iterator[Case]:
     yield Case(seen.notes.get("terms_that_are_not_finite", ""), [seen.above("terms_that_are_not_finite", 0.0)])
 
 
-@partial(
-    Kind,
+@fault(
     "data-range",
-    "fault",
     needs=("largest_value",),
     why="The likelihood has no density there, so the loss is no log probability and may even fall without bound.",
     advice="Divide pixels in 0…255 by 255 and binarize them, or choose a likelihood with that support.",
@@ -42,10 +35,8 @@ def data_range(seen: Examined) -> Iterator[Case]:
     yield Case(seen.notes["largest_value"], [seen.holds(not _is_gray(seen), "largest_value")], ("smallest_value",))
 
 
-@partial(
-    Kind,
+@fault(
     "gray-data",
-    "fault",
     needs=("largest_value",),
     why="On gray pixels the Bernoulli likelihood is not normalized: its figures are no log probabilities and compare "
     "with those of no other model.",
@@ -56,8 +47,8 @@ def data_range(seen: Examined) -> Iterator[Case]:
 def gray_data(seen: Examined) -> Iterator[Case]:
     """The same, where all lie between 0 and 1."""
     yield Case(
-        f"{seen.value('share_of_gray_values'):.0%} of the values lie between 0 and 1, and the likelihood is one of zeros "
-        "and ones.",
+        f"{seen.value('share_of_gray_values'):.0%} of the values lie between 0 and 1, and the likelihood is one of "
+        "zeros and ones.",
         [seen.above("share_of_gray_values", 0.0), seen.holds(_is_gray(seen))],
         ("smallest_value", "largest_value"),
     )

@@ -1,18 +1,18 @@
-"""No KL held each q by itself: it was left out, or taken of a whole batch."""
+"""The KL was left out, taken of a whole batch, or raised; or q was never drawn from."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 from bayes_vae.diagnosis.findings.examined import Condition, Examined
-from bayes_vae.diagnosis.findings.kind import OF_OBJECTIVE, Case, Kind
-from bayes_vae.diagnosis.findings.kl_weight import BOTH, FORGOTTEN_KL_WEIGHT
-from bayes_vae.diagnosis.findings.prior_hole import MOMENTS
-from bayes_vae.diagnosis.findings.unused_latent import UNUSED_KL
-from bayes_vae.diagnosis.findings.variance_collapse import VARIANCE_SHARE
-
-__all__ = ["kl_across_batch", "kl_missing"]
+from bayes_vae.diagnosis.findings.kind import OF_DECODER, OF_OBJECTIVE, Case, fault
+from bayes_vae.diagnosis.findings.kl_weight import (
+    BOTH,
+    FORGOTTEN_KL_WEIGHT,
+    KL_WEIGHT_FACTOR,
+    KL_WEIGHT_FACTOR_UNSETTLED,
+)
+from bayes_vae.diagnosis.findings.latent_use import MOMENTS, UNUSED_KL, VARIANCE_SHARE
 
 ACROSS_BATCH_DEVIATION = 0.15
 """How far mean and deviation of all codes may be from the prior's to be called those of the prior."""
@@ -20,10 +20,32 @@ ACROSS_BATCH_DEVIATION = 0.15
 KL, CODES = "train_kl_to_prior", "scale_share"
 
 
-@partial(
-    Kind,
+@fault(
+    "kl-sign",
+    needs=(KL, "use_of_latent", "marginal_kl_bound", "gain_of_training"),
+    why="Training drives q away from the prior and gains nothing for it: the loss falls without bound.",
+    advice="Minimize minus the expected log likelihood plus the KL, with KL = -0.5 sum(1 + log s² - m² - s²), which is "
+    "never negative.",
+    explains=(*OF_DECODER, "sigmoid-missing", "kl-missing", "decoder-ignores-latent"),
+    of_elbo=True,
+)
+def kl_sign(seen: Examined) -> Iterator[Case]:
+    """A KL that is paid and hardly used, with codes far from the prior and no balance anywhere near weight 1."""
+    kl, use = seen.value(KL), seen.value("use_of_latent")
+    yield Case(
+        f"The KL is {kl:.3g} nats, and the decoder has {use:.2g} nats of use for it: training seems to have raised it "
+        "instead of lowering it.",
+        [
+            seen.above(KL, 10 * UNUSED_KL),
+            seen.holds(use < 0.1 * kl, "use_of_latent"),
+            seen.above("marginal_kl_bound", UNUSED_KL),
+            seen.above("gain_of_training", 0.5 * kl),
+        ],
+    )
+
+
+@fault(
     "kl-missing",
-    "fault",
     needs=(*BOTH, KL, CODES, "use_of_latent"),
     why="Without it this is an autoencoder: samples from the prior land where the decoder was never trained, and there "
     "is no bound on log p(x).",
@@ -54,10 +76,8 @@ def kl_missing(seen: Examined) -> Iterator[Case]:
     )
 
 
-@partial(
-    Kind,
+@fault(
     "kl-across-batch",
-    "fault",
     needs=(*BOTH, KL, CODES, "use_of_latent", "aggregate_mean_off"),
     why="The codes of a batch look like the prior, but no q(z | x) is held to it: each shrinks to a point, and the "
     "true KL is far larger than the one in the loss.",
@@ -92,3 +112,27 @@ def _like_the_prior(seen: Examined) -> bool:
     off, small, large = map(seen.value, MOMENTS)
     near = off < ACROSS_BATCH_DEVIATION
     return near and small > 1 - ACROSS_BATCH_DEVIATION and large < 1 + ACROSS_BATCH_DEVIATION
+
+
+@fault(
+    "sampling-off",
+    needs=("gain_of_decoding_means", "mean_square_scale", *BOTH),
+    why="The decoder knows q's means alone: at draws of q, and so in the ELBO and at samples, it fails.",
+    advice="Decode z = m + s · noise in training, drawn anew at each step.",
+    explains=(*OF_OBJECTIVE, "scale-misread", "averaged-loss"),
+    symptom="decoder",
+    of_elbo=True,
+)
+def sampling_off(seen: Examined) -> Iterator[Case]:
+    """q as wide as the prior, means that differ, and a decoder that knows the means alone."""
+    gain = seen.value("gain_of_decoding_means")
+    yield Case(
+        f"Decoding q's mean gives {gain:.3g} nats more than decoding a draw, and q's deviations are the prior's: they "
+        "had no part in training.",
+        [
+            seen.above("gain_of_decoding_means", 3.0),
+            seen.within("mean_square_scale", 1.0, KL_WEIGHT_FACTOR),
+            seen.above("kl_weight_of_means", KL_WEIGHT_FACTOR_UNSETTLED),
+            seen.within("kl_weight_at_means", 1.0, KL_WEIGHT_FACTOR_UNSETTLED),
+        ],
+    )
