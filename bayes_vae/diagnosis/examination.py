@@ -77,7 +77,7 @@ def diagnose(
         first = judge_first(seen)
         if first:
             subject.measured.clear()
-            return _diagnosis(subject, (first,), unasked(f"{first.name}: mend that first."))
+            return _diagnosis(subject, (first,), unasked(f"{first.name}: fix that first."))
         measure(subject, progress)
     return _diagnosis(subject, *judge(seen))
 

@@ -154,7 +154,7 @@ def test_a_suspicion_explains_nothing(examined):
 def test_what_follows_is_looked_at_again_later(examined):
     findings, _ = judge(examined(**WEIGHT_2, marginal_kl_bound=3.0))
     assert [(finding.name, finding.because) for finding in findings] == [("kl-weight", ""), ("prior-hole", "kl-weight")]
-    assert findings[1].advice == "Mend kl-weight first, then look again."
+    assert findings[1].advice == "Fix kl-weight first, then rerun diagnose."
 
 
 def test_rounded_logits_are_not_taken_for_clipped_ones(examined):

@@ -57,7 +57,7 @@ def test_what_rules_out_every_other_check(isolated_globals, monkeypatch, name):
         sick = CASES[name].build(0)
     found = diagnosed(sick)
     assert [finding.name for finding in found.findings] == list(CASES[name].expected)
-    assert found.not_checked[0].reason == f"{CASES[name].expected[0]}: mend that first."
+    assert found.not_checked[0].reason == f"{CASES[name].expected[0]}: fix that first."
     assert not found.measurements
 
 

@@ -67,7 +67,9 @@ def test_the_table_has_all_of_it():
 
 
 def test_json_is_strict():
-    content = Diagnosis((FINDING,), {"kl_weight": Measurement(2.0, math.nan, "")}, (), 3, "static", 800, 300, 16).to_json()
+    content = Diagnosis(
+        (FINDING,), {"kl_weight": Measurement(2.0, math.nan, "")}, (), 3, "static", 800, 300, 16
+    ).to_json()
     again = json.loads(json.dumps(content, allow_nan=False))
     assert again["findings"][0]["name"] == "kl-weight"
     assert again["findings"][0]["measurements"][1]["value"] is None

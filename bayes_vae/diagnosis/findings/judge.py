@@ -62,7 +62,7 @@ def _explained(kind: Kind, finding: Finding, before: list[tuple[Kind, Finding]])
     """The finding with the first of the causes before it; a suspicion, of less than its usual severity, is no cause."""
     for cause, found in before:
         if found.severity == cause.severity and {kind.name, kind.symptom} & set(cause.explains):
-            advice = f"Mend {cause.name} first, then look again."
+            advice = f"Fix {cause.name} first, then rerun diagnose."
             return replace(finding, because=cause.name, advice=advice)
     return finding
 

@@ -80,9 +80,9 @@ def _averages(seen: Examined) -> dict[str, float]:
 @warning(
     "kl-weight",
     needs=("kl_weight",),
-    why="Above 1 the objective is a looser bound on log p(x) than the ELBO, and the codes say too little; below 1 it "
-    "is no bound, and the prior is missed.",
-    advice="Train to the end with weight 1, or say the weight with every figure and compare models at weight 1 only.",
+    why="Above 1 the objective is a looser bound on log p(x) than the ELBO, and the codes carry too little; below 1 "
+    "it is not a bound, and the codes miss the prior.",
+    advice="End the training at weight 1, or report the weight with every figure and compare models at weight 1 only.",
     explains=(*OF_OBJECTIVE, "unused-dimensions"),
     symptom="objective",
     of_elbo=True,
@@ -95,9 +95,7 @@ def kl_weight(seen: Examined) -> Iterator[Case]:
         yield Case(f"The run was trained with KL weight {known:g}.", [Condition(said, 1.0)], ("kl_weight",))
     elif free > 0:
         said = Measurement(free, name="free_bits_of_the_settings", threshold=0.0)
-        words = (
-            f"The run was trained with {free:g} nats of KL for nothing in each latent dimension of each observation."
-        )
+        words = f"The run was trained with {free:g} nats of free bits in each latent dimension of each observation."
         yield Case(words, [Condition(said, 1.0)], ("kl_weight",))
     elif _one_weight(seen):
         yield Case(

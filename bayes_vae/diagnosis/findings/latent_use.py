@@ -39,7 +39,7 @@ def decoder_ignores_latent(seen: Examined) -> Iterator[Case]:
 @fault(
     "posterior-collapse",
     needs=(KL,),
-    why="z says nothing of x: the model is its decoder's average image.",
+    why="z carries no information about x: the model is its decoder's average image.",
     advice="Raise the KL weight from 0 over the first epochs (kl_warmup_epochs), give free bits, make the decoder "
     "weaker or its noise smaller.",
     explains=("undertraining", "unused-dimensions"),
@@ -49,8 +49,8 @@ def posterior_collapse(seen: Examined) -> Iterator[Case]:
     """Every dimension is the prior, or q is the same for every x, though not quite the prior."""
     if not seen.value(LARGEST_KL) < COLLAPSED_KL:
         yield Case(
-            f"z of another observation reconstructs as well, at a KL of {seen.value(KL):.2g} nats: z says nothing of "
-            "x.",
+            f"z of another observation reconstructs as well, at a KL of {seen.value(KL):.2g} nats: z carries no "
+            "information about x.",
             [seen.below("use_of_latent", COLLAPSED_KL), seen.below(KL, UNUSED_KL)],
             (LARGEST_KL,),
         )
@@ -67,7 +67,7 @@ def posterior_collapse(seen: Examined) -> Iterator[Case]:
 @note(
     "unused-dimensions",
     needs=("collapsed_dimensions",),
-    why="These dimensions are the prior whatever x is; they cost nothing and say nothing.",
+    why="These dimensions are the prior whatever x is; they cost nothing and carry nothing.",
     advice="Nothing needs to be done; a smaller latent_dim gives the same model.",
     symptom="decoder",
 )
@@ -85,7 +85,7 @@ def unused_dimensions(seen: Examined) -> Iterator[Case]:
 @fault(
     "variance-collapse",
     needs=("scale_share",),
-    why="q(z | x) is next to a point: an autoencoder in disguise, whose KL is paid for nothing.",
+    why="q(z | x) is next to a point: an autoencoder in disguise that pays a KL and gains nothing.",
     advice="Look at how the deviation is made and whether it is trained; it must come from the encoder, without a "
     "small cap, and be in the KL.",
     explains=(*OF_GUIDE, "prior-hole"),

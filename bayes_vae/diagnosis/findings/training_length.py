@@ -14,7 +14,7 @@ from bayes_vae.diagnosis.findings.latent_use import MARGINAL_KL
 @warning(
     "undertraining",
     needs=("gain_of_training",),
-    why="The ELBO is not what these networks can do, and figures of two such runs compare their lengths.",
+    why="These networks can reach a higher ELBO; comparing such runs compares training time, not models.",
     advice="Train for more epochs (bayes-vae train --resume), or at a higher learning rate at the start.",
     explains=("prior-hole", "importance-weights"),
     symptom="guide",
@@ -46,7 +46,7 @@ def _not_another_prior(seen: Examined) -> list[Condition]:
 @warning(
     "overfitting",
     needs=("generalization_gap",),
-    why="The ELBO of observations that were not trained on is lower: training figures say too much.",
+    why="The ELBO of observations that were not trained on is lower: figures on training rows are too good.",
     advice="Stop at the best validation ELBO (patience), use smaller networks or more data; where the encoder's part "
     "is large, refine q for each observation or give the encoder noisy inputs.",
     explains=("importance-weights",),

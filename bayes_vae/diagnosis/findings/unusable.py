@@ -26,7 +26,7 @@ def not_finite(seen: Examined) -> Iterator[Case]:
 @fault(
     "data-range",
     needs=("largest_value",),
-    why="The likelihood has no density there, so the loss is no log probability and may even fall without bound.",
+    why="The likelihood has no density there, so the loss is not a log probability and may even fall without bound.",
     advice="Divide pixels in 0…255 by 255 and binarize them, or choose a likelihood with that support.",
     first=True,
 )
@@ -38,8 +38,8 @@ def data_range(seen: Examined) -> Iterator[Case]:
 @fault(
     "gray-data",
     needs=("largest_value",),
-    why="On gray pixels the Bernoulli likelihood is not normalized: its figures are no log probabilities and compare "
-    "with those of no other model.",
+    why="On gray pixels the Bernoulli likelihood is not normalized: its figures are not log probabilities and cannot "
+    "be compared with another model's.",
     advice="Binarize the pixels (policy stochastic, static or threshold), or take the likelihood continuous-bernoulli, "
     "normal or discretized-logistic.",
     first=True,

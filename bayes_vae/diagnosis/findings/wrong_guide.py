@@ -36,7 +36,7 @@ TWO_READINGS = {
 @fault(
     "scale-misread",
     needs=("gain_of_reading", *BOTH),
-    why="ELBO, L_K and samples are those of another q than the one that was trained.",
+    why="ELBO, L_K and samples use another q than the one that was trained.",
     advice="Decide once what the encoder's second output is, log variance v (s = exp(v / 2)) or log deviation (s = "
     "exp), and use it alike for the draws, for the KL and in the guide.",
     explains=(*OF_OBJECTIVE, "averaged-loss", "sampling-off"),
@@ -48,8 +48,8 @@ def scale_misread(seen: Examined) -> Iterator[Case]:
     chosen, factor = seen.value("best_reading"), seen.value("gain_of_scale_factor")
     words = list(READINGS)[int(chosen)] if math.isfinite(chosen) else ""
     yield Case(
-        f"The guide's deviations s are those of another quantity: with {words} in their place the ELBO gains "
-        f"{seen.value('gain_of_reading'):.2g} nats, and the pair is at rest at KL weight 1.",
+        f"The guide's deviations s are another quantity than they are taken for: with {words} in their place the ELBO "
+        f"gains {seen.value('gain_of_reading'):.2g} nats, and the pair is at rest at KL weight 1.",
         [
             seen.above("gain_of_reading", *SCALE_GAIN),
             seen.holds(seen.value("gain_of_reading") > factor - 0.02 * abs(factor)),
@@ -59,7 +59,7 @@ def scale_misread(seen: Examined) -> Iterator[Case]:
     )
     for (means, scales), words in TWO_READINGS.items():  # the pair is at rest only where both readings are known
         yield Case(
-            f"{words}: at KL weight 1 means and deviations are at rest only so.",
+            f"{words}: only then are means and deviations both at rest at KL weight 1.",
             [
                 seen.within(means, 1.0, KL_WEIGHT_FACTOR),
                 seen.within(scales, 1.0, READING_TOLERANCE),

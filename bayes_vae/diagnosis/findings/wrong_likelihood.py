@@ -16,7 +16,7 @@ ONES = ("share_of_ones", "share_of_ones_decoded")
 @fault(
     "sigmoid-missing",
     needs=("share_certain_and_wrong",),
-    why="Pixels are called impossible that are there, which costs log p(x | z) without bound.",
+    why="Pixels that are there get a probability next to 0, which costs log p(x | z) without bound.",
     advice="The decoder's outputs are logits: pass them as logits, or put one sigmoid before they are taken as "
     "probabilities.",
     explains=(*OF_DECODER, "likelihood-scale"),
@@ -33,7 +33,7 @@ def sigmoid_missing(seen: Examined) -> Iterator[Case]:
         )
     yield Case(
         f"{seen.value('share_certain_and_wrong'):.1%} of the pixels that are there have probability next to 0, and "
-        f"{seen.value('share_of_certain_pixels'):.0%} are called certain: logits taken as probabilities look so.",
+        f"{seen.value('share_of_certain_pixels'):.0%} are called certain, as when logits are taken as probabilities.",
         [seen.above("share_certain_and_wrong", 0.005), seen.above("share_of_certain_pixels", 0.4)],
         ("test_expected_log_likelihood",),
     )
@@ -78,7 +78,7 @@ def output_relu(seen: Examined) -> Iterator[Case]:
 @warning(
     "likelihood-scale",
     needs=("residual_over_scale",),
-    why="The deviation of the pixels is the weight of the reconstruction: too wide and the latent is given up, too "
+    why="The deviation of the pixels sets the weight of the reconstruction: too wide and the latent is given up, too "
     "narrow and the KL hardly counts.",
     advice="Learn the deviation (noise shared), or fix it near the residuals' own.",
     explains=(*OF_OBJECTIVE, "averaged-loss", "overfitting", "unused-dimensions"),

@@ -33,8 +33,8 @@ def kl_sign(seen: Examined) -> Iterator[Case]:
     """A KL that is paid and hardly used, with codes far from the prior and no balance anywhere near weight 1."""
     kl, use = seen.value(KL), seen.value("use_of_latent")
     yield Case(
-        f"The KL is {kl:.3g} nats, and the decoder has {use:.2g} nats of use for it: training seems to have raised it "
-        "instead of lowering it.",
+        f"The KL is {kl:.3g} nats, and the decoder gains only {use:.2g} nats from z: training seems to have raised the "
+        "KL instead of lowering it.",
         [
             seen.above(KL, 10 * UNUSED_KL),
             seen.holds(use < 0.1 * kl, "use_of_latent"),
@@ -117,7 +117,7 @@ def _like_the_prior(seen: Examined) -> bool:
 @fault(
     "sampling-off",
     needs=("gain_of_decoding_means", "mean_square_scale", *BOTH),
-    why="The decoder knows q's means alone: at draws of q, and so in the ELBO and at samples, it fails.",
+    why="The decoder was trained on q's means only: it fails at draws of q, and so in the ELBO and for samples.",
     advice="Decode z = m + s · noise in training, drawn anew at each step.",
     explains=(*OF_OBJECTIVE, "scale-misread", "averaged-loss"),
     symptom="decoder",
