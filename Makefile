@@ -93,14 +93,14 @@ lint: $(READY) types ## ruff (lint and format) and mypy, without changing a file
 types: $(READY) ## mypy, strict, on the package
 	$(BIN)/mypy
 
-bench: $(READY) ## every script in benchmarks/ but the two below, as tables
+bench: $(READY) ## every script in benchmarks/ but the one below, as tables
 	@$(BIN)/python benchmarks/run.py
 
 combinations: $(READY) ## every bundled pair on the digits, side by side (half an hour)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/combinations.py --write docs/combinations_table.md
 
 faults: $(READY) ## trainings with one fault each, and whether the diagnosis names it (a quarter of an hour)
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fault_injection.py --seeds 5..9 --write docs/diagnosis.md
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m faults.fault_injection --seeds 5..9 --write docs/diagnosis.md
 
 dist: $(READY) ## sdist and wheel of the tagged version, in dist/
 	@$(BIN)/python release.py

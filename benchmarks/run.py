@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-LONG = ("combinations", "fault_injection")
-"""Those that train dozens of pairs: `make combinations` and `make faults`."""
+LONG = ("combinations",)
+"""Those that train dozens of pairs: `make combinations`."""
 
 
 def find_benchmarks() -> dict[str, Path]:

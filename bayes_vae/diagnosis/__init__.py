@@ -1,8 +1,8 @@
 """What is wrong with a VAE, if anything, and what to do about it."""
 
-from bayes_vae.diagnosis.diagnose import diagnose
-from bayes_vae.diagnosis.findings import Evidence, Finding
-from bayes_vae.diagnosis.numbers import Number
-from bayes_vae.diagnosis.result import Diagnosis, NotChecked
+from bayes_vae.diagnosis.examination import diagnose
+from bayes_vae.diagnosis.findings.finding import Finding, NotChecked
+from bayes_vae.diagnosis.measure.measurement import Measurement
+from bayes_vae.diagnosis.result import Diagnosis
 
-__all__ = ["Diagnosis", "Evidence", "Finding", "NotChecked", "Number", "diagnose"]
+__all__ = ["Diagnosis", "Finding", "Measurement", "NotChecked", "diagnose"]

@@ -6,26 +6,14 @@ import math
 import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-from bayes_vae.diagnosis.findings import Finding
-from bayes_vae.diagnosis.numbers import Number
+from bayes_vae.diagnosis.findings.finding import Finding, NotChecked
+from bayes_vae.diagnosis.measure.measurement import Measurement
 
-__all__ = ["Diagnosis", "NotChecked"]
+__all__ = ["Diagnosis"]
 
 WIDTH = 100
-
-
-class NotChecked(NamedTuple):
-    """A check that was not made.
-
-    Attributes:
-        name: of the finding that it could have come to.
-        reason: why it was not made.
-    """
-
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +31,7 @@ class Diagnosis:
     """
 
     findings: tuple[Finding, ...]
-    measurements: Mapping[str, Number] = field(repr=False)
+    measurements: Mapping[str, Measurement] = field(repr=False)
     not_checked: tuple[NotChecked, ...] = field(repr=False)
     seed: int
     data_policy: str
@@ -78,7 +66,10 @@ class Diagnosis:
             "healthy": self.healthy,
             "findings": [_plain({**asdict(finding), "sureness": finding.sureness}) for finding in self.findings],
             "not_checked": [check._asdict() for check in self.not_checked],
-            "measurements": {name: _plain(asdict(number)) for name, number in self.measurements.items()},
+            "measurements": {
+                name: _plain({"value": number.value, "error": number.error, "unit": number.unit})
+                for name, number in self.measurements.items()
+            },
             "seed": self.seed,
             "data_policy": self.data_policy,
             "num_train": self.num_train,
@@ -87,14 +78,14 @@ class Diagnosis:
         }
 
     def table(self) -> str:
-        """The findings for a terminal: name and summary, then evidence, reason and advice."""
+        """The findings for a terminal: name and summary, then numbers, reason and advice."""
         blocks = [self.sentence()]
         for number, finding in enumerate(self.findings, 1):
             cause = f", because of {finding.because}" if finding.because else ""
             head = f"{number}. {finding.name} ({finding.severity}, {finding.sureness}{cause})"
             rows = (
                 ("found", finding.summary),
-                ("evidence", "; ".join(map(str, finding.evidence))),
+                ("measured", "; ".join(map(str, finding.measurements))),
                 ("why it matters", finding.why),
                 ("what to do", finding.advice),
             )

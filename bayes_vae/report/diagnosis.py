@@ -38,7 +38,7 @@ def _point(finding: Finding) -> Point:
     """A finding, as the page has it."""
     cause = f", because of {finding.because}" if finding.because else ""
     details = (
-        ("evidence", dash("; ".join(map(str, finding.evidence)))),
+        ("measured", dash("; ".join(map(str, finding.measurements)))),
         ("why it matters", finding.why),
         ("what to do", finding.advice),
     )

@@ -2,9 +2,9 @@
 
 import pytest
 
-from bayes_vae.diagnosis.faults import CASES
-from bayes_vae.diagnosis.judging import Examined
-from bayes_vae.diagnosis.numbers import Number, Numbers
+from bayes_vae.diagnosis import Measurement
+from bayes_vae.diagnosis.findings.examined import Examined
+from faults.cases import CASES
 
 HEALTHY = {
     "train_kl_to_prior": 5.0,
@@ -70,10 +70,10 @@ HEALTHY = {
 def examined():
     """``examined(kl_weight=2.0, ..., settings={}, without=())``: a healthy pair but for the given numbers."""
 
-    def build(settings=None, without=(), errors=0.0, **changes):
+    def build(settings=None, without=(), errors=0.0, notes=None, **changes):
         values = {name: value for name, value in {**HEALTHY, **changes}.items() if name not in without}
-        numbers = {name: Number(value, errors) for name, value in values.items()}
-        return Examined(Numbers(numbers), 64, settings or {})
+        measured = {name: Measurement(value, errors) for name, value in values.items()}
+        return Examined(measured, 64, settings or {}, notes or {})
 
     return build
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from bayes_vae.diagnosis.advice import ADVICE, EXPLAINS
-from bayes_vae.diagnosis.diagnose import CHECKS, decide
-from bayes_vae.diagnosis.scales import READINGS
+from bayes_vae.diagnosis.findings.judge import judge
+from bayes_vae.diagnosis.findings.kind import OF_DECODER
+from bayes_vae.diagnosis.findings.table import KINDS
+from bayes_vae.diagnosis.measure.deviations import READINGS
 
 NOTHING_HOLDS = {"kl_weight": 0.0, "kl_weight_of_means": 0.001, "kl_weight_of_scales": 0.0, "scale_share": 0.004}
 COLLAPSED = {"largest_mean_kl_of_a_dimension": 1e-4, "train_kl_to_prior": 2e-4, "collapsed_dimensions": 2.0}
@@ -96,19 +97,19 @@ SEEN = [
 
 
 def names(seen):
-    return [finding.name for finding in decide(seen)[0]]
+    return [finding.name for finding in judge(seen)[0]]
 
 
 def test_healthy_numbers_give_no_finding(examined):
-    assert decide(examined()) == ((), ())
+    assert judge(examined()) == ((), ())
 
 
 @pytest.mark.parametrize(("name", "changes"), SEEN)
 def test_a_finding_comes_of_its_numbers(examined, name, changes):
-    findings, _ = decide(examined(**changes))
+    findings, _ = judge(examined(**changes))
     assert findings[0].name == name
     assert findings[0].because == ""
-    assert findings[0].evidence
+    assert findings[0].measurements
     for finding in findings[1:]:
         assert finding.because or finding.severity != "fault"
 
@@ -124,7 +125,7 @@ def test_thresholds_grow_with_the_kl(examined):
 
 
 def test_the_settings_are_believed(examined):
-    known, _ = decide(examined(settings={"kl_weight": 4.0}))
+    known, _ = judge(examined(settings={"kl_weight": 4.0}))
     assert known[0].name == "kl-weight"
     assert known[0].summary == "The run was trained with KL weight 4."
     assert known[0].probability == 1.0
@@ -142,7 +143,7 @@ def test_settings_without_a_value_are_those_of_the_elbo(examined):
 
 
 def test_a_suspicion_explains_nothing(examined):
-    findings, _ = decide(examined(**COLLAPSED, unbalanced_share=0.9, gain_of_starting_again=3.0))
+    findings, _ = judge(examined(**COLLAPSED, unbalanced_share=0.9, gain_of_starting_again=3.0))
     assert [(finding.name, finding.severity, finding.because) for finding in findings[:2]] == [
         ("posterior-collapse", "fault", ""),
         ("averaged-loss", "warning", ""),
@@ -151,9 +152,9 @@ def test_a_suspicion_explains_nothing(examined):
 
 
 def test_what_follows_is_looked_at_again_later(examined):
-    findings, _ = decide(examined(**WEIGHT_2, marginal_kl_bound=3.0))
+    findings, _ = judge(examined(**WEIGHT_2, marginal_kl_bound=3.0))
     assert [(finding.name, finding.because) for finding in findings] == [("kl-weight", ""), ("prior-hole", "kl-weight")]
-    assert findings[1].advice == "Mend kl-weight first, then look again."
+    assert findings[1].advice == "Fix kl-weight first, then rerun diagnose."
 
 
 def test_rounded_logits_are_not_taken_for_clipped_ones(examined):
@@ -161,13 +162,13 @@ def test_rounded_logits_are_not_taken_for_clipped_ones(examined):
 
 
 def test_free_bits_of_the_settings_are_said(examined):
-    found, _ = decide(examined(settings={"free_bits": 0.5}))
+    found, _ = judge(examined(settings={"free_bits": 0.5}))
     assert found[0].name == "kl-weight"
     assert "0.5 nats" in found[0].summary
 
 
 def test_another_objective_is_not_taken_for_a_wrong_weight(examined):
-    findings, not_checked = decide(examined(settings={"objective": "importance-weighted"}, **WEIGHT_2))
+    findings, not_checked = judge(examined(settings={"objective": "importance-weighted"}, **WEIGHT_2))
     assert not findings
     assert {"kl-weight", "averaged-loss", "scale-misread"} <= {check.name for check in not_checked}
     assert all("importance-weighted" in check.reason for check in not_checked)
@@ -185,7 +186,7 @@ def test_what_has_hardly_been_trained_is_at_rest_nowhere(examined):
 
 
 def test_what_follows_from_a_cause_stands_behind_it(examined):
-    findings, _ = decide(examined(**WEIGHT_2, gain_of_training=1.0, generalization_gap=5.0))
+    findings, _ = judge(examined(**WEIGHT_2, gain_of_training=1.0, generalization_gap=5.0))
     assert [(finding.name, finding.because) for finding in findings] == [
         ("kl-weight", ""),
         ("overfitting", ""),
@@ -194,17 +195,17 @@ def test_what_follows_from_a_cause_stands_behind_it(examined):
 
 
 def test_a_check_without_its_numbers_is_listed(examined):
-    seen = examined(without=("kl_weight_of_means", "scale_share"))
-    seen.numbers.reasons["scale_share"] = "no deviations"
-    _, not_checked = decide(seen)
+    lacking = ("kl_weight_of_means", "scale_share")
+    _, not_checked = judge(examined(without=lacking, notes={"scale_share": "no deviations"}))
     reasons = dict(not_checked)
     assert reasons["variance-collapse"] == "no deviations"
     assert reasons["scale-misread"] == "kl weight of means was not measured."
 
 
-def test_every_finding_has_its_advice_and_causes_come_first():
-    assert {check.name for check in CHECKS} <= set(ADVICE)
-    order = list(ADVICE)
-    for cause, consequences in EXPLAINS.items():
-        assert set(consequences) <= set(ADVICE)
-        assert any(order.index(name) > order.index(cause) for name in consequences)
+def test_names_are_distinct_and_causes_come_first():
+    names = [kind.name for kind in KINDS]
+    assert len(names) == len(set(names))
+    assert not set(names) & set(OF_DECODER)
+    for number, cause in enumerate(KINDS):
+        assert set(cause.explains) <= {*names, *OF_DECODER}
+        assert not cause.explains or any({kind.name, kind.symptom} & set(cause.explains) for kind in KINDS[number:])

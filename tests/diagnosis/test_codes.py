@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from bayes_vae.diagnosis.codes import bound_of_scores, density_ratio_bound
+from bayes_vae.diagnosis.measure.codes_and_prior import bound_of_scores, density_ratio_bound
 
 
 def bound_between(shift, scale, seed, size=2, count=4000):

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from bayes_vae import diagnose, pair_from_networks
-from bayes_vae.diagnosis.faults import CASES
-from bayes_vae.diagnosis.subject import Subject
+from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.errors import DataError, SettingsError
+from faults.cases import CASES
 
 QUICK = ("kl-weight-2", "scale-square")
 
@@ -52,17 +52,17 @@ def test_a_healthy_pair_is_left_alone_and_as_it_was(patient):
 
 @pytest.mark.parametrize("name", ["gray-data", "pixels-to-255", "not-finite"])
 def test_what_rules_out_every_other_check(isolated_globals, monkeypatch, name):
-    monkeypatch.setattr("bayes_vae.diagnosis.faults.cases.EPOCHS", 1)
+    monkeypatch.setattr("faults.cases.EPOCHS", 1)
     with isolated_globals():
         sick = CASES[name].build(0)
     found = diagnosed(sick)
     assert [finding.name for finding in found.findings] == list(CASES[name].expected)
-    assert found.not_checked[0].reason == f"{CASES[name].expected[0]}: mend that first."
+    assert found.not_checked[0].reason == f"{CASES[name].expected[0]}: fix that first."
     assert not found.measurements
 
 
 def test_data_out_of_range_are_named_where_they_drove_the_weights_to_nan(isolated_globals, monkeypatch):
-    monkeypatch.setattr("bayes_vae.diagnosis.faults.cases.EPOCHS", 1)
+    monkeypatch.setattr("faults.cases.EPOCHS", 1)
     with isolated_globals():
         sick = CASES["pixels-to-255"].build(1)
         torch.nn.init.constant_(next(sick.model.parameters()), torch.nan)

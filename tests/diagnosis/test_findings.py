@@ -5,15 +5,15 @@ import math
 
 import pytest
 
-from bayes_vae.diagnosis import Diagnosis, Evidence, Finding, NotChecked, Number
-from bayes_vae.diagnosis.numbers import probability_above
+from bayes_vae.diagnosis import Diagnosis, Finding, Measurement, NotChecked
+from bayes_vae.diagnosis.findings.examined import probability_above
 
 FINDING = Finding(
     "kl-weight",
     "warning",
     0.9999,
     "It came to rest at 2.",
-    (Evidence("kl_weight", 2.0, 0.01, "", 1.3), Evidence("kl", math.nan)),
+    (Measurement(2.0, 0.01, "", "kl_weight", 1.3), Measurement(math.nan, name="kl")),
     "No bound.",
     "Train at 1.",
 )
@@ -37,9 +37,9 @@ def test_sureness_in_words():
     assert str(likely) == "prior-hole (warning, likely): Far."
 
 
-def test_evidence_says_value_error_unit_and_threshold():
-    assert str(Evidence("kl_weight", 2.0, 0.01, "nats", 1.3)) == "kl weight 2.000 ± 0.010 nats (threshold 1.3)"
-    assert str(Evidence("smallest_scale", 1.234e-6)) == "smallest scale 1.23e-06"
+def test_a_measurement_says_value_error_unit_and_threshold():
+    assert str(Measurement(2.0, 0.01, "nats", "kl_weight", 1.3)) == "kl weight 2.000 ± 0.010 nats (threshold 1.3)"
+    assert str(Measurement(1.234e-6, unit="", name="smallest_scale")) == "smallest scale 1.23e-06"
 
 
 def test_the_diagnosis_in_a_sentence():
@@ -67,9 +67,11 @@ def test_the_table_has_all_of_it():
 
 
 def test_json_is_strict():
-    content = Diagnosis((FINDING,), {"kl_weight": Number(2.0, math.nan, "")}, (), 3, "static", 800, 300, 16).to_json()
+    content = Diagnosis(
+        (FINDING,), {"kl_weight": Measurement(2.0, math.nan, "")}, (), 3, "static", 800, 300, 16
+    ).to_json()
     again = json.loads(json.dumps(content, allow_nan=False))
     assert again["findings"][0]["name"] == "kl-weight"
-    assert again["findings"][0]["evidence"][1]["value"] is None
+    assert again["findings"][0]["measurements"][1]["value"] is None
     assert again["measurements"]["kl_weight"] == {"value": 2.0, "error": None, "unit": ""}
     assert again["healthy"] is False

@@ -5,9 +5,9 @@ import torch
 from pyro import distributions as dist
 
 from bayes_vae.data import load_data
-from bayes_vae.diagnosis.scales import measure_scales
-from bayes_vae.diagnosis.stationarity import measure_stationarity, pulls, ratio_of_sums
-from bayes_vae.diagnosis.subject import Subject
+from bayes_vae.diagnosis.measure.deviations import measure_scales
+from bayes_vae.diagnosis.measure.stationarity import measure_stationarity, pulls, ratio_of_sums
+from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.distributions import diagonal_normal
 from bayes_vae.guides import SingleLatentGuide
 from bayes_vae.terms.program import undisturbed

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bayes_vae.diagnosis.training import measure_history
+from bayes_vae.diagnosis.measure.more_training import measure_history
 from bayes_vae.errors import NotDefinedError
 
 

@@ -7,7 +7,7 @@ import torch
 
 import bayes_vae as bv
 from bayes_vae.data import Data
-from bayes_vae.diagnosis.subject import Subject
+from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.errors import NotDefinedError, SettingsError
 from bayes_vae.guides import LocalNormalGuide
 from bayes_vae.report import report_contents

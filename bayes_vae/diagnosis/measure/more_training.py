@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bayes_vae.diagnosis.numbers import Number, mean_number
-from bayes_vae.diagnosis.subject import Rows, Subject
+from bayes_vae.diagnosis.measure.measurement import Measurement
+from bayes_vae.diagnosis.measure.subject import Rows, Subject
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.estimators.elbo import elbo_terms
 from bayes_vae.objectives import Elbo, EnumeratedElbo
@@ -17,20 +18,37 @@ from bayes_vae.terms.program import modules_of
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.traits import traits_of
 
-__all__ = ["FAST_RATE", "SLOW_RATE", "measure_history", "start_again", "train_a_copy"]
+__all__ = ["measure_history", "start_again", "train_at_own_weight", "train_on"]
 
 STEPS, BATCH, DRAWS, LAST = 120, 100, 8, 0.2
 
 FAST_RATE, SLOW_RATE = 5e-3, 1e-3
 """Adam's first rates: one that moves what has hardly been trained, and one that hardly moves what is at rest."""
 
-AGAIN_STEPS = 250
+OWN_WEIGHT_FROM, LARGEST_WEIGHT = 0.05, 1000.0
+"""How far from 1 the estimated weight must be for a copy to be trained at that weight; the largest that is tried."""
+
+AGAIN_STEPS, AGAIN_BELOW = 250, 0.1
+"""Steps of a copy that is started again; nats of KL below which one is."""
 
 TRAINED_ROWS = 8000
 """Training rows that a copy is trained on, at most."""
 
 
-def train_a_copy(subject: Subject, kl_weight: float, name: str, rate: float) -> dict[str, Number]:
+def train_on(subject: Subject) -> dict[str, Measurement]:
+    """What a little more training on the ELBO gains."""
+    return _train_a_copy(subject, 1.0, "gain_of_training", FAST_RATE)
+
+
+def train_at_own_weight(subject: Subject) -> dict[str, Measurement]:
+    """What a little more training gains at the estimated weight on the KL, where that is not 1."""
+    weight = subject.measured["kl_weight"].value if "kl_weight" in subject.measured else math.nan
+    if not math.isfinite(weight) or abs(weight - 1) < OWN_WEIGHT_FROM:
+        return {}
+    return _train_a_copy(subject, max(0.0, min(weight, LARGEST_WEIGHT)), "gain_at_own_weight", SLOW_RATE)
+
+
+def _train_a_copy(subject: Subject, kl_weight: float, name: str, rate: float) -> dict[str, Measurement]:
     r"""What the weighted ELBO of held-out and of training rows gains by a little more training of a copy.
 
     .. math:: E_q \log p(x \mid z) - \beta \, \mathrm{KL}(q(z \mid x) \,\|\, p(z))
@@ -50,17 +68,20 @@ def train_a_copy(subject: Subject, kl_weight: float, name: str, rate: float) -> 
     before = {key: _weighted(subject, model, guide, rows, kl_weight) for key, rows in both.items()}
     _train(subject, model, guide, kl_weight, STEPS, rate)
     after = {key: _weighted(subject, model, guide, rows, kl_weight) for key, rows in both.items()}
-    return {key: mean_number(after[key] - before[key]) for key in both}
+    return {key: Measurement.mean(after[key] - before[key]) for key in both}
 
 
-def start_again(subject: Subject) -> dict[str, Number]:
+def start_again(subject: Subject) -> dict[str, Measurement]:
     """What a copy with fresh weights, trained a little on the ELBO, has more of it than the pair, on validation rows.
 
-    For a pair whose latent was given up: a large gain says that the ELBO at weight 1 does not want that.
+    Only for a pair whose latent was given up: a large gain says that the ELBO at weight 1 does not want that.
 
     Raises:
         NotDefinedError: no copy can be made, or it has no layers that can be started again.
     """
+    kl = subject.measured.get("train_kl_to_prior")
+    if kl is None or not kl.value < AGAIN_BELOW:
+        return {}
     model, guide = subject.copy()
     held_out = subject.rows(subject.data.validation, subject.most_test)
     before = _weighted(subject, model, guide, held_out, 1.0)
@@ -72,7 +93,7 @@ def start_again(subject: Subject) -> dict[str, Number]:
     if not layers:
         raise NotDefinedError("the pair has no layers with reset_parameters, so no copy starts again.")
     _train(subject, model, guide, 1.0, AGAIN_STEPS, FAST_RATE)
-    return {"gain_of_starting_again": mean_number(_weighted(subject, model, guide, held_out, 1.0) - before)}
+    return {"gain_of_starting_again": Measurement.mean(_weighted(subject, model, guide, held_out, 1.0) - before)}
 
 
 def _train(subject: Subject, model: Any, guide: Any, kl_weight: float, steps: int, rate: float) -> None:
@@ -98,7 +119,7 @@ def _weighted(subject: Subject, model: Any, guide: Any, rows: Rows, kl_weight: f
     return terms.expected_log_likelihood - kl_weight * terms.kl_to_prior
 
 
-def measure_history(history: Sequence[Mapping[str, float]]) -> dict[str, Number]:
+def measure_history(history: Sequence[Mapping[str, float]]) -> dict[str, Measurement]:
     """How much the validation ELBO rose over the last fifth of the epochs, and by which it lies below its best.
 
     Args:
@@ -115,7 +136,7 @@ def measure_history(history: Sequence[Mapping[str, float]]) -> dict[str, Number]
     if len({row.get("kl_weight", 1.0) for row in rows[-1 - last :]}) > 1:
         raise NotDefinedError("the KL weight moved over the last fifth of the epochs, and the ELBO with it.")
     return {
-        "last_rise": Number(values[-1] - values[-1 - last]),
-        "epochs": Number(len(values), unit=""),
-        "below_best": Number(max(values) - values[-1]),
+        "last_rise": Measurement(values[-1] - values[-1 - last]),
+        "epochs": Measurement(len(values), unit=""),
+        "below_best": Measurement(max(values) - values[-1]),
     }

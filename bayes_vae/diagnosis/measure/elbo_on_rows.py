@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bayes_vae.diagnosis.numbers import Number, as_number, mean_number
-from bayes_vae.diagnosis.subject import Rows, Subject
+from bayes_vae.diagnosis.measure.measurement import Measurement
+from bayes_vae.diagnosis.measure.subject import Rows, Subject
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.estimators import estimate_log_evidence
 from bayes_vae.estimators.elbo import elbo_terms
@@ -17,26 +17,26 @@ __all__ = ["DRAWS", "measure_elbo", "measure_generalization", "measure_use_of_la
 DRAWS, WEIGHTS, WEIGHED = 16, 400, 60
 
 
-def measure_elbo(subject: Subject) -> dict[str, Number]:
+def measure_elbo(subject: Subject) -> dict[str, Measurement]:
     """The ELBO and its terms on training rows."""
     return _terms(subject, "train", subject.train)
 
 
-def measure_generalization(subject: Subject) -> dict[str, Number]:
+def measure_generalization(subject: Subject) -> dict[str, Measurement]:
     """The same on test rows, and how far training rows lie above."""
     found = _terms(subject, "test", subject.test)
-    train, test = _terms(subject, "train", subject.train)["train_elbo"], found["test_elbo"]
-    found["generalization_gap"] = Number(train.value - test.value, (train.error**2 + test.error**2) ** 0.5)
-    return found
+    return found | {"generalization_gap": measure_elbo(subject)["train_elbo"] - found["test_elbo"]}
 
 
-def _terms(subject: Subject, name: str, rows: Rows) -> dict[str, Number]:
+def _terms(subject: Subject, name: str, rows: Rows) -> dict[str, Measurement]:
     seed = derived_seed(subject.seed, name)
     terms = elbo_terms(subject.model, subject.guide, rows.x, DRAWS, seed=seed, index=rows.index)
-    return {f"{name}_{term}": Number(figure.value, figure.total_error) for term, figure in terms.averages().items()}
+    return {
+        f"{name}_{term}": Measurement(figure.value, figure.total_error) for term, figure in terms.averages().items()
+    }
 
 
-def measure_weights(subject: Subject) -> dict[str, Number]:
+def measure_weights(subject: Subject) -> dict[str, Measurement]:
     """k̂ of the importance weights, and how far the bound of many particles lies above the ELBO."""
     x, index = subject.test.first(WEIGHED)
     shared: dict[str, Any] = {"seed": derived_seed(subject.seed, "weights"), "index": index}
@@ -46,13 +46,13 @@ def measure_weights(subject: Subject) -> dict[str, Number]:
     above = (estimate.pareto_k > estimate.pareto_k_threshold).double()
     elbo = elbo_terms(subject.model, subject.guide, x, WEIGHTS, kl="sampled", **shared).elbo
     return {
-        "pareto_k_median": as_number(estimate.pareto_k.median()),
-        "pareto_k_share_above": mean_number(above, ""),
-        "bound_above_elbo": mean_number(estimate.log_evidence - elbo),
+        "pareto_k_median": Measurement.of(estimate.pareto_k.median()),
+        "pareto_k_share_above": Measurement.mean(above, ""),
+        "bound_above_elbo": Measurement.mean(estimate.log_evidence - elbo),
     }
 
 
-def measure_use_of_latent(subject: Subject) -> dict[str, Number]:
+def measure_use_of_latent(subject: Subject) -> dict[str, Measurement]:
     """What the likelihood loses where z is another observation's, or gains where it is q's mean in place of a draw."""
     x, index = subject.test
     bound = subject.factorized.bind(x, index)
@@ -63,4 +63,4 @@ def measure_use_of_latent(subject: Subject) -> dict[str, Number]:
         bound.model.likelihood(latent).log_prob(bound.x).double().mean(0)
         for latent in (z, z.roll(1, dims=1), loc.unsqueeze(0))
     )
-    return {"use_of_latent": mean_number(own - other), "gain_of_decoding_means": mean_number(at_mean - own)}
+    return {"use_of_latent": Measurement.mean(own - other), "gain_of_decoding_means": Measurement.mean(at_mean - own)}

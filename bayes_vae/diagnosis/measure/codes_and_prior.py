@@ -5,19 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bayes_vae.diagnosis.numbers import Number, as_number, mean_number
-from bayes_vae.diagnosis.subject import Subject
-from bayes_vae.diagnosis.thresholds import COLLAPSED_KL
+from bayes_vae.diagnosis.measure.measurement import Measurement
+from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.distributions import normal_parts
 from bayes_vae.terms.factorized import variational_normal
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
 
-__all__ = ["bound_of_scores", "density_ratio_bound", "measure_codes", "measure_hole"]
+__all__ = ["COLLAPSED_KL", "bound_of_scores", "density_ratio_bound", "measure_codes", "measure_hole"]
 
 STEPS, ROWS, RATE, WIDTH, REPEATS = 120, 256, 2e-2, 32, 4
 
+COLLAPSED_KL = 0.02
+"""Nats of mean KL below which a latent dimension is collapsed."""
 
-def measure_codes(subject: Subject) -> dict[str, Number]:
+
+def measure_codes(subject: Subject) -> dict[str, Measurement]:
     """Moments of q's means and deviations in units of the prior's, and the KL of each dimension."""
     x, index = subject.train
     bound = subject.factorized.bind(x, index)
@@ -27,25 +29,21 @@ def measure_codes(subject: Subject) -> dict[str, Number]:
     share = scale.square().mean(0) / spread
     mean_kl = kl.mean(0)
     found = {
-        "latent_dimensions": as_number(loc.shape[1]),
-        "collapsed_dimensions": as_number((mean_kl < COLLAPSED_KL).sum()),
-        "largest_mean_kl_of_a_dimension": Number(
-            float(mean_kl.max()), float(kl[:, mean_kl.argmax()].std() / len(kl) ** 0.5)
-        ),
-        "smallest_mean_kl_of_a_dimension": Number(
-            float(mean_kl.min()), float(kl[:, mean_kl.argmin()].std() / len(kl) ** 0.5)
-        ),
-        "scale_share": as_number(share.sqrt().median()),
-        "smallest_scale": as_number(scale.min()),
-        "largest_scale": as_number(scale.max()),
-        "median_scale": as_number(scale.median()),
-        "mean_square_scale": mean_number(scale.square().mean(-1), ""),
-        "largest_code": as_number(loc.abs().max()),
-        "aggregate_mean_off": as_number(loc.mean(0).abs().max()),
-        "aggregate_deviation_smallest": as_number(spread.sqrt().min()),
-        "aggregate_deviation_largest": as_number(spread.sqrt().max()),
+        "latent_dimensions": Measurement.of(loc.shape[1]),
+        "collapsed_dimensions": Measurement.of((mean_kl < COLLAPSED_KL).sum()),
+        "largest_mean_kl_of_a_dimension": Measurement.mean(kl[:, mean_kl.argmax()]),
+        "smallest_mean_kl_of_a_dimension": Measurement.mean(kl[:, mean_kl.argmin()]),
+        "scale_share": Measurement.of(share.sqrt().median()),
+        "smallest_scale": Measurement.of(scale.min()),
+        "largest_scale": Measurement.of(scale.max()),
+        "median_scale": Measurement.of(scale.median()),
+        "mean_square_scale": Measurement.mean(scale.square().mean(-1), ""),
+        "largest_code": Measurement.of(loc.abs().max()),
+        "aggregate_mean_off": Measurement.of(loc.mean(0).abs().max()),
+        "aggregate_deviation_smallest": Measurement.of(spread.sqrt().min()),
+        "aggregate_deviation_largest": Measurement.of(spread.sqrt().max()),
     }
-    return found | {f"kl_of_z_{d + 1}": mean_number(kl[:, d]) for d in range(kl.shape[1])}
+    return found | {f"kl_of_z_{d + 1}": Measurement.mean(kl[:, d]) for d in range(kl.shape[1])}
 
 
 def _standardized(subject: Subject, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,7 +53,7 @@ def _standardized(subject: Subject, loc: Tensor, scale: Tensor) -> tuple[Tensor,
     return ((loc - prior[0]) / prior[1]).double(), (scale / prior[1]).double()
 
 
-def measure_hole(subject: Subject) -> dict[str, Number]:
+def measure_hole(subject: Subject) -> dict[str, Measurement]:
     """A lower bound on KL(q(z) to p(z)), the marginal KL, by a classifier of codes against draws of the prior."""
     with isolated_rng(derived_seed(subject.seed, "hole"), subject.device):
         codes = []
@@ -70,7 +68,7 @@ def measure_hole(subject: Subject) -> dict[str, Number]:
         return {"marginal_kl_bound": density_ratio_bound(ours[0], theirs[0], ours[1], theirs[1])}
 
 
-def density_ratio_bound(codes: Tensor, draws: Tensor, test_codes: Tensor, test_draws: Tensor) -> Number:
+def density_ratio_bound(codes: Tensor, draws: Tensor, test_codes: Tensor, test_draws: Tensor) -> Measurement:
     r"""A lower bound on the KL between two distributions, from draws of both.
 
     .. math:: \mathrm{KL}(q \,\|\, p) \ge E_q T(z) - \log E_p e^{T(z)}
@@ -104,7 +102,7 @@ def density_ratio_bound(codes: Tensor, draws: Tensor, test_codes: Tensor, test_d
     return bound_of_scores(high, low)
 
 
-def bound_of_scores(of_codes: Tensor, of_draws: Tensor) -> Number:
+def bound_of_scores(of_codes: Tensor, of_draws: Tensor) -> Measurement:
     r"""The bound for given scores T, whatever is added to all of them, and its error.
 
     .. math:: E_q T - \log E_p e^T
@@ -116,7 +114,7 @@ def bound_of_scores(of_codes: Tensor, of_draws: Tensor) -> Number:
     weights = (of_draws - of_draws.max()).exp()
     log_mean = weights.mean().log() + of_draws.max()
     error = (of_codes.var() * REPEATS / len(of_codes) + weights.var() / weights.mean() ** 2 / len(weights)).sqrt()
-    return as_number(of_codes.mean() - log_mean, error, "nats")
+    return Measurement.of(of_codes.mean() - log_mean, error, "nats")
 
 
 def _features(z: Tensor) -> Tensor:

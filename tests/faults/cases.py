@@ -10,7 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from bayes_vae.data import Data, load_data
-from bayes_vae.diagnosis.faults.losses import (
+from bayes_vae.guides import AmortizedNormalGuide
+from bayes_vae.models import VAE
+from bayes_vae.settings import Policy
+from bayes_vae.terms.randomness import derived_seed, isolated_rng
+from bayes_vae.training import fit
+from faults.losses import (
     Loss,
     autoencoding,
     averaged,
@@ -23,7 +28,7 @@ from bayes_vae.diagnosis.faults.losses import (
     weighted,
     without_gradient,
 )
-from bayes_vae.diagnosis.faults.pairs import (
+from faults.pairs import (
     AlteredGuide,
     AlteredModel,
     SharedScale,
@@ -32,11 +37,6 @@ from bayes_vae.diagnosis.faults.pairs import (
     own_pair,
     plain_pair,
 )
-from bayes_vae.guides import AmortizedNormalGuide
-from bayes_vae.models import VAE
-from bayes_vae.settings import Policy
-from bayes_vae.terms.randomness import derived_seed, isolated_rng
-from bayes_vae.training import fit
 
 __all__ = ["CASES", "Case", "Patient"]
 

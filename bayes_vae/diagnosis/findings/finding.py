@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from bayes_vae.terms.averages import with_error
+from bayes_vae.diagnosis.measure.measurement import Measurement
 
-__all__ = ["SEVERITIES", "Evidence", "Finding", "Severity"]
+__all__ = ["SEVERITIES", "Finding", "NotChecked", "Severity"]
 
 Severity = Literal["fault", "warning", "note"]
 
@@ -18,31 +18,16 @@ CLEAR = 0.99
 """Probability from which a finding is called clear."""
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """A measured number that a finding rests on.
+class NotChecked(NamedTuple):
+    """A check that was not made.
 
     Attributes:
-        name: as in the measurements.
-        value: what was measured.
-        error: its standard error; 0 where it is exact, NaN where it is unknown.
-        unit: "nats", or "" for a number without one.
-        threshold: beyond which it counts; None where it is shown beside the others.
+        name: of the finding that it could have come to.
+        reason: why it was not made.
     """
 
     name: str
-    value: float
-    error: float = 0.0
-    unit: str = ""
-    threshold: float | None = None
-
-    def __str__(self) -> str:
-        """Name, value with error, unit and threshold."""
-        plain = not self.error > 0 or abs(self.value) >= 1e5
-        shown = f"{self.value:.3g}" if plain else with_error(self.value, self.error)
-        unit = f" {self.unit}" if self.unit else ""
-        beyond = "" if self.threshold is None else f" (threshold {self.threshold:.3g})"
-        return f"{self.name.replace('_', ' ')} {shown}{unit}{beyond}"
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -56,7 +41,7 @@ class Finding:
         probability: that the numbers lie beyond their thresholds, given their standard errors: the smallest over those
             that the finding rests on; 1 for what is known exactly.
         summary: what was found, one sentence.
-        evidence: the numbers.
+        measurements: the numbers that it rests on, each with its threshold, then those that are shown beside them.
         why: why it matters, one sentence.
         advice: what to do, one or two sentences.
         because: name of the finding that explains this one; empty where it stands for itself.
@@ -66,7 +51,7 @@ class Finding:
     severity: Severity
     probability: float
     summary: str
-    evidence: tuple[Evidence, ...]
+    measurements: tuple[Measurement, ...]
     why: str
     advice: str
     because: str = ""

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bayes_vae.diagnosis.numbers import Number, as_number, mean_number
-from bayes_vae.diagnosis.subject import Rows, Subject
+from bayes_vae.diagnosis.measure.measurement import Measurement
+from bayes_vae.diagnosis.measure.subject import Rows, Subject
 from bayes_vae.distributions import BernoulliLogits
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
@@ -29,7 +29,7 @@ def pixels_of(subject: Subject, rows: Rows) -> tuple[Any, Tensor]:
     return found, bound.x
 
 
-def measure_logits(subject: Subject) -> dict[str, Number]:
+def measure_logits(subject: Subject) -> dict[str, Measurement]:
     """Range of a Bernoulli decoder's logits, and how the pixels fit them.
 
     Raises:
@@ -42,20 +42,20 @@ def measure_logits(subject: Subject) -> dict[str, Number]:
     logits = pixels.logits.double()
     wrong = torch.where(x > 0.5, p, 1 - p) < 1e-4
     return {
-        "smallest_logit": as_number(logits.min()),
-        "largest_logit": as_number(logits.max()),
-        "share_of_zero_logits": as_number((logits.abs() < 1e-6).double().mean()),
-        "share_of_smallest_logit": as_number((logits < logits.min() + 1e-5).double().mean()),
-        "share_of_largest_logit": as_number((logits > logits.max() - 1e-5).double().mean()),
-        "share_of_certain_pixels": as_number(((p < 1e-6) | (p > 1 - 1e-6)).double().mean()),
-        "share_certain_and_wrong": mean_number(wrong.double().flatten(2).mean((0, 2)), ""),
-        "share_of_ones": as_number(x.double().mean()),
-        "share_of_ones_decoded": as_number(p.mean()),
-        "share_of_zeros_predicted": as_number((p < 0.5).double().mean()),
+        "smallest_logit": Measurement.of(logits.min()),
+        "largest_logit": Measurement.of(logits.max()),
+        "share_of_zero_logits": Measurement.of((logits.abs() < 1e-6).double().mean()),
+        "share_of_smallest_logit": Measurement.of((logits < logits.min() + 1e-5).double().mean()),
+        "share_of_largest_logit": Measurement.of((logits > logits.max() - 1e-5).double().mean()),
+        "share_of_certain_pixels": Measurement.of(((p < 1e-6) | (p > 1 - 1e-6)).double().mean()),
+        "share_certain_and_wrong": Measurement.mean(wrong.double().flatten(2).mean((0, 2)), ""),
+        "share_of_ones": Measurement.of(x.double().mean()),
+        "share_of_ones_decoded": Measurement.of(p.mean()),
+        "share_of_zeros_predicted": Measurement.of((p < 0.5).double().mean()),
     }
 
 
-def measure_pixel_scale(subject: Subject) -> dict[str, Number]:
+def measure_pixel_scale(subject: Subject) -> dict[str, Measurement]:
     """A normal decoder's deviation beside the residuals that it should describe.
 
     Raises:
@@ -71,10 +71,10 @@ def measure_pixel_scale(subject: Subject) -> dict[str, Number]:
     square = float(ratio.mean())
     log_ratio = torch.log(torch.tensor(square)).item()
     return {
-        "residual_over_scale": as_number(square**0.5, ratio.std() / len(ratio) ** 0.5 / 2 / square**0.5),
-        "residual_deviation": as_number(residual.square().mean().sqrt()),
-        "gain_of_pixel_scale": Number(size * 0.5 * (square - 1 - log_ratio)),
-        "smallest_pixel_scale": as_number(scale.min() / x.double().std()),
-        "pixel_scale": as_number(scale.log().mean().exp()),
-        "pixel_scale_is_one_number": as_number(float(scale.min() == scale.max())),
+        "residual_over_scale": Measurement.of(square**0.5, ratio.std() / len(ratio) ** 0.5 / 2 / square**0.5),
+        "residual_deviation": Measurement.of(residual.square().mean().sqrt()),
+        "gain_of_pixel_scale": Measurement(size * 0.5 * (square - 1 - log_ratio)),
+        "smallest_pixel_scale": Measurement.of(scale.min() / x.double().std()),
+        "pixel_scale": Measurement.of(scale.log().mean().exp()),
+        "pixel_scale_is_one_number": Measurement.of(float(scale.min() == scale.max())),
     }

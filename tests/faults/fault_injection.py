@@ -1,6 +1,6 @@
 """What `bayes-vae diagnose` finds in trainings with exactly one fault, and whether it leaves healthy ones alone.
 
-Each case of ``bayes_vae.diagnosis.faults`` is trained from each seed and diagnosed; results are kept in ``--results``
+Each of ``CASES`` is trained from each seed and diagnosed; results are kept in ``--results``
 and not computed again. ``--write docs/diagnosis.md`` puts the table between the two marks of that page. Thresholds were
 chosen on seeds 0 to 4; only seeds from 5 on say how good they are.
 """
@@ -17,11 +17,10 @@ from typing import Any
 
 import torch
 
-from bayes_vae.diagnosis import Diagnosis, diagnose
-from bayes_vae.diagnosis.diagnose import decide
-from bayes_vae.diagnosis.faults import CASES
-from bayes_vae.diagnosis.judging import Examined
-from bayes_vae.diagnosis.numbers import Number, Numbers
+from bayes_vae.diagnosis import Diagnosis, Measurement, diagnose
+from bayes_vae.diagnosis.findings.examined import Examined
+from bayes_vae.diagnosis.findings.judge import judge
+from faults.cases import CASES
 
 BEST_RANKS = 2
 """A fault counts as found where it is named first or second."""
@@ -58,8 +57,8 @@ def decided_again(row: Row) -> Row:
     """The same numbers under the thresholds of now."""
     if not row["numbers"]:
         return row
-    numbers = Numbers({name: Number(*parts) for name, parts in row["numbers"].items()})
-    found, _ = decide(Examined(numbers, row["num_pixels"], row["settings"] or {}))
+    measured = {name: Measurement(*parts) for name, parts in row["numbers"].items()}
+    found, _ = judge(Examined(measured, row["num_pixels"], row["settings"] or {}))
     return {**row, "findings": [{key: getattr(finding, key) for key in KEPT} for finding in found]}
 
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bayes_vae.diagnosis.numbers import Number, as_number
-from bayes_vae.diagnosis.subject import Rows, Subject
+from bayes_vae.diagnosis.measure.measurement import Measurement
+from bayes_vae.diagnosis.measure.subject import Rows, Subject
 from bayes_vae.distributions import normal_parts
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.objectives import Elbo
@@ -76,7 +76,7 @@ def _pulls_of(subject: Subject, rows: Rows, reading: Reading | None) -> tuple[Te
     return of_loc, of_scale, of_mean, (loc - middle) / width**2, scale.square() / width**2 - 1, scale / width
 
 
-def ratio_of_sums(top: Tensor, bottom: Tensor) -> Number:
+def ratio_of_sums(top: Tensor, bottom: Tensor) -> Measurement:
     r"""Ratio of two sums over observations, with its error.
 
     .. math:: r = \sum_n a_n / \sum_n b_n, \qquad s^2 = \sum_n (a_n - r b_n)^2 \Big/ \Big(\sum_n b_n\Big)^2
@@ -86,15 +86,15 @@ def ratio_of_sums(top: Tensor, bottom: Tensor) -> Number:
     """
     total = bottom.sum()
     ratio = top.sum() / total
-    return as_number(ratio, (top - ratio * bottom).square().sum().sqrt() / total.abs())
+    return Measurement.of(ratio, (top - ratio * bottom).square().sum().sqrt() / total.abs())
 
 
-def measure_stationarity(subject: Subject) -> dict[str, Number]:
+def measure_stationarity(subject: Subject) -> dict[str, Measurement]:
     """β for which the pair is at rest on its training rows, as :func:`stationary_weights` says."""
     return stationary_weights(pulls(subject, subject.train))
 
 
-def stationary_weights(p: Pulls) -> dict[str, Number]:
+def stationary_weights(p: Pulls) -> dict[str, Measurement]:
     r"""β for which a pair is at rest, from q's means and from q's deviations apart, and from both.
 
     The last layer of an encoder makes m a linear function of its features, so at a stationary point of
@@ -128,12 +128,12 @@ def stationary_weights(p: Pulls) -> dict[str, Number]:
         )
     }
     left = both - found["kl_weight"].value * kl
-    found["unbalanced_share"] = as_number(left.square().sum() / both.square().sum())
+    found["unbalanced_share"] = Measurement.of(left.square().sum() / both.square().sum())
     return found
 
 
-def measure_parameters_balance(subject: Subject) -> dict[str, Number]:
-    r"""β for which the pair is at rest, from gradients with respect to its parameters: for any pair.
+def measure_parameters_balance(subject: Subject) -> dict[str, Measurement]:
+    r"""β for which the pair is at rest, from gradients with respect to its parameters: where q's own are not known.
 
     The training rows are cut into blocks a, b, … of gradients g (of the expected log likelihood) and k (of the KL);
     products within a block are left out, whose noise would not average out:
@@ -145,6 +145,8 @@ def measure_parameters_balance(subject: Subject) -> dict[str, Number]:
     Raises:
         NotDefinedError: a term that no parameter moves, as with a guide that has none.
     """
+    if "kl_weight" in subject.measured:
+        return {}
     model, guide = subject.copy()
     objective = Elbo(DRAWS // 2)(model, guide)
     blocks = torch.arange(len(subject.train.index), device=subject.device).chunk(BLOCKS)
@@ -166,11 +168,11 @@ def measure_parameters_balance(subject: Subject) -> dict[str, Number]:
     return {"kl_weight": _jackknife(g @ k.T, k @ k.T)}
 
 
-def _jackknife(top: Tensor, bottom: Tensor) -> Number:
+def _jackknife(top: Tensor, bottom: Tensor) -> Measurement:
     """Ratio of the sums of two (B, B) matrices without their diagonals, and its error."""
     size = len(top)
     top, bottom = (matrix - matrix.diag().diag() for matrix in (top, bottom))
     kept = 1 - torch.eye(size, dtype=top.dtype)
     ratios = torch.stack([(keep @ top @ keep) / (keep @ bottom @ keep) for keep in kept])
     error = ((size - 1) / size * (ratios - ratios.mean()).square().sum()).sqrt()
-    return as_number(top.sum() / bottom.sum(), error)
+    return Measurement.of(top.sum() / bottom.sum(), error)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bayes_vae.data import Data, Split
 from bayes_vae.data.split import inputs_of
+from bayes_vae.diagnosis.measure.measurement import Measurement
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.terms.exposed import ExposedPair, exposes_distributions
 from bayes_vae.terms.factorized import factorized
@@ -46,13 +47,16 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A pair and its data.
+    """A pair and its data, and what was measured of them so far.
 
     Attributes:
         model, guide: the programs.
         data: the data set.
         seed: of every draw.
         most_train, most_test: rows that are looked at.
+        history: of the training, one row of named figures for each epoch.
+        measured: the numbers by name.
+        notes: name of a number → why it could not be measured, or in words what it does not say.
     """
 
     model: Program
@@ -61,6 +65,9 @@ class Subject:
     seed: int = 0
     most_train: int = 800
     most_test: int = 300
+    history: Sequence[Mapping[str, float]] = ()
+    measured: dict[str, Measurement] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:

@@ -1,0 +1,124 @@
+"""The KL had another weight than 1 in training: chosen, or come of an average in place of a sum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from bayes_vae.diagnosis.findings.examined import Condition, Examined, agree
+from bayes_vae.diagnosis.findings.kind import OF_OBJECTIVE, Case, fault, warning
+from bayes_vae.diagnosis.findings.latent_use import UNUSED_KL
+from bayes_vae.diagnosis.measure.codes_and_prior import COLLAPSED_KL
+from bayes_vae.diagnosis.measure.measurement import Measurement
+
+KL_WEIGHT_FACTOR = 1.3
+"""Estimated weights on the KL within this factor of 1 are taken as 1."""
+
+KL_WEIGHT_FACTOR_UNSETTLED = 3.0
+"""The same where training had not come to rest, so that no balance is expected."""
+
+KL_WEIGHT_AGREEMENT = 1.5
+"""Factor within which the weights from q's means and from q's deviations must agree to be one weight."""
+
+FORGOTTEN_KL_WEIGHT = 0.02
+"""An estimated weight below it, from means and from deviations, is taken as none."""
+
+SETTLED_GAIN = 0.3
+"""Nats that a little more training at the pair's own weight may gain where it has come to rest."""
+
+BOTH = ("kl_weight_of_means", "kl_weight_of_scales")
+LARGEST_KL = "largest_mean_kl_of_a_dimension"
+
+
+@fault(
+    "averaged-loss",
+    needs=("kl_weight",),
+    why="The loss is not the negative ELBO: the KL counts as if it had been multiplied.",
+    advice="Sum log p(x | z) over pixels and the KL over latent dimensions, and average over observations only.",
+    explains=(*OF_OBJECTIVE, "unused-dimensions"),
+    symptom="decoder",
+    of_elbo=True,
+)
+def averaged_loss(seen: Examined) -> Iterator[Case]:
+    """A weight that is a ratio of sizes; or a latent given up that the ELBO would not give up."""
+    if seen.setting("kl_weight", 1.0) != 1 or seen.setting("free_bits", 0.0) > 0:
+        return
+    if not _one_weight(seen):  # nothing is left to be read off, but the ELBO would have kept the latent: a suspicion
+        again = seen.value("gain_of_starting_again")
+        yield Case(
+            f"A fresh copy trained a little at KL weight 1 keeps the latent, and has an ELBO {again:.2g} nats above. "
+            f"Most often it is lost to a mean over the {seen.num_pixels} numbers of x beside a sum over z; a large KL "
+            "weight, draws without a gradient (sample in place of rsample) or too high a learning rate look the same.",
+            [seen.below(LARGEST_KL, COLLAPSED_KL), seen.above("gain_of_starting_again", SETTLED_GAIN)],
+            severity="warning",
+        )
+        return
+    weight = seen.value("kl_weight")
+    words, ratio = min(_averages(seen).items(), key=lambda average: abs(math.log(weight / average[1])))
+    yield Case(
+        f"The estimated KL weight {weight:.3g} is what {words} gives ({ratio:.3g}); a KL weight of that size would "
+        "look the same.",
+        [seen.within("kl_weight", ratio, 1.2), seen.off("kl_weight", 1.0, 4.0), *_weight_conditions(seen)],
+        BOTH,
+    )
+
+
+def _averages(seen: Examined) -> dict[str, float]:
+    """What is averaged → the weight on the KL that comes of it."""
+    pixels, latents = float(seen.num_pixels), seen.value("latent_dimensions")
+    found = {"a mean over the numbers of x beside a sum over z": pixels}
+    if latents > 1:
+        found["means over the numbers of x and over z"] = pixels / latents
+        found["a sum over x beside a mean over z"] = 1 / latents
+    batch = seen.setting("batch_size", 1.0)
+    if batch > 1:
+        found["a mean over the batch of log p(x | z) beside a sum of the KL"] = batch
+        found["a sum over the batch of log p(x | z) beside a mean of the KL"] = 1 / batch
+    return found
+
+
+@warning(
+    "kl-weight",
+    needs=("kl_weight",),
+    why="Above 1 the objective is a looser bound on log p(x) than the ELBO, and the codes carry too little; below 1 "
+    "it is not a bound, and the codes miss the prior.",
+    advice="End the training at weight 1, or report the weight with every figure and compare models at weight 1 only.",
+    explains=(*OF_OBJECTIVE, "unused-dimensions"),
+    symptom="objective",
+    of_elbo=True,
+)
+def kl_weight(seen: Examined) -> Iterator[Case]:
+    """A weight other than 1: known from the settings, else estimated."""
+    known, free = seen.setting("kl_weight", 1.0), seen.setting("free_bits", 0.0)
+    if known != 1:
+        said = Measurement(known, unit="", name="kl_weight_of_the_settings", threshold=1.0)
+        yield Case(f"The run was trained with KL weight {known:g}.", [Condition(said, 1.0)], ("kl_weight",))
+    elif free > 0:
+        said = Measurement(free, name="free_bits_of_the_settings", threshold=0.0)
+        words = f"The run was trained with {free:g} nats of free bits in each latent dimension of each observation."
+        yield Case(words, [Condition(said, 1.0)], ("kl_weight",))
+    elif _one_weight(seen):
+        yield Case(
+            f"Training came to rest as if the KL had weight {seen.value('kl_weight'):.2g}.",
+            _weight_conditions(seen),
+            (*BOTH, "train_kl_to_prior", "gain_at_own_weight"),
+        )
+
+
+def _one_weight(seen: Examined) -> bool:
+    """Whether q's means and deviations speak of the same weight, where both are known, and not of none at all."""
+    means, scales, weight = map(seen.value, (*BOTH, "kl_weight"))
+    if math.isnan(means):
+        return weight > FORGOTTEN_KL_WEIGHT
+    if seen.value(LARGEST_KL) < COLLAPSED_KL:
+        return weight > 1 and seen.value("unbalanced_share") < 0.5
+    if seen.value("use_of_latent") < COLLAPSED_KL and seen.value("train_kl_to_prior") < UNUSED_KL:
+        return False  # next to nothing is paid for a latent of which the decoder makes nothing
+    return agree(means, scales, KL_WEIGHT_AGREEMENT) and weight > FORGOTTEN_KL_WEIGHT
+
+
+def _weight_conditions(seen: Examined) -> list[Condition]:
+    """Off from 1, from means and from deviations; further where training had not come to rest."""
+    settled = not seen.value("gain_at_own_weight_on_train") > SETTLED_GAIN
+    factor = KL_WEIGHT_FACTOR if settled else KL_WEIGHT_FACTOR_UNSETTLED
+    return [seen.off(name, 1.0, factor) for name in ("kl_weight", *BOTH) if name in seen.measured]

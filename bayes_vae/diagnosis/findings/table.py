@@ -1,0 +1,45 @@
+"""The table of all kinds of findings: a new one is a file, or a function beside its kin, and a row here."""
+
+from __future__ import annotations
+
+from bayes_vae.diagnosis.findings import (
+    kl_weight,
+    latent_use,
+    training_length,
+    unusable,
+    wrong_guide,
+    wrong_likelihood,
+    wrong_objective,
+)
+
+__all__ = ["KINDS"]
+
+KINDS = (
+    unusable.not_finite,
+    unusable.data_range,
+    unusable.gray_data,
+    wrong_objective.kl_sign,
+    wrong_likelihood.sigmoid_missing,
+    wrong_likelihood.sigmoid_twice,
+    wrong_likelihood.output_relu,
+    wrong_objective.kl_missing,
+    wrong_objective.kl_across_batch,
+    wrong_objective.sampling_off,
+    wrong_guide.scale_misread,
+    kl_weight.averaged_loss,
+    kl_weight.kl_weight,
+    wrong_likelihood.likelihood_scale,
+    wrong_likelihood.scale_runaway,
+    latent_use.decoder_ignores_latent,
+    latent_use.variance_collapse,
+    wrong_guide.guide_too_narrow,
+    wrong_guide.guide_too_wide,
+    latent_use.posterior_collapse,
+    latent_use.unused_dimensions,
+    wrong_guide.amortization_gap,
+    training_length.undertraining,
+    latent_use.prior_hole,
+    training_length.overfitting,
+    wrong_guide.importance_weights,
+)
+"""From the root causes down to what follows: a finding may explain those below it."""

@@ -1,0 +1,63 @@
+"""Too little training, or too much for the data at hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from bayes_vae.diagnosis.findings.examined import Condition, Examined, agree
+from bayes_vae.diagnosis.findings.kind import Case, warning
+from bayes_vae.diagnosis.findings.kl_weight import KL_WEIGHT_FACTOR_UNSETTLED
+from bayes_vae.diagnosis.findings.latent_use import MARGINAL_KL
+
+
+@warning(
+    "undertraining",
+    needs=("gain_of_training",),
+    why="These networks can reach a higher ELBO; comparing such runs compares training time, not models.",
+    advice="Train for more epochs (bayes-vae train --resume), or at a higher learning rate at the start.",
+    explains=("prior-hole", "importance-weights"),
+    symptom="guide",
+    of_elbo=True,
+)
+def undertraining(seen: Examined) -> Iterator[Case]:
+    """A little more training helps rows that were not trained on, or the history still rose."""
+    yield Case(
+        f"A little more training of a copy raises the validation ELBO by {seen.value('gain_of_training'):.2g} nats.",
+        [seen.above("gain_of_training", 0.6, or_share_of_kl=0.03), *_not_another_prior(seen)],
+        ("gain_of_training_on_train", "last_rise"),
+    )
+    yield Case(
+        f"The validation ELBO rose by {seen.value('last_rise'):.2g} nats over the last fifth of the epochs.",
+        [seen.above("last_rise", 1.2, or_share_of_kl=0.06)],
+        ("epochs", "gain_of_training"),
+    )
+
+
+def _not_another_prior(seen: Examined) -> list[Condition]:
+    """The means are near rest at weight 1, or the codes are where the prior is: else the prior is another one."""
+    if "kl_weight_of_means" not in seen.measured:
+        return []
+    near = agree(seen.value("kl_weight_of_means"), 1.0, KL_WEIGHT_FACTOR_UNSETTLED)
+    at_home = not seen.value("marginal_kl_bound") > seen.at_least(*MARGINAL_KL)
+    return [seen.holds(near or at_home, "kl_weight_of_means")]
+
+
+@warning(
+    "overfitting",
+    needs=("generalization_gap",),
+    why="The ELBO of observations that were not trained on is lower: figures on training rows are too good.",
+    advice="Stop at the best validation ELBO (patience), use smaller networks or more data; where the encoder's part "
+    "is large, refine q for each observation or give the encoder noisy inputs.",
+    explains=("importance-weights",),
+    symptom="decoder",
+)
+def overfitting(seen: Examined) -> Iterator[Case]:
+    """Training rows have a larger ELBO than test rows."""
+    gap, encoder = seen.value("generalization_gap"), seen.value("encoder_generalization_gap")
+    part = "" if math.isnan(encoder) else f", of which {max(encoder, 0.0):.2g} the encoder's"
+    yield Case(
+        f"The ELBO of training rows is {gap:.3g} nats above that of test rows{part}.",
+        [seen.above("generalization_gap", 2.0, or_share_of_kl=0.25)],
+        ("train_elbo", "test_elbo", "encoder_generalization_gap"),
+    )

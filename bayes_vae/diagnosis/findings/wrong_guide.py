@@ -1,0 +1,151 @@
+"""q is not the posterior's best approximation: deviations that are misread or off, an encoder that falls short."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from bayes_vae.diagnosis.findings.examined import Condition, Examined, agree
+from bayes_vae.diagnosis.findings.kind import OF_OBJECTIVE, Case, fault, note, warning
+from bayes_vae.diagnosis.findings.kl_weight import (
+    BOTH,
+    KL_WEIGHT_AGREEMENT,
+    KL_WEIGHT_FACTOR,
+    KL_WEIGHT_FACTOR_UNSETTLED,
+)
+from bayes_vae.diagnosis.measure.deviations import READINGS
+
+SCALE_GAIN = (0.3, 0.02)
+"""Nats of ELBO, or share of the KL, that other deviations of q must gain."""
+
+READING_TOLERANCE = 1.2
+"""Factor within 1 of which the KL weights must lie under another reading of q's deviations, for it to be right."""
+
+FOLLOWS = ("prior-hole", "undertraining", "amortization-gap", "importance-weights")
+DECLARED, SQUARES, ROOTS = "kl_weight_of_means", "kl_weight_of_means_with_squares", "kl_weight_of_means_with_roots"
+
+TWO_READINGS = {
+    (DECLARED, "kl_weight_of_scales_as_variances"): "The KL took as q's variance what the draws took as its deviation",
+    (DECLARED, "kl_weight_of_scales_as_roots"): "The KL took as q's deviation the square of what the draws took",
+    (SQUARES, "kl_weight_of_scales_with_squares"): "The draws took the square of the guide's deviation, the KL did not",
+    (ROOTS, "kl_weight_of_scales_with_roots"): "The draws took the root of the guide's deviation, the KL did not",
+}
+"""Weights on the KL that are 1, from means and from deviations → what then happened in training."""
+
+
+@fault(
+    "scale-misread",
+    needs=("gain_of_reading", *BOTH),
+    why="ELBO, L_K and samples use another q than the one that was trained.",
+    advice="Decide once what the encoder's second output is, log variance v (s = exp(v / 2)) or log deviation (s = "
+    "exp), and use it alike for the draws, for the KL and in the guide.",
+    explains=(*OF_OBJECTIVE, "averaged-loss", "sampling-off"),
+    symptom="decoder",
+    of_elbo=True,
+)
+def scale_misread(seen: Examined) -> Iterator[Case]:
+    """Deviations that make more sense under another reading, or that draws and KL read differently."""
+    chosen, factor = seen.value("best_reading"), seen.value("gain_of_scale_factor")
+    words = list(READINGS)[int(chosen)] if math.isfinite(chosen) else ""
+    yield Case(
+        f"The guide's deviations s are another quantity than they are taken for: with {words} in their place the ELBO "
+        f"gains {seen.value('gain_of_reading'):.2g} nats, and the pair is at rest at KL weight 1.",
+        [
+            seen.above("gain_of_reading", *SCALE_GAIN),
+            seen.holds(seen.value("gain_of_reading") > factor - 0.02 * abs(factor)),
+            *(seen.within(f"{name}_under_reading", 1.0, READING_TOLERANCE) for name in BOTH),
+        ],
+        ("gain_of_scale_factor", *BOTH),
+    )
+    for (means, scales), words in TWO_READINGS.items():  # the pair is at rest only where both readings are known
+        yield Case(
+            f"{words}: only then are means and deviations both at rest at KL weight 1.",
+            [
+                seen.within(means, 1.0, KL_WEIGHT_FACTOR),
+                seen.within(scales, 1.0, READING_TOLERANCE),
+                seen.off("kl_weight_of_scales", 1.0, KL_WEIGHT_AGREEMENT),
+            ],
+        )
+
+
+@warning(
+    "guide-too-narrow",
+    needs=("gain_of_scale_factor",),
+    why="The ELBO falls short of what the same means would give, and importance weights have heavy tails.",
+    advice="Look for a factor on the deviations (a temperature, say); else train the guide longer with the decoder "
+    "held.",
+    explains=FOLLOWS,
+    symptom="guide",
+    of_elbo=True,
+)
+def guide_too_narrow(seen: Examined) -> Iterator[Case]:
+    """Larger deviations are better for nearly all observations."""
+    yield _better_by_a_factor(seen, seen.above("best_scale_factor", 1.0))
+
+
+@warning(
+    "guide-too-wide",
+    needs=("gain_of_scale_factor",),
+    why="The ELBO falls short of what the same means would give: draws of q leave the posterior.",
+    advice="Look for a factor or a floor on the deviations; else train the guide longer with the decoder held.",
+    explains=FOLLOWS,
+    symptom="guide",
+    of_elbo=True,
+)
+def guide_too_wide(seen: Examined) -> Iterator[Case]:
+    """Smaller deviations are better for nearly all observations."""
+    yield _better_by_a_factor(seen, seen.below("best_scale_factor", 1.0))
+
+
+def _better_by_a_factor(seen: Examined, side: Condition) -> Case:
+    """The factor makes good at least a part of what the best q gains: else it is the encoder that is at fault."""
+    factor, gain, gap = map(seen.value, ("best_scale_factor", "gain_of_scale_factor", "train_amortization_gap"))
+    return Case(
+        f"The ELBO gains {gain:.2g} nats where all deviations of q are taken {factor:.2g} times as large.",
+        [side, seen.above("gain_of_scale_factor", *SCALE_GAIN), seen.holds(not gain < 0.5 * gap)],
+        ("train_amortization_gap", "pareto_k_share_above"),
+    )
+
+
+@warning(
+    "amortization-gap",
+    needs=("train_amortization_gap",),
+    why="The encoder gives a worse q than its own family has: the ELBO is lower than it need be, and so is what the "
+    "decoder learns from.",
+    advice="Make the encoder larger or train it longer, or refine q for each observation (guide semi-amortized).",
+    explains=("undertraining", "prior-hole", "importance-weights"),
+    symptom="guide",
+    of_elbo=True,
+)
+def amortization_gap(seen: Examined) -> Iterator[Case]:
+    """A gap on training rows, with means near rest at weight 1, or more of it than all codes are off from the prior.
+
+    Else it is the prior or the objective that is another than in training.
+    """
+    gap, off = seen.value("train_amortization_gap"), seen.value("marginal_kl_bound")
+    near = agree(seen.value("kl_weight_of_means"), 1.0, KL_WEIGHT_FACTOR_UNSETTLED)
+    yield Case(
+        f"The best q of the guide's family has an ELBO {gap:.2g} nats above the encoder's, on rows that it was trained "
+        "on.",
+        [
+            seen.above("train_amortization_gap", 0.5, or_share_of_kl=0.25),
+            seen.holds(near or gap > off, "kl_weight_of_means"),
+        ],
+        ("test_amortization_gap", "kl_weight_of_means", "marginal_kl_bound"),
+    )
+
+
+@note(
+    "importance-weights",
+    needs=("pareto_k_share_above",),
+    why="For most observations L_K is a lower bound that has not converged, whatever its standard error says.",
+    advice="Report log p(x) from annealing (bayes-vae compare), or with a refined proposal.",
+    symptom="guide",
+)
+def importance_weights(seen: Examined) -> Iterator[Case]:
+    """k̂ above its threshold for many observations."""
+    yield Case(
+        f"k̂ is above its threshold for {seen.value('pareto_k_share_above'):.0%} of the observations.",
+        [seen.above("pareto_k_share_above", 0.5)],
+        ("pareto_k_median", "bound_above_elbo"),
+    )

@@ -1,0 +1,55 @@
+"""What is looked at before anything is measured: data without a density, parameters and terms that are not finite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bayes_vae.diagnosis.measure.measurement import Measurement
+from bayes_vae.diagnosis.measure.subject import Subject
+from bayes_vae.distributions import check_support
+from bayes_vae.errors import NumericalError, SupportError
+from bayes_vae.estimators.elbo import elbo_terms
+from bayes_vae.terms.exposed import exposes_distributions
+
+__all__ = ["look_first"]
+
+PROBED = 100
+
+
+def look_first(subject: Subject) -> dict[str, Measurement]:
+    """Numbers of the first problem that makes every other number meaningless; nothing for a usable pair.
+
+    The support of an exposed likelihood comes first, whatever the weights have become: data outside it may have driven
+    them to NaN. What the numbers do not say stands in the subject's notes.
+    """
+    x = subject.train.x[0]
+    try:
+        _check_exposed_support(subject, x)
+        broken = [name for name, weight in subject.weights.items() if not bool(torch.isfinite(weight).all())]
+        if broken:
+            return _noted(subject, "parameters_that_are_not_finite", len(broken), ", ".join(broken))
+        rows = subject.train.first(PROBED)
+        x = rows.x[0]
+        elbo_terms(subject.model, subject.guide, rows.x, 2, seed=subject.seed, index=rows.index)
+    except SupportError as error:
+        between = Measurement.of(((x > 0) & (x < 1)).double().mean())
+        ends = {"smallest_value": Measurement.of(x.min()), "share_of_gray_values": between}
+        return ends | _noted(subject, "largest_value", float(x.max()), str(error))
+    except NumericalError as error:
+        return _noted(subject, "terms_that_are_not_finite", 1.0, str(error))
+    return {}
+
+
+def _check_exposed_support(subject: Subject, x: Tensor) -> None:
+    """Look at the support of the likelihood at one z, where the pair exposes its distributions."""
+    if exposes_distributions(subject.model, subject.guide):
+        model: Any = subject.model
+        check_support("x", model.likelihood(model.prior().sample((1,))), x.unsqueeze(0))
+
+
+def _noted(subject: Subject, name: str, value: float, words: str) -> dict[str, Measurement]:
+    subject.notes[name] = words
+    return {name: Measurement.of(value)}
