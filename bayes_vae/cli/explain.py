@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.evaluate import open_named, run_flags
 from bayes_vae.cli.flags import Flags, build_settings
-from bayes_vae.cli.output import json_text, say, value_text
+from bayes_vae.cli.output import json_text, say
 from bayes_vae.cli.progress import Progress
 from bayes_vae.cli.results import evaluation, figure
 from bayes_vae.cli.tables import annealing_text, conditions, reliability_text, terms_table
 from bayes_vae.errors import SettingsError
 from bayes_vae.settings import ExplainSettings
+from bayes_vae.vocabulary import symbol_of, value_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,8 +25,8 @@ __all__ = ["explain", "explanation_text", "run"]
 RECONSTRUCTIONS = 3
 """Draws from q whose p(x given z) is shown."""
 
-AT_DRAWS = {"log_prior": "E_q log p(z)", "log_guide": "E_q log q(z|x)"}
-"""Terms at q's draws that are not among those of an evaluation → symbol."""
+AT_DRAWS = ("log_prior", "log_guide")
+"""Terms at q's draws that are not among those of an evaluation."""
 
 
 def flags() -> Flags:
@@ -74,11 +75,12 @@ def explain(opened: OpenedRun, settings: ExplainSettings) -> dict[str, Any]:
         )
     draws = log_terms(*pair, x, settings.num_particles, keep_latents=True, **shared)
     result = evaluation(evaluated)
-    for name, symbol in AT_DRAWS.items():
+    for name in AT_DRAWS:
         values = getattr(draws, name)
         error = values.std(0) / len(values) ** 0.5
         at_draws = average(name, values.mean(0), error, len(values))
-        result["terms"][name] = {**figure(at_draws, "mean over draws from q", draws.provenance), "symbol": symbol}
+        drawn = figure(at_draws, "mean over draws from q", draws.provenance)
+        result["terms"][name] = {**drawn, "symbol": f"E_q {symbol_of(name)}"}
     kl, why_no_kl = _kl_per_dimension(evaluated.terms)
     size = sum(value[0, 0].numel() for value in draws.latents.values())
     rule, why_no_grid = _grid(pair, x, size, settings.num_points, shared)
@@ -139,11 +141,11 @@ def _grid(pair: tuple[Any, Any], x: Any, size: int, num_points: int, shared: dic
 
     if size > 2:
         nodes = f"{num_points} nodes along each would make {float(num_points) ** size:.1g}"
-        return None, f"z has {size} numbers, and {nodes}; the terms stand at draws from q instead"
+        return None, f"z has {size} numbers, and {nodes}; the terms are means over draws from q instead."
     try:
         return bayes_rule_on_grid(*pair, x, num_points=num_points, **shared), ""
     except NotDefinedError as error:
-        return None, str(error).partition(". ")[0]
+        return None, str(error)
 
 
 def _grid_figures(rule: Any) -> dict[str, Any]:
@@ -216,7 +218,7 @@ def _grid_text(result: dict[str, Any]) -> str:
     if grid is None:
         kl = result["kl_per_dimension"]
         dimensions = "" if kl is None else f"\nKL by dimension: {', '.join(value_text(value) for value in kl)}."
-        return f"No grid: {result['why_no_grid']}.{dimensions}"
+        return f"No grid: {result['why_no_grid']}{dimensions}"
     z = ", ".join(value_text(value) for value in grid["z"])
     names = ("log_prior", "log_likelihood", "log_evidence", "log_posterior")
     prior, likelihood, evidence, posterior = (value_text(grid[name]) for name in names)

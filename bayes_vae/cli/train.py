@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.flags import Flags, build_settings, value_of
-from bayes_vae.cli.output import json_text, note, say, table, value_text
+from bayes_vae.cli.output import json_text, note, say, table
 from bayes_vae.cli.repeating import check_repeated_data, threads_of
-from bayes_vae.cli.results import SYMBOLS
 from bayes_vae.errors import SettingsError
 from bayes_vae.parts.combinations import check_combination, with_fitting_policy
 from bayes_vae.settings import DataSettings, PairSettings, TrainingSettings, as_json
+from bayes_vae.vocabulary import PER_OBSERVATION, TERMS, capitalized, conditions, value_text
 
 if TYPE_CHECKING:
     from bayes_vae.cli.loading import OpenedRun
@@ -251,8 +251,7 @@ def nothing_to_resume(path: str, training: TrainingSettings) -> str | None:
     """Why a run has nothing left to do, or None."""
     from bayes_vae.training.resuming import nothing_left, resume_point
 
-    reason = nothing_left(resume_point(path), training)
-    return reason and reason.replace("Ask for more ", "Ask for more with --")
+    return nothing_left(resume_point(path), training, more="more with --")
 
 
 def _note_divergence(elbo: float, num_pixels: int) -> None:
@@ -296,10 +295,17 @@ def _validation(trained: Run) -> dict[str, Any]:
     }
 
 
+def _conditions(validation: Mapping[str, Any]) -> str:
+    """What the validation terms were measured under."""
+    rows, policy = f"{validation['num_observations']:,} validation observations", validation["data_policy"]
+    beside = {name: validation[name] for name in ("kl_weight", "seed")}
+    return conditions(validation["num_particles"], rows, policy, unit=capitalized(PER_OBSERVATION), **beside)
+
+
 def training_text(result: dict[str, Any]) -> str:
     """The result as a person reads it."""
     data, validation = result["data"], result["validation"]
-    rows = [[symbol, name, value_text(validation[name])] for name, symbol in SYMBOLS.items() if name in validation]
+    rows = [[TERMS[name].symbol, name, value_text(validation[name])] for name in validation if name in TERMS]
     rows[-1] += [f"± {validation['elbo_error']:.3f}"]
     files = {"run directory": result["run"], **result["figures"]}
     return "\n".join(
@@ -309,8 +315,7 @@ def training_text(result: dict[str, Any]) -> str:
             f"Best epoch: {result['best_epoch']}.",
             "",
             table(["symbol", "name", "validation", ""], [[*row, ""][:4] for row in rows], right=(2,)),
-            f"  Nats per observation. K = {validation['num_particles']}, N = {validation['num_observations']:,} "
-            f"validation images, KL weight 1, seed {validation['seed']}.",
+            f"  {_conditions(validation)}.",
             "",
             table(["file", "path"], list(files.items())),
             "",

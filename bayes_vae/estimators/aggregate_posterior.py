@@ -119,12 +119,14 @@ class _Found(NamedTuple):
 def _read(model: Program, guide: Program, x: Observations, index: Tensor) -> tuple[ExposedPair, str]:
     """The pair, and what it lacks for dimension by dimension figures; empty for factorized normals."""
     wanted = "needs q(z_d given x) of each dimension by itself"
+    exposed = exposes_distributions(model, guide)
+    quantity = "it" if exposed else "aggregate_posterior_terms"
     try:
-        return read_factorized_pair(model, guide, x, index, "aggregate_posterior_terms", wanted), ""
+        return read_factorized_pair(model, guide, x, index, quantity, wanted), ""
     except NotDefinedError as error:
-        if not exposes_distributions(model, guide):
+        if not exposed:
             raise
-        return ExposedPair(model, guide, x, index), str(error).replace("aggregate_posterior_terms", "it", 1)
+        return ExposedPair(model, guide, x, index), str(error)
 
 
 def _factorized(pair: ExposedPair, work: _Work) -> _Found:

@@ -14,18 +14,19 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import SettingsError
-from bayes_vae.estimators.annealing.annealed import LOWER_BOUND, AnnealedEstimate, annealed_log_evidence
+from bayes_vae.estimators.annealing.annealed import AnnealedEstimate, annealed_log_evidence
 from bayes_vae.estimators.evaluation import without_annealing
 from bayes_vae.estimators.importance.bound import grouped_bound
 from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
 from bayes_vae.estimators.importance.log_evidence import WeightSummary, estimate_from, summarize_weights
 from bayes_vae.estimators.quadrature import quadrature_log_evidence
 from bayes_vae.settings import LADDER
-from bayes_vae.terms.averages import Average, average, log_mean_bias, with_error
+from bayes_vae.terms.averages import Average, average, log_mean_bias
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.program import Program, as_observations, undisturbed
 from bayes_vae.terms.stream import Progress, Source, as_index, provenance, read_pair, stream
 from bayes_vae.terms.tabular import Column, Tabular
+from bayes_vae.vocabulary import LOWER_BOUND, Reading, conditions, with_error
 
 __all__ = ["Comparison", "Rung", "compare"]
 
@@ -55,7 +56,7 @@ class Rung:
         num_particles: k of the bound; the number of chains where annealed; 0 where exact or by quadrature.
         values: shape (N,), nats.
         standard_errors: Monte-Carlo error of each value, shape (N,); NaN where it is unknown.
-        note: how the figure reads.
+        reading: how the figure reads.
         bias: of the mean of log mean weights, see ``log_mean_bias``; only where one group of particles is all there is;
             for quadrature the mean error of refinement.
         seconds: time that it took; the bounds share their draws, and so their time.
@@ -66,7 +67,7 @@ class Rung:
     num_particles: int
     values: Tensor
     standard_errors: Tensor
-    note: str = ""
+    reading: Reading = LOWER_BOUND
     seconds: float = 0.0
     bias: float = 0.0
     estimator: str = "importance sampling from q, nested groups of one set of draws"
@@ -74,7 +75,7 @@ class Rung:
     @property
     def average(self) -> Average:
         """The rung's figure over the data set."""
-        return average(self.name, self.values, self.standard_errors, self.num_particles, self.note, self.bias)
+        return average(self.name, self.values, self.standard_errors, self.num_particles, self.reading, self.bias)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +128,7 @@ class Comparison(Tabular):
         short = self._shortfall(self.rungs[0])
         words = with_error(short.value, short.total_error)
         rest = "" if top.name == bound else self._of_bound(bound)
-        tail = "" if top.note in ("", LOWER_BOUND) else ", and log p(x) may lie higher still"
+        tail = "" if top.reading.settled else ", and log p(x) may lie higher still"
         return f"The ELBO falls short of {target} by {words} nats per observation{rest}{tail}."
 
     def _named(self, name: str) -> Rung:
@@ -151,11 +152,8 @@ class Comparison(Tabular):
 
     def __str__(self) -> str:
         lines = [f"{rung.name:>10}  {rung.average}  {rung.seconds:.1f} s" for rung in self.rungs]
-        policy = self.provenance.data_policy
-        lines.append(
-            f"K = {self.num_particles}, N = {self.num_observations}, data policy: {policy}, KL weight 1, "
-            f"{self.seconds:.1f} s"
-        )
+        origin, counts, seconds = self.provenance, (self.num_particles, self.num_observations), f"{self.seconds:.1f} s"
+        lines.append(conditions(*counts, origin.data_policy, seconds, kl_weight=origin.kl_weight, seed=origin.seed))
         return "\n".join([*lines, *filter(None, [self.why_not_annealed]), self.sentence()])
 
 
@@ -265,7 +263,7 @@ def _rung(size: int, batches: list[tuple[Tensor, Tensor]], estimate: LogEvidence
     values, errors = (torch.cat(column) for column in zip(*batches, strict=True))
     if size == estimate.num_particles:
         error = estimate.standard_error
-        return Rung(f"L_{size}", size, values, error, estimate.note, seconds, log_mean_bias(error))
+        return Rung(f"L_{size}", size, values, error, estimate.reading, seconds, log_mean_bias(error))
     return Rung("ELBO" if size == 1 else f"L_{size}", size, values, errors, seconds=seconds)
 
 
@@ -277,7 +275,7 @@ def _annealed_rung(name: str, estimate: AnnealedEstimate) -> Rung:
         estimate.num_chains,
         estimate.log_evidence,
         error,
-        estimate.note,
+        estimate.reading,
         estimate.seconds,
         bias=log_mean_bias(error),
         estimator=words,
@@ -292,7 +290,7 @@ def _exact_rung(model: Program, x: tuple[Tensor, ...]) -> list[Rung]:
     with torch.no_grad():
         values = log_evidence(*x).double()
     seconds = time.perf_counter() - start
-    return [Rung("exact", 0, values, torch.zeros_like(values), seconds=seconds, estimator="closed form")]
+    return [Rung("exact", 0, values, torch.zeros_like(values), Reading("exact"), seconds, estimator="closed form")]
 
 
 def _quadrature_rung(
@@ -300,15 +298,13 @@ def _quadrature_rung(
 ) -> list[Rung]:
     start = time.perf_counter()
     found = quadrature_log_evidence(model, guide, x, **QUADRATURE, **shared)
-    failed = int((~found.converged).sum())
-    note = f"not converged for {failed} of {found.num_observations}" if failed else ""
     return [
         Rung(
             "quadrature",
             0,
             found.log_evidence,
             torch.zeros_like(found.log_evidence),
-            note,
+            found.reading,
             time.perf_counter() - start,
             float(found.refinement_error.mean()),
             f"quadrature on a grid, D = {found.num_dimensions}",

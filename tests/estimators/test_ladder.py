@@ -67,7 +67,7 @@ def test_text_says_what_every_figure_needs(small_vae):
 def test_few_particles_are_a_lower_bound(monkeypatch, small_vae):
     monkeypatch.setattr(ladder, "MOST_DIMENSIONS", 0)
     comparison = bv.compare(*small_vae, (1, 5), num_temperatures=0, seed=1)
-    assert "5 particles are too few for a k̂" in comparison.rungs[-1].note
+    assert "5 particles are too few for a k̂" in str(comparison.rungs[-1].reading)
     assert "log p(x) may lie higher still" in comparison.sentence()
     assert comparison.rungs[-1].standard_errors.isnan().all()
 
@@ -161,12 +161,12 @@ def test_the_annealed_rung_reads_as_evaluate_says(linear_gaussian, rescaled_guid
     )
     for estimate, tail in ((fine, False), (coarse, True)):
         rung = ladder._annealed_rung("annealed", estimate)
-        assert rung.note == rung.average.note == estimate.note
+        assert rung.reading == rung.average.reading == estimate.reading
         comparison = bv.compare(model, guide, x, (1, 5), num_temperatures=0)
         sentence = replace(comparison, rungs=(comparison.rungs[0], comparison.rungs[1], rung)).sentence()
         assert sentence.endswith("log p(x) may lie higher still.") == tail
-    assert fine.note == "lower bound in expectation"
-    assert coarse.note.startswith("lower bound in expectation; chains spread over more than 1 nat for ")
+    assert str(fine.reading) == "lower bound in expectation"
+    assert str(coarse.reading).startswith("lower bound in expectation; chains spread over more than 1 nat for ")
 
 
 def test_discrete_latents_leave_annealing_out_and_say_so():

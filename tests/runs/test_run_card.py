@@ -28,7 +28,7 @@ def test_figures_are_those_of_the_best_epoch_with_their_conditions(card):
     text = card(history=ROWS, best_epoch=1, data=data, ending="patience")
     assert "| ELBO = the first − the second | -21.000 | ± 0.250 |" in text
     assert "| E\\_q log p(x given z) | -18.500 |  |" in text
-    assert "K = 2, N = 40 validation observations, KL weight 1, data policy static" in text
+    assert "K = 2 · N = 40 validation observations · data policy: static" in text
     assert "2 epochs, the best was number 1; the validation ELBO had stopped rising." in text
 
 
