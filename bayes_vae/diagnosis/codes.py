@@ -45,7 +45,7 @@ def measure_codes(subject: Subject) -> dict[str, Number]:
         "aggregate_deviation_smallest": as_number(spread.sqrt().min()),
         "aggregate_deviation_largest": as_number(spread.sqrt().max()),
     }
-    return found | {f"kl_of_z_{d + 1}": mean_number(kl[:, d]) for d in range(kl.shape[1])}
+    return found | {f"kl_of_z_{d}": mean_number(kl[:, d]) for d in range(kl.shape[1])}
 
 
 def _standardized(subject: Subject, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:

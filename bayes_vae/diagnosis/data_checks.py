@@ -51,7 +51,7 @@ def look_at_data(subject: Subject) -> Finding | None:
         return _outside(x[0], str(error))
     except NumericalError as error:
         nothing = Evidence("terms_that_are_not_finite", 1.0, threshold=0.0)
-        return conclude("not-finite", str(error).split(". ")[0] + ".", [Condition(nothing, 1.0)])
+        return conclude("not-finite", str(error), [Condition(nothing, 1.0)])
     return None
 
 

@@ -56,7 +56,7 @@ def unused_dimensions(seen: Examined) -> Finding | None:
     count, unused = int(seen.value("latent_dimensions")), int(seen.value("collapsed_dimensions"))
     if unused in (0, count):
         return None
-    names = [f"kl_of_z_{d + 1}" for d in range(count)]
+    names = [f"kl_of_z_{d}" for d in range(count)]
     which = ", ".join(name.removeprefix("kl_of_") for name in names if seen.value(name) < COLLAPSED_KL)
     return conclude(
         "unused-dimensions",

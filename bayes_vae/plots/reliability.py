@@ -16,7 +16,7 @@ from bayes_vae.errors import SettingsError
 from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
 from bayes_vae.plots.colours import COLOURS, GREY, LABEL_COLOURS
 from bayes_vae.plots.style import caption, new_figure, plain_axes, thousands
-from bayes_vae.vocabulary import ESTIMATE, TERMS, Reading, words
+from bayes_vae.vocabulary import ESTIMATE, TERMS, Reading, dash, words
 
 __all__ = ["draw_effective_sample_size", "draw_pareto_k", "pareto_k_figure", "places_by_k"]
 
@@ -182,9 +182,8 @@ def _summary(estimate: LogEvidenceEstimate) -> str:
     if not len(known):
         return f"no k̂ (fewer than 30 particles, or discrete latents): every figure reads as a lower bound · {middle}"
     k = float(known.median())
-    words = f"{k:.2f}" if np.isfinite(k) else "∞"
-    words = f"−{words.removeprefix('-')}" if k < 0 else words
+    typical = dash(f"{k:.2f}" if np.isfinite(k) else "−∞" if k < 0 else "∞")
     if not failed:
-        return f"k̂ at most its threshold for all {thousands(count)} · median k̂ {words}, {middle}"
+        return f"k̂ at most its threshold for all {thousands(count)} · median k̂ {typical}, {middle}"
     share = f"{thousands(failed)} of {thousands(count)} ({100 * failed / count:.3g}%)"
-    return f"k̂ above its threshold for {share}: lower bounds, not converged · median k̂ {words}, {middle}"
+    return f"k̂ above its threshold for {share}: lower bounds, not converged · median k̂ {typical}, {middle}"

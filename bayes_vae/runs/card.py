@@ -7,7 +7,7 @@ from typing import Any
 
 from bayes_vae.runs.config import extension_note
 from bayes_vae.runs.run import VALIDATION_PARTICLES, Run
-from bayes_vae.vocabulary import PER_OBSERVATION, TERMS, capitalized, conditions
+from bayes_vae.vocabulary import PER_OBSERVATION, TERMS, capitalized, conditions, error_text, value_text
 
 __all__ = ["CARD", "card_bytes"]
 
@@ -112,8 +112,8 @@ def _figures(run: Run) -> str:
     values = {name: row.get(f"validation_{name}") for name in _TERMS}
     if None in values.values():
         return "## Figures\n\nNone were measured."
-    rows = [(TERMS[name].symbol, f"{values[name]:.3f}", "") for name in _TERMS]
-    rows[-1] = (*rows[-1][:2], f"± {row.get('validation_elbo_error', float('nan')):.3f}")
+    rows = [(TERMS[name].symbol, value_text(values[name]), "") for name in _TERMS]
+    rows[-1] = (*rows[-1][:2], f"± {error_text(row.get('validation_elbo_error', float('nan')))}")
     count = run.data.get("sizes", {}).get("validation", "unknown")
     beside = conditions(
         VALIDATION_PARTICLES,

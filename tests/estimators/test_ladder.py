@@ -11,6 +11,7 @@ import bayes_vae as bv
 from bayes_vae.errors import SettingsError
 from bayes_vae.estimators import ladder
 from bayes_vae.guides import ExactLinearGaussianGuide
+from bayes_vae.vocabulary import Reading
 
 RUNGS = (1, 5, 50, 500)
 
@@ -135,7 +136,7 @@ def test_the_sentence_holds_errors_that_do_not_average_out(small_vae):
     """Of quadrature that has not converged, say, the error of refinement is part of the shortfall's."""
     comparison = bv.compare(*small_vae, RUNGS, num_temperatures=0, seed=1)
     *below, top = comparison.rungs
-    rough = replace(comparison, rungs=(*below, replace(top, bias=7.0, note="not converged for 5 of 5")))
+    rough = replace(comparison, rungs=(*below, replace(top, bias=7.0, reading=Reading("quadrature", 5, 5))))
     assert " ± 7.0 nats per observation; L_500 cannot be told apart from it (a difference of" in rough.sentence()
     assert rough.sentence().endswith(", and log p(x) may lie higher still.")
     unknown = replace(comparison, rungs=(*below[:-1], replace(below[-1], bias=torch.nan), top))
