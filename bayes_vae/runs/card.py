@@ -109,7 +109,7 @@ def _section(title: str, content: Mapping[str, Any]) -> str:
 def _figures(run: Run) -> str:
     """The validation terms of the best epoch with K, N, KL weight, and the ELBO's error."""
     row = next((row for row in run.history if row.get("epoch") == run.best_epoch), {})
-    values = {name: row.get(f"validation_{name}") for name in _TERMS}
+    values: dict[str, Any] = {name: row.get(f"validation_{name}") for name in _TERMS}
     if None in values.values():
         return "## Figures\n\nNone were measured."
     rows = [(TERMS[name].symbol, value_text(values[name]), "") for name in _TERMS]
