@@ -58,8 +58,8 @@ if TYPE_CHECKING:
     from bayes_vae.terms.averages import Average as Average
     from bayes_vae.terms.bits import bits_per_dimension as bits_per_dimension
     from bayes_vae.training import fit as fit
-    from bayes_vae.vocabulary import RankShape as RankShape
-    from bayes_vae.vocabulary import Reading as Reading
+    from bayes_vae.vocabulary.readings import RankShape as RankShape
+    from bayes_vae.vocabulary.readings import Reading as Reading
 
 __version__ = "0.1.0"
 
@@ -84,8 +84,8 @@ _HOMES = {
     "PosteriorDraws": "posterior",
     "Provenance": "terms",
     "QuadratureEstimate": "estimators",
-    "RankShape": "vocabulary",
-    "Reading": "vocabulary",
+    "RankShape": "vocabulary.readings",
+    "Reading": "vocabulary.readings",
     "Run": "runs",
     "Rung": "estimators.ladder",
     "StickingTheLandingObjective": "objectives",

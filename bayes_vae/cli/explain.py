@@ -13,7 +13,8 @@ from bayes_vae.cli.results import evaluation, figure
 from bayes_vae.cli.tables import annealing_text, conditions, reliability_text, terms_table
 from bayes_vae.errors import SettingsError
 from bayes_vae.settings import ExplainSettings
-from bayes_vae.vocabulary import symbol_of, value_text
+from bayes_vae.vocabulary.number_text import value_text
+from bayes_vae.vocabulary.symbols import symbol_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bayes_vae.vocabulary import symbol_of
+from bayes_vae.vocabulary.symbols import symbol_of
 
 if TYPE_CHECKING:
     from bayes_vae.estimators import AnnealedEstimate, LogEvidenceEstimate

@@ -7,16 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bayes_vae.cli.output import table
-from bayes_vae.vocabulary import (
-    PER_OBSERVATION,
-    Reading,
-    capitalized,
-    error_text,
-    value_text,
-    why_not_converged,
-    words,
-)
-from bayes_vae.vocabulary import conditions as conditions_line
+from bayes_vae.vocabulary.conditions import PER_OBSERVATION
+from bayes_vae.vocabulary.conditions import conditions as conditions_line
+from bayes_vae.vocabulary.number_text import capitalized, error_text, value_text
+from bayes_vae.vocabulary.readings import Reading, why_not_converged, words
 
 __all__ = ["annealing_text", "conditions", "ladder_table", "reliability_text", "terms_table"]
 

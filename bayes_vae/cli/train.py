@@ -16,7 +16,9 @@ from bayes_vae.cli.repeating import check_repeated_data, threads_of
 from bayes_vae.errors import SettingsError
 from bayes_vae.parts.combinations import check_combination, with_fitting_policy
 from bayes_vae.settings import DataSettings, PairSettings, TrainingSettings, as_json
-from bayes_vae.vocabulary import PER_OBSERVATION, TERMS, capitalized, conditions, value_text
+from bayes_vae.vocabulary.conditions import PER_OBSERVATION, conditions
+from bayes_vae.vocabulary.number_text import capitalized, value_text
+from bayes_vae.vocabulary.symbols import TERMS
 
 if TYPE_CHECKING:
     from bayes_vae.cli.loading import OpenedRun

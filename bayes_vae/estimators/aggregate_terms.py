@@ -12,7 +12,7 @@ from bayes_vae.errors import NotDefinedError, SettingsError
 from bayes_vae.terms.averages import Average, average
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.tabular import Tabular
-from bayes_vae.vocabulary import ESTIMATE, Reading
+from bayes_vae.vocabulary.readings import ESTIMATE, Reading
 
 __all__ = ["ACTIVE_VARIANCE", "PARTS", "AggregatePosteriorTerms"]
 

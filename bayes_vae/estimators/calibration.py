@@ -20,7 +20,8 @@ from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.program import Program, undisturbed
 from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.stream import Batch, Progress, Source, as_index, provenance, read_pair, stream
-from bayes_vae.vocabulary import RankShape, dimension_symbol
+from bayes_vae.vocabulary.readings import RankShape
+from bayes_vae.vocabulary.symbols import dimension_symbol
 
 __all__ = ["GuideCalibration", "calibrate_guide"]
 

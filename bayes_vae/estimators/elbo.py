@@ -24,7 +24,7 @@ from bayes_vae.terms.stream import (
     stream,
 )
 from bayes_vae.terms.tabular import Tabular
-from bayes_vae.vocabulary import Kind, Reading
+from bayes_vae.vocabulary.readings import Kind, Reading
 
 __all__ = ["KL", "ElboCollector", "ElboTerms", "check_kl", "elbo_terms", "resolve_kl"]
 

@@ -11,7 +11,8 @@ from bayes_vae.errors import NotDefinedError
 from bayes_vae.terms.averages import Average, average
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.tabular import Tabular
-from bayes_vae.vocabulary import LOWER_BOUND, Reading, with_error
+from bayes_vae.vocabulary.number_text import with_error
+from bayes_vae.vocabulary.readings import LOWER_BOUND, Reading
 
 __all__ = ["GapSplit", "InferenceGap"]
 

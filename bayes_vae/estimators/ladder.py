@@ -26,7 +26,9 @@ from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.program import Program, as_observations, undisturbed
 from bayes_vae.terms.stream import Progress, Source, as_index, provenance, read_pair, stream
 from bayes_vae.terms.tabular import Column, Tabular
-from bayes_vae.vocabulary import LOWER_BOUND, Reading, conditions, with_error
+from bayes_vae.vocabulary.conditions import conditions
+from bayes_vae.vocabulary.number_text import with_error
+from bayes_vae.vocabulary.readings import LOWER_BOUND, Reading
 
 __all__ = ["Comparison", "Rung", "compare"]
 

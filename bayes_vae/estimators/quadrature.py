@@ -29,7 +29,7 @@ from bayes_vae.terms.stream import (
     stream,
 )
 from bayes_vae.terms.tabular import Tabular
-from bayes_vae.vocabulary import Reading
+from bayes_vae.vocabulary.readings import Reading
 
 __all__ = ["QuadratureEstimate", "quadrature_log_evidence"]
 

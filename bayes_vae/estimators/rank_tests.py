@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import SettingsError
-from bayes_vae.vocabulary import Place, RankShape, Width
+from bayes_vae.vocabulary.readings import Place, RankShape, Width
 
 __all__ = ["TESTS", "bin_counts", "binomial_interval", "choose_num_bins", "holm", "rank_p_values", "read_shape"]
 

@@ -11,7 +11,9 @@ from bayes_vae.estimators.gaps import InferenceGap
 from bayes_vae.plots.colours import COLOURS
 from bayes_vae.plots.style import caption, new_figure, plain_axes
 from bayes_vae.terms.averages import Average
-from bayes_vae.vocabulary import PER_OBSERVATION, TERMS, dash, dimension_symbol, mathtext, with_error
+from bayes_vae.vocabulary.conditions import PER_OBSERVATION
+from bayes_vae.vocabulary.number_text import dash, with_error
+from bayes_vae.vocabulary.symbols import TERMS, dimension_symbol, mathtext
 
 __all__ = [
     "aggregate_figure",

@@ -13,7 +13,10 @@ from matplotlib.patheffects import withStroke
 from bayes_vae.estimators.ladder import Comparison, Rung
 from bayes_vae.plots.colours import COLOURS, GREY
 from bayes_vae.plots.style import caption, new_figure, plain_axes, signed, thousands
-from bayes_vae.vocabulary import PER_OBSERVATION, mathtext, short_error, words
+from bayes_vae.vocabulary.conditions import PER_OBSERVATION
+from bayes_vae.vocabulary.number_text import short_error
+from bayes_vae.vocabulary.readings import words
+from bayes_vae.vocabulary.symbols import mathtext
 
 __all__ = ["draw_ladder", "ladder_figure"]
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bayes_vae.plots.colours import COLOURS, GREY, LABEL_COLOURS
 from bayes_vae.plots.style import caption, new_figure, plain_axes
-from bayes_vae.vocabulary import dimension_symbol, mathtext
+from bayes_vae.vocabulary.symbols import dimension_symbol, mathtext
 
 __all__ = ["draw_latent_means", "latent_figure", "principal_components"]
 

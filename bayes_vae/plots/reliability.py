@@ -16,7 +16,9 @@ from bayes_vae.errors import SettingsError
 from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
 from bayes_vae.plots.colours import COLOURS, GREY, LABEL_COLOURS
 from bayes_vae.plots.style import caption, new_figure, plain_axes, thousands
-from bayes_vae.vocabulary import ESTIMATE, TERMS, Reading, dash, words
+from bayes_vae.vocabulary.number_text import dash
+from bayes_vae.vocabulary.readings import ESTIMATE, Reading, words
+from bayes_vae.vocabulary.symbols import TERMS
 
 __all__ = ["draw_effective_sample_size", "draw_pareto_k", "pareto_k_figure", "places_by_k"]
 

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from bayes_vae.plots.colours import GREY
-from bayes_vae.vocabulary import conditions, signed, thousands
+from bayes_vae.vocabulary.conditions import conditions
+from bayes_vae.vocabulary.number_text import signed, thousands
 
 __all__ = ["caption", "new_figure", "plain_axes", "save_figure", "signed", "thousands"]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from bayes_vae.errors import SettingsError
 from bayes_vae.posterior.chain_diagnostics import MINIMUM_DRAWS, chain_sample_size, r_hat
 from bayes_vae.terms.containers import Provenance
-from bayes_vae.vocabulary import Reading
+from bayes_vae.vocabulary.readings import Reading
 
 __all__ = ["LARGEST_R_HAT", "SMALLEST_SAMPLE_SIZE", "PosteriorDraws", "check_numbers"]
 

@@ -11,8 +11,9 @@ from bayes_vae.report.drawing import draw
 from bayes_vae.report.parts import Drawings, Section
 from bayes_vae.report.words import average_text, conditions
 from bayes_vae.terms.averages import Average
-from bayes_vae.vocabulary import TERMS, count_of, dash, dimension_symbol, joined, share
-from bayes_vae.vocabulary import conditions as conditions_line
+from bayes_vae.vocabulary.conditions import conditions as conditions_line
+from bayes_vae.vocabulary.number_text import count_of, dash, joined, share
+from bayes_vae.vocabulary.symbols import TERMS, dimension_symbol
 
 __all__ = ["aggregate_section", "calibration_section", "kl_section"]
 

@@ -6,7 +6,7 @@ from bayes_vae.diagnosis import Diagnosis, Finding
 from bayes_vae.report.contents import Missing, ReportContents
 from bayes_vae.report.parts import Point, Points, Section
 from bayes_vae.report.words import conditions
-from bayes_vae.vocabulary import dash, joined
+from bayes_vae.vocabulary.number_text import dash, joined
 
 __all__ = ["diagnosis_section"]
 

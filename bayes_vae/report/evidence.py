@@ -12,7 +12,7 @@ from bayes_vae.report.drawing import draw
 from bayes_vae.report.parts import Drawings, Section, Table
 from bayes_vae.report.words import average_text, conditions
 from bayes_vae.terms.averages import Average
-from bayes_vae.vocabulary import (
+from bayes_vae.vocabulary.number_text import (
     capitalized,
     count_of,
     dash,
@@ -20,11 +20,10 @@ from bayes_vae.vocabulary import (
     estimate_text,
     first_of,
     joined,
-    sentence,
     share,
     value_text,
-    words,
 )
+from bayes_vae.vocabulary.readings import sentence, words
 
 __all__ = ["gap_section", "ladder_section", "reliability_section"]
 

@@ -9,7 +9,7 @@ from bayes_vae.report.contents import Missing, ReportContents
 from bayes_vae.report.drawing import png_uri
 from bayes_vae.report.parts import Card, Cards, Section
 from bayes_vae.report.words import conditions
-from bayes_vae.vocabulary import change, count_of, estimate_text
+from bayes_vae.vocabulary.number_text import change, count_of, estimate_text
 
 __all__ = ["extremes_section"]
 

@@ -16,7 +16,8 @@ from bayes_vae.report.drawing import draw
 from bayes_vae.report.latent_space import RECONSTRUCTIONS, LatentMeans, Traversals
 from bayes_vae.report.parts import Drawings, Section
 from bayes_vae.report.words import average_text, conditions
-from bayes_vae.vocabulary import count_of, dimension_symbol, estimate_text, joined, mathtext, share
+from bayes_vae.vocabulary.number_text import count_of, estimate_text, joined, share
+from bayes_vae.vocabulary.symbols import dimension_symbol, mathtext
 
 __all__ = ["latent_means_section", "prior_section", "reconstruction_section", "traversal_section"]
 

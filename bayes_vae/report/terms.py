@@ -9,7 +9,9 @@ from bayes_vae.report.contents import Missing, ReportContents
 from bayes_vae.report.parts import Section, Table
 from bayes_vae.report.words import average_text, conditions
 from bayes_vae.terms.averages import Average
-from bayes_vae.vocabulary import TERMS, error_text, value_text, words
+from bayes_vae.vocabulary.number_text import error_text, value_text
+from bayes_vae.vocabulary.readings import words
+from bayes_vae.vocabulary.symbols import TERMS
 
 __all__ = ["Term", "terms", "terms_section"]
 

@@ -13,16 +13,8 @@ from bayes_vae.report.contents import ReportContents
 from bayes_vae.report.drawing import draw
 from bayes_vae.report.parts import Drawings, Section, Table
 from bayes_vae.settings import ReportSettings
-from bayes_vae.vocabulary import (
-    PER_OBSERVATION,
-    capitalized,
-    change,
-    conditions,
-    count_of,
-    estimate_text,
-    first_of,
-    joined,
-)
+from bayes_vae.vocabulary.conditions import PER_OBSERVATION, conditions
+from bayes_vae.vocabulary.number_text import capitalized, change, count_of, estimate_text, first_of, joined
 
 __all__ = ["about_section", "training_section"]
 

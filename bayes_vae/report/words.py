@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bayes_vae.report.contents import ReportContents
 from bayes_vae.terms.averages import Average
-from bayes_vae.vocabulary import PER_OBSERVATION, capitalized, count_of, estimate_text
-from bayes_vae.vocabulary import conditions as conditions_line
+from bayes_vae.vocabulary.conditions import PER_OBSERVATION
+from bayes_vae.vocabulary.conditions import conditions as conditions_line
+from bayes_vae.vocabulary.number_text import capitalized, count_of, estimate_text
 
 __all__ = ["average_text", "conditions"]
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from bayes_vae.runs.config import extension_note
 from bayes_vae.runs.run import VALIDATION_PARTICLES, Run
-from bayes_vae.vocabulary import PER_OBSERVATION, TERMS, capitalized, conditions, error_text, value_text
+from bayes_vae.vocabulary.conditions import PER_OBSERVATION, conditions
+from bayes_vae.vocabulary.number_text import capitalized, error_text, value_text
+from bayes_vae.vocabulary.symbols import TERMS
 
 __all__ = ["CARD", "card_bytes"]
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from bayes_vae.vocabulary import ESTIMATE, Reading, short_error, with_error
+from bayes_vae.vocabulary.number_text import short_error, with_error
+from bayes_vae.vocabulary.readings import ESTIMATE, Reading
 
 __all__ = ["Average", "average", "log_mean_bias", "with_error"]
 

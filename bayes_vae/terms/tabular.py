@@ -12,7 +12,9 @@ from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError, ShapeError
 from bayes_vae.terms.averages import Average, average
-from bayes_vae.vocabulary import DIMS, conditions, short_error, unit_of
+from bayes_vae.vocabulary.conditions import conditions
+from bayes_vae.vocabulary.number_text import short_error
+from bayes_vae.vocabulary.symbols import DIMS, unit_of
 
 __all__ = ["Column", "Tabular"]
 

@@ -50,61 +50,62 @@ class Term:
 
 
 TERMS = {
-    term.name: term
-    for term in (
-        Term("log_prior", "log p(z)", "log prior", "log_terms", "particle"),
-        Term("log_likelihood", "log p(x|z)", "log likelihood", "log_terms", "particle"),
-        Term("log_guide", "log q(z|x)", "log density of the guide", "log_terms", "particle"),
-        Term("log_joint", "log p(x, z)", "log joint: the model", "log_terms", "particle"),
-        Term("log_importance_weights", "log p(x, z) − log q(z|x)", "log importance weights", "log_terms", "particle"),
-        Term("expected_log_likelihood", "E_q log p(x|z)", "expected log likelihood: reconstruction", "elbo_terms"),
-        Term("kl_to_prior", "KL(q(z|x) ‖ p(z))", "KL of the guide to the prior: the rate", "elbo_terms"),
-        Term("kl_per_dimension", "KL(q(z_d|x) ‖ p(z_d))", "KL by latent dimension", "elbo_terms", "dimension"),
-        Term("elbo", "ELBO", "expected log likelihood minus KL to the prior", "elbo_terms"),
-        Term(
-            "importance_weighted_bound",
-            "L_K",
-            "importance-weighted bound",
-            "estimate_log_evidence",
-            attribute="log_evidence",
+    name: Term(name, symbol, words, function, *rest)
+    for function, rows in {
+        "log_terms": (
+            ("log_prior", "log p(z)", "log prior", "particle"),
+            ("log_likelihood", "log p(x|z)", "log likelihood", "particle"),
+            ("log_guide", "log q(z|x)", "log density of the guide", "particle"),
+            ("log_joint", "log p(x, z)", "log joint: the model", "particle"),
+            ("log_importance_weights", "log p(x, z) − log q(z|x)", "log importance weights", "particle"),
         ),
-        Term("log_evidence", "log p(x)", "log evidence", "estimate_log_evidence"),
-        Term("standard_error", "standard_error", "Monte-Carlo standard error", "estimate_log_evidence"),
-        Term("effective_sample_size", "ESS", "effective sample size of the weights", "estimate_log_evidence", unit="1"),
-        Term("pareto_k", "k̂", "tail index of the weights", "estimate_log_evidence", unit="1"),
-        Term("doubling_step", "L_K − L_{K/2}", "gain of the last doubling", "estimate_log_evidence"),
-        Term("particles", "K", "particles of each observation", "estimate_log_evidence", unit="1"),
-        Term("converged", "converged", "whether the estimate converged", "estimate_log_evidence", unit="1"),
-        Term("log_weights", "log w", "log weights of the chains", "annealed_log_evidence", "chain"),
-        Term("spread", "spread", "deviation of the chains' log weights", "annealed_log_evidence"),
-        Term("acceptance", "acceptance", "mean acceptance of the moves", "annealed_log_evidence", unit="1"),
-        Term("refinement_error", "refinement_error", "difference of two levels", "quadrature_log_evidence"),
-        Term("num_points", "num_points", "nodes along each dimension", "quadrature_log_evidence", unit="1"),
-        Term("lower", "lower", "lower bound on log p(x)", "bidirectional_bounds"),
-        Term("upper", "upper", "upper bound on log p(x)", "bidirectional_bounds"),
-        Term("gap", "upper − lower", "gap between the bounds", "bidirectional_bounds"),
-        Term("inference_gap", "log p(x) − ELBO", "inference gap: KL(q(z|x) ‖ p(z|x))", "inference_gap"),
-        Term("approximation_gap", "log p(x) − ELBO(q*)", "approximation gap: the family of q", "inference_gap"),
-        Term("amortization_gap", "ELBO(q*) − ELBO(q)", "amortization gap: the encoder", "inference_gap"),
-        Term("best_elbo", "ELBO(q*)", "ELBO of the best q of the family", "inference_gap"),
-        Term("num_steps", "num_steps", "steps of the search for the best q", "inference_gap", unit="1"),
-        Term(
-            "index_code_mutual_information",
-            "I(n; z)",
-            "mutual information of observation and code",
-            "aggregate_posterior_terms",
+        "elbo_terms": (
+            ("expected_log_likelihood", "E_q log p(x|z)", "expected log likelihood: reconstruction"),
+            ("kl_to_prior", "KL(q(z|x) ‖ p(z))", "KL of the guide to the prior: the rate"),
+            ("kl_per_dimension", "KL(q(z_d|x) ‖ p(z_d))", "KL by latent dimension", "dimension"),
+            ("elbo", "ELBO", "expected log likelihood minus KL to the prior"),
         ),
-        Term(
-            "marginal_kl_to_prior",
-            "KL(q(z) ‖ p(z))",
-            "KL of the aggregate posterior to the prior",
-            "aggregate_posterior_terms",
+        "estimate_log_evidence": (
+            ("importance_weighted_bound", "L_K", "importance-weighted bound", "observation", "nats", "log_evidence"),
+            ("log_evidence", "log p(x)", "log evidence"),
+            ("standard_error", "standard_error", "Monte-Carlo standard error"),
+            ("effective_sample_size", "ESS", "effective sample size of the weights", "observation", "1"),
+            ("pareto_k", "k̂", "tail index of the weights", "observation", "1"),
+            ("doubling_step", "L_K − L_{K/2}", "gain of the last doubling"),
+            ("particles", "K", "particles of each observation", "observation", "1"),
+            ("converged", "converged", "whether the estimate has converged", "observation", "1"),
         ),
-        Term("total_correlation", "KL(q(z) ‖ Π q(z_d))", "total correlation", "aggregate_posterior_terms"),
-        Term("dimensionwise_kl", "Σ KL(q(z_d) ‖ p(z_d))", "dimension-wise KL", "aggregate_posterior_terms"),
-    )
+        "annealed_log_evidence": (
+            ("log_weights", "log w", "log weights of the chains", "chain"),
+            ("spread", "spread", "deviation of the chains' log weights"),
+            ("acceptance", "acceptance", "mean acceptance probability of the moves", "observation", "1"),
+        ),
+        "quadrature_log_evidence": (
+            ("refinement_error", "refinement_error", "difference of the two finest levels"),
+            ("num_points", "num_points", "nodes along each dimension", "observation", "1"),
+        ),
+        "bidirectional_bounds": (
+            ("lower", "lower", "lower bound on log p(x)"),
+            ("upper", "upper", "upper bound on log p(x)"),
+            ("gap", "upper − lower", "gap between the bounds"),
+        ),
+        "inference_gap": (
+            ("inference_gap", "log p(x) − ELBO", "inference gap: KL(q(z|x) ‖ p(z|x))"),
+            ("approximation_gap", "log p(x) − ELBO(q*)", "approximation gap: the family of q"),
+            ("amortization_gap", "ELBO(q*) − ELBO(q)", "amortization gap: the encoder"),
+            ("best_elbo", "ELBO(q*)", "ELBO of the best q of the family"),
+            ("num_steps", "num_steps", "steps of the search for the best q", "observation", "1"),
+        ),
+        "aggregate_posterior_terms": (
+            ("index_code_mutual_information", "I(n; z)", "mutual information of observation and code"),
+            ("marginal_kl_to_prior", "KL(q(z) ‖ p(z))", "KL of the aggregate posterior to the prior"),
+            ("total_correlation", "KL(q(z) ‖ Π q(z_d))", "total correlation"),
+            ("dimensionwise_kl", "Σ KL(q(z_d) ‖ p(z_d))", "dimension-wise KL"),
+        ),
+    }.items()
+    for name, symbol, words, *rest in rows
 }
-"""Name → term."""
+"""Name → term, by the function that computes it."""
 
 
 def symbol_of(name: str) -> str:

@@ -8,7 +8,7 @@ import sys
 from bayes_vae.cli import progress as progress_module
 from bayes_vae.cli.output import json_text, table
 from bayes_vae.cli.progress import Progress
-from bayes_vae.vocabulary import error_text, value_text
+from bayes_vae.vocabulary.number_text import error_text, value_text
 
 
 def test_json_has_no_nan():

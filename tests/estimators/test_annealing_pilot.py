@@ -18,7 +18,7 @@ from bayes_vae.estimators.prior_as_guide import prior_as_guide
 from bayes_vae.models import LinearGaussianVAE
 from bayes_vae.terms.program import undisturbed
 from bayes_vae.terms.stream import read_pair, stream
-from bayes_vae.vocabulary import words
+from bayes_vae.vocabulary.readings import words
 
 
 def bound_batch(model, guide, x, num_chains=4):

@@ -17,7 +17,7 @@ from bayes_vae.guides import ExactLinearGaussianGuide, SingleLatentGuide
 from bayes_vae.models import LinearGaussianVAE
 from bayes_vae.terms.exposed import ExposedPair
 from bayes_vae.terms.randomness import KeyedNoise
-from bayes_vae.vocabulary import Reading
+from bayes_vae.vocabulary.readings import Reading
 
 GAPS = ("inference_gap", "approximation_gap", "amortization_gap")
 

@@ -11,7 +11,7 @@ import bayes_vae as bv
 from bayes_vae.errors import SettingsError
 from bayes_vae.estimators import ladder
 from bayes_vae.guides import ExactLinearGaussianGuide
-from bayes_vae.vocabulary import Reading
+from bayes_vae.vocabulary.readings import Reading
 
 RUNGS = (1, 5, 50, 500)
 

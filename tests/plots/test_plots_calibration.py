@@ -10,7 +10,7 @@ from bayes_vae.estimators.rank_tests import binomial_interval
 from bayes_vae.plots import calibration_figure, save_figure
 from bayes_vae.plots.calibration import COLOUR, OUTSIDE
 from bayes_vae.terms.containers import Provenance
-from bayes_vae.vocabulary import dimension_symbol
+from bayes_vae.vocabulary.symbols import dimension_symbol
 
 
 def calibration(dims, num_observations=400, narrow=()):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bayes_vae.terms.averages import average
-from bayes_vae.vocabulary import Reading
+from bayes_vae.vocabulary.readings import Reading
 
 
 def test_errors_are_kept_apart():

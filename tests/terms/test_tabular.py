@@ -11,7 +11,7 @@ import bayes_vae as bv
 from bayes_vae.errors import ShapeError
 from bayes_vae.terms.averages import average
 from bayes_vae.terms.tabular import Tabular
-from bayes_vae.vocabulary import Reading
+from bayes_vae.vocabulary.readings import Reading
 
 SIX = ("elbo", "expected_log_likelihood", "kl_to_prior")
 

@@ -6,7 +6,16 @@ from typing import get_args
 
 import pytest
 
-from bayes_vae.vocabulary import ESTIMATE, LOWER_BOUND, Kind, RankShape, Reading, sentence, why_not_converged, words
+from bayes_vae.vocabulary.readings import (
+    ESTIMATE,
+    LOWER_BOUND,
+    Kind,
+    RankShape,
+    Reading,
+    sentence,
+    why_not_converged,
+    words,
+)
 
 FAILED = "lower_bound_not_converged"
 

@@ -10,7 +10,8 @@ import pytest
 
 import bayes_vae as bv
 from bayes_vae.terms.tabular import Tabular
-from bayes_vae.vocabulary import DIMS, TERMS, conditions, dimension_symbol, mathtext, symbol_of, unit_of
+from bayes_vae.vocabulary.conditions import conditions
+from bayes_vae.vocabulary.symbols import DIMS, TERMS, dimension_symbol, mathtext, symbol_of, unit_of
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -20,7 +20,7 @@ from bayes_vae.terms.program import Program, undisturbed
 from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.stream import Progress, provenance, read_pair, stream
 from bayes_vae.terms.tabular import Tabular
-from bayes_vae.vocabulary import Reading
+from bayes_vae.vocabulary.readings import Reading
 
 __all__ = ["BidirectionalBounds", "bidirectional_bounds"]
 

@@ -11,7 +11,7 @@ from bayes_vae.estimators.importance.reliability import MINIMUM_PARTICLES, paret
 from bayes_vae.terms.averages import Average, average, log_mean_bias
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.tabular import Tabular
-from bayes_vae.vocabulary import Cause, Reading
+from bayes_vae.vocabulary.readings import Cause, Reading
 
 __all__ = ["LogEvidenceEstimate"]
 
