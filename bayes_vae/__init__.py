@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from bayes_vae.estimators import importance_weighted_bound as importance_weighted_bound
     from bayes_vae.estimators import inference_gap as inference_gap
     from bayes_vae.estimators import quadrature_log_evidence as quadrature_log_evidence
+    from bayes_vae.estimators.ladder import Rung as Rung
     from bayes_vae.objectives import DoublyReparameterizedObjective as DoublyReparameterizedObjective
     from bayes_vae.objectives import Elbo as Elbo
     from bayes_vae.objectives import EnumeratedElbo as EnumeratedElbo
@@ -48,18 +49,24 @@ if TYPE_CHECKING:
     from bayes_vae.posterior.arviz_export import netcdf_bytes as netcdf_bytes
     from bayes_vae.posterior.arviz_export import to_arviz as to_arviz
     from bayes_vae.report import write_report as write_report
+    from bayes_vae.runs import Run as Run
     from bayes_vae.runs import load as load
     from bayes_vae.runs import save as save
     from bayes_vae.terms import LogTerms as LogTerms
+    from bayes_vae.terms import Provenance as Provenance
     from bayes_vae.terms import log_terms as log_terms
+    from bayes_vae.terms.averages import Average as Average
     from bayes_vae.terms.bits import bits_per_dimension as bits_per_dimension
     from bayes_vae.training import fit as fit
+    from bayes_vae.vocabulary.readings import RankShape as RankShape
+    from bayes_vae.vocabulary.readings import Reading as Reading
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "AggregatePosteriorTerms": "estimators",
     "AnnealedEstimate": "estimators",
+    "Average": "terms.averages",
     "BayesRuleOnGrid": "estimators",
     "BidirectionalBounds": "estimators",
     "Comparison": "estimators",
@@ -75,7 +82,12 @@ _HOMES = {
     "LogEvidenceEstimate": "estimators",
     "LogTerms": "terms",
     "PosteriorDraws": "posterior",
+    "Provenance": "terms",
     "QuadratureEstimate": "estimators",
+    "RankShape": "vocabulary.readings",
+    "Reading": "vocabulary.readings",
+    "Run": "runs",
+    "Rung": "estimators.ladder",
     "StickingTheLandingObjective": "objectives",
     "aggregate_posterior_terms": "estimators",
     "annealed_log_evidence": "estimators",

@@ -69,7 +69,7 @@ def split(opened: Any, rows: Any) -> dict[str, Any]:
 def entry(figure: Average) -> dict[str, float | str]:
     """A figure in JSON types."""
     errors = {"monte_carlo": figure.monte_carlo_error, "data": figure.data_error}
-    return {"value": figure.value, **errors, "note": figure.note}
+    return {"value": figure.value, **errors, "note": str(figure.reading)}
 
 
 def text(figure: dict[str, Any] | None) -> str:

@@ -236,7 +236,7 @@ def draw_companies(axes: Axes, companies: list[Company], kl: Tensor) -> Axes:
 
 def dress(axes: Axes, dimension: int, words: str) -> Axes:
     """Label the axes and leave room for the legend."""
-    axes.set_xlabel(f"$z_{{{dimension + 1}}}$")
+    axes.set_xlabel(f"$z_{{{dimension}}}$")
     axes.set_ylabel(words)
     axes.set_ylim(0, 1.35 * axes.get_ylim()[1])
     axes.legend(frameon=False, fontsize=8, loc="upper left")

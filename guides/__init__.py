@@ -9,6 +9,7 @@ from bayes_vae.guides.full_covariance import FullCovarianceGuide
 from bayes_vae.guides.guide import Guide, SingleLatentGuide
 from bayes_vae.guides.local_normal import LocalNormalGuide
 from bayes_vae.guides.low_rank import LowRankGuide
+from bayes_vae.guides.network_guide import NetworkGuide
 from bayes_vae.guides.prior_guide import PriorGuide
 from bayes_vae.guides.semi_amortized import SemiAmortizedGuide
 from bayes_vae.guides.semi_supervised import SemiSupervisedGuide
@@ -25,6 +26,7 @@ __all__ = [
     "Guide",
     "LocalNormalGuide",
     "LowRankGuide",
+    "NetworkGuide",
     "PriorGuide",
     "SemiAmortizedGuide",
     "SemiSupervisedGuide",

@@ -12,6 +12,7 @@ from bayes_vae.models.likelihoods import (
 )
 from bayes_vae.models.linear_gaussian import LinearGaussianVAE
 from bayes_vae.models.model import Model, SingleLatentModel
+from bayes_vae.models.network_model import NetworkModel
 from bayes_vae.models.priors import (
     FlowPrior,
     LearnedNormalPrior,
@@ -38,6 +39,7 @@ __all__ = [
     "MixtureOfNormalsPrior",
     "Model",
     "NegativeBinomialLikelihood",
+    "NetworkModel",
     "NormalLikelihood",
     "Prior",
     "SemiSupervisedVAE",

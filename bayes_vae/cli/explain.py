@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.loading import OpenedRun, open_named
-from bayes_vae.cli.output import Progress, json_text, say, value_text
+from bayes_vae.cli.output import Progress, json_text, say
 from bayes_vae.cli.results import evaluation, figure
 from bayes_vae.cli.tables import terms_table, trust_text
 from bayes_vae.errors import SettingsError
 from bayes_vae.settings import ExplainSettings
+from bayes_vae.vocabulary.number_text import value_text
+from bayes_vae.vocabulary.symbols import symbol_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,8 +26,8 @@ __all__ = ["explain", "explanation_text", "run"]
 RECONSTRUCTIONS = 3
 """Draws from q whose p(x given z) is shown."""
 
-AT_DRAWS = {"log_prior": "E_q log p(z)", "log_guide": "E_q log q(z|x)"}
-"""Terms at q's draws that are not among those of an evaluation → symbol."""
+AT_DRAWS = ("log_prior", "log_guide")
+"""Terms at q's draws that are not among those of an evaluation."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -67,11 +69,12 @@ def explain(opened: OpenedRun, settings: ExplainSettings) -> dict[str, Any]:
         rule, why_no_grid = _grid(pair, size, settings.num_points)
         x, index = pair.rows.read(), pair.index
     result = evaluation(evaluated)
-    for name, symbol in AT_DRAWS.items():
+    for name in AT_DRAWS:
         values = getattr(draws, name)
         error = values.std(0) / len(values) ** 0.5
         mean = average(name, values.mean(0), error, len(values))
-        result["terms"][name] = {**figure(mean, "mean over draws from q", draws.provenance), "symbol": symbol}
+        drawn = figure(mean, "mean over draws from q", draws.provenance)
+        result["terms"][name] = {**drawn, "symbol": f"E_q {symbol_of(name)}"}
     kl, why_no_kl = _kl_per_dimension(evaluated.terms)
     observed = x[0][0]
     if rule is None:
@@ -125,11 +128,11 @@ def _grid(pair: OpenPair, size: int, num_points: int) -> tuple[Any, str]:
 
     if size > 2:
         nodes = f"{num_points} nodes along each would make {float(num_points) ** size:.1g}"
-        return None, f"z has {size} numbers, and {nodes}; the terms stand at draws from q instead"
+        return None, f"z has {size} numbers, and {nodes}; the terms are means over draws from q instead."
     try:
         return on_grid(pair.quiet(), num_points=num_points), ""
     except NotDefinedError as error:
-        return None, str(error).partition(". ")[0]
+        return None, str(error)
 
 
 def _grid_figures(rule: Any) -> dict[str, Any]:
@@ -180,7 +183,7 @@ def _grid_text(result: dict[str, Any]) -> str:
     if grid is None:
         kl = result["kl_per_dimension"]
         dimensions = "" if kl is None else f"\nKL by dimension: {', '.join(value_text(value) for value in kl)}."
-        return f"No grid: {result['why_no_grid']}.{dimensions}"
+        return f"No grid: {result['why_no_grid']}{dimensions}"
     z = ", ".join(value_text(value) for value in grid["z"])
     names = ("log_prior", "log_likelihood", "log_evidence", "log_posterior")
     prior, likelihood, evidence, posterior = (value_text(grid[name]) for name in names)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-__all__ = ["Progress", "error_text", "json_text", "nearest", "note", "say", "table", "value_text"]
+__all__ = ["Progress", "json_text", "nearest", "note", "say", "table"]
 
 SECONDS_BETWEEN_LINES = 10.0
 """Between two lines of progress, if standard error is not a terminal."""
@@ -52,26 +52,6 @@ def _plain(content: Any) -> Any:
     if isinstance(content, list | tuple):
         return [_plain(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content
-
-
-def value_text(value: float) -> str:
-    """A figure with three decimals and a true minus sign.
-
-    >>> value_text(-1.5)
-    '−1.500'
-    """
-    return "–" if math.isnan(value) else f"{value:.3f}".replace("-", "−")
-
-
-def error_text(error: float) -> str:
-    """An error with three decimals; a dash where it is unknown.
-
-    >>> error_text(float("nan")), error_text(0.0), error_text(0.0001), error_text(0.25)
-    ('–', '0', '<0.001', '0.250')
-    """
-    if math.isnan(error):
-        return "–"
-    return "0" if error == 0 else f"{error:.3f}" if error >= 0.0005 else "<0.001"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:

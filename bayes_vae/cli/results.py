@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bayes_vae.vocabulary.symbols import symbol_of
+
 if TYPE_CHECKING:
     from bayes_vae.estimators import AnnealedEstimate, LogEvidenceEstimate
     from bayes_vae.estimators.evaluation import Evaluation
@@ -11,23 +13,13 @@ if TYPE_CHECKING:
     from bayes_vae.terms import Provenance
     from bayes_vae.terms.averages import Average
 
-__all__ = ["SYMBOLS", "annealing", "evaluation", "figure", "ladder", "reliability"]
-
-SYMBOLS = {
-    "expected_log_likelihood": "E_q log p(x|z)",
-    "kl_to_prior": "KL(q(z|x) ‖ p(z))",
-    "elbo": "ELBO",
-    "importance_weighted_bound": "L_K",
-    "log_evidence": "log p(x)",
-    "inference_gap": "log p(x) − ELBO",
-}
-"""Name in the code → symbol."""
+__all__ = ["annealing", "evaluation", "figure", "ladder", "reliability"]
 
 
 def figure(average: Average, estimator: str, provenance: Provenance) -> dict[str, Any]:
     """A data set's figure with its errors, K, N, estimator, data policy, KL weight and seed."""
     return {
-        "symbol": SYMBOLS.get(average.name, average.name),
+        "symbol": symbol_of(average.name),
         "name": average.name,
         "value": average.value,
         "monte_carlo_error": average.monte_carlo_error,
@@ -38,7 +30,8 @@ def figure(average: Average, estimator: str, provenance: Provenance) -> dict[str
         "data_policy": provenance.data_policy,
         "kl_weight": provenance.kl_weight,
         "seed": provenance.seed,
-        "note": average.note,
+        "note": str(average.reading),
+        "reading": average.reading.as_json(),
     }
 
 
@@ -74,7 +67,8 @@ def reliability(estimate: LogEvidenceEstimate) -> dict[str, Any]:
         "pareto_k_threshold": estimate.pareto_k_threshold if known else None,
         "pareto_k_share_above": above,
         "doubling_step": estimate.averages()["doubling_step"].value,
-        "note": estimate.note,
+        "note": str(estimate.reading),
+        "reading": estimate.reading.as_json(),
     }
 
 

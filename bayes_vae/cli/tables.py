@@ -6,7 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bayes_vae.cli.output import error_text, table, value_text
+from bayes_vae.cli.output import table
+from bayes_vae.vocabulary.conditions import PER_OBSERVATION
+from bayes_vae.vocabulary.conditions import conditions as conditions_line
+from bayes_vae.vocabulary.number_text import capitalized, error_text, value_text
+from bayes_vae.vocabulary.readings import Reading, why_not_converged, words
 
 __all__ = ["ladder_table", "terms_table", "trust_text"]
 
@@ -24,14 +28,14 @@ Figures = Mapping[str, Any]
 
 def terms_table(terms: Mapping[str, Figures]) -> str:
     """Symbol, name, value and errors of each term, and how it reads."""
-    rows = [[term["symbol"], term["name"], *_numbers(term), _reading(term)] for term in terms.values()]
+    rows = [[term["symbol"], term["name"], *_numbers(term), words(reading_of(term))] for term in terms.values()]
     return table(["symbol", "name", *ERRORS, "reads as"], rows, right=(2, 3, 4))
 
 
 def ladder_table(rungs: Sequence[Figures]) -> str:
     """The rungs from the ELBO up."""
-    rows = [[rung["name"], *_numbers(rung), f"{rung['seconds']:.1f}", _short(rung["note"])] for rung in rungs]
-    return table(["rung", *ERRORS, "seconds", ""], rows, right=(1, 2, 3, 4))
+    rows = [[rung["name"], *_numbers(rung), f"{rung['seconds']:.1f}", words(reading_of(rung))] for rung in rungs]
+    return table(["rung", *ERRORS, "seconds", "reads as"], rows, right=(1, 2, 3, 4))
 
 
 def _numbers(figures: Figures) -> list[str]:
@@ -39,18 +43,9 @@ def _numbers(figures: Figures) -> list[str]:
     return [value_text(figures["value"]), *errors]
 
 
-def _reading(term: Figures) -> str:
-    if term["note"]:
-        return _short(term["note"])
-    if term["name"] in ("elbo", "importance_weighted_bound"):
-        return "lower bound on log p(x)"
-    if term["name"] == "inference_gap":
-        return "KL(q(z|x) ‖ p(z|x))"
-    return "estimate" if term["monte_carlo_error"] else "closed form"
-
-
-def _short(note: str) -> str:
-    return note.partition(":")[0].partition(";")[0]
+def reading_of(figures: Figures) -> Reading:
+    """How a figure reads, from its JSON."""
+    return Reading(**figures["reading"])
 
 
 def reliability_text(reliability: Figures) -> str:
@@ -58,8 +53,9 @@ def reliability_text(reliability: Figures) -> str:
     particles = reliability["num_particles"]
     size = f"effective sample size {reliability['effective_sample_size_median']:.1f} of {particles:,} (median)"
     share = reliability["pareto_k_share_above"]
-    tail = reliability["note"].partition(": ")[2]
-    if share is not None:
+    if share is None:
+        tail = why_not_converged(reading_of(reliability))
+    else:
         tail = f"k̂ above {reliability['pareto_k_threshold']:.2f} for {share:.0%} of the observations"
     step = f"the last doubling gained {value_text(reliability['doubling_step'])}"
     half = particles // 2
@@ -68,8 +64,8 @@ def reliability_text(reliability: Figures) -> str:
 
 def annealing_text(annealing: Figures) -> str:
     """One line on the annealed chains, or why there are none."""
-    if annealing["note"]:
-        return f"{annealing['note'].capitalize()}."
+    if "start" not in annealing:
+        return f"{capitalized(annealing['note'])}."
     step = annealing["doubling_step"]
     doubling = "" if math.isnan(step) else f"; the last doubling gained {value_text(step)}"
     start = STARTS[annealing["start"]]
@@ -81,10 +77,15 @@ def annealing_text(annealing: Figures) -> str:
 
 def conditions(term: Figures, data: str) -> str:
     """What every figure of a table was measured under."""
-    return (
-        f"Nats per observation. K = {term['num_particles']:,}, N = {term['num_observations']:,} test images of {data}, "
-        f"data policy {term['data_policy']}, KL weight {term['kl_weight']:g}, seed {term['seed']}."
+    rows, beside = f"{term['num_observations']:,} test observations of {data}", ("kl_weight", "seed")
+    said = conditions_line(
+        term["num_particles"],
+        rows,
+        term["data_policy"],
+        unit=capitalized(PER_OBSERVATION),
+        **{name: term[name] for name in beside},
     )
+    return f"{said}."
 
 
 def trust_text(result: Figures, term: Figures) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.flags import Flags, build_settings
-from bayes_vae.cli.output import json_text, note, say, table, value_text
+from bayes_vae.cli.output import json_text, note, say, table
 from bayes_vae.cli.repeating import (
     check_repeated_data,
     check_same_pair,
@@ -20,9 +20,11 @@ from bayes_vae.cli.repeating import (
     read_stored,
     threads_of,
 )
-from bayes_vae.cli.results import SYMBOLS
 from bayes_vae.parts.compatibility import check_combination, with_fitting_policy
 from bayes_vae.settings import DataSettings, PairSettings, TrainingSettings, as_json
+from bayes_vae.vocabulary.conditions import PER_OBSERVATION, conditions
+from bayes_vae.vocabulary.number_text import capitalized, value_text
+from bayes_vae.vocabulary.symbols import TERMS
 
 if TYPE_CHECKING:
     from bayes_vae.cli.loading import OpenedRun
@@ -235,10 +237,17 @@ def _result(trained: Run, out: Path) -> dict[str, Any]:
     }
 
 
+def _conditions(validation: Mapping[str, Any]) -> str:
+    """What the validation terms were measured under."""
+    rows, policy = f"{validation['num_observations']:,} validation observations", validation["data_policy"]
+    beside = {name: validation[name] for name in ("kl_weight", "seed")}
+    return conditions(validation["num_particles"], rows, policy, unit=capitalized(PER_OBSERVATION), **beside)
+
+
 def training_text(result: dict[str, Any]) -> str:
     """The result as a person reads it."""
     data, validation = result["data"], result["validation"]
-    rows = [[symbol, name, value_text(validation[name])] for name, symbol in SYMBOLS.items() if name in validation]
+    rows = [[TERMS[name].symbol, name, value_text(validation[name])] for name in validation if name in TERMS]
     rows[-1] += [f"± {validation['elbo_error']:.3f}"]
     files = {"run directory": result["run"], **result["figures"]}
     return "\n".join(
@@ -248,8 +257,7 @@ def training_text(result: dict[str, Any]) -> str:
             f"Best epoch: {result['best_epoch']}.",
             "",
             table(["symbol", "name", "validation", ""], [[*row, ""][:4] for row in rows], right=(2,)),
-            f"  Nats per observation. K = {validation['num_particles']}, N = {validation['num_observations']:,} "
-            f"validation images, KL weight 1, seed {validation['seed']}.",
+            f"  {_conditions(validation)}.",
             "",
             table(["file", "path"], list(files.items())),
             "",

@@ -12,6 +12,7 @@ from bayes_vae.errors import NotDefinedError, SettingsError
 from bayes_vae.terms.averages import Average, average
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.tabular import Tabular
+from bayes_vae.vocabulary.readings import ESTIMATE, Reading
 
 __all__ = ["ACTIVE_VARIANCE", "PARTS", "AggregatePosteriorTerms"]
 
@@ -166,14 +167,14 @@ class AggregatePosteriorTerms(
         The Monte-Carlo error is for these observations and their mixture. The data error takes each share as the
         observation's influence on the figure, which is right to first order; it does not show the cap.
         """
-        cap = f"at most log N = {self.largest_mutual_information:.3f}"
+        capped = Reading("capped", limit=self.largest_mutual_information)
         return {
             name: average(
                 name,
                 getattr(self, name),
                 self.standard_error(name),
                 self.num_particles,
-                cap if name == "index_code_mutual_information" else "",
+                capped if name == "index_code_mutual_information" else ESTIMATE,
             )
             for name in self.names
         }

@@ -23,6 +23,8 @@ from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.stream import Progress, Source
 from bayes_vae.terms.traits import traits_of
 from bayes_vae.terms.whole_numbers import whole_number
+from bayes_vae.vocabulary.readings import RankShape
+from bayes_vae.vocabulary.symbols import dimension_symbol
 
 __all__ = ["GuideCalibration", "calibrate_guide"]
 
@@ -47,7 +49,7 @@ class GuideCalibration:
 
     Attributes:
         ranks: whole numbers 0…L, shape (N, D); D runs over all numbers of all latent sites.
-        names: of the D dimensions, e.g. "z[0]".
+        names: symbols of the D dimensions, counted from 0, e.g. "z_0".
         num_draws: L, draws of the guide for each observation.
         num_bins: B, bins of (L + 1) / B ranks in the chi-square test.
         levels: nominal coverage of the central intervals, J of them, each a whole number of ranks.
@@ -89,8 +91,8 @@ class GuideCalibration:
         return holm(self.p_values)
 
     @property
-    def readings(self) -> list[str]:
-        """What each dimension's ranks say of q: "too narrow", "too wide", "too low", …; "" where nothing is seen."""
+    def readings(self) -> list[RankShape]:
+        """What each dimension's ranks say of q: too narrow, too wide, too low, …; false where they look uniform."""
         rejected = self.adjusted_p_values <= self.false_alarm
         return [read_shape(self.scaled_ranks[:, d], rejected[:, d]) for d in range(len(self.names))]
 
@@ -186,7 +188,7 @@ class GuideCalibration:
         for d in self.worst_first[:SHOWN]:
             tests = "".join(f"{float(p):>12.2g}" for p in self.p_values[:, d])
             lines.append(f"{self.names[d]:{width}}{tests}{self._shares(self.coverage, self.coverage_error, d)}")
-            lines[-1] += f"  {self.readings[d]}".rstrip()
+            lines[-1] += f"  {self.readings[d]}"
         if len(self.names) > SHOWN:
             lines.append(f"({len(self.names) - SHOWN} dimensions with larger p values are left out)")
         pooled = self._shares(self.pooled_coverage.unsqueeze(1), self.pooled_coverage_error.unsqueeze(1), 0)
@@ -267,7 +269,11 @@ def calibrate_guide(
         ties = torch.Generator(opened.index.device).manual_seed(derived_seed(seed, "ties"))
         ranks = [_ranks(batch, simulated.latents, ties) for batch in opened.batches(num_draws, "ranks")]
         origin = opened.provenance
-    names = tuple(name for site, value in simulated.latents.items() for name in _names(site, value))
+    names = tuple(
+        dimension_symbol(place, site)
+        for site, value in simulated.latents.items()
+        for place in product(*map(range, value.shape[1:]))
+    )
     return GuideCalibration(torch.cat(ranks), names, num_draws, num_bins, nominal, false_alarm, origin)
 
 
@@ -308,11 +314,3 @@ def _ranks(batch: Batch, latents: dict[str, Tensor], ties: torch.Generator) -> T
         rank = below[name] + (chance * (count + 1)).floor().long()
         columns.append(rank.reshape(len(rank), -1))
     return torch.cat(columns, dim=1)
-
-
-def _names(site: str, value: Tensor) -> list[str]:
-    """Of each number of a site, row by row."""
-    if value.dim() == 1:
-        return [site]
-    places = product(*map(range, value.shape[1:]))
-    return [f"{site}[{', '.join(map(str, place))}]" for place in places]

@@ -16,6 +16,7 @@ from bayes_vae.terms.rows import X
 from bayes_vae.terms.stream import BoundBatch
 from bayes_vae.terms.tabular import Tabular
 from bayes_vae.terms.traits import Program
+from bayes_vae.vocabulary.readings import Kind, Reading
 
 __all__ = ["KL", "ElboAtDraws", "ElboTerms", "check_kl", "elbo_terms", "resolve_kl"]
 
@@ -79,13 +80,14 @@ class ElboTerms(
 
     def averages(self) -> dict[str, Average]:
         """The three figures over the data set, with Monte-Carlo and data error apart."""
+        kinds: dict[str, Kind] = {
+            "expected_log_likelihood": "estimate",
+            "kl_to_prior": "closed_form" if self.kl == "analytic" else "estimate",
+            "elbo": "lower_bound",
+        }
         return {
-            name: average(name, values, errors, self.num_particles)
-            for name, values, errors in (
-                ("expected_log_likelihood", self.expected_log_likelihood, self.expected_log_likelihood_error),
-                ("kl_to_prior", self.kl_to_prior, self.kl_to_prior_error),
-                ("elbo", self.elbo, self.elbo_error),
-            )
+            name: average(name, getattr(self, name), getattr(self, f"{name}_error"), self.num_particles, Reading(kind))
+            for name, kind in kinds.items()
         }
 
 

@@ -91,7 +91,7 @@ class Evaluation(Tabular, observation=("log_evidence", "inference_gap")):
             self.inference_gap,
             torch.hypot(error, self.terms.elbo_error),
             figures["log_evidence"].num_particles,
-            figures["log_evidence"].note,
+            figures["log_evidence"].reading,
             log_mean_bias(error),
         )
         return figures

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError
-from bayes_vae.terms.averages import Average, average, with_error
+from bayes_vae.terms.averages import Average, average
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.tabular import Tabular
+from bayes_vae.vocabulary.number_text import with_error
+from bayes_vae.vocabulary.readings import LOWER_BOUND, Reading
 
 __all__ = ["GapSplit", "InferenceGap"]
 
@@ -188,6 +190,7 @@ class InferenceGap(
 
     def averages(self) -> dict[str, Average]:
         """The figures over the data set, with Monte-Carlo and data error apart."""
+        readings = self._readings
         names = ("log_evidence", "elbo", *(() if self.split is None else ("best_elbo",)), *self.names)
         return {
             name: average(
@@ -195,7 +198,21 @@ class InferenceGap(
                 getattr(self, name),
                 getattr(self, f"{name}_error"),
                 self.num_particles,
-                self.why_not_split if name == "inference_gap" else "",
+                readings[name],
             )
             for name in names
+        }
+
+    @property
+    def _readings(self) -> dict[str, Reading]:
+        """How each figure over the data set reads."""
+        exact = not bool(self.log_evidence_error.any())
+        evidence = Reading("exact" if exact else "lower_bound_in_expectation")
+        return {
+            "log_evidence": evidence,
+            "elbo": LOWER_BOUND,
+            "best_elbo": LOWER_BOUND,
+            "inference_gap": evidence if self.split else Reading("not_split", reason=self.why_not_split),
+            "approximation_gap": Reading("at_most"),
+            "amortization_gap": Reading("at_least"),
         }

@@ -13,20 +13,23 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import SettingsError
-from bayes_vae.estimators.annealing.annealed import LOWER_BOUND, AnnealedEstimate, anneal
+from bayes_vae.estimators.annealing.annealed import AnnealedEstimate, anneal
 from bayes_vae.estimators.evaluation import without_annealing
 from bayes_vae.estimators.importance.bound import grouped_bound
 from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
 from bayes_vae.estimators.importance.log_evidence import WeightsAtDraws
 from bayes_vae.estimators.quadrature import integrate
 from bayes_vae.settings import LADDER
-from bayes_vae.terms.averages import Average, average, log_mean_bias, with_error
+from bayes_vae.terms.averages import Average, average, log_mean_bias
 from bayes_vae.terms.containers import Draw, Provenance
 from bayes_vae.terms.opened import Accumulator, Batch, OpenPair, Options, collect, open_pair
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.tabular import Column, Tabular
 from bayes_vae.terms.whole_numbers import whole_number
+from bayes_vae.vocabulary.conditions import conditions
+from bayes_vae.vocabulary.number_text import with_error
+from bayes_vae.vocabulary.readings import LOWER_BOUND, Reading
 
 __all__ = ["Comparison", "Rung", "compare"]
 
@@ -56,7 +59,7 @@ class Rung:
         num_particles: k of the bound; the number of chains where annealed; 0 where exact or by quadrature.
         values: shape (N,), nats.
         standard_errors: Monte-Carlo error of each value, shape (N,); NaN where it is unknown.
-        note: how the figure reads.
+        reading: how the figure reads.
         bias: of the mean of log mean weights, see ``log_mean_bias``; only where one group of particles is all there is;
             for quadrature the mean error of refinement.
         seconds: time that it took; the bounds share their draws, and so their time.
@@ -67,7 +70,7 @@ class Rung:
     num_particles: int
     values: Tensor
     standard_errors: Tensor
-    note: str = ""
+    reading: Reading = LOWER_BOUND
     seconds: float = 0.0
     bias: float = 0.0
     estimator: str = "importance sampling from q, nested groups of one set of draws"
@@ -75,7 +78,7 @@ class Rung:
     @property
     def average(self) -> Average:
         """The rung's figure over the data set."""
-        return average(self.name, self.values, self.standard_errors, self.num_particles, self.note, self.bias)
+        return average(self.name, self.values, self.standard_errors, self.num_particles, self.reading, self.bias)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +131,7 @@ class Comparison(Tabular):
         short = self._shortfall(self.rungs[0])
         words = with_error(short.value, short.total_error)
         rest = "" if top.name == bound else self._of_bound(bound)
-        tail = "" if top.note in ("", LOWER_BOUND) else ", and log p(x) may lie higher still"
+        tail = "" if top.reading.settled else ", and log p(x) may lie higher still"
         return f"The ELBO falls short of {target} by {words} nats per observation{rest}{tail}."
 
     def _named(self, name: str) -> Rung:
@@ -152,11 +155,8 @@ class Comparison(Tabular):
 
     def __str__(self) -> str:
         lines = [f"{rung.name:>10}  {rung.average}  {rung.seconds:.1f} s" for rung in self.rungs]
-        policy = self.provenance.data_policy
-        lines.append(
-            f"K = {self.num_particles}, N = {self.num_observations}, data policy: {policy}, KL weight 1, "
-            f"{self.seconds:.1f} s"
-        )
+        origin, counts, seconds = self.provenance, (self.num_particles, self.num_observations), f"{self.seconds:.1f} s"
+        lines.append(conditions(*counts, origin.data_policy, seconds, kl_weight=origin.kl_weight, seed=origin.seed))
         return "\n".join([*lines, *filter(None, [self.why_not_annealed]), self.sentence()])
 
 
@@ -283,7 +283,7 @@ def _rung(size: int, batches: list[tuple[Tensor, Tensor]], estimate: LogEvidence
     values, errors = (torch.cat(column) for column in zip(*batches, strict=True))
     if size == estimate.num_particles:
         error = estimate.standard_error
-        return Rung(f"L_{size}", size, values, error, estimate.note, seconds, log_mean_bias(error))
+        return Rung(f"L_{size}", size, values, error, estimate.reading, seconds, log_mean_bias(error))
     return Rung("ELBO" if size == 1 else f"L_{size}", size, values, errors, seconds=seconds)
 
 
@@ -295,7 +295,7 @@ def _annealed_rung(name: str, estimate: AnnealedEstimate) -> Rung:
         estimate.num_chains,
         estimate.log_evidence,
         error,
-        estimate.note,
+        estimate.reading,
         estimate.seconds,
         bias=log_mean_bias(error),
         estimator=words,
@@ -308,21 +308,19 @@ def _exact_rung(opened: OpenPair) -> list[Rung]:
     if values is None:
         return []
     seconds = time.perf_counter() - start
-    return [Rung("exact", 0, values, torch.zeros_like(values), seconds=seconds, estimator="closed form")]
+    return [Rung("exact", 0, values, torch.zeros_like(values), Reading("exact"), seconds, estimator="closed form")]
 
 
 def _quadrature_rung(opened: OpenPair) -> list[Rung]:
     start = time.perf_counter()
     found = integrate(opened, **QUADRATURE)
-    failed = int((~found.converged).sum())
-    note = f"not converged for {failed} of {found.num_observations}" if failed else ""
     return [
         Rung(
             "quadrature",
             0,
             found.log_evidence,
             torch.zeros_like(found.log_evidence),
-            note,
+            found.reading,
             time.perf_counter() - start,
             float(found.refinement_error.mean()),
             f"quadrature on a grid, D = {found.num_dimensions}",

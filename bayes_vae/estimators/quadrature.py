@@ -19,6 +19,7 @@ from bayes_vae.terms.program import Program
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.stream import BoundBatch
 from bayes_vae.terms.tabular import Tabular
+from bayes_vae.vocabulary.readings import Reading
 
 __all__ = ["QuadratureEstimate", "quadrature_log_evidence"]
 
@@ -65,11 +66,9 @@ class QuadratureEstimate(Tabular, observation=("log_evidence", "refinement_error
         return len(self.log_evidence)
 
     @property
-    def note(self) -> str:
-        """What the error is, and how many observations did not converge."""
-        failed = int((~self.converged).sum())
-        tail = f"; not converged for {failed} of {self.num_observations}" if failed else ""
-        return f"quadrature: the first error is of refinement, not Monte Carlo{tail}"
+    def reading(self) -> Reading:
+        """How the data set's figure reads, with how many observations did not converge."""
+        return Reading("quadrature", int((~self.converged).sum()), self.num_observations)
 
     def averages(self) -> dict[str, Average]:
         """The figure over the data set; in the Monte-Carlo error's place stands the mean refinement error.
@@ -77,7 +76,7 @@ class QuadratureEstimate(Tabular, observation=("log_evidence", "refinement_error
         Nothing is drawn at random, so errors of different observations do not average out: they are added.
         """
         exact = torch.zeros_like(self.log_evidence)
-        figure = average("log_evidence", self.log_evidence, exact, 0, self.note)
+        figure = average("log_evidence", self.log_evidence, exact, 0, self.reading)
         return {"log_evidence": replace(figure, monte_carlo_error=float(self.refinement_error.mean()))}
 
 

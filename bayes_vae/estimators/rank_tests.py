@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import SettingsError
+from bayes_vae.vocabulary.readings import Place, RankShape, Width
 
 __all__ = ["TESTS", "bin_counts", "binomial_interval", "choose_num_bins", "holm", "rank_p_values", "read_shape"]
 
@@ -116,7 +117,7 @@ def holm(p_values: Tensor) -> Tensor:
     return adjusted.reshape(p_values.shape)
 
 
-def read_shape(scaled: Tensor, rejected: Tensor) -> str:
+def read_shape(scaled: Tensor, rejected: Tensor) -> RankShape:
     """What the shape of one dimension's ranks says, given which of the three tests reject.
 
     A U says that q is too narrow (the truth lies outside its draws too often), a hump that it is too wide. Where the
@@ -126,33 +127,29 @@ def read_shape(scaled: Tensor, rejected: Tensor) -> str:
     Args:
         scaled: (r + 1/2) / (L + 1), shape (N,).
         rejected: shape (3,), bool, in the order of ``TESTS``.
-
-    Returns:
-        "" where nothing is rejected.
     """
-    if not bool(rejected.any()):
-        return ""
-    words = []
-    if bool(rejected[2]):
-        words.append(_width_around_the_median(scaled) if bool(rejected[1]) else _width(scaled))
+    place: Place | None = None
+    width: Width | None = None
     if bool(rejected[1]):
-        words.append("too low" if float(scaled.mean()) > 0.5 else "too high")
-    return " and ".join(filter(None, words)) or "of another shape"
+        place = "too low" if float(scaled.mean()) > 0.5 else "too high"
+    if bool(rejected[2]):
+        width = _width_around_the_median(scaled) if place else _width(scaled)
+    return RankShape(bool(rejected.any()), width, place)
 
 
-def _width(scaled: Tensor) -> str:
+def _width(scaled: Tensor) -> Width:
     return "too narrow" if float((scaled - 0.5).square().mean()) > 1 / 12 else "too wide"
 
 
-def _width_around_the_median(scaled: Tensor) -> str:
+def _width_around_the_median(scaled: Tensor) -> Width | None:
     """By the share of normal scores further than 0.674 from their median, one half for a normal of the right width."""
     scores = torch.special.ndtri(scaled.double())
     centre = scores.median()
     if abs(float(centre)) > FARTHEST_MEDIAN:
-        return ""
+        return None
     outer = float(((scores - centre).abs() > QUARTILE).double().mean()) - 0.5
     if abs(outer) < CLEAR / (2 * math.sqrt(len(scaled))):
-        return ""
+        return None
     return "too narrow" if outer > 0 else "too wide"
 
 

@@ -16,6 +16,7 @@ from bayes_vae.estimators.grid import BayesRuleOnGrid
 from bayes_vae.plots.colours import COLOURS, GREY
 from bayes_vae.plots.images import as_pictures
 from bayes_vae.plots.style import caption, new_figure, signed
+from bayes_vae.vocabulary.symbols import dimension_symbol, mathtext
 
 __all__ = ["bayes_rule_figure", "draw_density", "highest_density_levels"]
 
@@ -87,7 +88,7 @@ def draw_density(
     if lines:
         _contours(axes, rule, log_density, _darker(colour))
     axes.set_title(title, fontsize=10.5, color=colour)
-    axes.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal")
+    axes.set(xlabel=mathtext(dimension_symbol(0)), ylabel=mathtext(dimension_symbol(1)), aspect="equal")
     axes.spines[:].set(color="#cccccc", linewidth=0.8)
     axes.tick_params(colors=GREY, labelsize=8, length=2.5)
     return axes

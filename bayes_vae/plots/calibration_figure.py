@@ -15,6 +15,8 @@ from bayes_vae.estimators.calibration import GuideCalibration
 from bayes_vae.estimators.rank_tests import binomial_interval
 from bayes_vae.plots.colours import COLOURS, GREY
 from bayes_vae.plots.style import new_figure, plain_axes, thousands
+from bayes_vae.vocabulary.conditions import conditions
+from bayes_vae.vocabulary.symbols import mathtext
 
 __all__ = ["calibration_figure", "draw_coverage", "draw_ranks"]
 
@@ -83,7 +85,7 @@ def draw_ranks(axes: Axes, result: GuideCalibration, dimension: int) -> Axes:
     axes.set(xlabel="rank of the true z", ylabel="observations in a bin")
     reading = result.readings[dimension]
     style: dict[str, Any] = {"color": OUTSIDE, "fontweight": "bold"} if reading else {"color": GREY}
-    axes.set_title(f"{result.names[dimension]}\n{reading or 'uniform'}", fontsize=8.5, loc="left", pad=4, **style)
+    axes.set_title(f"{mathtext(result.names[dimension])}\n{reading}", fontsize=8.5, loc="left", pad=4, **style)
     return plain_axes(axes)
 
 
@@ -113,7 +115,8 @@ def draw_coverage(axes: Axes, result: GuideCalibration) -> Axes:
         "capsize": 3,
         "zorder": 3,
     }
-    axes.errorbar(levels, pooled, yerr=error, label="all dimensions" if dims > 1 else result.names[0], **whole)
+    label = "all dimensions" if dims > 1 else mathtext(result.names[0])
+    axes.errorbar(levels, pooled, yerr=error, label=label, **whole)
     lowest = min(float(levels.min()), float(each.min())) - 0.06
     axes.set(xlim=(max(0.0, levels.min() - 0.06), 1.01), ylim=(max(0.0, lowest), 1.01))
     axes.set_xticks(levels, [f"{100 * level:.3g}" for level in levels])
@@ -136,11 +139,9 @@ def _title(result: GuideCalibration) -> str:
 
 def _subtitle(result: GuideCalibration) -> list[str]:
     origin = result.provenance
-    counts = f"L = {result.num_draws} draws of q(z|x) · N = {thousands(result.num_observations)}"
-    lines = [
-        f"{counts} · data policy: {origin.data_policy} · seed {origin.seed} · band: 99 % of a calibrated guide’s bars",
-        result.sentence(),
-    ]
+    band, draws = "band: 99 % of a calibrated guide’s bars", f"{result.num_draws} draws of q(z|x)"
+    counts = (draws, result.num_observations)
+    lines = [conditions(*counts, origin.data_policy, band, seed=origin.seed, draws="L"), result.sentence()]
     if len(result.names) > MOST_PANELS:
         lines.append(f"shown: the {MOST_PANELS} worst of {len(result.names)} dimensions, the worst first")
     return lines

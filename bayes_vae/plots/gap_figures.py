@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -11,7 +10,10 @@ from bayes_vae.estimators.aggregate_posterior import AggregatePosteriorTerms
 from bayes_vae.estimators.gaps import InferenceGap
 from bayes_vae.plots.colours import COLOURS
 from bayes_vae.plots.style import caption, new_figure, plain_axes
-from bayes_vae.terms.averages import Average, with_error
+from bayes_vae.terms.averages import Average
+from bayes_vae.vocabulary.conditions import PER_OBSERVATION
+from bayes_vae.vocabulary.number_text import dash, with_error
+from bayes_vae.vocabulary.symbols import TERMS, dimension_symbol, mathtext
 
 __all__ = [
     "aggregate_figure",
@@ -23,16 +25,16 @@ __all__ = [
 ]
 
 GAPS = {
-    "inference_gap": ("log p(x) − ELBO", "#5f5f5f"),
-    "approximation_gap": ("approximation: the family of q", "#8c8c8c"),
-    "amortization_gap": ("amortization: the encoder", "#b4b4b4"),
+    "inference_gap": (TERMS["inference_gap"].symbol, "#5f5f5f"),
+    "approximation_gap": (TERMS["approximation_gap"].words, "#8c8c8c"),
+    "amortization_gap": (TERMS["amortization_gap"].words, "#b4b4b4"),
 }
 PARTS = {
-    "kl_to_prior": ("mean KL(q(z|x) ‖ p(z))", COLOURS["kl"]),
-    "index_code_mutual_information": ("mutual information of x and z", "#a8528a"),
-    "marginal_kl_to_prior": ("KL(q(z) ‖ p(z)) of the aggregate", "#d99cbf"),
-    "total_correlation": ("total correlation of q(z)", "#d99cbf"),
-    "dimensionwise_kl": ("dimension by dimension, q(z_d) to p(z_d)", "#e8c3d8"),
+    "kl_to_prior": (f"mean {TERMS['kl_to_prior'].symbol}", COLOURS["kl"]),
+    "index_code_mutual_information": (TERMS["index_code_mutual_information"].words, "#a8528a"),
+    "marginal_kl_to_prior": (TERMS["marginal_kl_to_prior"].words, "#d99cbf"),
+    "total_correlation": (TERMS["total_correlation"].words, "#d99cbf"),
+    "dimensionwise_kl": (TERMS["dimensionwise_kl"].words, "#e8c3d8"),
 }
 """Name in the code → words and colour: tints of the sum's own, since no part is another term of Bayes' rule."""
 
@@ -98,25 +100,19 @@ def _bars(axes: Axes, known: dict[str, Average], names: dict[str, tuple[str, str
         words, colour = names[name]
         left = 0.0 if row == 0 else start
         axes.barh(row, average.value, left=left, height=0.42, color=colour, linewidth=0)
-        error = _total(average)
+        error = average.known_error
         end = left + average.value
         if error > 0:
             axes.errorbar(end, row, xerr=error, color="black", capsize=3, elinewidth=1, linewidth=0)
-        text = with_error(average.value, error).replace("-", "−")
+        text = dash(with_error(average.value, error))
         axes.text(0, row - 0.26, f"{words}: {text}", fontsize=9, va="bottom")
         start += average.value if row else 0.0
     axes.set_ylim(len(averages) - 0.65, -0.75)
     axes.set_xlim(min(0.0, -0.02 * largest), 1.12 * largest)
     axes.set_yticks([])
-    axes.set_xlabel("nats per observation")
+    axes.set_xlabel(PER_OBSERVATION)
     plain_axes(axes).spines["left"].set_visible(False)
     return axes
-
-
-def _total(average: Average) -> float:
-    """Standard error for fresh data, with what is known of it."""
-    parts = torch.tensor([average.monte_carlo_error, average.data_error]).nan_to_num()
-    return float(parts.norm())
 
 
 def draw_kl_per_dimension(axes: Axes, kl: Tensor, active: Tensor | None = None) -> Axes:
@@ -138,7 +134,7 @@ def draw_kl_per_dimension(axes: Axes, kl: Tensor, active: Tensor | None = None) 
     if errors is not None:
         axes.errorbar(range(count), heights, yerr=errors, fmt="none", ecolor="black", elinewidth=0.9)
     if count <= MOST_NAMED:
-        axes.set_xticks(range(count), [f"$z_{{{place + 1}}}$" for place in order.tolist()])
+        axes.set_xticks(range(count), [mathtext(dimension_symbol(place)) for place in order.tolist()])
         axes.set_xlabel("latent dimension, the largest KL first")
     else:
         axes.set_xlabel(f"the {count} latent dimensions, the largest KL first")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -13,11 +13,18 @@ from matplotlib.patheffects import withStroke
 from bayes_vae.estimators.ladder import Comparison, Rung
 from bayes_vae.plots.colours import COLOURS, GREY
 from bayes_vae.plots.style import caption, new_figure, plain_axes, signed, thousands
+from bayes_vae.vocabulary.conditions import PER_OBSERVATION
+from bayes_vae.vocabulary.number_text import short_error
+from bayes_vae.vocabulary.readings import words
+from bayes_vae.vocabulary.symbols import mathtext
 
 __all__ = ["draw_ladder", "ladder_figure"]
 
 LINES = {"annealed": (0, (1, 2)), "converged": (0, (3, 1.5)), "exact": (0, (6, 3)), "quadrature": (0, (6, 3))}
 """Line styles of the rungs that have no place on the axis of particles."""
+
+LETTERS = 14
+"""In a line of the words below a dot."""
 
 APART = 0.075
 """Least distance of the lines' names, as a part of the height."""
@@ -27,7 +34,7 @@ def ladder_figure(comparison: Comparison) -> Figure:
     """The rungs by number of particles, with Monte-Carlo error bars, and how far to trust the last one."""
     policy = comparison.provenance.data_policy
     subtitle = caption(comparison.num_particles, comparison.num_observations, policy, "KL weight 1")
-    lines = [subtitle, _with_subscripts(comparison.sentence()), _reliability(comparison)]
+    lines = [subtitle, mathtext(comparison.sentence()), _reliability(comparison)]
     figure = new_figure(7.6, 3.9, "From the ELBO up to log p(x)", "\n".join(lines))
     draw_ladder(figure.add_subplot(), comparison)
     return figure
@@ -44,7 +51,7 @@ def draw_ladder(axes: Axes, comparison: Comparison) -> Axes:
     axes.set_xscale("log")
     axes.set_xticks(particles, [thousands(count) for count in particles])
     axes.set_xticks([], minor=True)
-    axes.set(xlabel="particles k of the bound $L_k$", ylabel="nats per observation")
+    axes.set(xlabel="particles k of the bound $L_k$", ylabel=PER_OBSERVATION)
     axes.margins(x=0.1, y=0.18)
     for rung in lines:
         _draw_line(axes, rung)
@@ -58,15 +65,14 @@ def _draw_rung(axes: Axes, rung: Rung, *, below: bool) -> None:
     colour = COLOURS["elbo" if rung.name == "ELBO" else "evidence"]
     error = average.monte_carlo_error
     bar: dict[str, Any] = {"yerr": error, "capsize": 3, "elinewidth": 1.4} if error == error else {}
-    face = "white" if rung.note else colour
+    face = colour if rung.reading.settled else "white"
     dot: dict[str, Any] = {"marker": "o", "markersize": 7, "markerfacecolor": face, "markeredgewidth": 1.6}
     axes.errorbar(rung.num_particles, average.value, color=colour, zorder=2, **dot, **bar)
     place = (rung.num_particles, average.value)
-    name = _with_subscripts(f"{rung.name}\n{signed(average.value)}")
+    name = mathtext(f"{rung.name}\n{signed(average.value)}")
     _write(axes, name, place, -9 if below else 9, colour, va="top" if below else "bottom")
-    if rung.note:
-        words = rung.note.partition(":")[0].replace(", ", ",\n")
-        _write(axes, words, place, -36 if below else -13, colour, va="top", style="italic")
+    if not rung.reading.settled:
+        _write(axes, fill(words(rung.reading), LETTERS), place, -36 if below else -13, colour, va="top", style="italic")
 
 
 def _draw_line(axes: Axes, rung: Rung) -> None:
@@ -119,15 +125,11 @@ def _write(axes: Axes, text: str, place: tuple[float, float], points: float, col
     note.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 
-def _with_subscripts(text: str) -> str:
-    return re.sub(r"L_(\d+)", r"$L_{\1}$", text)
-
-
 def _reliability(comparison: Comparison) -> str:
     """The share of observations whose k̂ is too large, and the errors that the bars leave out."""
     estimate = comparison.estimate
     data_error = comparison.rungs[0].average.data_error
-    bars = f"bars: Monte-Carlo error; data error ± {data_error:.2g} nats, shared by all rungs"
+    bars = f"bars: Monte-Carlo error; data error ± {short_error(data_error)} nats, shared by all rungs"
     if bool(estimate.pareto_k.isnan().any()):
         return f"too few particles for a k̂ · {bars}"
     share = float((~estimate.converged).double().mean())

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bayes_vae.plots.colours import COLOURS, GREY, LABEL_COLOURS
 from bayes_vae.plots.style import caption, new_figure, plain_axes
+from bayes_vae.vocabulary.symbols import dimension_symbol, mathtext
 
 __all__ = ["draw_latent_means", "latent_figure", "principal_components"]
 
@@ -52,7 +53,7 @@ def draw_latent_means(
         points = np.stack([points[:, 0], np.linspace(-1, 1, len(points))], 1)
         axes.set(xlabel="z", ylabel="observations, in order", yticks=[])
     elif shares is None:
-        axes.set(xlabel="$z_1$", ylabel="$z_2$")
+        axes.set(xlabel=mathtext(dimension_symbol(0)), ylabel=mathtext(dimension_symbol(1)))
         _draw_prior(axes)
     else:
         first, second = (f"principal component of the means ({share:.0%} of their variance)" for share in shares)

@@ -12,6 +12,7 @@ from bayes_vae.plots.colours import COLOURS, GREY
 from bayes_vae.plots.gap_figures import GAPS, draw_kl_per_dimension
 from bayes_vae.plots.images import draw_pictures, value_range
 from bayes_vae.plots.style import caption, new_figure, plain_axes, signed
+from bayes_vae.vocabulary.symbols import TERMS, mathtext
 
 __all__ = ["draw_log_weights", "draw_terms", "one_observation_figure"]
 
@@ -48,7 +49,7 @@ def one_observation_figure(
     draw_log_weights(panels[2], log_weights, float(evaluation.terms.elbo), float(evaluation.log_evidence))
     if kl_per_dimension is not None:
         draw_kl_per_dimension(panels[3], kl_per_dimension.unsqueeze(0))
-        panels[3].set_ylabel("KL(q(z|x) ‖ p(z)), nats")
+        panels[3].set_ylabel(f"{TERMS['kl_to_prior'].symbol}, nats")
     return figure
 
 
@@ -63,12 +64,14 @@ def draw_terms(axes: Axes, evaluation: Evaluation) -> Axes:
     likelihood, kl = float(terms.expected_log_likelihood), float(terms.kl_to_prior)
     elbo, evidence = float(terms.elbo), float(evaluation.log_evidence)
     gap, gap_error = evidence - elbo, float(evaluation.averages()["inference_gap"].monte_carlo_error)
+    names = ("expected_log_likelihood", "kl_to_prior", "log_evidence")
+    symbols = [mathtext(TERMS[name].symbol) for name in names]
     bars = (
-        (0.0, likelihood, "likelihood", f"$E_q$ log p(x|z): {signed(likelihood)}"),
-        (likelihood, -kl, "kl", f"minus KL(q(z|x) ‖ p(z)): {signed(-kl)}"),
+        (0.0, likelihood, "likelihood", f"{symbols[0]}: {signed(likelihood)}"),
+        (likelihood, -kl, "kl", f"minus {symbols[1]}: {signed(-kl)}"),
         (0.0, elbo, "elbo", f"the ELBO, their sum: {signed(elbo)}"),
         (elbo, gap, "gap", f"the gap, KL(q(z|x) ‖ p(z|x)): {signed(gap)}"),
-        (0.0, evidence, "evidence", f"log p(x): {signed(evidence)}"),
+        (0.0, evidence, "evidence", f"{symbols[2]}: {signed(evidence)}"),
     )
     colours = {**COLOURS, "gap": GAPS["inference_gap"][1]}
     for row, (left, width, term, words) in enumerate(bars):
@@ -101,7 +104,7 @@ def draw_log_weights(axes: Axes, log_weights: Tensor, elbo: float, log_evidence:
     axes.hist(values, bins=bins, color=COLOURS["variational_posterior"], alpha=0.75)
     for value, term, words in ((elbo, "elbo", "ELBO: their mean"), (log_evidence, "evidence", "log p(x)")):
         axes.axvline(value, color=COLOURS[term], linewidth=1.4, label=words)
-    axes.set_xlabel("log p(x, z) − log q(z|x) at q’s draws, nats")
+    axes.set_xlabel(f"{TERMS['log_importance_weights'].symbol} at q’s draws, nats")
     axes.set_ylabel("draws")
     axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
     axes.legend(frameon=False, fontsize=8.5, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))

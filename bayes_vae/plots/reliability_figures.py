@@ -16,8 +16,11 @@ from bayes_vae.errors import SettingsError
 from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
 from bayes_vae.plots.colours import COLOURS, GREY, LABEL_COLOURS
 from bayes_vae.plots.style import caption, new_figure, plain_axes, thousands
+from bayes_vae.vocabulary.number_text import dash
+from bayes_vae.vocabulary.readings import ESTIMATE, Reading, words
+from bayes_vae.vocabulary.symbols import TERMS
 
-__all__ = ["draw_effective_sample_size", "draw_pareto_k", "pareto_k_figure"]
+__all__ = ["draw_effective_sample_size", "draw_pareto_k", "pareto_k_figure", "places_by_k"]
 
 CONVERGED, LOWER_BOUND = COLOURS["evidence"], LABEL_COLOURS[2]
 """The colours of the two readings."""
@@ -45,7 +48,7 @@ def pareto_k_figure(estimate: LogEvidenceEstimate, *, order: Order = "sorted") -
     title = "How far each estimate of log p(x) can be trusted"
     figure = new_figure(8.2, 4.8, title, f"{counts}\n{_summary(estimate)}")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
-    places = _places(estimate.pareto_k, order)
+    places = places_by_k(estimate.pareto_k) if order == "sorted" else torch.arange(estimate.num_observations)
     draw_pareto_k(upper, estimate, places)
     draw_effective_sample_size(lower, estimate, places)
     by = "observations, sorted by k̂" if order == "sorted" else "observations, in the order given"
@@ -75,16 +78,20 @@ def draw_pareto_k(axes: Axes, estimate: LogEvidenceEstimate, places: Tensor) -> 
         ("x", k.isnan(), k.new_full(k.shape, low + edge), "no k̂"),
     ]
     ok = estimate.converged.cpu()
-    for marker, which, values, words in kinds:
-        for reading, colour in (("estimate", CONVERGED), ("lower bound, not converged", LOWER_BOUND)):
-            chosen = which & (ok if reading == "estimate" else ~ok)
+    readings = (
+        (ESTIMATE, ok, CONVERGED),
+        (Reading("lower_bound_not_converged", 1, 1), ~ok, LOWER_BOUND),
+    )
+    for marker, which, values, special in kinds:
+        for reading, theirs, colour in readings:
+            chosen = which & theirs
             if bool(chosen.any()):
-                label = f"{words or reading} ({thousands(int(chosen.sum()))})"
+                label = f"{special or words(reading)} ({thousands(int(chosen.sum()))})"
                 style: dict[str, Any] = {"s": _dot(estimate), "linewidths": 1.0 if marker == "x" else 0}
                 axes.scatter(
                     places[chosen], values[chosen], marker=marker, color=colour, label=label, zorder=3, **style
                 )
-    axes.set_ylabel("k̂, tail index of the weights")
+    axes.set_ylabel(f"{TERMS['pareto_k'].symbol}, {TERMS['pareto_k'].words}")
     axes.legend(
         frameon=False,
         fontsize=8.5,
@@ -118,7 +125,7 @@ def draw_effective_sample_size(axes: Axes, estimate: LogEvidenceEstimate, places
     axes.set_ylabel("effective sample size")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: thousands(round(value))))
-    axes.set_xlim(0.5 - 0.01 * len(size), len(size) + 0.5 + 0.01 * len(size))
+    axes.set_xlim(-0.5 - 0.01 * len(size), len(size) - 0.5 + 0.01 * len(size))
     axes.tick_params(which="minor", color=GREY)
     return plain_axes(axes)
 
@@ -146,15 +153,12 @@ def _write_at_line(axes: Axes, words: str, value: float) -> None:
     axes.annotate(words, (1, value), (4, 0), ha="left", va="center", fontsize=8, color=GREY, linespacing=0.95, **place)
 
 
-def _places(pareto_k: Tensor, order: Order) -> Tensor:
-    """1…N, in the order given or by k̂ with those that have none at the end."""
+def places_by_k(pareto_k: Tensor) -> Tensor:
+    """The place of each observation, from 0, when they are sorted by k̂; those that have none at the end."""
     k = pareto_k.cpu()
-    places = torch.arange(1, len(k) + 1)
-    if order == "index":
-        return places
-    sorted_places = torch.empty_like(places)
-    sorted_places[torch.where(k.isnan(), torch.inf, k).argsort(stable=True)] = places
-    return sorted_places
+    places = torch.empty(len(k), dtype=torch.int64)
+    places[torch.where(k.isnan(), torch.inf, k).argsort(stable=True)] = torch.arange(len(k))
+    return places
 
 
 def _dot(estimate: LogEvidenceEstimate) -> float:
@@ -180,9 +184,8 @@ def _summary(estimate: LogEvidenceEstimate) -> str:
     if not len(known):
         return f"no k̂ (fewer than 30 particles, or discrete latents): every figure reads as a lower bound · {middle}"
     k = float(known.median())
-    words = f"{k:.2f}" if np.isfinite(k) else "∞"
-    words = f"−{words.removeprefix('-')}" if k < 0 else words
+    typical = dash(f"{k:.2f}" if np.isfinite(k) else "−∞" if k < 0 else "∞")
     if not failed:
-        return f"k̂ at most its threshold for all {thousands(count)} · median k̂ {words}, {middle}"
+        return f"k̂ at most its threshold for all {thousands(count)} · median k̂ {typical}, {middle}"
     share = f"{thousands(failed)} of {thousands(count)} ({100 * failed / count:.3g}%)"
-    return f"k̂ above its threshold for {share}: lower bounds, not converged · median k̂ {words}, {middle}"
+    return f"k̂ above its threshold for {share}: lower bounds, not converged · median k̂ {typical}, {middle}"

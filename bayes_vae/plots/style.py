@@ -9,20 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from bayes_vae.plots.colours import GREY
+from bayes_vae.vocabulary.conditions import conditions
+from bayes_vae.vocabulary.number_text import signed, thousands
 
 __all__ = ["caption", "new_figure", "plain_axes", "save_figure", "signed", "thousands"]
 
 DOTS_PER_INCH = 150
 TITLE_INCHES = 0.62
-
-
-def thousands(number: int) -> str:
-    """An integer with its thousands apart.
-
-    >>> thousands(10000)
-    '10,000'
-    """
-    return f"{number:,}"
 
 
 def caption(num_particles: int | str, num_observations: int | str, data_policy: str, note: str = "") -> str:
@@ -31,18 +24,7 @@ def caption(num_particles: int | str, num_observations: int | str, data_policy: 
     >>> caption(5000, 500, "stochastic")
     'K = 5,000 · N = 500 · data policy: stochastic'
     """
-    counts = [thousands(count) if isinstance(count, int) else count for count in (num_particles, num_observations)]
-    text = f"K = {counts[0]} · N = {counts[1]} · data policy: {data_policy}"
-    return f"{text} · {note}" if note else text
-
-
-def signed(value: float) -> str:
-    """A figure with two decimals and a true minus sign.
-
-    >>> signed(-1.5)
-    '−1.50'
-    """
-    return f"{value:.2f}".replace("-", "−")
+    return conditions(num_particles, num_observations, data_policy, note)
 
 
 def new_figure(width: float, height: float, title: str, subtitle: str, *, space: float = 0.02) -> Figure:

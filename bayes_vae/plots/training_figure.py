@@ -11,13 +11,15 @@ from matplotlib.ticker import MaxNLocator
 
 from bayes_vae.plots.colours import COLOURS, GREY
 from bayes_vae.plots.style import caption, new_figure, plain_axes, signed
+from bayes_vae.vocabulary.conditions import PER_OBSERVATION
+from bayes_vae.vocabulary.symbols import TERMS, mathtext
 
 __all__ = ["draw_term_by_epoch", "training_figure"]
 
 PANELS = {
-    "elbo": ("ELBO", "elbo"),
-    "expected_log_likelihood": (r"$E_q \log\, p(x\mid z)$", "likelihood"),
-    "kl_to_prior": (r"$\mathrm{KL}(q(z\mid x)\,\|\,p(z))$", "kl"),
+    "elbo": (TERMS["elbo"].symbol, "elbo"),
+    "expected_log_likelihood": (mathtext(TERMS["expected_log_likelihood"].symbol), "likelihood"),
+    "kl_to_prior": (TERMS["kl_to_prior"].symbol, "kl"),
 }
 
 ENDINGS = {
@@ -84,7 +86,7 @@ def draw_term_by_epoch(axes: Axes, history: History, term: str) -> Axes:
     axes.plot(epochs[best], validation[best], color=colour, label="best epoch, validation", **dot)
     axes.set_title(name, fontsize=10.5, color=colour, loc="left")
     axes.set_title(f"best epoch: {signed(validation[best])}", fontsize=9, color=GREY, loc="right")
-    axes.set_ylabel("nats per observation")
+    axes.set_ylabel(PER_OBSERVATION)
     return _epoch_axis(axes, history)
 
 

@@ -211,13 +211,13 @@ def _figures(terms: ElboTerms, evidence: LogEvidenceEstimate, annealed: Annealed
     for name in ("elbo", "expected_log_likelihood", "kl_to_prior"):
         found[name] = (getattr(terms, name), beside)
         found[f"{name}_error"] = (getattr(terms, f"{name}_error"), beside)
-    beside = _beside(evidence, evidence.num_particles, evidence.estimator, evidence.note)
+    beside = _beside(evidence, evidence.num_particles, evidence.estimator, str(evidence.reading))
     found["log_evidence"] = (evidence.log_evidence, beside)
     found["log_evidence_error"] = (evidence.standard_error, beside)
     for name in ("pareto_k", "effective_sample_size"):
         found[name] = (getattr(evidence, name), {**beside, "units": "1"})
     if annealed is not None:
-        beside = _beside(annealed, annealed.num_chains, annealed.estimator, getattr(annealed, "note", ""))
+        beside = _beside(annealed, annealed.num_chains, annealed.estimator, str(annealed.reading))
         beside["num_temperatures"] = annealed.num_temperatures
         found["annealed_log_evidence"] = (annealed.log_evidence, beside)
         found["annealed_log_evidence_error"] = (annealed.standard_error, beside)

@@ -12,6 +12,7 @@ from torch import Tensor
 from bayes_vae.posterior.chain_diagnostics import MINIMUM_DRAWS, chain_sample_size, r_hat
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.whole_numbers import whole_number
+from bayes_vae.vocabulary.readings import Reading
 
 __all__ = ["LARGEST_R_HAT", "SMALLEST_SAMPLE_SIZE", "PosteriorDraws", "check_numbers"]
 
@@ -155,10 +156,9 @@ class PosteriorDraws:
         return f"for {len(rows)} of {self.num_observations} observations, the first in row {rows[0]}"
 
     @property
-    def note(self) -> str:
-        """How these draws read; empty where every observation's chains converged."""
-        failed = int((~self.converged).sum())
-        return f"chains not converged for {failed} of {self.num_observations}" if failed else ""
+    def reading(self) -> Reading:
+        """How these draws read, with how many observations' chains did not converge."""
+        return Reading("posterior_draws", int((~self.converged).sum()), self.num_observations)
 
 
 def _sd(draws: Tensor) -> Tensor:

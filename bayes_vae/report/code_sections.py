@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
 from functools import partial
 
 from bayes_vae.errors import NotDefinedError
@@ -11,19 +9,18 @@ from bayes_vae.plots import draw_aggregate_parts, draw_coverage, draw_kl_per_dim
 from bayes_vae.report.contents import Missing, ReportContents
 from bayes_vae.report.drawing import draw
 from bayes_vae.report.page_elements import Drawings, Section
-from bayes_vae.report.words import average_text, conditions, count_of, dash, joined, share
+from bayes_vae.report.words import average_text, conditions
 from bayes_vae.terms.averages import Average
+from bayes_vae.vocabulary.conditions import conditions as conditions_line
+from bayes_vae.vocabulary.number_text import count_of, dash, joined, share
+from bayes_vae.vocabulary.symbols import TERMS, dimension_symbol
 
 __all__ = ["aggregate_section", "calibration_section", "kl_section"]
 
 HISTOGRAMS = 4
 """Dimensions whose ranks are shown: the worst."""
 
-AGGREGATE = {
-    "index_code_mutual_information": "mutual information",
-    "total_correlation": "total correlation",
-    "dimensionwise_kl": "dimension-wise KL",
-}
+AGGREGATE = ("index_code_mutual_information", "total_correlation", "dimensionwise_kl")
 
 RANKS = "Ranks of the true z among draws from q: of a calibrated guide all bars are level, up to chance."
 
@@ -46,7 +43,7 @@ def aggregate_section(contents: ReportContents) -> Section:
         if capped
         else f"{count_of(found.num_observations, 'observation')} could show up to log N = {largest:.2f}."
     )
-    parts = [f"{AGGREGATE[name]} {average_text(averages[name])}" for name in AGGREGATE if name in averages]
+    parts = [f"{TERMS[name].words} {average_text(averages[name])}" for name in AGGREGATE if name in averages]
     drawing = draw(
         partial(draw_aggregate_parts, terms=found),
         4.6,
@@ -96,7 +93,7 @@ def kl_section(contents: ReportContents) -> Section:
         return Section("kl-per-dimension", title, question, missing=str(error))
     order = kl.argsort(descending=True, stable=True)
     count, active = len(kl), sum(used)
-    idle = [f"z_{place + 1}" for place, in_use in enumerate(used) if not in_use]
+    idle = [dimension_symbol(place) for place, in_use in enumerate(used) if not in_use]
     named = f" ({', '.join(idle)} {'is' if len(idle) == 1 else 'are'} not)" if 0 < len(idle) <= 8 else ""
     fifth = max(1, count // 5)
     top = float(kl[order[:fifth]].sum() / kl.sum()) if float(kl.sum()) > 0 else 0.0
@@ -137,14 +134,13 @@ def calibration_section(contents: ReportContents) -> Section:
     found = contents.calibration
     if isinstance(found, Missing):
         return Section("calibration", title, question, missing=found.reason)
-    found = replace(found, names=tuple(_counted_from_one(name) for name in found.names))
     shown = found.worst_first[:HISTOGRAMS]
     ranks = tuple(
         draw(
             partial(draw_ranks, result=found, dimension=dimension),
             3.3,
             2.2,
-            f"Histogram of the ranks of {found.names[dimension]}: {found.readings[dimension] or 'uniform'}.",
+            f"Histogram of the ranks of {found.names[dimension]}: {found.readings[dimension]}.",
         )
         for dimension in shown
     )
@@ -153,12 +149,17 @@ def calibration_section(contents: ReportContents) -> Section:
         for level, held in zip(found.levels, found.pooled_coverage.tolist(), strict=True)
     )
     coverage = draw(partial(draw_coverage, result=found), 4.2, 3.0, f"Coverage against its nominal value: {nominal}.")
-    caption = (
-        f"Shares and ranks, no unit · L = {found.num_draws} draws · N = {found.num_observations:,} observations "
-        "simulated "
-        f"from the model · data policy: {found.provenance.data_policy} · KL weight 1 · seed {found.provenance.seed} · "
+    caption = conditions_line(
+        f"{found.num_draws} draws",
+        f"{count_of(found.num_observations, 'observation')} simulated from the model",
+        found.provenance.data_policy,
         f"estimator: simulation-based calibration, the {len(shown)} worst of {count_of(len(found.names), 'dimension')} "
-        "shown · errors: binomial; the grey band holds 99 % of a calibrated guide’s bars."
+        "shown",
+        "errors: binomial; the grey band holds 99 % of a calibrated guide’s bars.",
+        unit="Shares and ranks, no unit",
+        kl_weight=found.provenance.kl_weight,
+        seed=found.provenance.seed,
+        draws="L",
     )
     return Section(
         "calibration",
@@ -174,13 +175,3 @@ def calibration_section(contents: ReportContents) -> Section:
             Drawings((coverage,), caption),
         ),
     )
-
-
-def _counted_from_one(name: str) -> str:
-    """Names of dimensions as everywhere on the page.
-
-    >>> _counted_from_one("z[0]"), _counted_from_one("code[3]")
-    ('z_1', 'code[3]')
-    """
-    place = re.fullmatch(r"z\[(\d+)\]", name)
-    return f"z_{int(place[1]) + 1}" if place else name

@@ -5,7 +5,8 @@ from __future__ import annotations
 from bayes_vae.diagnosis import Diagnosis, Finding
 from bayes_vae.report.contents import Missing, ReportContents
 from bayes_vae.report.page_elements import Point, Points, Section
-from bayes_vae.report.words import conditions, dash, joined
+from bayes_vae.report.words import conditions
+from bayes_vae.vocabulary.number_text import dash, joined
 
 __all__ = ["diagnosis_section"]
 
@@ -16,7 +17,7 @@ def diagnosis_section(contents: ReportContents) -> Section:
     found = contents.diagnosis
     if isinstance(found, Missing):
         return Section("diagnosis", title, question, missing=found.reason)
-    rows = f"{found.num_train:,} training and {found.num_test:,} test observations"
+    rows = f"{found.num_train:,} training and {found.num_test:,} test observations of {contents.data['name']}"
     caption = conditions(
         contents,
         f"{found.num_particles} for the ELBO's terms",

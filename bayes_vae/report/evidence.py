@@ -5,27 +5,25 @@ from __future__ import annotations
 import math
 from functools import partial
 
-import torch
-
 from bayes_vae.plots import draw_gap_parts, draw_ladder
-from bayes_vae.plots.reliability_figures import draw_pareto_k
+from bayes_vae.plots.reliability_figures import draw_pareto_k, places_by_k
 from bayes_vae.report.contents import Missing, ReportContents
 from bayes_vae.report.drawing import draw
 from bayes_vae.report.page_elements import Drawings, Section, Table
-from bayes_vae.report.words import (
-    average_text,
-    conditions,
+from bayes_vae.report.words import average_text, conditions
+from bayes_vae.terms.averages import Average
+from bayes_vae.vocabulary.number_text import (
+    capitalized,
     count_of,
     dash,
-    error_cell,
+    error_text,
     estimate_text,
     first_of,
     joined,
     share,
-    total_error,
-    value_cell,
+    value_text,
 )
-from bayes_vae.terms.averages import Average
+from bayes_vae.vocabulary.readings import sentence, words
 
 __all__ = ["gap_section", "ladder_section", "reliability_section"]
 
@@ -47,19 +45,19 @@ def ladder_section(contents: ReportContents) -> Section:
         comparison.num_particles,
         comparison.num_observations,
         estimator="importance sampling from q, nested groups of one set of draws; the lines as named below",
-        error=f"{MONTE_CARLO}; the data error, {error_cell(rungs[0][1].data_error)}, is shared by all rungs",
+        error=f"{MONTE_CARLO}; the data error, {error_text(rungs[0][1].data_error)}, is shared by all rungs",
     )
     table = Table(
         ("rung", "value", "± Monte Carlo", "± data", "seconds", "estimator", "reads as"),
         [
             (
                 rung.name,
-                value_cell(average.value),
-                error_cell(average.monte_carlo_error),
-                error_cell(average.data_error),
+                value_text(average.value),
+                error_text(average.monte_carlo_error),
+                error_text(average.data_error),
                 f"{rung.seconds:.1f}",
                 rung.estimator,
-                _reading(rung.name, average.note),
+                words(average.reading),
             )
             for rung, (_, average) in zip(comparison.rungs, rungs, strict=True)
         ],
@@ -76,14 +74,6 @@ def ladder_section(contents: ReportContents) -> Section:
     )
 
 
-def _reading(name: str, note: str) -> str:
-    if note:
-        return note.partition(":")[0]
-    if name in ("exact", "quadrature"):
-        return name if name == "exact" else "exact up to its tolerance"
-    return "lower bound"
-
-
 def reliability_section(contents: ReportContents) -> Section:
     """k̂ by observation, with the effective sample size and the last doubling step."""
     title, question = "How far each estimate can be trusted", "Is L_K an estimate of log p(x), or only a lower bound?"
@@ -91,20 +81,24 @@ def reliability_section(contents: ReportContents) -> Section:
     known = ~estimate.pareto_k.isnan()
     if not bool(known.any()):
         return Section(
-            "reliability", title, question, missing=f"there is no k̂. L_{estimate.num_particles}: {estimate.note}."
+            "reliability",
+            title,
+            question,
+            missing=f"there is no k̂. L_{estimate.num_particles}: {sentence(estimate.reading)}.",
         )
-    failed = int((~estimate.converged).sum())
+    failed = estimate.reading.failed
     middle, threshold = float(estimate.pareto_k[known].median()), estimate.pareto_k_threshold
     bound, count = f"L_{estimate.num_particles}", estimate.num_observations
-    reading = (
+    so = (
         f"there {bound} is a lower bound that has not converged, and it has no standard error"
         if failed
         else f"{bound} reads as an estimate everywhere"
     )
     above = f"for {share(failed / count)} of the observations ({failed:,} of {count:,})" if failed else "nowhere"
     size, step = float(estimate.effective_sample_size.median()), estimate.averages()["doubling_step"]
+    places = places_by_k(estimate.pareto_k)
     drawing = draw(
-        lambda axes: draw_pareto_k(axes, estimate, _ranked(estimate.pareto_k)).set_xlabel("observations, sorted by k̂"),
+        lambda axes: draw_pareto_k(axes, estimate, places).set_xlabel("observations, sorted by k̂"),
         4.6,
         2.9,
         f"k̂ of each observation, sorted: median {middle:.2f}, above the threshold {threshold:.2f} {above}.",
@@ -120,7 +114,7 @@ def reliability_section(contents: ReportContents) -> Section:
         title,
         question,
         (
-            f"k̂, the tail index of the importance weights, exceeds its threshold {threshold:.2f} {above}: {reading}.",
+            f"k̂, the tail index of the importance weights, exceeds its threshold {threshold:.2f} {above}: {so}.",
             f"The median effective sample size is {size:.1f} of {count_of(estimate.num_particles, 'draw')}, and the "
             "last "
             f"doubling of draws raised the bound by {_step_text(step)} nats.",
@@ -131,14 +125,6 @@ def reliability_section(contents: ReportContents) -> Section:
 
 def _step_text(step: Average) -> str:
     return average_text(step) if abs(step.value) >= 0.001 else "less than 0.001"
-
-
-def _ranked(values: torch.Tensor) -> torch.Tensor:
-    """The place of each value, from 1, when they are sorted; NaN at the end."""
-    places = torch.empty(len(values), dtype=torch.int64)
-    order = torch.where(values.isnan(), torch.inf, values).cpu().argsort(stable=True)
-    places[order] = torch.arange(1, len(values) + 1)
-    return places
 
 
 def gap_section(contents: ReportContents) -> Section:
@@ -163,8 +149,8 @@ def gap_section(contents: ReportContents) -> Section:
         estimator=f"log p(x): {gap.estimator}{searched}",
         error="Monte Carlo and data in quadrature",
     )
-    over, why = first_of(gap.num_observations), gap.why_not_split
-    unsplit = f"Over {over} the ELBO lacks {whole} nats of log p(x). {why[:1].upper()}{why[1:]}"
+    over, why = first_of(gap.num_observations), capitalized(gap.why_not_split)
+    unsplit = f"Over {over} the ELBO lacks {whole} nats of log p(x). {why}"
     first = _split_sentence(averages) if split else unsplit
     return Section(
         "gap",
@@ -179,7 +165,7 @@ def _split_sentence(averages: dict[str, Average]) -> str:
     """Whose fault the gap is."""
     whole, family, encoder = (averages[f"{name}_gap"] for name in ("inference", *GAPS))
     difference = encoder.value - family.value
-    if abs(difference) <= 2 * math.hypot(total_error(encoder), total_error(family)):
+    if abs(difference) <= 2 * math.hypot(encoder.known_error, family.known_error):
         verdict = "neither is clearly the larger."
     elif difference > 0:
         verdict = (

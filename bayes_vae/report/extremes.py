@@ -8,7 +8,8 @@ from bayes_vae.plots.images import as_pictures, mosaic, value_range
 from bayes_vae.report.contents import Missing, ReportContents
 from bayes_vae.report.drawing import png_uri
 from bayes_vae.report.page_elements import Card, Cards, Section
-from bayes_vae.report.words import change, conditions, count_of, estimate_text
+from bayes_vae.report.words import conditions
+from bayes_vae.vocabulary.number_text import change, count_of, estimate_text
 
 __all__ = ["extremes_section"]
 

@@ -15,7 +15,9 @@ from bayes_vae.report.contents import Missing, ReportContents
 from bayes_vae.report.drawing import draw
 from bayes_vae.report.latent_pictures import RECONSTRUCTIONS, LatentMeans, Traversals
 from bayes_vae.report.page_elements import Drawings, Section
-from bayes_vae.report.words import average_text, conditions, count_of, estimate_text, joined, share
+from bayes_vae.report.words import average_text, conditions
+from bayes_vae.vocabulary.number_text import count_of, estimate_text, joined, share
+from bayes_vae.vocabulary.symbols import dimension_symbol, mathtext
 
 __all__ = ["latent_means_section", "prior_section", "reconstruction_section", "traversal_section"]
 
@@ -100,7 +102,11 @@ def prior_section(contents: ReportContents) -> Section:
         f"{count_of(len(samples), 'picture')} that the decoder makes of codes drawn from the prior.",
     )
     caption = conditions(
-        contents, 1, len(samples), estimator="mean of p(x|z), one z each, drawn from p(z)", unit="Pictures"
+        contents,
+        1,
+        f"{len(samples)} draws from the model",
+        estimator="mean of p(x|z), one z each, drawn from p(z)",
+        unit="Pictures",
     )
     return Section(
         "prior-samples",
@@ -111,14 +117,8 @@ def prior_section(contents: ReportContents) -> Section:
             "pictures "
             "are means of p(x|z), so they are smoother than the data by nature.",
         ),
-        (Drawings((drawing,), _of_draws(caption, len(samples))),),
+        (Drawings((drawing,), caption),),
     )
-
-
-def _of_draws(caption: str, count: int) -> str:
-    """The conditions of draws that are of no test observation."""
-    parts = caption.split(" · ")
-    return " · ".join(f"N = {count} draws from the model" if part.startswith("N = ") else part for part in parts)
 
 
 def traversal_section(contents: ReportContents) -> Section:
@@ -128,8 +128,8 @@ def traversal_section(contents: ReportContents) -> Section:
     runs = found if isinstance(found, Missing) else found.traversals
     if isinstance(runs, Missing):
         return Section("traversals", title, question, missing=runs.reason)
-    names = [f"$z_{{{dimension + 1}}}$" for dimension in runs.dimensions]
-    plain = [f"z_{dimension + 1}" for dimension in runs.dimensions]
+    plain = [dimension_symbol(dimension) for dimension in runs.dimensions]
+    names = [mathtext(symbol) for symbol in plain]
     changes = (runs.along[:, -1] - runs.along[:, 0]).abs().flatten(1).mean(1).tolist()
     most, least = (changes.index(pick(changes)) for pick in (max, min))
     low, high = (f"{100 * quantile:.0f} %" for quantile in (runs.along_quantiles[0], runs.along_quantiles[-1]))

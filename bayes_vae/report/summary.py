@@ -73,7 +73,8 @@ def summary(contents: ReportContents, found: list[Section]) -> dict[str, Any]:
                 "data_policy": contents.data["policy"],
                 "kl_weight": 1.0,
                 "seed": contents.settings.seed,
-                "note": term.average.note,
+                "note": str(term.average.reading),
+                "reading": term.average.reading.as_json(),
             }
             for term in terms(contents)
         ],

@@ -12,8 +12,9 @@ from bayes_vae.plots import draw_term_by_epoch
 from bayes_vae.report.contents import ReportContents
 from bayes_vae.report.drawing import draw
 from bayes_vae.report.page_elements import Drawings, Section, Table
-from bayes_vae.report.words import change, count_of, estimate_text, first_of, joined
 from bayes_vae.settings import ReportSettings
+from bayes_vae.vocabulary.conditions import PER_OBSERVATION, conditions
+from bayes_vae.vocabulary.number_text import capitalized, change, count_of, estimate_text, first_of, joined
 
 __all__ = ["about_section", "training_section"]
 
@@ -68,7 +69,7 @@ def _about_sentences(contents: ReportContents) -> tuple[str, ...]:
                 "those of the best so far."
             )
     policy = f"{data['policy']} ({POLICIES.get(data['policy'], 'unstated')})"
-    tested = first_of(contents.num_observations).replace("observation", "test observation")
+    tested = first_of(contents.num_observations, "test observation")
     sentences.append(f"The figures below are of {tested} of {data['name']}, under the policy {policy}.")
     if trained and trained.get("policy") != data["policy"]:
         sentences.append(
@@ -220,13 +221,13 @@ def _training_caption(contents: ReportContents) -> str:
 
     config = contents.config
     training, sizes = config.get("settings", {}).get("training", {}), config.get("data", {}).get("sizes", {})
-    parts = [
-        "Validation solid, training dashed, a dot at the best epoch · Nats per observation",
-        f"K = {training.get('num_particles', 'unknown')} in training, {VALIDATION_PARTICLES} in validation",
-        f"N = {sizes.get('train', 0):,} and {sizes.get('validation', 0):,}",
-        f"data policy: {config.get('data', {}).get('policy', 'unstated')}",
-        "KL weight 1 in every ELBO shown",
-        f"seed {training.get('seed', 'unknown')}",
+    beside = conditions(
+        f"{training.get('num_particles', 'unknown')} in training, {VALIDATION_PARTICLES} in validation",
+        f"{sizes.get('train', 0):,} and {sizes.get('validation', 0):,}",
+        config.get("data", {}).get("policy", "unstated"),
         "estimator: mean over draws from q, KL in closed form where it has one",
-    ]
-    return " · ".join(parts) + "."
+        unit=capitalized(PER_OBSERVATION),
+        kl_weight=1.0,
+        seed=training.get("seed", "unknown"),
+    )
+    return f"Validation solid, training dashed, a dot at the best epoch · {beside}."

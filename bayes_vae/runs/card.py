@@ -7,16 +7,15 @@ from typing import Any
 
 from bayes_vae.runs.config import extension_note
 from bayes_vae.runs.run import VALIDATION_PARTICLES, Run
+from bayes_vae.vocabulary.conditions import PER_OBSERVATION, conditions
+from bayes_vae.vocabulary.number_text import capitalized, error_text, value_text
+from bayes_vae.vocabulary.symbols import TERMS
 
 __all__ = ["CARD", "card_bytes"]
 
 CARD = "MODEL_CARD.md"
 
-_TERMS = {
-    "expected_log_likelihood": "E_q log p(x given z)",
-    "kl_to_prior": "KL(q(z given x) to p(z))",
-    "elbo": "ELBO = the first − the second",
-}
+_TERMS = ("expected_log_likelihood", "kl_to_prior", "elbo")
 
 _ENDINGS = {
     "all epochs": "all epochs were done",
@@ -48,7 +47,7 @@ model.sample(16, seed=0)
 
 ```sh
 bayes-vae evaluate RUN
-bayes-vae train --config RUN/config.json --out AGAIN                   # the same training once more
+bayes-vae train --config RUN/config.json --out AGAIN                   # {again}
 bayes-vae train --resume RUN --epochs MORE --out LONGER                # more epochs from where it ended
 ```
 """
@@ -91,9 +90,8 @@ def _load(config: Mapping[str, Any]) -> str:
     """How to go on, with what keeps a repetition from being exact."""
     note = extension_note(config)
     if note is None:
-        return _LOAD
-    once_more = _LOAD.replace("# the same training once more", "# its epochs in one go: see below")
-    return f"{once_more}\n{note[0].upper()}{note[1:]}.\n"
+        return _LOAD.format(again="the same training once more")
+    return f"{_LOAD.format(again='its epochs in one go: see below')}\n{capitalized(note)}.\n"
 
 
 def _name(program: Mapping[str, Any]) -> str:
@@ -113,17 +111,21 @@ def _section(title: str, content: Mapping[str, Any]) -> str:
 def _figures(run: Run) -> str:
     """The validation terms of the best epoch with K, N, KL weight, and the ELBO's error."""
     row = next((row for row in run.history if row.get("epoch") == run.best_epoch), {})
-    values = {name: row.get(f"validation_{name}") for name in _TERMS}
+    values: dict[str, Any] = {name: row.get(f"validation_{name}") for name in _TERMS}
     if None in values.values():
         return "## Figures\n\nNone were measured."
-    rows = [(symbol, f"{values[name]:.3f}", "") for name, symbol in _TERMS.items()]
-    rows[-1] = (*rows[-1][:2], f"± {row.get('validation_elbo_error', float('nan')):.3f}")
+    rows = [(TERMS[name].symbol, value_text(values[name]), "") for name in _TERMS]
+    rows[-1] = (*rows[-1][:2], f"± {error_text(row.get('validation_elbo_error', float('nan')))}")
     count = run.data.get("sizes", {}).get("validation", "unknown")
-    return (
-        f"## Figures\n\n{_table(('term', 'validation', 'standard error'), rows)}\n\n"
-        f"Nats per observation, K = {VALIDATION_PARTICLES}, N = {count} validation observations, KL weight 1, data "
-        f"policy {run.data.get('policy')}; the error is that of the draws and of the sampling of the data together."
+    beside = conditions(
+        VALIDATION_PARTICLES,
+        f"{count} validation observations",
+        str(run.data.get("policy")),
+        "error: of the draws and of the sampling of the data together",
+        unit=capitalized(PER_OBSERVATION),
+        kl_weight=1.0,
     )
+    return f"## Figures\n\n{_table(('term', 'validation', 'standard error'), rows)}\n\n{beside}."
 
 
 def _table(heads: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from bayes_vae.vocabulary.number_text import short_error, with_error
+from bayes_vae.vocabulary.readings import ESTIMATE, Reading
+
 __all__ = ["Average", "average", "log_mean_bias", "with_error"]
 
 
@@ -21,7 +24,7 @@ class Average:
         data_error: standard error from finite N, the Monte-Carlo part taken out; NaN for one observation.
         num_particles: K.
         num_observations: N.
-        note: how the figure reads, e.g. "lower bound, not converged"; empty when there is nothing to say.
+        reading: how the figure reads; ``str(reading)`` is what must be said beside it, often nothing.
     """
 
     name: str
@@ -30,35 +33,24 @@ class Average:
     data_error: float
     num_particles: int
     num_observations: int
-    note: str = ""
+    reading: Reading = ESTIMATE
 
     @property
     def total_error(self) -> float:
         """Standard error as an estimate for fresh data: both errors in quadrature."""
         return math.hypot(self.monte_carlo_error, self.data_error)
 
+    @property
+    def known_error(self) -> float:
+        """The same, of what is known: an error that is NaN is left out."""
+        return math.hypot(*(error for error in (self.monte_carlo_error, self.data_error) if not math.isnan(error)))
+
     def __str__(self) -> str:
-        note = f" [{self.note}]" if self.note else ""
+        said = f" [{self.reading}]" if str(self.reading) else ""
         return (
-            f"{self.value:.3f} ± {_error(self.monte_carlo_error)} (Monte Carlo) "
-            f"± {_error(self.data_error)} (data){note}"
+            f"{self.value:.3f} ± {short_error(self.monte_carlo_error)} (Monte Carlo) "
+            f"± {short_error(self.data_error)} (data){said}"
         )
-
-
-def with_error(value: float, error: float) -> str:
-    """A value and its error to two digits of the error.
-
-    >>> with_error(0.17239, 0.0036)
-    '0.1724 ± 0.0036'
-    """
-    if not math.isfinite(error) or error <= 0:
-        return f"{value:.3f}"
-    decimals = min(6, max(0, 1 - math.floor(math.log10(error))))
-    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
-
-
-def _error(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.2g}"
 
 
 def average(
@@ -66,7 +58,7 @@ def average(
     values: Tensor,
     standard_errors: Tensor,
     num_particles: int,
-    note: str = "",
+    reading: Reading = ESTIMATE,
     bias: float = 0.0,
 ) -> Average:
     r"""Mean over observations with Monte-Carlo and data error apart.
@@ -83,7 +75,7 @@ def average(
         standard_errors: the Monte-Carlo standard error of each value, shape (N,); NaN where it is unknown, and
             then the Monte-Carlo error of the mean is unknown too and the data error holds both.
         num_particles: K.
-        note: how the figure reads.
+        reading: how the figure reads.
         bias: b, a known size of an error that all observations share, which does not average out.
 
     >>> import torch
@@ -96,7 +88,7 @@ def average(
     variance = float(values.var()) / count if count > 1 else math.nan
     known = 0.0 if math.isnan(monte_carlo) else monte_carlo**2
     data = math.nan if math.isnan(variance) else math.sqrt(max(0.0, variance - known))
-    return Average(name, float(values.mean()), math.hypot(monte_carlo, bias), data, num_particles, count, note)
+    return Average(name, float(values.mean()), math.hypot(monte_carlo, bias), data, num_particles, count, reading)
 
 
 def log_mean_bias(standard_errors: Tensor) -> float:

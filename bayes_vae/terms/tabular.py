@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, ClassVar
@@ -13,28 +12,11 @@ from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError, ShapeError
 from bayes_vae.terms.averages import Average, average
+from bayes_vae.vocabulary.conditions import conditions
+from bayes_vae.vocabulary.number_text import short_error
+from bayes_vae.vocabulary.symbols import DIMS, unit_of
 
 __all__ = ["Column", "Tabular"]
-
-DIMS = {
-    "observation": ("observation",),
-    "particle": ("particle", "observation"),
-    "chain": ("chain", "observation"),
-    "dimension": ("observation", "dimension"),
-}
-"""Kind of a column → its dims."""
-
-UNITLESS = {
-    "acceptance",
-    "active",
-    "converged",
-    "effective_sample_size",
-    "num_points",
-    "num_steps",
-    "pareto_k",
-    "particles",
-}
-"""Columns that are not in nats."""
 
 HEAD = ("", "value", "Monte-Carlo error", "data error", "K", "N", "")
 
@@ -83,7 +65,7 @@ class Tabular:
         import xarray
 
         arrays = {
-            name: (DIMS[kind], _array(values), {"units": "1" if name.removeprefix("bound_") in UNITLESS else "nats"})
+            name: (DIMS[kind], _array(values), {"units": unit_of(name.removeprefix("bound_"))})
             for name, (kind, values) in self.columns().items()
         }
         sizes = {dim: size for dims, values, _ in arrays.values() for dim, size in zip(dims, values.shape, strict=True)}
@@ -120,8 +102,11 @@ class Tabular:
         return averages() if averages is not None else _over_particles(self.columns())
 
     def _caption(self) -> str:
-        about = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in _about(self).items())
-        return f"{type(self).__name__}, averages over observations; {about}"
+        origin, averages = getattr(self, "provenance", None), f"{type(self).__name__}, averages over observations"
+        if origin is None:
+            return f"{averages} · nats"
+        beside = conditions(None, None, origin.data_policy, unit="nats", kl_weight=origin.kl_weight, seed=origin.seed)
+        return f"{averages} · {beside}"
 
     def _lines(self) -> list[tuple[str, ...]]:
         """Head and rows."""
@@ -142,7 +127,7 @@ class Tabular:
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
-    """Name and note to the left, numbers to the right."""
+    """Name and reading to the left, numbers to the right."""
     last = len(cells) - 1
     return [
         cell.ljust(width) if place in (0, last) else cell.rjust(width)
@@ -155,8 +140,8 @@ def _line(cell: str, texts: Sequence[str]) -> str:
 
 
 def _cells(name: str, row: Average) -> tuple[str, ...]:
-    errors = ("–" if math.isnan(error) else f"{error:.2g}" for error in (row.monte_carlo_error, row.data_error))
-    return (name, f"{row.value:.3f}", *errors, str(row.num_particles), str(row.num_observations), row.note)
+    errors = map(short_error, (row.monte_carlo_error, row.data_error))
+    return (name, f"{row.value:.3f}", *errors, str(row.num_particles), str(row.num_observations), str(row.reading))
 
 
 def _over_particles(columns: Mapping[str, Column]) -> dict[str, Average]:

@@ -199,14 +199,20 @@ def _traits(programs: Mapping[str, Mapping[str, Any]], weights: Mapping[str, Ten
     }
 
 
-def nothing_left(point: ResumePoint, settings: TrainingSettings) -> str | None:
-    """Why a finished run has nothing to resume and how to ask for more, or None if it has."""
+def nothing_left(point: ResumePoint, settings: TrainingSettings, more: str = "more ") -> str | None:
+    """Why a finished run has nothing to resume and how to ask for more, or None if it has.
+
+    Args:
+        point: where the run ended.
+        settings: of the training that is asked for.
+        more: what stands before the name of the setting to raise.
+    """
     done = point.checkpoint.epochs_done
     if not point.finished or not is_over(done, point.checkpoint.history, settings):
         return None
     if done >= settings.epochs:
-        return f"{point.name} is finished, its {done} epochs are done: nothing is left to resume. Ask for more epochs."
-    return f"{point.name} ran out of patience after {done} epochs: nothing is left to resume. Ask for more patience."
+        return f"{point.name} is finished, its {done} epochs are done: nothing is left to resume. Ask for {more}epochs."
+    return f"{point.name} ran out of patience after {done} epochs: nothing is left to resume. Ask for {more}patience."
 
 
 def extended_at(point: ResumePoint, settings: TrainingSettings) -> tuple[int, ...]:

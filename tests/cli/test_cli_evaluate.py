@@ -29,6 +29,7 @@ EVERY_FIGURE = {
     "kl_weight",
     "seed",
     "note",
+    "reading",
 }
 
 
@@ -112,8 +113,8 @@ def test_a_table_for_a_person(command, run):
     assert "50 temperatures, 4 chains," in outcome.out
     assert "the last doubling gained" in outcome.out
     assert (
-        "Nats per observation. K = 40, N = 20 test images of digits, data policy stochastic, KL weight 1, seed 0."
-        in outcome.out
+        "Nats per observation · K = 40 · N = 20 test observations of digits · data policy: stochastic · KL weight 1 · "
+        "seed 0." in outcome.out
     )
 
 
@@ -261,7 +262,9 @@ def test_the_ladder_as_a_table(command, run):
     outcome = command("compare", run, *SHORT, "--num-temperatures", "0")
     assert "The ELBO falls short of log p(x) by quadrature by" in outcome.out
     assert "Not annealed: num_temperatures is 0." in outcome.out
-    assert "K = 50, N = 20 test images of digits, data policy stochastic, KL weight 1, seed 0." in outcome.out
+    assert (
+        "K = 50 · N = 20 test observations of digits · data policy: stochastic · KL weight 1 · seed 0." in outcome.out
+    )
     assert str(run / "figures" / "ladder.png") in outcome.out
 
 

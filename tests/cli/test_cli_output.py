@@ -6,7 +6,8 @@ import math
 import sys
 
 from bayes_vae.cli import output
-from bayes_vae.cli.output import Progress, error_text, json_text, table, value_text
+from bayes_vae.cli.output import Progress, json_text, table
+from bayes_vae.vocabulary.number_text import error_text, value_text
 
 
 def test_json_has_no_nan():

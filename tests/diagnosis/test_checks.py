@@ -79,7 +79,7 @@ SEEN = [
     ("prior-hole", {"marginal_kl_bound": 3.0}),
     ("decoder-ignores-latent", {"use_of_latent": 0.0}),
     ("amortization-gap", {"train_amortization_gap": 2.0}),
-    ("unused-dimensions", {"collapsed_dimensions": 1.0, "kl_of_z_2": 0.001}),
+    ("unused-dimensions", {"collapsed_dimensions": 1.0, "kl_of_z_1": 0.001}),
     ("importance-weights", {"pareto_k_share_above": 0.9}),
     ("sigmoid-twice", {"smallest_logit": 0.0, "largest_logit": 1.0}),
     ("sigmoid-missing", {"smallest_logit": -9.2, "share_of_smallest_logit": 0.3}),

@@ -18,6 +18,7 @@ from bayes_vae.models import LinearGaussianVAE
 from bayes_vae.terms.opened import open_pair
 from bayes_vae.terms.prior_as_guide import prior_as_guide
 from bayes_vae.terms.program import undisturbed
+from bayes_vae.vocabulary.readings import words
 
 
 def bound_batch(model, guide, x, num_chains=4):
@@ -255,19 +256,19 @@ def test_progress_within_a_batch(small_vae):
 def test_how_the_figure_reads(linear_gaussian, rescaled_guide):
     model, x = linear_gaussian
     fine = bv.annealed_log_evidence(model, rescaled_guide(model, 1.0), x, num_temperatures=10)
-    assert fine.note == "lower bound in expectation"
-    assert fine.readings == ["lower bound in expectation"] * 7
+    assert str(fine.reading) == "lower bound in expectation"
+    assert list(map(words, fine.readings)) == ["lower bound in expectation"] * 7
     averages = fine.averages()
     assert list(averages) == ["log_evidence", "acceptance", "effective_sample_size", "spread"]
-    assert averages["log_evidence"].note == fine.note
+    assert averages["log_evidence"].reading == fine.reading
     assert averages["acceptance"].value == pytest.approx(fine.acceptance.mean().item())
     assert averages["spread"].value == pytest.approx(fine.spread.mean().item())
     assert 1 <= averages["effective_sample_size"].value <= fine.num_chains
     coarse = bv.annealed_log_evidence(model, None, x, start="prior", num_temperatures=2)
     count = int((coarse.spread > 1).sum())
     assert count > 0
-    assert coarse.note == f"lower bound in expectation; chains spread over more than 1 nat for {count} of 7"
-    assert coarse.readings.count("lower bound in expectation, coarse") == count
+    assert str(coarse.reading) == f"lower bound in expectation; chains spread over more than 1 nat for {count} of 7"
+    assert list(map(words, coarse.readings)).count("lower bound in expectation, coarse") == count
 
 
 def test_one_chain_has_no_spread(small_vae):
@@ -275,4 +276,4 @@ def test_one_chain_has_no_spread(small_vae):
     one = bv.annealed_log_evidence(model, guide, x, num_temperatures=3, num_chains=1)
     assert one.spread.isnan().all()
     assert math.isnan(one.averages()["log_evidence"].monte_carlo_error)
-    assert one.readings == ["lower bound in expectation"] * 5
+    assert list(map(words, one.readings)) == ["lower bound in expectation"] * 5

@@ -142,4 +142,4 @@ def test_a_narrow_guide_is_flagged_and_not_averaged_in_silence(linear_gaussian, 
     assert torch.equal(estimate.standard_error.isnan(), flagged)
     average = estimate.averages()["log_evidence"]
     assert math.isnan(average.monte_carlo_error)
-    assert f"lower bound, not converged: k̂ above 0.70 for {int(flagged.sum())} of 300" in average.note
+    assert f"lower bound, not converged: k̂ above 0.70 for {int(flagged.sum())} of 300" in str(average.reading)

@@ -119,7 +119,7 @@ def test_narrow_guide_is_flagged(linear_gaussian, rescaled_guide):
     assert estimate.converged.double().mean() < 0.15
     flagged = ~estimate.converged
     assert torch.equal(estimate.standard_error.isnan(), flagged)
-    assert [reading == "lower bound, not converged" for reading in estimate.readings] == flagged.tolist()
+    assert [reading.kind == "lower_bound_not_converged" for reading in estimate.readings] == flagged.tolist()
     average = estimate.averages()["log_evidence"]
     assert math.isnan(average.monte_carlo_error)
     assert f"lower bound, not converged: k̂ above 0.70 for {int(flagged.sum())} of 70" in str(average)

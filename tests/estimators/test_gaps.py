@@ -17,6 +17,7 @@ from bayes_vae.guides import ExactLinearGaussianGuide, SingleLatentGuide
 from bayes_vae.models import LinearGaussianVAE
 from bayes_vae.terms.exposed import ExposedPair
 from bayes_vae.terms.randomness import KeyedNoise
+from bayes_vae.vocabulary.readings import Reading
 
 GAPS = ("inference_gap", "approximation_gap", "amortization_gap")
 
@@ -316,7 +317,7 @@ def test_the_exact_guide_has_no_gap_to_split(linear_gaussian):
     torch.testing.assert_close(gap.inference_gap, torch.zeros(7, dtype=torch.float64), rtol=0, atol=1e-10)
     assert (gap.inference_gap_error < 1e-10).all()
     assert "the variational posterior is MultivariateNormal" in gap.why_not_split
-    assert gap.averages()["inference_gap"].note == gap.why_not_split
+    assert gap.averages()["inference_gap"].reading == Reading("not_split", reason=gap.why_not_split)
     assert gap.failures == ()
 
 

@@ -86,7 +86,9 @@ def test_each_figure_is_of_the_observations_own_particles(uneven):
     average = estimate.averages()["log_evidence"]
     assert average.value == pytest.approx(estimate.log_evidence.mean().item())
     assert average.num_particles == estimate.num_particles == int(estimate.particles.max())
-    assert f"{int(estimate.particles.min())} to {estimate.num_particles} particles, chosen by a pilot" in average.note
+    assert f"{int(estimate.particles.min())} to {estimate.num_particles} particles, chosen by a pilot" in str(
+        average.reading
+    )
 
 
 def test_the_tolerance_is_about_reached(linear_gaussian, rescaled_guide, within):
@@ -248,7 +250,7 @@ def test_discrete_latents_are_judged_by_their_variance():
     estimate = bv.estimate_log_evidence(model, guide, x, MOST, tolerance=0.02)
     assert estimate.particles[0] < estimate.particles[1] < MOST
     assert estimate.pareto_k.isnan().all()
-    assert estimate.averages()["log_evidence"].note.startswith(
+    assert str(estimate.averages()["log_evidence"].reading).startswith(
         "lower bound, not converged: k̂ is not defined for discrete latents; "
     )
 
@@ -260,7 +262,7 @@ def test_thresholds_in_the_note(linear_gaussian):
     assert torch.equal(estimate.converged, estimate.pareto_k <= estimate.pareto_k_thresholds)
     failed = int((~estimate.converged).sum())
     assert 0 < failed < 70
-    assert f"k̂ above its threshold, 0.53 to 0.70, for {failed} of 70" in estimate.note
+    assert f"k̂ above its threshold, 0.53 to 0.70, for {failed} of 70" in str(estimate.reading)
 
 
 def test_progress_counts_all_observations(uneven):

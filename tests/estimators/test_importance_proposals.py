@@ -112,7 +112,7 @@ def test_a_bad_proposal_is_flagged(linear_gaussian, rescaled_guide, monkeypatch)
     assert (estimate.log_evidence.mean() < model.log_evidence(copies).mean() - 1).all()
     assert estimate.converged.double().mean() < 0.3
     assert torch.equal(estimate.standard_error.isnan(), ~estimate.converged)
-    assert estimate.averages()["log_evidence"].note.startswith("lower bound, not converged: k̂ above 0.70 for")
+    assert str(estimate.averages()["log_evidence"].reading).startswith("lower bound, not converged: k̂ above 0.70 for")
 
 
 def test_a_fit_that_left_the_finite_numbers_falls_back():

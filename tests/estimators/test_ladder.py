@@ -11,6 +11,7 @@ import bayes_vae as bv
 from bayes_vae.errors import SettingsError
 from bayes_vae.estimators import ladder
 from bayes_vae.guides import ExactLinearGaussianGuide
+from bayes_vae.vocabulary.readings import Reading
 
 RUNGS = (1, 5, 50, 500)
 
@@ -67,7 +68,7 @@ def test_text_says_what_every_figure_needs(small_vae):
 def test_few_particles_are_a_lower_bound(monkeypatch, small_vae):
     monkeypatch.setattr(ladder, "MOST_DIMENSIONS", 0)
     comparison = bv.compare(*small_vae, (1, 5), num_temperatures=0, seed=1)
-    assert "5 particles are too few for a k̂" in comparison.rungs[-1].note
+    assert "5 particles are too few for a k̂" in str(comparison.rungs[-1].reading)
     assert "log p(x) may lie higher still" in comparison.sentence()
     assert comparison.rungs[-1].standard_errors.isnan().all()
 
@@ -135,7 +136,7 @@ def test_the_sentence_holds_errors_that_do_not_average_out(small_vae):
     """Of quadrature that has not converged, say, the error of refinement is part of the shortfall's."""
     comparison = bv.compare(*small_vae, RUNGS, num_temperatures=0, seed=1)
     *below, top = comparison.rungs
-    rough = replace(comparison, rungs=(*below, replace(top, bias=7.0, note="not converged for 5 of 5")))
+    rough = replace(comparison, rungs=(*below, replace(top, bias=7.0, reading=Reading("quadrature", 5, 5))))
     assert " ± 7.0 nats per observation; L_500 cannot be told apart from it (a difference of" in rough.sentence()
     assert rough.sentence().endswith(", and log p(x) may lie higher still.")
     unknown = replace(comparison, rungs=(*below[:-1], replace(below[-1], bias=torch.nan), top))
@@ -161,12 +162,12 @@ def test_the_annealed_rung_reads_as_evaluate_says(linear_gaussian, rescaled_guid
     )
     for estimate, tail in ((fine, False), (coarse, True)):
         rung = ladder._annealed_rung("annealed", estimate)
-        assert rung.note == rung.average.note == estimate.note
+        assert rung.reading == rung.average.reading == estimate.reading
         comparison = bv.compare(model, guide, x, (1, 5), num_temperatures=0)
         sentence = replace(comparison, rungs=(comparison.rungs[0], comparison.rungs[1], rung)).sentence()
         assert sentence.endswith("log p(x) may lie higher still.") == tail
-    assert fine.note == "lower bound in expectation"
-    assert coarse.note.startswith("lower bound in expectation; chains spread over more than 1 nat for ")
+    assert str(fine.reading) == "lower bound in expectation"
+    assert str(coarse.reading).startswith("lower bound in expectation; chains spread over more than 1 nat for ")
 
 
 def test_discrete_latents_leave_annealing_out_and_say_so():

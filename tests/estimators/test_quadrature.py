@@ -191,7 +191,7 @@ def test_averages_add_refinement_errors_and_say_what_they_are(linear_gaussian, r
     assert "the first error is of refinement, not Monte Carlo; not converged for 7 of 7" in str(figure)
     assert found.provenance.data_policy == "none"
     exact = bv.quadrature_log_evidence(model, rescaled_guide(model, 1.5), x)
-    assert exact.note == "quadrature: the first error is of refinement, not Monte Carlo"
+    assert str(exact.reading) == "quadrature: the first error is of refinement, not Monte Carlo"
 
 
 def test_progress_is_told(small_vae):

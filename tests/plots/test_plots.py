@@ -167,7 +167,7 @@ def test_latent_means_of_two_dimensions_stay_as_they_are():
     figure = latent_figure(means, data_policy="static")
     (axes,) = figure.axes
     np.testing.assert_array_equal(axes.collections[0].get_offsets(), means)
-    assert [axes.get_xlabel(), axes.get_ylabel()] == ["$z_1$", "$z_2$"]
+    assert [axes.get_xlabel(), axes.get_ylabel()] == ["$z_{0}$", "$z_{1}$"]
     assert [patch.radius for patch in axes.patches] == [1, 2]
     assert to_hex(axes.collections[0].get_facecolor()[0]).upper() == COLOURS["variational_posterior"]
     assert "N = 3 · data policy: static" in words(figure)

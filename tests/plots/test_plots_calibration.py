@@ -10,6 +10,7 @@ from bayes_vae.estimators.rank_tests import binomial_interval
 from bayes_vae.plots import calibration_figure, save_figure
 from bayes_vae.plots.calibration_figure import COLOUR, OUTSIDE
 from bayes_vae.terms.containers import Provenance
+from bayes_vae.vocabulary.symbols import dimension_symbol
 
 
 def calibration(dims, num_observations=400, narrow=()):
@@ -19,7 +20,7 @@ def calibration(dims, num_observations=400, narrow=()):
     for dimension in narrow:
         ends = torch.randint(0, 2, (num_observations // 2,), generator=generator)
         ranks[: num_observations // 2, dimension] = 99 * ends
-    names = tuple(f"z[{d}]" for d in range(dims))
+    names = tuple(dimension_symbol(d) for d in range(dims))
     origin = Provenance(7, "distributions", "vectorized", "per observation", "simulated")
     return GuideCalibration(ranks, names, 99, 20, (0.5, 0.8, 0.9), 0.01, origin)
 
@@ -41,7 +42,11 @@ def test_bars_are_the_counts_and_leave_the_band_in_dark():
         expected = [COLOUR.lower() if low <= count <= high else OUTSIDE for count in counts]
         assert [to_hex(bar.get_facecolor()) for bar in bars] == expected
     assert to_hex(panels[1].containers[0].patches[0].get_facecolor()) == OUTSIDE
-    assert [axes.get_title(loc="left") for axes in panels] == ["z[0]\nuniform", "z[1]\ntoo narrow", "z[2]\nuniform"]
+    assert [axes.get_title(loc="left") for axes in panels] == [
+        "$z_{0}$\nuniform",
+        "$z_{1}$\ntoo narrow",
+        "$z_{2}$\nuniform",
+    ]
     pooled = coverage.containers[-1].lines[0]
     np.testing.assert_allclose(pooled.get_xdata(), result.levels)
     np.testing.assert_allclose(pooled.get_ydata(), result.pooled_coverage)
@@ -64,7 +69,7 @@ def test_of_many_dimensions_the_worst_are_shown_and_named():
     figure = calibration_figure(result)
     assert len(figure.axes) == 9
     first = {axes.get_title(loc="left") for axes in figure.axes[:2]}
-    assert first == {"z[9]\ntoo narrow", "z[4]\ntoo narrow"}
+    assert first == {"$z_{9}$\ntoo narrow", "$z_{4}$\ntoo narrow"}
     assert "shown: the 8 worst of 11 dimensions, the worst first" in words(figure)
 
 

@@ -93,7 +93,7 @@ def test_kl_by_dimension_falls_and_idle_ones_are_hollow(axes):
     kl = torch.tensor([[0.1, 2.0, 0.0], [0.3, 4.0, 0.0]])
     assert draw_kl_per_dimension(axes, kl, torch.tensor([True, True, False])) is axes
     assert [bar.get_height() for bar in axes.patches] == pytest.approx([3.0, 0.2, 0.0])
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["$z_{2}$", "$z_{1}$", "$z_{3}$"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["$z_{1}$", "$z_{0}$", "$z_{2}$"]
     assert [to_hex(bar.get_facecolor()) == "#ffffff" for bar in axes.patches] == [False, False, True]
 
 

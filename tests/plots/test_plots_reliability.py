@@ -44,8 +44,8 @@ def test_dots_are_sorted_by_k_and_coloured_by_reading():
     figure = pareto_k_figure(estimate([0.9, 0.2, 0.7, 0.71]))
     upper, lower = figure.axes
     black, red = CONVERGED.lower(), LOWER_BOUND.lower()
-    assert dots(upper) == {(1, 0.2): black, (2, 0.7): black, (3, 0.71): red, (4, 0.9): red}
-    assert dots(lower) == {(1, 2.0): black, (2, 3.0): black, (3, 4.0): red, (4, 1.0): red}
+    assert dots(upper) == {(0, 0.2): black, (1, 0.7): black, (2, 0.71): red, (3, 0.9): red}
+    assert dots(lower) == {(0, 2.0): black, (1, 3.0): black, (2, 4.0): red, (3, 1.0): red}
     assert [line.get_ydata()[0] for line in upper.lines] == [0.7, 0.5]
     assert [line.get_ydata()[0] for line in lower.lines] == [5000]
     text = words(figure)
@@ -60,7 +60,7 @@ def test_dots_are_sorted_by_k_and_coloured_by_reading():
 
 def test_the_order_given_can_be_kept():
     upper, lower = pareto_k_figure(estimate([0.9, 0.2, 0.7]), order="index").axes
-    assert set(dots(upper)) == {(1, 0.9), (2, 0.2), (3, 0.7)}
+    assert set(dots(upper)) == {(0, 0.9), (1, 0.2), (2, 0.7)}
     assert lower.get_xlabel() == "observations, in the order given"
 
 
@@ -72,10 +72,10 @@ def test_what_is_no_number_has_a_mark_of_its_own():
     assert "for 2 of 5 (40%)" in text
     places = dict(tuple(dots(figure.axes[0])))
     low, high = figure.axes[0].get_ylim()
-    assert places[1] == places[2] == pytest.approx(low, abs=0.05)
-    assert places[4] == pytest.approx(high, abs=0.05)
-    assert places[5] == pytest.approx(low, abs=0.05)
-    assert set(places) == {1, 2, 3, 4, 5}
+    assert places[0] == places[1] == pytest.approx(low, abs=0.05)
+    assert places[3] == pytest.approx(high, abs=0.05)
+    assert places[4] == pytest.approx(low, abs=0.05)
+    assert set(places) == {0, 1, 2, 3, 4}
 
 
 def test_a_threshold_that_differs_is_a_band():
@@ -83,7 +83,7 @@ def test_a_threshold_that_differs_is_a_band():
     assert "threshold 0.50 to 0.70" in words(figure)
     assert "K = 100 to 5,000" in words(figure)
     colours = {x: colour for (x, _), colour in dots(figure.axes[0]).items()}
-    assert colours == {1: LOWER_BOUND.lower(), 2: CONVERGED.lower()}
+    assert colours == {0: LOWER_BOUND.lower(), 1: CONVERGED.lower()}
 
 
 @pytest.mark.parametrize("count", [1, 2, 10_000])

@@ -29,7 +29,7 @@ def test_nuts_on_a_conjugate_program(programs, counts, conjugate_posterior, with
     assert 0.5 < draws.acceptance.item() <= 1
     assert draws.step_size.item() > 0
     assert draws.sampler == "NUTS"
-    assert draws.note == "chains not converged for 1 of 1"
+    assert str(draws.reading) == "chains not converged for 1 of 1"
     assert seen[-1] == (200, 200)
     assert capfd.readouterr() == ("", "")
     assert (logger.handlers, logger.propagate) == before

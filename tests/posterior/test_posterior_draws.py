@@ -39,7 +39,7 @@ def test_moments_are_the_exact_posteriors(correlated, from_prior, within):
 
 def test_a_run_that_converged_says_so(from_prior):
     assert from_prior.failures == ()
-    assert from_prior.note == ""
+    assert from_prior.reading.settled
     assert from_prior.converged.all()
     assert from_prior.acceptance.shape == from_prior.step_size.shape == from_prior.divergences.shape == (7,)
     assert ((from_prior.acceptance > 0.6) & (from_prior.acceptance < 0.99)).all()
@@ -125,7 +125,7 @@ def test_too_little_warm_up_is_flagged(linear_gaussian):
         text.startswith("R̂ is above 1.01 for 7 of 7 observations, the first in row 0") for text in draws.failures
     )
     assert any(text.startswith("the bulk sample size is below 400") for text in draws.failures)
-    assert draws.note == "chains not converged for 7 of 7"
+    assert str(draws.reading) == "chains not converged for 7 of 7"
 
 
 def test_two_modes_are_flagged(programs):

@@ -26,9 +26,9 @@ def card(make_run, tmp_path):
 def test_figures_are_those_of_the_best_epoch_with_their_conditions(card):
     data = {"name": "digits", "policy": "static", "digest": "0" * 64, "sizes": {"validation": 40}}
     text = card(history=ROWS, best_epoch=1, data=data, ending="patience")
-    assert "| ELBO = the first − the second | -21.000 | ± 0.250 |" in text
-    assert "| E\\_q log p(x given z) | -18.500 |  |" in text
-    assert "K = 2, N = 40 validation observations, KL weight 1, data policy static" in text
+    assert "| ELBO | −21.000 | ± 0.250 |" in text
+    assert "| E\\_q log p(x\\|z) | −18.500 |  |" in text
+    assert "K = 2 · N = 40 validation observations · data policy: static" in text
     assert "2 epochs, the best was number 1; the validation ELBO had stopped rising." in text
 
 

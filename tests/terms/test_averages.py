@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bayes_vae.terms.averages import average
+from bayes_vae.vocabulary.readings import Reading
 
 
 def test_errors_are_kept_apart():
@@ -34,6 +35,15 @@ def test_unknown_error_is_blank_and_leaves_all_to_the_data():
 
 
 def test_one_observation_has_no_data_error():
-    figure = average("elbo", torch.tensor([1.0]), torch.tensor([0.1]), 5, note="lower bound, not converged")
+    figure = average(
+        "elbo",
+        torch.tensor([1.0]),
+        torch.tensor([0.1]),
+        5,
+        Reading("lower_bound_not_converged", 1, 1, "discrete_latents"),
+    )
     assert math.isnan(figure.data_error)
-    assert str(figure) == "1.000 ± 0.1 (Monte Carlo) ± – (data) [lower bound, not converged]"
+    assert (
+        str(figure)
+        == "1.000 ± 0.1 (Monte Carlo) ± – (data) [lower bound, not converged: k̂ is not defined for discrete latents]"
+    )

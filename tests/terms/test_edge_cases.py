@@ -69,7 +69,7 @@ def test_a_missed_value_of_a_discrete_latent_is_not_called_exact():
 
     estimate = bv.estimate_log_evidence(model, guide, torch.tensor([10.0]), 500)
     assert not estimate.converged.any()
-    assert estimate.note == "lower bound, not converged: k̂ is not defined for discrete latents"
+    assert str(estimate.reading) == "lower bound, not converged: k̂ is not defined for discrete latents"
     assert math.isnan(estimate.averages()["log_evidence"].monte_carlo_error)
 
 

@@ -11,6 +11,7 @@ import bayes_vae as bv
 from bayes_vae.errors import ShapeError
 from bayes_vae.terms.averages import average
 from bayes_vae.terms.tabular import Tabular
+from bayes_vae.vocabulary.readings import Reading
 
 pytestmark = pytest.mark.libraries
 
@@ -123,13 +124,13 @@ def test_a_notebook_shows_the_averages(results, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_printed_is_a_line_for_each_average(results, name):
     caption, head, *lines = repr(results[name]).splitlines()
-    assert caption.startswith(f"{type(results[name]).__name__}, averages over observations; units: nats")
+    assert caption.startswith(f"{type(results[name]).__name__}, averages over observations · nats")
     assert head.split() == ["value", "Monte-Carlo", "error", "data", "error", "K", "N"]
     rows = results[name].table_rows()
     assert [line.split()[0] for line in lines] == list(rows)
     for line, row in zip(lines, rows.values(), strict=True):
         assert f" {row.value:.3f} " in line
-        assert line.endswith(row.note)
+        assert line.endswith(str(row.reading))
 
 
 def test_an_evaluation_has_the_columns_of_its_parts(results):
@@ -150,7 +151,11 @@ def test_html_is_escaped():
         values = torch.zeros(2)
 
         def averages(self):
-            return {"<b>": average("v", self.values, torch.full((2,), torch.nan), 3, note="a < b & c")}
+            return {
+                "<b>": average(
+                    "v", self.values, torch.full((2,), torch.nan), 3, Reading("not_split", reason="a < b & c")
+                )
+            }
 
     html = Result()._repr_html_()
     assert "<td>&lt;b&gt;</td><td>0.000</td><td>–</td>" in html

@@ -25,4 +25,4 @@ def test_twenty_epochs_reach_the_plain_loop(mnist_root):
     assert (bound.name, annealed.name) == ("L_1000", "annealed")
     assert -98.8 < elbo.value < bound.value
     assert -92.9 < bound.value < annealed.value < -86
-    assert "lower bound, not converged" in bound.note
+    assert bound.reading.kind == "lower_bound_not_converged"

@@ -74,7 +74,7 @@ def posterior_collapse(seen: Examined) -> Iterator[Case]:
 def unused_dimensions(seen: Examined) -> Iterator[Case]:
     """Some dimensions are the prior, and others are not."""
     count, unused = int(seen.value("latent_dimensions")), int(seen.value("collapsed_dimensions"))
-    dimensions = [f"z_{d + 1}" for d in range(count) if seen.value(f"kl_of_z_{d + 1}") < COLLAPSED_KL]
+    dimensions = [f"z_{d}" for d in range(count) if seen.value(f"kl_of_z_{d}") < COLLAPSED_KL]
     yield Case(
         f"{unused} of {count} latent dimensions {'is' if unused == 1 else 'are'} collapsed: {', '.join(dimensions)}.",
         [seen.holds(unused not in (0, count), "collapsed_dimensions")],

@@ -43,7 +43,7 @@ def measure_codes(subject: Subject) -> dict[str, Measurement]:
         "aggregate_deviation_smallest": Measurement.of(spread.sqrt().min()),
         "aggregate_deviation_largest": Measurement.of(spread.sqrt().max()),
     }
-    return found | {f"kl_of_z_{d + 1}": Measurement.mean(kl[:, d]) for d in range(kl.shape[1])}
+    return found | {f"kl_of_z_{d}": Measurement.mean(kl[:, d]) for d in range(kl.shape[1])}
 
 
 def _standardized(subject: Subject, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ from bayes_vae.terms.prior_as_guide import prior_as_guide
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.tabular import Tabular
 from bayes_vae.terms.traits import Program
+from bayes_vae.vocabulary.readings import Reading
 
 __all__ = ["AnnealedEstimate", "Start", "anneal", "annealed_log_evidence", "start_of"]
 
@@ -29,9 +30,6 @@ Start = Literal["guide", "prior"]
 
 MOST_TEMPERATURES = 20_000
 """Where doubling ends."""
-
-LOWER_BOUND = "lower bound in expectation"
-"""How every annealed figure reads."""
 
 WIDE_SPREAD = 1.0
 """Nats between chains above which an observation's figure is said to be coarse: more temperatures would raise it."""
@@ -101,16 +99,16 @@ class AnnealedEstimate(
         return (relative / count).sqrt()
 
     @property
-    def readings(self) -> list[str]:
-        """How each observation's figure reads: "lower bound in expectation", coarse where the chains lie far apart."""
-        return [LOWER_BOUND + (", coarse" if wide else "") for wide in (self.spread > WIDE_SPREAD).tolist()]
+    def readings(self) -> list[Reading]:
+        """How each observation's figure reads: a lower bound in expectation, coarse where the chains lie far apart."""
+        wide = (self.spread > WIDE_SPREAD).tolist()
+        return [Reading("lower_bound_in_expectation", int(each), 1, limit=WIDE_SPREAD) for each in wide]
 
     @property
-    def note(self) -> str:
+    def reading(self) -> Reading:
         """How the data set's figure reads."""
         wide = int((self.spread > WIDE_SPREAD).sum())
-        coarse = f"; chains spread over more than {WIDE_SPREAD:g} nat for {wide} of {len(self.log_evidence)}"
-        return LOWER_BOUND + (coarse if wide else "")
+        return Reading("lower_bound_in_expectation", wide, len(self.log_evidence), limit=WIDE_SPREAD)
 
     def averages(self) -> dict[str, Average]:
         """Figures over the data set.
@@ -127,7 +125,7 @@ class AnnealedEstimate(
         }
         unknown, count = torch.full_like(self.log_evidence, torch.nan), self.num_chains
         return {
-            "log_evidence": average("log_evidence", self.log_evidence, error, count, self.note, bias=bias),
+            "log_evidence": average("log_evidence", self.log_evidence, error, count, self.reading, bias=bias),
             **{
                 name: average(name, values, unknown, count)
                 for name, values in figures.items()

@@ -20,6 +20,7 @@ from bayes_vae.terms.program import Program
 from bayes_vae.terms.stream import Progress
 from bayes_vae.terms.tabular import Tabular
 from bayes_vae.terms.whole_numbers import whole_number
+from bayes_vae.vocabulary.readings import Reading
 
 __all__ = ["BidirectionalBounds", "bidirectional_bounds"]
 
@@ -51,8 +52,15 @@ class BidirectionalBounds(Tabular, observation=("lower", "upper", "gap")):
     def averages(self) -> dict[str, Average]:
         """Figures over the simulated data; their scatter over observations is their error."""
         unknown = torch.full_like(self.lower, torch.nan)
-        figures = {"lower": self.lower, "upper": self.upper, "gap": self.gap}
-        return {name: average(name, values, unknown, self.num_chains) for name, values in figures.items()}
+        readings = {
+            "lower": Reading("lower_bound_in_expectation"),
+            "upper": Reading("upper_bound_in_expectation"),
+            "gap": Reading("at_most"),
+        }
+        return {
+            name: average(name, getattr(self, name), unknown, self.num_chains, reading)
+            for name, reading in readings.items()
+        }
 
 
 def bidirectional_bounds(

@@ -11,10 +11,9 @@ from bayes_vae.estimators.importance.reliability import MINIMUM_PARTICLES, paret
 from bayes_vae.terms.averages import Average, average, log_mean_bias
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.tabular import Tabular
+from bayes_vae.vocabulary.readings import Cause, Reading
 
 __all__ = ["LogEvidenceEstimate"]
-
-NOT_CONVERGED = "lower bound, not converged"
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,39 +87,29 @@ class LogEvidenceEstimate(
         return len(self.log_evidence)
 
     @property
-    def readings(self) -> list[str]:
-        """How each observation's figure reads: "estimate" or "lower bound, not converged"."""
-        return ["estimate" if ok else NOT_CONVERGED for ok in self.converged.tolist()]
+    def readings(self) -> list[Reading]:
+        """How each observation's figure reads: an estimate, or a lower bound that has not converged."""
+        rows = zip(self.converged.split(1), self.pareto_k.split(1), self.particles.split(1), strict=True)
+        return [_reading(*row) for row in rows]
 
     @property
-    def note(self) -> str:
-        """How the data set's figure reads; empty where every observation converged."""
-        failed = int((~self.converged).sum())
-        if not failed:
-            return ""
-        if self.num_particles < MINIMUM_PARTICLES:
-            return f"{NOT_CONVERGED}: {self.num_particles} particles are too few for a k̂"
-        if bool(self.pareto_k.isnan().any()):
-            return f"{NOT_CONVERGED}: k̂ is not defined for discrete latents"
-        least, most = (f"{pareto_k_threshold(int(count)):.2f}" for count in self.particles.aminmax())
-        above = most if least == most else f"its threshold, {least} to {most},"
-        return f"{NOT_CONVERGED}: k̂ above {above} for {failed} of {self.num_observations}"
+    def reading(self) -> Reading:
+        """How the data set's figure reads: an estimate where every observation converged."""
+        return _reading(self.converged, self.pareto_k, self.particles)
 
     def averages(self) -> dict[str, Average]:
         """Figures over the data set; the Monte-Carlo error is blank unless every observation converged.
 
-        Where K differs between observations, the figures carry the largest and the note its range.
+        Where K differs between observations, the figures carry the largest and the reading its range.
         """
         exact = torch.zeros_like(self.log_evidence)
-        least, most = int(self.particles.min()), self.num_particles
-        counts = f"{least} to {most} particles, chosen by a pilot" if least < most else ""
         return {
             "log_evidence": average(
                 "log_evidence",
                 self.log_evidence,
                 self.standard_error,
                 self.num_particles,
-                "; ".join(filter(None, [self.note, counts])),
+                self.reading,
                 bias=log_mean_bias(self.standard_error),
             ),
             "effective_sample_size": average(
@@ -128,3 +117,18 @@ class LogEvidenceEstimate(
             ),
             "doubling_step": average("doubling_step", self.doubling_step, exact * torch.nan, self.num_particles),
         }
+
+
+def _reading(converged: Tensor, pareto_k: Tensor, particles: Tensor) -> Reading:
+    """Of some observations together, each argument of shape (N,)."""
+    failed, (least, most) = int((~converged).sum()), map(int, particles.aminmax())
+    counts = (least, most) if least < most or most < MINIMUM_PARTICLES else None
+    if not failed:
+        return Reading("estimate", num_observations=len(converged), particles=counts)
+    cause: Cause | None = None
+    if most < MINIMUM_PARTICLES:
+        cause = "few_particles"
+    elif bool(pareto_k.isnan().any()):
+        cause = "discrete_latents"
+    thresholds = None if cause else (pareto_k_threshold(least), pareto_k_threshold(most))
+    return Reading("lower_bound_not_converged", failed, len(converged), cause, thresholds, counts)

@@ -1,0 +1,177 @@
+"""How a figure reads, as a value, and the sentences that are made from it; nothing takes a sentence apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+__all__ = [
+    "ESTIMATE",
+    "LOWER_BOUND",
+    "Cause",
+    "Kind",
+    "Place",
+    "RankShape",
+    "Reading",
+    "Width",
+    "sentence",
+    "why_not_converged",
+    "words",
+]
+
+Kind = Literal[
+    "exact",
+    "closed_form",
+    "estimate",
+    "at_most",
+    "at_least",
+    "lower_bound",
+    "lower_bound_in_expectation",
+    "lower_bound_not_converged",
+    "upper_bound_in_expectation",
+    "quadrature",
+    "capped",
+    "not_split",
+    "posterior_draws",
+]
+
+Cause = Literal["few_particles", "discrete_latents"]
+
+Width = Literal["too narrow", "too wide"]
+
+Place = Literal["too low", "too high"]
+
+WORDS: dict[Kind, tuple[str, str]] = {
+    "exact": ("exact", ""),
+    "closed_form": ("closed form", ""),
+    "estimate": ("estimate", ""),
+    "at_most": ("estimate, at most", ""),
+    "at_least": ("estimate, at least", ""),
+    "lower_bound": ("lower bound", ""),
+    "lower_bound_in_expectation": ("lower bound in expectation", "lower bound in expectation, coarse"),
+    "lower_bound_not_converged": ("lower bound, not converged", "lower bound, not converged"),
+    "upper_bound_in_expectation": ("upper bound in expectation", ""),
+    "quadrature": ("exact up to its tolerance", "quadrature, not converged"),
+    "capped": ("at most log N = {limit:.3f}", ""),
+    "not_split": ("estimate, not split", ""),
+    "posterior_draws": ("draws of the exact posterior", "draws of chains that have not converged"),
+}
+"""Kind → words where no observation failed, and where some did; with places for the reading's numbers."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a figure reads: its kind, and the numbers that say so. ``str()`` gives the sentence.
+
+    Attributes:
+        kind: what the figure is.
+        failed: observations that did not meet the criterion of their estimator: k̂ above its threshold, chains that
+            lie apart, levels that do not agree.
+        num_observations: N, of which they failed.
+        cause: why no k̂ is known; None where it is.
+        thresholds: the least and the largest threshold of k̂.
+        particles: the least and the largest K, where a pilot chose it or where it is too small for a k̂.
+        limit: nats that the figure cannot exceed ("capped"), or above which chains lie apart.
+        reason: why a figure is not split, the sentence of the refusal.
+    """
+
+    kind: Kind = "estimate"
+    failed: int = 0
+    num_observations: int = 0
+    cause: Cause | None = None
+    thresholds: tuple[float, float] | None = None
+    particles: tuple[int, int] | None = None
+    limit: float | None = None
+    reason: str = ""
+
+    @property
+    def settled(self) -> bool:
+        """Whether every observation met the criterion of its estimator."""
+        return self.failed == 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The kind and the numbers that are known, in JSON types; ``Reading(**…)`` gives the value back."""
+        known = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in known.items() if name == "kind" or value not in (None, 0, "")}
+
+    def __str__(self) -> str:
+        return sentence(self)
+
+
+ESTIMATE, LOWER_BOUND = Reading("estimate"), Reading("lower_bound")
+"""The readings that need no numbers."""
+
+
+def words(reading: Reading) -> str:
+    """A few words, for a cell of a table.
+
+    >>> words(Reading("lower_bound_in_expectation", failed=3, num_observations=7))
+    'lower bound in expectation, coarse'
+    """
+    return WORDS[reading.kind][not reading.settled].format(limit=reading.limit)
+
+
+def sentence(reading: Reading) -> str:
+    """What must be said beside a figure; empty where its kind is seen from its name.
+
+    >>> sentence(Reading("lower_bound_not_converged", 12, 300, thresholds=(0.7, 0.7)))
+    'lower bound, not converged: k̂ above 0.70 for 12 of 300'
+    >>> sentence(Reading("estimate", particles=(50, 400)))
+    '50 to 400 particles, chosen by a pilot'
+    """
+    where = f"for {reading.failed} of {reading.num_observations}"
+    said, unsettled = [], not reading.settled
+    if reading.kind == "lower_bound_not_converged":
+        said.append(f"{words(reading)}: {why_not_converged(reading)}")
+    elif reading.kind in ("lower_bound_in_expectation", "upper_bound_in_expectation"):
+        said.append(WORDS[reading.kind][0])
+        said += [f"chains spread over more than {reading.limit:g} nat {where}"] if unsettled else []
+    elif reading.kind == "quadrature":
+        said.append("quadrature: the first error is of refinement, not Monte Carlo")
+        said += [f"not converged {where}"] if unsettled else []
+    elif reading.kind == "posterior_draws":
+        said += [f"chains not converged {where}"] if unsettled else []
+    elif reading.kind == "capped":
+        said.append(words(reading))
+    said.append(reading.reason)
+    if reading.particles and reading.particles[0] < reading.particles[1]:
+        said.append("{} to {} particles, chosen by a pilot".format(*reading.particles))
+    return "; ".join(filter(None, said))
+
+
+def why_not_converged(reading: Reading) -> str:
+    """What keeps an importance estimate from being more than a lower bound.
+
+    >>> why_not_converged(Reading("lower_bound_not_converged", 5, 5, "few_particles", particles=(6, 6)))
+    '6 particles are too few for a k̂'
+    """
+    if reading.cause == "few_particles" and reading.particles:
+        return f"{reading.particles[1]} particles are too few for a k̂"
+    if reading.thresholds is None:
+        return "k̂ is not defined for discrete latents"
+    least, most = (f"{threshold:.2f}" for threshold in reading.thresholds)
+    above = most if least == most else f"its threshold, {least} to {most},"
+    return f"k̂ above {above} for {reading.failed} of {reading.num_observations}"
+
+
+@dataclass(frozen=True)
+class RankShape:
+    """What the ranks of the true z say of q in one dimension; false where they look uniform.
+
+    Attributes:
+        departs: whether a test rejects that they are uniform.
+        width: what is wrong with q's width, where that is seen.
+        place: what is wrong with q's place, where that is seen.
+    """
+
+    departs: bool = False
+    width: Width | None = None
+    place: Place | None = None
+
+    def __bool__(self) -> bool:
+        return self.departs
+
+    def __str__(self) -> str:
+        if not self.departs:
+            return "uniform"
+        return " and ".join(filter(None, [self.width, self.place])) or "of another shape"
