@@ -67,7 +67,7 @@ class Elbo(Objective):
         else:
             log_likelihood, kl_to_prior = bound.log_likelihood(range(self.num_particles), None), closed
         charged = per_dimension.clamp(min=self.free_bits).sum(-1) if self.free_bits else kl_to_prior
-        expected_log_likelihood = log_likelihood.mean(0)
+        expected_log_likelihood = log_likelihood.squeeze(0) if self.num_particles == 1 else log_likelihood.mean(0)
         loss = self.current_kl_weight * charged - expected_log_likelihood
         return ObjectiveTerms(expected_log_likelihood, kl_to_prior, loss)
 
