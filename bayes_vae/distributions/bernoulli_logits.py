@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -37,6 +38,10 @@ class _BernoulliLogDensity(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             for_pixels = (logits * gradient.unsqueeze(-1)).sum_to_size(pixels.shape)
         return for_logits, for_pixels
+
+
+# torch binds the arguments of forward by its signature at every call, and making that takes longer than the density
+_BernoulliLogDensity.forward.__signature__ = inspect.signature(_BernoulliLogDensity.forward)  # type: ignore[attr-defined]
 
 
 class BernoulliLogits(dist.TorchDistribution):

@@ -28,6 +28,8 @@ def analytic_kl(q: dist.TorchDistribution, p: dist.TorchDistribution) -> Tensor 
     if not (all(map(is_stock, bases)) or (type(bases[0]), type(bases[1])) in KL_REGISTRY):
         return None
     parts = normal_parts(p)
+    if parts is not None and normal_parts(q) is not None and len(q.event_shape) == len(p.event_shape) == 1:
+        return kl_divergence(*bases).sum(-1)  # what Pyro's rule for Independent does, without its reshape
     if isinstance(unwrap(q), NORMALS[1:]) and parts is not None:
         p = dist.MultivariateNormal(parts[0], scale_tril=parts[1].diag_embed(), validate_args=False)
         q = unwrap(q)

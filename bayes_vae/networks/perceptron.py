@@ -24,6 +24,17 @@ __all__ = [
 ]
 
 
+class _Perceptron(nn.Sequential):
+    """Layers applied to rows: particles and observations are one dimension inside, which spares each layer two views."""
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        if numbers.dim() != 3 or not numbers.is_contiguous():
+            output: Tensor = super().forward(numbers)
+            return output
+        rows: Tensor = super().forward(numbers.flatten(0, 1))
+        return rows.reshape(*numbers.shape[:2], rows.shape[-1])
+
+
 def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:
     """Linear layers with an activation between them, Glorot-uniform weights and zero biases.
 
@@ -47,7 +58,7 @@ def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:
     layers: list[nn.Module] = []
     for width, next_width in pairwise(sizes):
         layers += [glorot(nn.Linear(width, next_width)), make()]
-    return nn.Sequential(*layers[:-1])
+    return _Perceptron(*layers[:-1])
 
 
 def encoder_network(

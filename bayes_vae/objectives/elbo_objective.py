@@ -61,10 +61,13 @@ class Elbo(Objective):
             closed: Tensor | None = per_dimension.sum(-1)
         else:
             _, closed = resolve_kl(bound, "sampled" if self.kl == "auto" and pair.source == "traces" else self.kl)
-        draw = bound.draw(range(self.num_particles), None)
-        kl_to_prior = (draw.log_guide - draw.log_prior).mean(0) if closed is None else closed
+        if closed is None:
+            draw = bound.draw(range(self.num_particles), None)
+            log_likelihood, kl_to_prior = draw.log_likelihood, (draw.log_guide - draw.log_prior).mean(0)
+        else:
+            log_likelihood, kl_to_prior = bound.log_likelihood(range(self.num_particles), None), closed
         charged = per_dimension.clamp(min=self.free_bits).sum(-1) if self.free_bits else kl_to_prior
-        expected_log_likelihood = draw.log_likelihood.mean(0)
+        expected_log_likelihood = log_likelihood.squeeze(0) if self.num_particles == 1 else log_likelihood.mean(0)
         loss = self.current_kl_weight * charged - expected_log_likelihood
         return ObjectiveTerms(expected_log_likelihood, kl_to_prior, loss)
 

@@ -20,7 +20,7 @@ from bayes_vae.objectives.refusals import (
     refuse_stale,
     refuse_untrainable,
 )
-from bayes_vae.terms.program import Program, admit_rows, modules_of, own_parameters, undisturbed
+from bayes_vae.terms.program import Observations, Program, admit_rows, modules_of, own_parameters, undisturbed
 from bayes_vae.terms.registration import register_parameters
 from bayes_vae.terms.rows import TensorRows, as_index, as_observations
 from bayes_vae.terms.stream import BoundBatch, Pair, Source, read_pair
@@ -124,11 +124,25 @@ class Objective(ELBO):
     def terms(self, model: Program, guide: Program, *x: Tensor, index: Tensor | None = None) -> ObjectiveTerms:
         """The ELBO's two terms and the loss for each observation; draws come from torch's own generator."""
         parts = as_observations(x)
-        indices = as_index(index, len(parts[0]), parts[0].device)
+        return self.terms_of_rows(model, guide, parts, as_index(index, len(parts[0]), parts[0].device))
+
+    def terms_of_rows(
+        self, model: Program, guide: Program, x: Observations, index: Tensor, *, support_checked: bool = False
+    ) -> ObjectiveTerms:
+        """As :meth:`terms`, for rows of a data set whose indices were checked once, as :func:`bayes_vae.fit` does.
+
+        Args:
+            model, guide: the pair.
+            x: observations.
+            index: their indices, shape (N,), no two the same.
+            support_checked: whether these rows were already found to lie in the support of the likelihood.
+        """
         if torch.is_grad_enabled():
-            admit_rows(guide, indices)
-        pair = self._pair(model, guide, parts, indices)
-        return self._of_batch(pair, pair.bind(parts, indices))
+            admit_rows(guide, index)
+        pair = self._pair(model, guide, x, index)
+        bound = pair.bind(x, index)
+        bound.support_checked = support_checked
+        return self._of_batch(pair, bound)
 
     def differentiable_loss(self, model: Program, guide: Program, *x: Tensor, **kwargs: Any) -> Tensor:
         """Minus the objective of the batch, summed over its observations; differentiable, nats."""

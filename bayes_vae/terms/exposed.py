@@ -87,7 +87,7 @@ class ExposedBatch:
 
     def __init__(self, model: Any, q: dist.TorchDistribution, x: Tensor, index: Tensor) -> None:
         self.model, self.variational_posterior, self.x, self.index = model, q, x, index
-        self._support_checked = False
+        self.support_checked = False
 
     def draw(self, particles: range, noise: KeyedNoise | None) -> Draw:
         """Draw latents and evaluate the three log densities.
@@ -97,12 +97,12 @@ class ExposedBatch:
             noise: keyed noise, or None to draw from torch's generator.
         """
         z = self._latents(particles, noise)
-        likelihood = self.model.likelihood(z)
-        _expect_batch("likelihood(z)", likelihood, tuple(z.shape[:2]))
-        _expect_event("likelihood(z)", likelihood, tuple(self.x.shape[1:]))
-        self._check_support(likelihood)
-        log_likelihood = likelihood.log_prob(self.x)
+        log_likelihood = self._log_likelihood(z)
         return Draw(self.model.prior().log_prob(z), log_likelihood, self.variational_posterior.log_prob(z), {"z": z})
+
+    def log_likelihood(self, particles: range, noise: KeyedNoise | None) -> Tensor:
+        """Draw the same latents and evaluate log p(x given z) alone, shape (K, N)."""
+        return self._log_likelihood(self._latents(particles, noise))
 
     def evaluate(self, latents: dict[str, Tensor]) -> Draw:
         """The three log densities at given latents, z of shape (K, N, D)."""
@@ -125,10 +125,18 @@ class ExposedBatch:
         normal = noise.normal("z", self.index, particles, noise_shape(q)[1:], noise_like(q))
         return draw_from_noise(q, normal)
 
+    def _log_likelihood(self, z: Tensor) -> Tensor:
+        likelihood = self.model.likelihood(z)
+        _expect_batch("likelihood(z)", likelihood, tuple(z.shape[:2]))
+        _expect_event("likelihood(z)", likelihood, tuple(self.x.shape[1:]))
+        self._check_support(likelihood)
+        log_likelihood: Tensor = likelihood.log_prob(self.x)
+        return log_likelihood
+
     def _check_support(self, likelihood: dist.TorchDistribution) -> None:
-        if not self._support_checked:
+        if not self.support_checked:
             check_observed("x", likelihood, self.x, None, (self.x,), self.index)
-            self._support_checked = True
+            self.support_checked = True
 
     def kl(self) -> Tensor:
         """Closed-form KL(q(z given x) to p(z)), shape (N,).

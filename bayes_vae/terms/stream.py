@@ -27,8 +27,14 @@ Progress = Callable[[float, int], None]
 class BoundBatch(Protocol):
     """A batch of observations bound to a pair."""
 
+    support_checked: bool
+    """Whether the observations were found to lie in the support of the likelihood; else the first draw looks."""
+
     def draw(self, particles: range, noise: KeyedNoise | None) -> Draw:
         """Draw latents and evaluate the terms."""
+
+    def log_likelihood(self, particles: range, noise: KeyedNoise | None) -> Tensor:
+        """Draw the same latents and evaluate log p(x given z) alone, shape (K, N)."""
 
     def evaluate(self, latents: dict[str, Tensor]) -> Draw:
         """The three log densities at given latents, each of shape (K, N, *rest)."""

@@ -86,7 +86,7 @@ class TracedBatch:
 
     def __init__(self, pair: TracedPair, x: Observations, index: Tensor) -> None:
         self.pair, self.x, self.index = pair, x, index
-        self._support_checked = False
+        self.support_checked = False
 
     def draw(self, particles: range, noise: KeyedNoise | None) -> Draw:
         """Draw latents and evaluate the three log densities; as ``ExposedBatch.draw``."""
@@ -94,6 +94,10 @@ class TracedBatch:
             return self._run(particles, noise)
         draws = [self._run(range(k, k + 1), noise) for k in particles]
         return join_particles(draws)
+
+    def log_likelihood(self, particles: range, noise: KeyedNoise | None) -> Tensor:
+        """Draw the same latents and evaluate log p(x given z) alone, shape (K, N); as ``ExposedBatch``."""
+        return self.draw(particles, noise).log_likelihood
 
     def evaluate(self, latents: dict[str, Tensor]) -> Draw:
         """The three log densities at given latents, each of shape (K, N, *rest)."""
@@ -215,10 +219,10 @@ class TracedBatch:
                 )
 
     def _check_support(self, observed: dict[str, Site]) -> None:
-        if not self._support_checked:
+        if not self.support_checked:
             for name, site in observed.items():
                 check_observed(name, site["fn"], site["value"], site["mask"], self.x, self.index)
-            self._support_checked = True
+            self.support_checked = True
 
     def kl(self) -> Tensor:
         """Closed-form KL(q(z given x) to p(z)), summed over the latent sites, shape (N,).

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import vector_norm
 
 from bayes_vae.data import Data, inputs_of
 from bayes_vae.errors import NumericalError
 from bayes_vae.estimators.elbo import elbo_terms
-from bayes_vae.objectives import Objective, ObjectiveTerms
 from bayes_vae.runs import Checkpoint
 from bayes_vae.runs.run import VALIDATION_PARTICLES
 from bayes_vae.settings import TrainingSettings
 from bayes_vae.terms.program import Program, prepare_guide
 from bayes_vae.terms.randomness import derived_seed
+from bayes_vae.terms.rows import as_index
 from bayes_vae.training.machine import autocast, keep_outputs_in_float32, set_precision
 from bayes_vae.training.named_objective import objective_of
-from bayes_vae.training.parameters import Trainable, gather
+from bayes_vae.training.parameters import gather
 from bayes_vae.training.schedules import kl_weight_at, learning_rate_at
 from bayes_vae.training.state import load_optimizer, load_random, optimizer_state, random_state
 from bayes_vae.training.stopping import is_over
@@ -30,18 +32,6 @@ ADAM_EPSILON = 1e-4
 """Adam's ε, as Burda, Grosse, Salakhutdinov (2016) have it."""
 
 _SUMS = ("expected_log_likelihood", "kl_to_prior", "gradient_norm")
-
-
-class _Objective(nn.Module):
-    """The terms of a batch and its loss, called as a module so that Fabric can wrap it."""
-
-    def __init__(self, model: Program, guide: Program, trainable: Trainable, objective: Objective) -> None:
-        super().__init__()
-        self._pair, self._objective = (model, guide), objective
-        self.parts = nn.ModuleDict(trainable.modules)
-
-    def forward(self, *x: Tensor, index: Tensor) -> ObjectiveTerms:
-        return self._objective.terms(*self._pair, *x, index=index)
 
 
 class Training:
@@ -57,12 +47,7 @@ class Training:
     def __init__(
         self, model: Program, guide: Program, data: Data, settings: TrainingSettings, device: torch.device
     ) -> None:
-        from lightning_fabric import Fabric
-
-        self.model, self.guide, self.data, self.settings = model, guide, data, settings
-        devices = 1 if device.index is None else [device.index]
-        self.fabric = Fabric(accelerator=device.type, devices=devices)
-        self.device = self.fabric.device
+        self.model, self.guide, self.data, self.settings, self.device = model, guide, data, settings, device
         programs = [program for program in (model, guide) if isinstance(program, nn.Module)]
         self.dtype = set_precision(programs, settings.precision)
         for program in programs:
@@ -70,12 +55,12 @@ class Training:
         rows = torch.arange(min(3, len(data.train)))
         first = data.train.observations(rows).to(self.device, self.dtype)
         probe = inputs_of(model, data.train, first, rows, training=True)
-        self.trainable = gather(model, guide, probe, data.train.index[rows].to(self.device))
+        self.index = as_index(data.train.index, len(data.train), data.train.index.device)
+        self.labels = inputs_of(model, data.train, data.train.values, training=True)[1:]
+        self.trainable = gather(model, guide, probe, self.index[rows].to(self.device))
         self.names, self.parameters = list(self.trainable.parameters), list(self.trainable.parameters.values())
         self.loss = objective_of(settings, model)
-        objective = _Objective(model, guide, self.trainable, self.loss)
-        optimizer = torch.optim.Adam(self.parameters, lr=settings.learning_rate, eps=ADAM_EPSILON, fused=True)
-        self.objective, self.optimizer = self.fabric.setup(objective, optimizer)
+        self.optimizer = torch.optim.Adam(self.parameters, lr=settings.learning_rate, eps=ADAM_EPSILON, fused=True)
         self.batches = torch.Generator().manual_seed(derived_seed(settings.seed, "batches"))
         self.epochs_done = self.steps_done = self.best_epoch = 0
         self.seconds = 0.0
@@ -126,16 +111,17 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(epochs_done, self.settings)
         x = self.data.train.training_batch(rows, self.batches).to(self.device, self.dtype)
-        index = self.data.train.index[rows].to(self.device)
+        inputs, index = (x, *(labels[rows].to(self.device) for labels in self.labels)), self.index[rows].to(self.device)
         self.loss.kl_weight = kl_weight_at(epochs_done, self.settings)
-        with autocast(self.settings.precision, self.device):
-            terms = self.objective(*inputs_of(self.model, self.data.train, x, rows, training=True), index=index)
+        with autocast(self.settings.precision, self.device):  # the first epoch has looked at the support of every row
+            seen = self.epochs_done > 0
+            terms = self.loss.terms_of_rows(self.model, self.guide, inputs, index, support_checked=seen)
         self.optimizer.zero_grad()
-        self.fabric.backward(terms.loss.mean())
+        terms.loss.mean().backward()
         norm = self._clip()
         self.optimizer.step()
         sums = torch.stack([*(term.detach().double().sum() for term in terms[:2]), norm]).cpu()
-        if not torch.isfinite(sums[:2]).all():
+        if not all(map(math.isfinite, sums[:2].tolist())):
             raise NumericalError(
                 f"training diverged in epoch {self.epochs_done + 1}: expected log likelihood {float(sums[0]):g}, KL "
                 f"{float(sums[1]):g}. Lower the learning rate (it is {self.settings.learning_rate:g}), and look for "
@@ -146,7 +132,7 @@ class Training:
     def _clip(self) -> Tensor:
         """The norm of the gradient over all parameters, as it was before it was shortened to ``clip_norm``."""
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        norm: Tensor = torch.stack([gradient.norm() for gradient in gradients]).norm()
+        norm: Tensor = vector_norm(torch.stack([vector_norm(gradient) for gradient in gradients]))
         if self.settings.clip_norm:
             factor = (self.settings.clip_norm / norm).clamp(max=1.0)
             for gradient in gradients:
