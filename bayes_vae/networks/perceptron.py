@@ -25,13 +25,13 @@ __all__ = [
 
 
 class _Perceptron(nn.Sequential):
-    """Layers applied to rows: particles and observations are one dimension inside, which spares each layer two views."""
+    """Layers applied to rows: particles and observations are one dimension inside, which spares two views a layer."""
 
     def forward(self, numbers: Tensor) -> Tensor:
         if numbers.dim() != 3 or not numbers.is_contiguous():
-            output: Tensor = super().forward(numbers)
+            output: Tensor = super().forward(numbers)  # type: ignore[no-untyped-call]
             return output
-        rows: Tensor = super().forward(numbers.flatten(0, 1))
+        rows: Tensor = super().forward(numbers.flatten(0, 1))  # type: ignore[no-untyped-call]
         return rows.reshape(*numbers.shape[:2], rows.shape[-1])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol, TypedDict
+from typing import Any, Protocol, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -238,7 +238,7 @@ def open_pair(
         yield OpenPair(model, guide, rows, pair, traits_of(model), source, seed, batch_size, chunk_size, progress)
 
 
-def _refuse_other_orders(model: object, guide: object, x: object) -> None:
+def _refuse_other_orders(model: Any, guide: Any, x: Any) -> None:
     """Say so where the three come in another order, as some functions took them once."""
     if isinstance(model, Tensor | tuple) or isinstance(guide, Tensor | tuple) or isinstance(x, nn.Module):
         raise SettingsError(
