@@ -17,7 +17,7 @@ LARGE = {"dtype": "float64", "shape": [400], "values": [1.0, -4.0], "sum": 80.0,
 
 def run(*words):
     command = [sys.executable, str(SCRIPT), *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1800, check=False)
 
 
 @pytest.fixture(scope="module")
