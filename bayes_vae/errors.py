@@ -33,7 +33,11 @@ class ShapeError(BayesVaeError, ValueError):
 
 
 class SupportError(BayesVaeError, ValueError):
-    """An observation lies outside the support of the likelihood."""
+    """An observation lies outside the support of the likelihood: what was found, then what to do."""
+
+    def __init__(self, found: str, remedy: str = "") -> None:
+        super().__init__(f"{found} {remedy}" if remedy else found)
+        self.found = found
 
 
 class NumericalError(BayesVaeError, ArithmeticError):

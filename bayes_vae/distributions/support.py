@@ -54,18 +54,19 @@ def check_support(
     if isinstance(base, BernoulliLogits | torch.distributions.Bernoulli):
         raise SupportError(
             f"site {name!r}: a Bernoulli likelihood takes zeros and ones, but the observations range over "
-            f"[{low:g}, {high:g}] with values in between or outside. On gray pixels it is not a normalized "
-            "likelihood: binarize them (data policy 'stochastic', 'static' or 'threshold') or use a continuous "
-            "Bernoulli likelihood (likelihood 'continuous-bernoulli')."
+            f"[{low:g}, {high:g}] with values in between or outside.",
+            "On gray pixels it is not a normalized likelihood: binarize them (data policy 'stochastic', 'static' or "
+            "'threshold') or use a continuous Bernoulli likelihood (likelihood 'continuous-bernoulli').",
         )
     takes, remedy = getattr(base, "takes", ("", ""))
     if takes:
         raise SupportError(
             f"site {name!r}: {takes}, but the observations range over [{low:g}, {high:g}] with values in between or "
-            f"outside. {remedy}"
+            "outside.",
+            remedy,
         )
     support = getattr(base.support, "base_constraint", base.support)
     raise SupportError(
-        f"site {name!r}: observations in [{low:g}, {high:g}] leave the support {support} of "
-        f"{type(base).__name__}. Rescale the data or choose a likelihood with that support."
+        f"site {name!r}: observations in [{low:g}, {high:g}] leave the support {support} of {type(base).__name__}.",
+        "Rescale the data or choose a likelihood with that support.",
     )

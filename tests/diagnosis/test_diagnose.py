@@ -66,7 +66,13 @@ def test_data_out_of_range_are_named_where_they_drove_the_weights_to_nan(isolate
     with isolated_globals():
         sick = CASES["pixels-to-255"].build(1)
         torch.nn.init.constant_(next(sick.model.parameters()), torch.nan)
-    assert [finding.name for finding in diagnosed(sick).findings] == ["data-range"]
+    (found,) = diagnosed(sick).findings
+    assert (found.name, found.probability) == ("data-range", 1.0)
+    assert found.summary == (
+        "site 'x': a Bernoulli likelihood takes zeros and ones, but the observations range over [0, 255] with values "
+        "in between or outside."
+    )
+    assert [number.name for number in found.measurements] == ["largest_value", "smallest_value"]
 
 
 class AsPrograms(nn.Module):

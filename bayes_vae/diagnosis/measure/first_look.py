@@ -37,7 +37,7 @@ def look_first(subject: Subject) -> dict[str, Measurement]:
     except SupportError as error:
         between = Measurement.of(((x > 0) & (x < 1)).double().mean())
         ends = {"smallest_value": Measurement.of(x.min()), "share_of_gray_values": between}
-        return ends | _noted(subject, "largest_value", float(x.max()), str(error))
+        return ends | _noted(subject, "largest_value", float(x.max()), error.found)
     except NumericalError as error:
         return _noted(subject, "terms_that_are_not_finite", 1.0, str(error))
     return {}
