@@ -80,7 +80,7 @@ def test_more_dimensions_have_no_grid_and_the_reason_is_said(deep):
     settings = ExplainSettings(num_particles=40, num_temperatures=2, num_points=121)
     result = explain(open_run(str(deep), "cpu", None, None, None), settings)
     text = explanation_text(result)
-    assert "No grid: z has 3 numbers, and 121 nodes along each would make 2e+06; the terms stand at draws" in text
+    assert "No grid: z has 3 numbers, and 121 nodes along each would make 2e+06; the terms are means over" in text
     assert "KL by dimension: " in text
     assert result["grid"] is None
     assert sum(result["kl_per_dimension"]) == pytest.approx(result["terms"]["kl_to_prior"]["value"], rel=1e-6)
