@@ -1,8 +1,8 @@
 """Why are the codes of similar images neighbours, though nobody said which images are similar?
 
 On the digits, seed 0: 51.8 ± 2.0 % of the ten nearest codes share the label in a VAE, 52.4 ± 2.0 % in an autoencoder,
-and 10 % by chance; a swap of two codes costs 4.3 nats between the most similar images and 19.2 between the least. Takes
-about 80 seconds on one core; ``--data mnist`` about six minutes.
+and 10 % by chance; a swap of two codes costs 4.3 nats between the most similar images and 19.2 between the least.
+Takes about 80 seconds on one core; ``--data mnist`` about six minutes.
 
 Labels are never seen: with labels shuffled, training is bit for bit the same. What could do it then? Four pairs with
 the same networks and the same batches: a VAE; one without the KL; one without sampling noise, which decodes the mean of
