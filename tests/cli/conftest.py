@@ -1,6 +1,7 @@
 """A run that the command line trained, small, and the way to call a command."""
 
 import json
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +25,9 @@ class Outcome(NamedTuple):
 
 
 @pytest.fixture
-def command(capsys):
-    """``command("evaluate", run, "--json")``: call the command line in this process."""
+def command(capsys, monkeypatch):
+    """``command("evaluate", run, "--json")``: call the command line in this process, with no progress if it is slow."""
+    monkeypatch.setattr("bayes_vae.cli.output.SECONDS_BETWEEN_LINES", math.inf)
 
     def call(*words):
         code = main([str(word) for word in words])
