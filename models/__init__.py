@@ -1,6 +1,6 @@
 """Generative models p(x, z), each a Pyro program: the prior p(z) times the likelihood p(x given z)."""
 
-from bayes_vae.models.base import Model, SingleLatentModel
+from bayes_vae.models.base import Model, PartsModel, SingleLatentModel
 from bayes_vae.models.conditional import ConditionalVAE
 from bayes_vae.models.likelihoods import (
     BernoulliLikelihood,
@@ -39,6 +39,7 @@ __all__ = [
     "Model",
     "NegativeBinomialLikelihood",
     "NormalLikelihood",
+    "PartsModel",
     "Prior",
     "SemiSupervisedVAE",
     "SingleLatentModel",
