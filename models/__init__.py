@@ -11,7 +11,7 @@ from bayes_vae.models.likelihoods import (
     NormalLikelihood,
 )
 from bayes_vae.models.linear_gaussian import LinearGaussianVAE
-from bayes_vae.models.model import Model, SingleLatentModel
+from bayes_vae.models.model import Model, PartsModel, SingleLatentModel
 from bayes_vae.models.network_model import NetworkModel
 from bayes_vae.models.priors import (
     FlowPrior,
@@ -41,6 +41,7 @@ __all__ = [
     "NegativeBinomialLikelihood",
     "NetworkModel",
     "NormalLikelihood",
+    "PartsModel",
     "Prior",
     "SemiSupervisedVAE",
     "SingleLatentModel",

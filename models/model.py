@@ -11,11 +11,13 @@ import torch
 from torch import Size, Tensor, nn
 
 from bayes_vae.errors import ShapeError
+from bayes_vae.models.likelihoods import Likelihood
+from bayes_vae.models.priors import Prior
 from bayes_vae.terms.program import index_arguments
 from bayes_vae.terms.randomness import isolated_rng
 from bayes_vae.terms.registration import register_at_each_call
 
-__all__ = ["Model", "SingleLatentModel"]
+__all__ = ["Model", "PartsModel", "SingleLatentModel"]
 
 
 class Model(nn.Module, ABC):
@@ -133,3 +135,47 @@ class SingleLatentModel(Model):
         z = guide.variational_posterior(self.check_observations(x), **given).sample()  # type: ignore[operator]
         likelihood = self.likelihood(z)
         return likelihood.mean if mean else likelihood.sample()
+
+
+class PartsModel(SingleLatentModel):
+    """A model whose p(z) and p(x given z) are parts by name.
+
+    Attributes:
+        likelihood_family: the likelihood.
+        prior_family: the prior.
+    """
+
+    likelihood_family: Likelihood
+    prior_family: Prior
+
+    def prior(self) -> dist.TorchDistribution:
+        """p(z)."""
+        distribution: dist.TorchDistribution = self.prior_family()
+        return distribution
+
+    @property
+    def attached_guide(self) -> Any:
+        """The guide that p(z) is made of; None where it is made of none."""
+        return self.prior_family.guide
+
+    def attach_guide(self, guide: Any) -> None:
+        """Give the prior its guide, once both are built; only a prior made of q, the VampPrior, takes note of it.
+
+        Args:
+            guide: of this pair.
+
+        Raises:
+            ProgramError: the prior cannot be made of this guide's q; the message says why.
+        """
+        self.prior_family.attach_guide(guide)
+
+    def start_prior_at(self, x: Tensor) -> None:
+        """Start a prior that holds pseudo-observations at training observations; the others ignore them.
+
+        Args:
+            x: shape (N, *data_shape).
+
+        Raises:
+            ShapeError: another shape.
+        """
+        self.prior_family.start_at(x)

@@ -11,7 +11,7 @@ import torch
 from torch import Size, Tensor, nn
 
 from bayes_vae.errors import NumericalError, SettingsError, ShapeError
-from bayes_vae.models.model import SingleLatentModel
+from bayes_vae.models.model import PartsModel
 from bayes_vae.networks.foreign import ForeignNetwork, describe_output, reshape_rows
 from bayes_vae.parts.registry import build_part
 
@@ -21,7 +21,7 @@ DecoderOutput: TypeAlias = Literal["logits", "probabilities", "mean", "mean-and-
 """What a decoder's output is; "parameters" are those that the likelihood's class describes."""
 
 
-class NetworkModel(SingleLatentModel):
+class NetworkModel(PartsModel):
     r"""A prior over z, and a likelihood whose parameters a decoder written elsewhere returns.
 
     .. math:: p(x, z) = p(z) \, p(x \mid f(z))
@@ -84,11 +84,6 @@ class NetworkModel(SingleLatentModel):
         )
         return f"the decoder {self.decoder.description}, read as {self.decoder_output} of a likelihood {likelihood}"
 
-    def prior(self) -> dist.TorchDistribution:
-        """p(z)."""
-        distribution: dist.TorchDistribution = self.prior_family()
-        return distribution
-
     def likelihood(self, z: Tensor) -> dist.TorchDistribution:
         """p(x given z), its parameters from the decoder.
 
@@ -140,27 +135,6 @@ class NetworkModel(SingleLatentModel):
             f"decoder that returns {one if count == 1 else many}, but it returned {describe_output(output)}. Pass a "
             "small module that returns that alone."
         )
-
-    @property
-    def attached_guide(self) -> Any:
-        """The guide that p(z) is made of; None where it is made of none."""
-        return self.prior_family.guide
-
-    def attach_guide(self, guide: Any) -> None:
-        """Give the prior its guide; only a prior made of q, the VampPrior, takes note of it.
-
-        Args:
-            guide: of this pair.
-        """
-        self.prior_family.attach_guide(guide)
-
-    def start_prior_at(self, x: Tensor) -> None:
-        """Start a prior that holds pseudo-observations at training observations; the others ignore them.
-
-        Args:
-            x: shape (N, *data_shape).
-        """
-        self.prior_family.start_at(x)
 
 
 def _logits(probabilities: Tensor) -> Tensor:

@@ -8,15 +8,14 @@ from typing import Any
 import pyro.distributions as dist
 from torch import Size, Tensor
 
-from bayes_vae.models.likelihoods import Likelihood
-from bayes_vae.models.model import SingleLatentModel
+from bayes_vae.models.model import PartsModel
 from bayes_vae.networks.perceptron import decoder_network, set_output_bias
 from bayes_vae.parts.registry import as_setting, build_part
 
 __all__ = ["VAE"]
 
 
-class VAE(SingleLatentModel):
+class VAE(PartsModel):
     r"""A prior over z, and a likelihood whose parameters a decoder outputs.
 
     .. math:: p(x, z) = p(z) \, p(x \mid f(z))
@@ -62,46 +61,14 @@ class VAE(SingleLatentModel):
             network=network,
         )
         self.latent_dim, self.data_shape = latent_dim, Size(data_shape)
-        self.likelihood_family: Likelihood = build_part("likelihood", likelihood, data_shape=data_shape)
+        self.likelihood_family = build_part("likelihood", likelihood, data_shape=data_shape)
         per_number = self.likelihood_family.outputs_per_number
         self.decoder = decoder_network(network, latent_dim, data_shape, per_number, hidden_dims, activation)
         self.prior_family = build_part("prior", prior, latent_dim=latent_dim, data_shape=data_shape)
 
-    def prior(self) -> dist.TorchDistribution:
-        """p(z)."""
-        distribution: dist.TorchDistribution = self.prior_family()
-        return distribution
-
     def likelihood(self, z: Tensor) -> dist.TorchDistribution:
         """p(x given z), its parameters from the decoder."""
         return self.likelihood_family.of_outputs(self.decoder(z))
-
-    @property
-    def attached_guide(self) -> Any:
-        """The guide that p(z) is made of; None where it is made of none."""
-        return self.prior_family.guide
-
-    def attach_guide(self, guide: Any) -> None:
-        """Give the prior its guide, once both are built; only a prior made of q, the VampPrior, takes note of it.
-
-        Args:
-            guide: of this pair.
-
-        Raises:
-            ProgramError: the prior cannot be made of this guide's q; the message says why.
-        """
-        self.prior_family.attach_guide(guide)
-
-    def start_prior_at(self, x: Tensor) -> None:
-        """Start a prior that holds pseudo-observations at training observations; the others ignore them.
-
-        Args:
-            x: shape (N, *data_shape).
-
-        Raises:
-            ShapeError: another shape.
-        """
-        self.prior_family.start_at(x)
 
     def set_output_bias(self, mean: Tensor) -> None:
         """Start the decoder where the mean of p(x given z) is the data's.

@@ -16,7 +16,7 @@ from bayes_vae.data.classes import class_labels, first_of_each_class
 from bayes_vae.data.kinds import KIND_WORDS
 from bayes_vae.data.split import Split
 from bayes_vae.errors import SupportError
-from bayes_vae.parts.part import DISCRETE, Part
+from bayes_vae.parts.part import Part
 from bayes_vae.parts.registry import listed, rows
 from bayes_vae.settings import DataKind, Policy
 
@@ -199,7 +199,7 @@ def require_fit(data: Data, likelihood: Part | None) -> None:
         require_binary(data)
         return
     require_kind(data, likelihood.data_kinds, likelihood.name)
-    if data.observation_kind == "gray" and DISCRETE not in likelihood.offers and _all_zeros_and_ones(data):
+    if data.observation_kind == "gray" and "discrete x" not in likelihood.offers and _all_zeros_and_ones(data):
         raise SupportError(
             f"a {likelihood.name} likelihood is a density of values in between, but every value of the data set "
             f"{data.name!r} is 0 or 1: there it would grow without bound. Say the kind 'binary' and choose the "

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from bayes_vae.data import Data, require_fit
 from bayes_vae.parts.compatibility import check_combination
-from bayes_vae.parts.part import Part, PartKind, class_at
+from bayes_vae.parts.part import Part, class_at
 from bayes_vae.parts.registry import find
 from bayes_vae.settings import PairSettings
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
@@ -38,48 +38,37 @@ def build_pair(settings: PairSettings, data: Data, seed: int = 0) -> tuple[Any, 
         DataError: a structure with labels, and data without.
     """
     check_combination(settings)
-    structure, likelihood, guide_row = (_chosen(kind, settings) for kind in ("structure", "likelihood", "guide"))
+    structure, likelihood, prior, q = (
+        find(kind, getattr(settings, kind)) for kind in ("structure", "likelihood", "prior", "guide")
+    )
     require_fit(data, likelihood)
     with isolated_rng(derived_seed(seed, "initial weights")):
-        parts = {kind: _choice(_chosen(kind, settings), settings, data) for kind in ("likelihood", "prior")}
-        model = _built(structure.where, structure.options, settings, data, **parts)
+        parts = {part.kind: _choice(part, settings, data) for part in (likelihood, prior)}
+        model = structure.cls(**_arguments(structure.cls, structure, settings, data, **parts))
         if structure.guide:
-            guide = _built(structure.guide, structure.options, settings, data)
+            own = class_at(structure.guide)
+            guide = own(**_arguments(own, structure, settings, data))
         else:
-            guide = _built(guide_row.where, guide_row.options, settings, data, model=model)
+            guide = q.cls(**_arguments(q.cls, q, settings, data, model=model))
             model.attach_guide(guide)
-            model.start_prior_at(data.train.observations(_first(settings.num_components, data)))
+            first = torch.arange(min(len(data.train), settings.num_components))
+            model.start_prior_at(data.train.observations(first))
         model.set_output_bias(data.train.mean())
     return model, guide
 
 
-def _chosen(kind: PartKind, settings: PairSettings) -> Part:
-    return find(kind, getattr(settings, kind))
-
-
-def _first(count: int, data: Data) -> torch.Tensor:
-    return torch.arange(min(len(data.train), count))
-
-
-def _built(where: str, options: Mapping[str, str], settings: PairSettings, data: Data, **given: Any) -> Any:
-    """An object of the class at ``where``, its arguments from its options, the data, and what is given."""
-    return class_at(where)(**_arguments(where, options, settings, data, given))
-
-
 def _choice(part: Part, settings: PairSettings, data: Data) -> str | dict[str, Any]:
     """A likelihood or prior with its options, as a model takes it."""
-    arguments = _arguments(part.where, part.options, settings, data, {})
+    arguments = _arguments(part.cls, part, settings, data)
     options = {name: value for name, value in arguments.items() if name not in ("data_shape", "latent_dim")}
     return {"name": part.name, **options} if options else part.name
 
 
-def _arguments(
-    where: str, options: Mapping[str, str], settings: PairSettings, data: Data, given: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What the class at ``where`` is built with; its other arguments keep their defaults."""
-    chosen = {name: name for name in NETWORKS} | {argument: setting for setting, argument in options.items()}
+def _arguments(cls: type, part: Part, settings: PairSettings, data: Data, **given: Any) -> dict[str, Any]:
+    """What a class of a part is built with: what is given, its options, the data; the others keep their defaults."""
+    chosen = {name: name for name in NETWORKS} | {argument: setting for setting, argument in part.options.items()}
     arguments = {}
-    for name in inspect.signature(class_at(where)).parameters:
+    for name in inspect.signature(cls).parameters:
         if name in given:
             arguments[name] = given[name]
         elif name in chosen and getattr(settings, chosen[name]) is not None:

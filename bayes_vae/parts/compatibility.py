@@ -6,15 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from bayes_vae.errors import SettingsError
-from bayes_vae.parts.part import (
-    CLOSED_FORM_KL,
-    INFERS_LABELS,
-    KL_BY_DIMENSION,
-    NEEDS_LABELS,
-    ONE_Q_PER_OBSERVATION,
-    Part,
-    PartKind,
-)
+from bayes_vae.parts.part import Part, PartKind
 from bayes_vae.parts.registry import find, listed, names, rows
 from bayes_vae.settings import DataSettings, PairSettings, TrainingSettings
 
@@ -62,15 +54,16 @@ def with_fitting_policy(data: DataSettings, pair: PairSettings) -> DataSettings:
     'none'
     """
     structure = find("structure", pair.structure)
-    if data.num_labelled is not None and INFERS_LABELS not in structure.offers:
+    if data.num_labelled is not None and "infers labels" not in structure.offers:
+        inferring = listed(names("structure", "infers labels"))
+        seen = "every label" if "needs labels" in structure.offers else "no label"
         raise SettingsError(
-            f"num_labelled goes with structure {listed(names('structure', INFERS_LABELS))} only: {pair.structure!r} "
-            f"sees {'every label' if NEEDS_LABELS in structure.offers else 'no label'}. Leave num_labelled out, or "
-            "choose that structure."
+            f"num_labelled goes with structure {inferring} only: {pair.structure!r} sees {seen}. Leave num_labelled "
+            f"out, or choose structure {inferring}."
         )
     if "binary" not in find("likelihood", pair.likelihood).data_kinds:
         return data if data.policy else replace(data, policy="none")
-    if ONE_Q_PER_OBSERVATION not in find("guide", pair.guide).offers:
+    if "one q per observation" not in find("guide", pair.guide).offers:
         return data
     if data.policy == "stochastic":
         raise SettingsError(
@@ -118,16 +111,15 @@ def _of_settings(chosen: Mapping[PartKind, Part], pair: PairSettings) -> Iterato
 def _of_the_kl(chosen: Mapping[PartKind, Part], training: TrainingSettings) -> Iterator[str]:
     """What the KL of the pair must be for the training's choices."""
     makers = [chosen[kind] for kind in ("structure", "guide", "prior")]
-    if training.kl == "analytic" and not all(CLOSED_FORM_KL in part.offers for part in makers):
+    if training.kl == "analytic" and not all("closed-form KL" in part.offers for part in makers):
         structure, guide, prior = (f"{part.kind} {part.name!r}" for part in makers)
         yield (
             f"kl 'analytic' needs a closed form of the KL, which {structure} with {guide} and {prior} lacks: it is "
             "known between normals of one latent. Choose kl 'auto' or 'sampled'."
         )
-    if training.free_bits and not all(KL_BY_DIMENSION in part.offers for part in makers):
-        guides, priors = (listed(names(kind, KL_BY_DIMENSION)) for kind in ("guide", "prior"))
+    if training.free_bits and not all("KL by dimension" in part.offers for part in makers):
+        structures, guides, priors = (listed(names(part.kind, "KL by dimension")) for part in makers)
         yield (
             "free_bits needs the KL of each latent dimension by itself, which only factorized normals have: choose "
-            f"structure {listed(names('structure', KL_BY_DIMENSION))} with guide {guides} and prior {priors}, or leave "
-            "free_bits out."
+            f"structure {structures}, guide {guides} and prior {priors}, or leave free_bits out."
         )

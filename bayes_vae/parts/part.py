@@ -7,66 +7,40 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
 
-__all__ = [
-    "CLOSED_FORM_KL",
-    "DISCRETE",
-    "ENCODED_NORMAL",
-    "INFERS_LABELS",
-    "IN_EVERY_STRUCTURE",
-    "KL_BY_DIMENSION",
-    "NEEDS_LABELS",
-    "ONE_Q_PER_OBSERVATION",
-    "REPARAMETERIZED",
-    "SUMS_OVER_LABELS",
-    "AtLeast",
-    "DataKind",
-    "Need",
-    "Part",
-    "PartKind",
-    "class_at",
-]
+__all__ = ["AtLeast", "DataKind", "Need", "Part", "PartKind", "Trait", "class_at"]
 
 DataKind = Literal["binary", "gray", "counts", "real"]
 
 PartKind = Literal["structure", "network", "likelihood", "prior", "guide", "objective", "exact"]
 """The first six are settings; "exact" pairs are built in Python only, and their runs can be loaded."""
 
-DISCRETE = "a probability of discrete x"
-CLOSED_FORM_KL = "closed-form KL"
-KL_BY_DIMENSION = "closed-form KL of each latent dimension"
-ENCODED_NORMAL = "a normal from an encoder"
-REPARAMETERIZED = "draws with a gradient"
-ONE_Q_PER_OBSERVATION = "one q for each observation, known by its index"
-IN_EVERY_STRUCTURE = "what the structures of their own are made of"
-NEEDS_LABELS = "needs labels"
-INFERS_LABELS = "infers labels"
-SUMS_OVER_LABELS = "sums over a discrete label"
+Trait = Literal[
+    "discrete x",
+    "closed-form KL",
+    "KL by dimension",
+    "encoded normal",
+    "reparameterized draws",
+    "one q per observation",
+    "in every structure",
+    "needs labels",
+    "infers labels",
+    "sums over labels",
+]
+"""What a part may offer to the parts beside it. A part that does not say so lacks it."""
 
 
 @dataclass(frozen=True)
 class Need:
-    """What a part needs of the part beside it.
-
-    Args:
-        kind: of the part beside it.
-        trait: what that must offer.
-        because: the reason, for the message.
-    """
+    """What a part needs of the part of another kind: a trait, and the reason, for the message."""
 
     kind: PartKind
-    trait: str
+    trait: Trait
     because: str
 
 
 @dataclass(frozen=True)
 class AtLeast:
-    """A lower bound on a setting.
-
-    Args:
-        setting: a number, or a tuple, of which the length counts.
-        bound: a number, or the name of another setting.
-        because: the reason, for the message.
-    """
+    """A lower bound on a setting: a number or the name of another setting, and the reason, for the message."""
 
     setting: str
     bound: int | str
@@ -82,12 +56,12 @@ class Part:
         name: as settings have it.
         where: "module:Class", imported when it is first used; of a structure the model.
         help: what it is, in a few words.
-        guide: of a structure, where the guide is that goes with it; empty where guides are chosen.
+        guide: of a structure, where its own guide is; empty where guides are chosen.
         options: setting → the argument of the class that takes it.
         only: those of the options that are refused, not ignored, beside another choice.
         data_kinds: of a likelihood, the kinds of observations that it has a density for.
         decoder_outputs: of a likelihood, what a decoder from elsewhere may output, see ``pair_from_networks``.
-        offers: its traits, which other parts may need.
+        offers: its traits.
         needs: of the parts beside it.
         least: lower bounds on settings.
     """
@@ -101,7 +75,7 @@ class Part:
     only: tuple[str, ...] = ()
     data_kinds: tuple[DataKind, ...] = ()
     decoder_outputs: tuple[str, ...] = ("parameters",)
-    offers: frozenset[str] = frozenset()
+    offers: tuple[Trait, ...] = ()
     needs: tuple[Need, ...] = ()
     least: tuple[AtLeast, ...] = ()
 

@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from typing import Any, get_args
 
 from bayes_vae.errors import SettingsError
-from bayes_vae.parts.part import Part, PartKind
+from bayes_vae.parts.part import Part, PartKind, Trait
 from bayes_vae.parts.table import TABLE
 
 __all__ = ["added", "as_setting", "build_part", "find", "help_with_parts", "listed", "names", "part_of", "rows"]
 
 
-def rows(kind: PartKind, *traits: str) -> list[Part]:
+def rows(kind: PartKind, *traits: Trait) -> list[Part]:
     """The parts of a kind that offer all of these traits, in the order of the table."""
-    return [part for part in TABLE if part.kind == kind and part.offers.issuperset(traits)]
+    return [part for part in TABLE if part.kind == kind and set(part.offers).issuperset(traits)]
 
 
-def names(kind: PartKind, *traits: str) -> tuple[str, ...]:
+def names(kind: PartKind, *traits: Trait) -> tuple[str, ...]:
     """The names of :func:`rows`.
 
     >>> names("network")

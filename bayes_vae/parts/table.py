@@ -7,282 +7,190 @@ the row.
 
 from __future__ import annotations
 
-from bayes_vae.parts.part import (
-    CLOSED_FORM_KL,
-    DISCRETE,
-    ENCODED_NORMAL,
-    IN_EVERY_STRUCTURE,
-    INFERS_LABELS,
-    KL_BY_DIMENSION,
-    NEEDS_LABELS,
-    ONE_Q_PER_OBSERVATION,
-    REPARAMETERIZED,
-    SUMS_OVER_LABELS,
-    AtLeast,
-    Need,
-    Part,
-)
+from functools import partial
+from typing import Any
+
+from bayes_vae.parts.part import AtLeast, Need, Part, PartKind, Trait
 
 __all__ = ["TABLE"]
 
-_NORMAL = frozenset({CLOSED_FORM_KL, KL_BY_DIMENSION})
-_TRANSFORMS = {"num_transforms": "num_transforms"}
-_COMPONENTS = {"num_components": "num_components"}
-_PIXEL_LOGITS = ("logits", "probabilities")
+
+def _row(kind: PartKind, package: str, name: str, where: str, help: str, *offers: Trait, **about: Any) -> Part:
+    return Part(kind, name, f"bayes_vae.{package}.{where}", help, offers=offers, **about)
+
+
+def _same(*names: str) -> dict[str, str]:
+    """Options that setting and argument have one name for."""
+    return {name: name for name in names}
+
+
+_structure = partial(_row, "structure", "models")
+_likelihood = partial(_row, "likelihood", "models.likelihoods")
+_prior = partial(_row, "prior", "models.priors")
+_guide = partial(_row, "guide", "guides")
+_objective = partial(_row, "objective", "objectives")
+
+_BINARY, _GRAY, _COUNTS = ({"data_kinds": (kind,)} for kind in ("binary", "gray", "counts"))
+_LOGITS = {"decoder_outputs": ("logits", "probabilities")}
+_COMPONENTS, _TRANSFORMS, _DRAWS = map(_same, ("num_components", "num_transforms", "num_particles"))
+_NORMAL: tuple[Trait, ...] = ("closed-form KL", "KL by dimension")
 
 _OWN_PARTS = tuple(
-    Need(kind, IN_EVERY_STRUCTURE, "it has a model and a guide of its own, made of perceptrons and normals")
+    Need(kind, "in every structure", "it has a model and a guide of its own, made of perceptrons and normals")
     for kind in ("prior", "guide", "network")
 )
+_SUMMED = "its label is a discrete latent without reparameterized draws, which training sums over"
+_MIXED = "it is a mixture of q(z given u) at pseudo-inputs u, so q needs an encoder and a density at any z"
+_DRAWN = "training needs draws with a gradient, and which component a draw comes from is a choice, which has none"
 
 TABLE: list[Part] = [
-    Part(
-        "structure",
-        "vae",
-        "bayes_vae.models.vae:VAE",
-        "one latent",
-        offers=frozenset({CLOSED_FORM_KL, KL_BY_DIMENSION}),
-    ),
-    Part(
-        "structure",
+    _structure("vae", "vae:VAE", "one latent", *_NORMAL),
+    _structure(
         "two-layer",
-        "bayes_vae.models.two_layer_vae:TwoLayerVAE",
+        "two_layer_vae:TwoLayerVAE",
         "two stochastic layers",
         guide="bayes_vae.guides.two_layer_normal:TwoLayerNormalGuide",
-        options={"top_latent_dim": "top_latent_dim", "top_hidden_dims": "top_hidden_dims"},
+        options=_same("top_latent_dim", "top_hidden_dims"),
         needs=_OWN_PARTS,
     ),
-    Part(
-        "structure",
+    _structure(
         "conditional",
-        "bayes_vae.models.conditional_vae:ConditionalVAE",
+        "conditional_vae:ConditionalVAE",
         "p(x given the label)",
+        "closed-form KL",
+        "needs labels",
         guide="bayes_vae.guides.conditional_normal:ConditionalNormalGuide",
-        offers=frozenset({CLOSED_FORM_KL, NEEDS_LABELS}),
         needs=_OWN_PARTS,
     ),
-    Part(
-        "structure",
+    _structure(
         "semi-supervised",
-        "bayes_vae.models.semi_supervised_vae:SemiSupervisedVAE",
+        "semi_supervised_vae:SemiSupervisedVAE",
         "the label is a latent, known for some training images",
+        "needs labels",
+        "infers labels",
         guide="bayes_vae.guides.semi_supervised:SemiSupervisedGuide",
-        offers=frozenset({NEEDS_LABELS, INFERS_LABELS}),
-        needs=(
-            *_OWN_PARTS,
-            Need(
-                "objective",
-                SUMS_OVER_LABELS,
-                "its label is a discrete latent without reparameterized draws, which training sums over",
-            ),
-        ),
+        needs=(*_OWN_PARTS, Need("objective", "sums over labels", _SUMMED)),
     ),
-    Part("network", "mlp", "", "perceptron", offers=frozenset({IN_EVERY_STRUCTURE})),
-    Part(
-        "network",
-        "conv",
-        "",
-        "convolutions, for images only",
-        least=(AtLeast("hidden_dims", 1, "they are the channels of its layers"),),
+    Part("network", "mlp", "", "perceptron", offers=("in every structure",)),
+    Part("network", "conv", "", "convolutions, for images only", least=(AtLeast("hidden_dims", 1, "its channels"),)),
+    _likelihood("bernoulli", "bernoulli:BernoulliLikelihood", "zeros and ones", "discrete x", **_BINARY, **_LOGITS),
+    _likelihood(
+        "continuous-bernoulli", "continuous_bernoulli:ContinuousBernoulliLikelihood", "gray", **_GRAY, **_LOGITS
     ),
-    Part(
-        "likelihood",
-        "bernoulli",
-        "bayes_vae.models.likelihoods.bernoulli:BernoulliLikelihood",
-        "zeros and ones",
-        data_kinds=("binary",),
-        decoder_outputs=_PIXEL_LOGITS,
-        offers=frozenset({DISCRETE}),
-    ),
-    Part(
-        "likelihood",
-        "continuous-bernoulli",
-        "bayes_vae.models.likelihoods.continuous_bernoulli:ContinuousBernoulliLikelihood",
-        "gray",
-        data_kinds=("gray",),
-        decoder_outputs=_PIXEL_LOGITS,
-    ),
-    Part(
-        "likelihood",
+    _likelihood(
         "normal",
-        "bayes_vae.models.likelihoods.normal:NormalLikelihood",
+        "normal:NormalLikelihood",
         "gray, real",
         options={"noise_scale": "scale", "noise": "noise"},
         only=("noise",),
         data_kinds=("gray", "real"),
         decoder_outputs=("mean",),
     ),
-    Part(
-        "likelihood",
+    _likelihood(
         "discretized-logistic",
-        "bayes_vae.models.likelihoods.discretized_logistic:DiscretizedLogisticLikelihood",
+        "discretized_logistic:DiscretizedLogisticLikelihood",
         "8-bit gray",
-        data_kinds=("gray",),
-        offers=frozenset({DISCRETE}),
+        "discrete x",
+        **_GRAY,
     ),
-    Part(
-        "likelihood",
+    _likelihood(
         "categorical",
-        "bayes_vae.models.likelihoods.categorical:CategoricalLikelihood",
+        "categorical:CategoricalLikelihood",
         "counts",
-        options={"num_categories": "num_categories"},
-        data_kinds=("counts",),
-        offers=frozenset({DISCRETE}),
+        "discrete x",
+        options=_same("num_categories"),
+        **_COUNTS,
     ),
-    Part(
-        "likelihood",
-        "negative-binomial",
-        "bayes_vae.models.likelihoods.negative_binomial:NegativeBinomialLikelihood",
-        "counts",
-        data_kinds=("counts",),
-        offers=frozenset({DISCRETE}),
-    ),
-    Part(
-        "prior",
+    _likelihood("negative-binomial", "negative_binomial:NegativeBinomialLikelihood", "counts", "discrete x", **_COUNTS),
+    _prior(
         "standard-normal",
-        "bayes_vae.models.priors.standard_normal:StandardNormalPrior",
+        "standard_normal:StandardNormalPrior",
         "N(0, I)",
-        offers=_NORMAL | {IN_EVERY_STRUCTURE, REPARAMETERIZED},
+        *_NORMAL,
+        "reparameterized draws",
+        "in every structure",
     ),
-    Part(
-        "prior",
-        "learned-normal",
-        "bayes_vae.models.priors.learned_normal:LearnedNormalPrior",
-        "independent dimensions, learned",
-        offers=_NORMAL | {REPARAMETERIZED},
-    ),
-    Part(
-        "prior",
-        "mixture",
-        "bayes_vae.models.priors.mixture_of_normals:MixtureOfNormalsPrior",
-        "of normals",
-        options=_COMPONENTS,
-    ),
-    Part(
-        "prior",
+    _prior("learned-normal", "learned_normal:LearnedNormalPrior", "independent", *_NORMAL, "reparameterized draws"),
+    _prior("mixture", "mixture_of_normals:MixtureOfNormalsPrior", "of normals", options=_COMPONENTS),
+    _prior(
         "vamp",
-        "bayes_vae.models.priors.vamp:VampPrior",
+        "vamp:VampPrior",
         "mixture of q at pseudo-inputs",
         options=_COMPONENTS,
-        needs=(
-            Need(
-                "guide",
-                ENCODED_NORMAL,
-                "it is a mixture of q(z given u) at pseudo-inputs u, so q must come from an encoder and have a density "
-                "at any z",
-            ),
-        ),
+        needs=(Need("guide", "encoded normal", _MIXED),),
     ),
-    Part(
-        "prior",
-        "flow",
-        "bayes_vae.models.priors.flow:FlowPrior",
-        "a normal bent by couplings",
-        options=_TRANSFORMS,
-        offers=frozenset({REPARAMETERIZED}),
-    ),
-    Part(
-        "guide",
+    _prior("flow", "flow:FlowPrior", "a normal, bent", "reparameterized draws", options=_TRANSFORMS),
+    _guide(
         "normal",
-        "bayes_vae.guides.amortized_normal:AmortizedNormalGuide",
+        "amortized_normal:AmortizedNormalGuide",
         "independent dimensions",
-        offers=_NORMAL | {ENCODED_NORMAL, IN_EVERY_STRUCTURE},
+        *_NORMAL,
+        "encoded normal",
+        "in every structure",
     ),
-    Part(
-        "guide",
-        "full-covariance",
-        "bayes_vae.guides.full_covariance:FullCovarianceGuide",
-        "normal",
-        offers=frozenset({CLOSED_FORM_KL, ENCODED_NORMAL}),
-    ),
-    Part(
-        "guide",
+    _guide("full-covariance", "full_covariance:FullCovarianceGuide", "normal", "closed-form KL", "encoded normal"),
+    _guide(
         "low-rank",
-        "bayes_vae.guides.low_rank:LowRankGuide",
+        "low_rank:LowRankGuide",
         "normal, covariance of low rank plus a diagonal",
-        options={"rank": "rank"},
-        offers=frozenset({CLOSED_FORM_KL, ENCODED_NORMAL}),
+        "closed-form KL",
+        "encoded normal",
+        options=_same("rank"),
         least=(AtLeast("latent_dim", "rank", "the covariance has no higher rank"),),
     ),
-    Part(
-        "guide",
+    _guide(
         "autoregressive-flow",
-        "bayes_vae.guides.autoregressive_flow:AutoregressiveFlowGuide",
+        "autoregressive_flow:AutoregressiveFlowGuide",
         "each dimension shifted and scaled by those before it",
         options=_TRANSFORMS,
-        least=(AtLeast("latent_dim", 2, "the first dimension has none before it; guide 'spline-flow' takes one"),),
+        least=(AtLeast("latent_dim", 2, "a first dimension has none before it; guide 'spline-flow' takes one"),),
     ),
-    Part(
-        "guide",
-        "spline-flow",
-        "bayes_vae.guides.spline_flow:SplineFlowGuide",
-        "each dimension bent by splines",
-        options=_TRANSFORMS,
-    ),
-    Part(
-        "guide",
-        "local",
-        "bayes_vae.guides.local_normal:LocalNormalGuide",
-        "parameters for each observation",
-        offers=_NORMAL | {ONE_Q_PER_OBSERVATION},
-    ),
-    Part(
-        "guide",
+    _guide("spline-flow", "spline_flow:SplineFlowGuide", "each dimension bent by splines", options=_TRANSFORMS),
+    _guide("local", "local_normal:LocalNormalGuide", "parameters for each x", *_NORMAL, "one q per observation"),
+    _guide(
         "semi-amortized",
-        "bayes_vae.guides.semi_amortized:SemiAmortizedGuide",
+        "semi_amortized:SemiAmortizedGuide",
         "an encoder, then gradient steps",
-        options={"num_refinements": "num_refinements"},
-        offers=_NORMAL,
+        *_NORMAL,
+        options=_same("num_refinements"),
     ),
-    Part(
-        "guide",
+    _guide(
         "prior",
-        "bayes_vae.guides.prior_guide:PriorGuide",
+        "prior_guide:PriorGuide",
         "p(z) whatever x is, to teach",
-        offers=frozenset({CLOSED_FORM_KL}),
-        needs=(
-            Need(
-                "prior",
-                REPARAMETERIZED,
-                "training needs draws with a gradient, and which component a draw comes from is a choice, which has "
-                "none",
-            ),
-        ),
+        "closed-form KL",
+        needs=(Need("prior", "reparameterized draws", _DRAWN),),
     ),
-    Part(
-        "objective",
+    _objective(
         "elbo",
-        "bayes_vae.objectives.elbo_objective:Elbo",
+        "elbo_objective:Elbo",
         "the mean over num_particles draws",
-        options={name: name for name in ("num_particles", "kl", "kl_weight", "free_bits")},
-        offers=frozenset({SUMS_OVER_LABELS}),
+        "sums over labels",
+        options=_same("num_particles", "kl", "kl_weight", "free_bits"),
     ),
-    Part(
-        "objective",
+    _objective(
         "importance-weighted",
-        "bayes_vae.objectives.importance_weighted:ImportanceWeightedObjective",
+        "importance_weighted:ImportanceWeightedObjective",
         "L_K, K = num_particles",
-        options={"num_particles": "num_particles"},
+        options=_DRAWS,
     ),
-    Part(
-        "objective",
+    _objective(
         "doubly-reparameterized",
-        "bayes_vae.objectives.doubly_reparameterized:DoublyReparameterizedObjective",
+        "doubly_reparameterized:DoublyReparameterizedObjective",
         "L_K with a gradient of lower variance",
-        options={"num_particles": "num_particles"},
+        options=_DRAWS,
     ),
-    Part(
-        "objective",
+    _objective(
         "sticking-the-landing",
-        "bayes_vae.objectives.sticking_the_landing:StickingTheLandingObjective",
+        "sticking_the_landing:StickingTheLandingObjective",
         "the ELBO with a gradient of lower variance",
-        options={"num_particles": "num_particles", "kl_weight": "kl_weight"},
+        options=_same("num_particles", "kl_weight"),
     ),
     Part(
         "exact",
         "linear-gaussian",
         "bayes_vae.models.linear_gaussian:LinearGaussianVAE",
-        "the exact posterior is known",
+        "exact posterior known",
         guide="bayes_vae.guides.exact_linear_gaussian:ExactLinearGaussianGuide",
     ),
 ]

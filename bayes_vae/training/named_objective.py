@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bayes_vae.errors import SettingsError
 from bayes_vae.objectives import EnumeratedElbo, Objective
-from bayes_vae.parts.part import SUMS_OVER_LABELS
 from bayes_vae.parts.registry import find, names
 from bayes_vae.settings import TrainingSettings
 from bayes_vae.terms.program import Program
@@ -33,7 +32,7 @@ def objective_of(settings: TrainingSettings, model: Program | None = None) -> Ob
 
 def _refuse_unsummed(settings: TrainingSettings) -> None:
     """Refuse what the ELBO with a label summed over does not have."""
-    allowed = {"objective": names("objective", SUMS_OVER_LABELS), "free_bits": (0,), "kl": ("auto", "sampled")}
+    allowed = {"objective": names("objective", "sums over labels"), "free_bits": (0,), "kl": ("auto", "sampled")}
     for name, values in allowed.items():
         chosen = getattr(settings, name)
         if chosen not in values:

@@ -10,7 +10,7 @@ from typing import Any
 import pyro.distributions as dist
 from torch import Size, Tensor, nn
 
-from bayes_vae.parts.part import DISCRETE, Part
+from bayes_vae.parts.part import Part
 from bayes_vae.parts.registry import part_of
 
 __all__ = ["Likelihood"]
@@ -48,7 +48,7 @@ class Likelihood(nn.Module, ABC):
     @property
     def is_discrete(self) -> bool:
         """Whether x is discrete, so that −log2 p(x) are bits."""
-        return DISCRETE in self.part.offers
+        return "discrete x" in self.part.offers
 
     @abstractmethod
     def forward(self, parameters: Tensor) -> dist.TorchDistribution:

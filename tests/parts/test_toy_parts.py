@@ -17,7 +17,7 @@ from bayes_vae.cli import main
 from bayes_vae.guides.amortized import AmortizedGuide
 from bayes_vae.models.likelihoods import Likelihood
 from bayes_vae.models.priors import Prior
-from bayes_vae.parts.part import REPARAMETERIZED, Part
+from bayes_vae.parts.part import Part
 from bayes_vae.parts.registry import added
 
 
@@ -69,7 +69,7 @@ TOYS = (
         options={"noise_scale": "scale"},
         data_kinds=("gray",),
     ),
-    Part("prior", "toy-prior", f"{__name__}:LaplacePrior", "Laplace", offers=frozenset({REPARAMETERIZED})),
+    Part("prior", "toy-prior", f"{__name__}:LaplacePrior", "Laplace", offers=("reparameterized draws",)),
     Part("guide", "toy-guide", f"{__name__}:LaplaceGuide", "Laplace from an encoder", options={"rank": "rank"}),
 )
 # A toy finding and a toy rung go here, once their tables exist: a row each, then their names in the commands' output.
