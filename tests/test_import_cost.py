@@ -10,7 +10,6 @@ import pytest
 HEAVY = (
     "arviz",
     "jsonargparse",
-    "lightning_fabric",
     "matplotlib",
     "numpy",
     "pyro",

@@ -95,7 +95,7 @@ try:
     runpy.run_module("bayes_vae", run_name="__main__")
 except SystemExit as ending:
     assert ending.code == 0
-heavy = {"torch", "pyro", "numpy", "matplotlib", "arviz", "lightning_fabric", "jsonargparse"}
+heavy = {"torch", "pyro", "numpy", "matplotlib", "arviz", "jsonargparse"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
     child = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False)
