@@ -9,7 +9,6 @@ import pytest
 
 HEAVY = (
     "arviz",
-    "lightning_fabric",
     "matplotlib",
     "numpy",
     "pyro",

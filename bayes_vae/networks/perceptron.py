@@ -25,14 +25,12 @@ __all__ = [
 
 
 class _Perceptron(nn.Sequential):
-    """Layers applied to rows: particles and observations are one dimension inside, which spares two views a layer."""
+    """Layers over rows: particles and observations are one dimension inside, which spares each layer two views."""
 
     def forward(self, numbers: Tensor) -> Tensor:
-        if numbers.dim() != 3 or not numbers.is_contiguous():
-            output: Tensor = super().forward(numbers)  # type: ignore[no-untyped-call]
-            return output
-        rows: Tensor = super().forward(numbers.flatten(0, 1))  # type: ignore[no-untyped-call]
-        return rows.reshape(*numbers.shape[:2], rows.shape[-1])
+        as_rows = numbers.dim() == 3 and numbers.is_contiguous()
+        rows: Tensor = super().forward(numbers.flatten(0, 1) if as_rows else numbers)  # type: ignore[no-untyped-call]
+        return rows.reshape(*numbers.shape[:2], rows.shape[-1]) if as_rows else rows
 
 
 def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:

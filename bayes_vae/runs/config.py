@@ -22,7 +22,6 @@ __all__ = ["config_of", "extension_note", "json_bytes", "machine", "versions"]
 
 _DISTRIBUTIONS = {
     "bayes_vae": "bayes_vae",
-    "lightning-fabric": "lightning-fabric",
     "numpy": "numpy",
     "pyro": "pyro-ppl",
     "torch": "torch",

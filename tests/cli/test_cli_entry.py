@@ -102,7 +102,7 @@ try:
     runpy.run_module("bayes_vae", run_name="__main__")
 except SystemExit as ending:
     assert ending.code == 0
-heavy = {"torch", "pyro", "numpy", "matplotlib", "arviz", "lightning_fabric"}
+heavy = {"torch", "pyro", "numpy", "matplotlib", "arviz"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
     child = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False)

@@ -13,10 +13,13 @@ from pyro.infer.importance import psis_diagnostic
 from pyro.optim import Adam
 
 from bayes_vae import Elbo, ImportanceWeightedObjective, estimate_log_evidence, log_terms
-from bayes_vae.errors import NotDefinedError, ProgramError, SettingsError
+from bayes_vae.errors import NotDefinedError, ProgramError, SettingsError, SupportError
 from bayes_vae.estimators import grouped_bound
-from bayes_vae.guides import AmortizedNormalGuide
-from bayes_vae.models import LinearGaussianVAE
+from bayes_vae.guides import AmortizedNormalGuide, LocalNormalGuide
+from bayes_vae.models import VAE, LinearGaussianVAE
+from bayes_vae.objectives import base
+from bayes_vae.terms.exposed import ExposedBatch
+from bayes_vae.terms.stream import read_pair
 
 
 def loss_and_gradients(loss, pair, x, parameters, seed=3):
@@ -93,6 +96,56 @@ def test_one_objective_serves_batches_of_any_size_and_several_pairs(make_pair, x
     whole = loss.terms(*first, x).kl_to_prior
     assert not torch.allclose(loss.terms(*second, x).kl_to_prior, whole)
     agree([torch.cat([loss.terms(*first, part).kl_to_prior for part in (x[:5], x[5:])])], [whole])
+
+
+@pytest.mark.parametrize("kl", ["sampled", "auto"])
+def test_the_pair_is_read_again_where_one_of_its_programs_is_another(kl, make_pair, x):
+    (model, guide), (other_model, other_guide) = make_pair(), make_pair()
+    loss = Elbo(2, kl=kl)
+    for pair in [(model, guide), (other_model, guide), (other_model, other_guide), (model, other_guide)]:
+        found, expected = (seeded_terms(objective, pair, x) for objective in (loss, Elbo(2, kl=kl)))
+        agree(found, expected)
+
+
+def seeded_terms(objective, pair, x):
+    torch.manual_seed(1)
+    return objective.terms(*pair, x)
+
+
+def test_a_pair_is_read_at_its_first_step_alone(make_foreign, x, monkeypatch):
+    """Bound methods too, which are a new object each time that they are asked for."""
+    owner, read = make_foreign()[0].__self__, []
+    monkeypatch.setattr(base, "read_pair", lambda *pair: read.append(pair) or read_pair(*pair))
+    loss = Elbo()
+    for part in (x, x[:2], x[3:]):
+        loss.loss(owner.model, owner.guide, part)
+    assert len(read) == 1
+
+
+def test_the_first_step_already_has_the_given_index(clean_globals):
+    """A local guide refuses the indices 0, 1, 2, which nobody trains on."""
+    model, guide = VAE(2, (4,), hidden_dims=(3,)), LocalNormalGuide(2, num_observations=9)
+    x, index = torch.ones(3, 4), torch.tensor([8, 4, 6])
+    for loss in (Elbo(), Elbo(kl="sampled"), ImportanceWeightedObjective(2)):
+        loss.differentiable_loss(model, guide, x, index=index).backward()
+    assert guide.free_loc.grad.abs().sum(-1).nonzero().flatten().tolist() == [4, 6, 8]
+    assert guide.fitted.nonzero().flatten().tolist() == [4, 6, 8]
+
+
+def test_a_closed_form_kl_spares_the_densities_that_it_replaces(make_ours, x, monkeypatch):
+    pair = make_ours()
+    expected = seeded_terms(Elbo(3, kl="sampled"), pair, x).expected_log_likelihood
+    monkeypatch.setattr(ExposedBatch, "draw", lambda *_: pytest.fail("all three densities were evaluated"))
+    for loss in (Elbo(3), Elbo(3, free_bits=0.1)):
+        assert torch.equal(seeded_terms(loss, pair, x).expected_log_likelihood, expected)
+
+
+def test_each_call_looks_at_the_support(make_pair, x):
+    """Data outside the support are refused at every step of a loop of one's own, not at the first alone."""
+    pair, loss = make_pair(), Elbo()
+    loss.loss(*pair, x)
+    with pytest.raises(SupportError, match="a Bernoulli likelihood takes zeros and ones"):
+        loss.loss(*pair, x / 2)
 
 
 # As a module
