@@ -83,6 +83,8 @@ def test_rows_are_chosen_by_slice_places_and_number(data):
     assert data.test[[4, 1]].index.equal(data.test.index[[4, 1]])
     assert data.test[torch.tensor([4, 1])].labels.equal(data.test.labels[[4, 1]])
     assert data.test[-1].index.equal(data.test.index[-1:])
+    for place in (np.int64(3), torch.tensor(3)):
+        assert data.test[place].index.equal(data.test.index[3:4])
     assert data.test[4:8].observations().equal(data.test.observations([4, 5, 6, 7]))
     with pytest.raises(IndexError):
         data.test[len(data.test)]
