@@ -15,6 +15,7 @@ from bayes_vae.data.classes import class_labels
 from bayes_vae.data.policies import binarize_anew, binarize_by_index, binarize_once, threshold
 from bayes_vae.networks.labels import UNKNOWN
 from bayes_vae.settings import Policy
+from bayes_vae.terms.rows import Rows
 from bayes_vae.terms.traits import Program, modules_of, traits_of
 from bayes_vae.terms.whole_numbers import whole_number
 
@@ -60,7 +61,7 @@ class Split:
         """The same rows, their pixels drawn with another seed under the policy ``stochastic``."""
         return replace(self, pixel_seed=whole_number("pixel_seed", pixel_seed, least=None))
 
-    def rows_for(self, model: Program) -> SplitRows:
+    def rows_for(self, model: Program) -> Rows:
         """These rows as a model takes them: what every estimator reads."""
         weights = (weight for owner in modules_of(model) for weight in owner.parameters())
         like = next(weights, torch.zeros(()))

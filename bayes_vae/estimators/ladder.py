@@ -263,7 +263,7 @@ class _BoundsAtDraws:
 
 
 def _checked_rungs(rungs: Sequence[int]) -> tuple[int, ...]:
-    rungs = tuple(whole_number("each of the rungs", rung) for rung in rungs)
+    rungs = tuple(whole_number("each of the rungs", rung, least=None) for rung in rungs)
     pairs = list(pairwise(rungs))
     if len(rungs) < 2 or rungs[0] != 1 or any(low >= high or high % low for low, high in pairs):
         raise SettingsError(

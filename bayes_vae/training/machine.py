@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import torch
 from torch import Tensor, nn
@@ -90,9 +90,12 @@ def set_precision(modules: Iterable[nn.Module], precision: Precision) -> torch.d
     return torch.float64
 
 
-def autocast(precision: Precision, device: torch.device) -> torch.autocast:
-    """Matrix products in bfloat16 inside the block, if that is the precision."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed", cache_enabled=True)
+def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Matrix products in bfloat16 inside the block, if that is the precision, whatever the caller's own autocast is."""
+    mixed = precision == "bf16-mixed"
+    if not mixed and not torch.is_autocast_enabled(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16, enabled=mixed, cache_enabled=True)
 
 
 def keep_outputs_in_float32(modules: Iterable[nn.Module]) -> list[torch.utils.hooks.RemovableHandle]:

@@ -24,13 +24,22 @@ CHAINS = {"num_draws": 12, "num_chains": 2, "num_warmup": 8}
 
 def call(function: Callable[..., Any], case: Case, *arguments: Any, **options: Any) -> Any:
     """Call an estimator with model, guide and x in the order of its signature, and those keywords that it takes."""
-    known = inspect.signature(function).parameters
+    known = names_of(function)
     values = {"model": case.model, "guide": case.guide, "x": case.x}
     shared = {key: value for key, value in case.options.items() if key in known}
     if options.get("start") == "prior" and "start" not in known:  # before the argument, no guide said the same
         del options["start"]
         values["guide"] = None
     return function(*(values[name] for name in known if name in values), *arguments, **{**shared, **options})
+
+
+def names_of(function: Callable[..., Any]) -> list[str]:
+    """The names of its arguments, with the keywords that every estimator takes where it takes them."""
+    parameters = inspect.signature(function).parameters.values()
+    shared = ["seed", "index", "source", "batch_size", "chunk_size", "data_policy", "progress"]
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    once_without = ["source"] if function is bv.aggregate_posterior_terms else []
+    return [name for name in [*(p.name for p in parameters), *shared * takes_all] if name not in once_without]
 
 
 def first(case: Case) -> Case:
@@ -215,5 +224,5 @@ def distributions(case: Case) -> Iterator[tuple[str, Entry]]:
 
 def by_name(function: Callable[..., Any], **values: Any) -> Any:
     """Call with those arguments that the signature names."""
-    known = inspect.signature(function).parameters
+    known = names_of(function)
     return function(**{name: value for name, value in values.items() if name in known})

@@ -40,8 +40,8 @@ def test_progress_tells_a_line_now_and_then(monkeypatch, capsys):
         for done in (1000, 2000, 3000, 4000, 5000):
             progress(done, 5000)
     assert capsys.readouterr().err.splitlines() == [
-        "ladder: 2,000 of 5,000 observations",
-        "ladder: 4,000 of 5,000 observations",
+        "ladder: 40% of 5,000 observations",
+        "ladder: 80% of 5,000 observations",
     ]
 
 

@@ -264,7 +264,7 @@ def test_nan_at_a_node_is_an_error(isolated_globals):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_points": 4}, "num_points must be at least 5, got 4"),
+        ({"num_points": 4}, "num_points must be a whole number of at least 5, got 4"),
         ({"width": 0.0}, "width must be positive, in units of z, got 0"),
     ],
 )

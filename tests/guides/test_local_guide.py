@@ -122,11 +122,11 @@ def test_diagnosis_and_report_fit_the_rows_that_they_measure(data, run, monkeypa
     class MeasuringError(Exception):
         pass
 
-    def compare(model, guide, x, rungs, *, index, **options):
-        raise MeasuringError(guide.fitted[index].all())
+    def comparison_of(opened, *_, **options):
+        raise MeasuringError(guide.fitted[opened.index].all())
 
     guide.fitted[data.test.index] = False
-    monkeypatch.setattr("bayes_vae.report.contents.compare", compare)
+    monkeypatch.setattr("bayes_vae.report.contents.comparison_of", comparison_of)
     with pytest.raises(MeasuringError, match="True"):
         report_contents(run.model, guide, data, ReportSettings(num_observations=4, num_encoded=6))
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from itertools import product
 
 import pyro
 import pytest
@@ -45,9 +46,9 @@ def objective(request):
 @pytest.fixture
 def keyed(monkeypatch):
     """Every draw from noise that is keyed by seed and observation, so that batches share it."""
-    for batch in (ExposedBatch, TracedBatch):
-        whole = batch.draw
-        monkeypatch.setattr(batch, "draw", lambda self, k, _, whole=whole: whole(self, k, KeyedNoise(7)))
+    for batch, name in product((ExposedBatch, TracedBatch), ("draw", "log_likelihood")):
+        whole = getattr(batch, name)
+        monkeypatch.setattr(batch, name, lambda self, k, _, whole=whole: whole(self, k, KeyedNoise(7)))
 
 
 def losses_by_hand(name, model, guide, x):
