@@ -17,7 +17,7 @@ from bayes_vae.errors import NotDefinedError, ProgramError, SettingsError, Suppo
 from bayes_vae.estimators import grouped_bound
 from bayes_vae.guides import AmortizedNormalGuide, LocalNormalGuide
 from bayes_vae.models import VAE, LinearGaussianVAE
-from bayes_vae.objectives import base
+from bayes_vae.objectives import objective as base
 from bayes_vae.terms.exposed import ExposedBatch
 from bayes_vae.terms.stream import read_pair
 
