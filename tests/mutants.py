@@ -1,10 +1,10 @@
 """Break the code on purpose, one line at a time, and see a test fail: ``make mutants`` and ``make mutants-random``.
 
-``tests/mutants.toml`` lists lines, what each is broken to, and the test that must notice. Two workers, each in a temporary
-copy of the tree, first run the tests on the unbroken code, where all must pass, then each mutant against its own test. Only
-a failed test kills a mutant: an error of import, collection or fixture does not, and neither does the time limit unless the
-entry says ``timeout = "kills"``. Kills are kept in ``build/mutants.json``, so an interrupted run resumes; a mutant runs
-again once its file or its test file has changed.
+``tests/mutants.toml`` lists lines, what each is broken to, and the test that must notice. Two workers, each in a
+temporary copy of the tree, first run the tests on the unbroken code, where all must pass, then each mutant against its
+own test. Only a failed test kills a mutant: an error of import, collection or fixture does not, and neither does the
+time limit unless the entry says ``timeout = "kills"``. Kills are kept in ``build/mutants.json``, so an interrupted run
+resumes; a mutant runs again once its file or its test file has changed.
 
 ``python tests/mutants.py --check`` only checks the list.
 """
@@ -13,34 +13,25 @@ import argparse
 import ast
 import hashlib
 import json
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
 import tomllib
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Sequence
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from queue import SimpleQueue
 
-ROOT = Path(__file__).resolve().parent.parent
+from mutant_workers import ERROR, KILLED, LATE, NUM_WORKERS, ROOT, SURVIVED, Ending, Submit, Worker, workers
+
 RESULTS = ROOT / "build" / "mutants.json"
-NUM_WORKERS = 2
 TIME_LIMIT = 300.0
 """Seconds for one mutant, unless its entry has a ``limit``."""
-NOT_COPIED = {".git", ".venv", "build", "dist", "runs"}
-KILLED, SURVIVED, ERROR, LATE = "killed", "SURVIVED", "ERROR", "OUT OF TIME"
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One broken line: the text ``line`` of ``file``, which occurs once or is the ``occurrence``-th, becomes ``broken``.
+    """One broken line: the text ``line`` of ``file``, the only one or the ``occurrence``-th, becomes ``broken``.
 
     ``test`` is what runs against it: names of tests, files or folders within ``tests/``.
     """
@@ -48,14 +39,14 @@ class Mutant:
     file: str
     line: str
     broken: str
-    test: str | Sequence[str]
+    test: str | tuple[str, ...]
     occurrence: int | None = None
     timeout: str = "survives"
     limit: float = TIME_LIMIT
 
     @property
     def tests(self) -> tuple[str, ...]:
-        return (self.test,) if isinstance(self.test, str) else tuple(self.test)
+        return (self.test,) if isinstance(self.test, str) else self.test
 
     def applied(self, source: str) -> str:
         start = -1
@@ -120,114 +111,48 @@ def check(mutants: Iterable[Mutant], root: Path = ROOT) -> list[str]:
     return faults
 
 
-class Worker:
-    """A temporary copy of the tree, and pytest in it, on one thread."""
-
-    def __init__(self, folder: Path, root: Path = ROOT) -> None:
-        self.tree, self.folder = folder / "tree", folder
-
-        def left_out(parent: str, names: list[str]) -> list[str]:
-            return [name for name in names if "cache" in name or (Path(parent) == root and name in NOT_COPIED)]
-
-        shutil.copytree(root, self.tree, symlinks=True, ignore=left_out)
-
-    def run(self, tests: Iterable[str], limit: float | None, *, write_bytecode: bool = False) -> tuple[str, str]:
-        """How pytest ends on these tests, at the first failure, and what it printed."""
-        report = self.folder / "report.xml"
-        report.unlink(missing_ok=True)
-        options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", f"--junitxml={report}", "--basetemp", self.folder / "temp"]
-        nodes = [f"tests/{test}" for test in tests]
-        environment = os.environ | {"PYTHONPATH": str(self.tree), "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
-        environment |= {"PYTHONDONTWRITEBYTECODE": "" if write_bytecode else "1"}
-        command = [sys.executable, "-m", "pytest", *map(str, options), *nodes]
-        try:
-            ended = subprocess.run(
-                command, cwd=self.tree, env=environment, timeout=limit, check=False, text=True,
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return LATE, f"no end after {limit:.0f} s"
-        if ended.returncode == 0:
-            return SURVIVED, ended.stdout
-        failures = 0
-        if ended.returncode == 1 and report.exists():
-            failures = int(ElementTree.parse(report).getroot().find("testsuite").get("failures"))
-        return (KILLED if failures else ERROR), ended.stdout
-
-    def verdict(self, mutant: Mutant) -> tuple[str, str]:
-        """How the tests of a mutant end; the copy is as before afterwards."""
-        path = self.tree / mutant.file
-        source, stat = path.read_text("utf-8"), path.stat()
-        try:
-            path.write_text(mutant.applied(source), "utf-8")
-            ending, output = self.run(mutant.tests, mutant.limit)
-        finally:
-            path.write_text(source, "utf-8")
-            os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # its bytecode stays valid
-        return (KILLED if ending == LATE and mutant.timeout == "kills" else ending), output
+def verdict(worker: Worker, mutant: Mutant) -> Ending:
+    """How the tests of a mutant end."""
+    source = mutant.applied((worker.tree / mutant.file).read_text("utf-8"))
+    ending = worker.run_broken(mutant.file, source, mutant.tests, mutant.limit)
+    return ending._replace(word=KILLED) if ending.word == LATE and mutant.timeout == "kills" else ending
 
 
-@contextmanager
-def workers(count: int = NUM_WORKERS) -> Iterator[Callable[[Callable[..., tuple[str, str]]], Callable[..., object]]]:
-    """A pool of so many workers, as a function that runs ``task(worker, *arguments)`` on a free one."""
-    free: SimpleQueue[Worker] = SimpleQueue()
-    with ExitStack() as stack:
-        for _ in range(count):
-            free.put(Worker(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mutants-")))))
-        pool = ThreadPoolExecutor(count)
-        stack.callback(pool.shutdown, cancel_futures=True)
-
-        def submit(task, *arguments):
-            def on_a_free_worker():
-                worker = free.get()
-                try:
-                    return task(worker, *arguments)
-                finally:
-                    free.put(worker)
-
-            return pool.submit(on_a_free_worker)
-
-        yield submit
-
-
-def unbroken(submit, mutants: Sequence[Mutant]) -> bool:
-    """Whether all tests of these mutants pass on the unbroken code."""
+def check_unbroken(submit: Submit, mutants: Sequence[Mutant]) -> None:
+    """Run the tests of these mutants on the unbroken code, and exit where one does not pass."""
     tests = sorted({test for mutant in mutants for test in mutant.tests})
     groups = [group for group in (tests[start::NUM_WORKERS] for start in range(NUM_WORKERS)) if group]
     print(f"{len(tests)} tests on the unbroken code", flush=True)
-    runs = [submit(lambda worker, group: worker.run(group, None, write_bytecode=True), group) for group in groups]
-    endings = [run.result() for run in runs]
-    for ending, output in endings:
-        if ending != SURVIVED:
-            print(output)
-    return all(ending == SURVIVED for ending, _ in endings)
+    runs = [submit(lambda worker, group: worker.run(group, write_bytecode=True), group) for group in groups]
+    failed = [ending.output for ending in (run.result() for run in runs) if ending.word != SURVIVED]
+    if failed:
+        raise SystemExit("\n".join(failed) + "\nThe unbroken code does not pass its tests: mend that first")
 
 
 def run(mutants: Sequence[Mutant]) -> dict[Mutant, str]:
     """How each mutant ends, known or run; printed as it comes, kills kept in ``build/mutants.json``."""
-    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    known = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
     endings = {mutant: KILLED for mutant in mutants if mutant.key() in known}
     pending = [mutant for mutant in mutants if mutant not in endings]
     if endings:
-        print(f"{len(endings)} of {len(mutants)} are known to be killed ({RESULTS.relative_to(ROOT)})")
+        print(f"{len(endings)} of them are known to be killed ({RESULTS.relative_to(ROOT)})")
     if not pending:
         return endings
     with workers() as submit:
-        if not unbroken(submit, pending):
-            raise SystemExit("The tests fail on the unbroken code: fix them first")
+        check_unbroken(submit, pending)
         began = time.monotonic()
-        runs = {submit(Worker.verdict, mutant): mutant for mutant in pending}
+        runs = {submit(verdict, mutant): mutant for mutant in pending}
         for done, future in enumerate(as_completed(runs), 1):
-            mutant, (ending, output) = runs[future], future.result()
-            endings[mutant] = ending
-            if ending == KILLED:
+            mutant, ending = runs[future], future.result()
+            endings[mutant] = ending.word
+            if ending.word == KILLED:
                 known[mutant.key()] = str(mutant)
                 RESULTS.parent.mkdir(exist_ok=True)
-                RESULTS.write_text(json.dumps(known, indent=1))
+                RESULTS.write_text(json.dumps(known, indent=1, ensure_ascii=False), "utf-8")
             left = (time.monotonic() - began) / done * (len(pending) - done) / 60
-            print(f"[{done}/{len(pending)}, {left:.0f} min left] {ending}: {mutant}", flush=True)
-            if ending == ERROR:
-                print(output)
+            print(f"[{done}/{len(pending)}, {left:.0f} min left] {ending.word}: {mutant}", flush=True)
+            if ending.word == ERROR:
+                print(ending.output)
     return endings
 
 
@@ -243,14 +168,16 @@ def summary(endings: dict[Mutant, str]) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="check the list, run nothing")
-    parser.add_argument("--only", metavar="TEXT", default="", help="only mutants whose file, line or test contains this")
+    parser.add_argument("--only", metavar="TEXT", default="", help="only mutants with this in file, line or test")
     parser.add_argument("--random", metavar="N", type=int, help="N random mutants instead of the listed ones")
     parser.add_argument("--seed", type=int, default=0, help="of the random mutants")
     options = parser.parse_args()
     if options.random is None:
         mutants = listed_mutants()
         if faults := check(mutants):
-            raise SystemExit("\n".join(faults) + f"\n{len(faults)} of {len(mutants)} entries of tests/mutants.toml are wrong")
+            raise SystemExit(
+                "\n".join(faults) + f"\n{len(faults)} of {len(mutants)} entries of tests/mutants.toml are wrong"
+            )
     else:
         from random_mutants import random_mutants
 
