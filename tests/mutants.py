@@ -62,7 +62,8 @@ class Mutant:
 
     def __str__(self) -> str:
         line, broken = (" ".join(text.split()) for text in (self.line, self.broken))
-        return f"{self.file}: {line}  →  {broken or '(left out)'}  [{', '.join(self.tests)}]"
+        tests = self.tests[0] if len(self.tests) == 1 else f"{self.tests[0]} and {len(self.tests) - 1} other files"
+        return f"{self.file}: {line}  →  {broken or '(left out)'}  [{tests}]"
 
 
 def listed_mutants(root: Path = ROOT) -> list[Mutant]:

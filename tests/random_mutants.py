@@ -2,7 +2,9 @@
 
 import ast
 import random
+import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from mutant_workers import ROOT
@@ -35,11 +37,24 @@ COMPARISONS = {
 
 def random_mutants(count: int, seed: int, root: Path = ROOT) -> list[Mutant]:
     """So many of the mutants of these rooms, each place as likely as another."""
-    files = [(room, path) for room in TESTS for path in sorted((root / "bayes_vae" / room).rglob("*.py"))]
-    places = [(room, path, place) for room, path in files for place in range(len(list(nodes(path.read_text("utf-8")))))]
+    files = [path for room in TESTS for path in sorted((root / "bayes_vae" / room).rglob("*.py"))]
+    places = [(path, place) for path in files for place in range(len(list(nodes(path.read_text("utf-8")))))]
     drawn = random.Random(seed)
     chosen = drawn.sample(places, min(count, len(places)))
-    return [mutant_at(path, place, TESTS[room], drawn, root) for room, path, place in sorted(chosen)]
+    return [mutant_at(path, place, files_for(path, root), drawn, root) for path, place in sorted(chosen)]
+
+
+@cache
+def files_for(path: Path, root: Path) -> tuple[str, ...]:
+    """The test files that run against a module, those first that speak of it most."""
+    places = [root / "tests" / place for place in TESTS[path.relative_to(root / "bayes_vae").parts[0]]]
+    files = [file for place in places for file in (sorted(place.glob("test_*.py")) if place.is_dir() else [place])]
+    public = re.search(r"__all__ = (\[.*?\])", path.read_text("utf-8"), re.DOTALL)
+    names = [path.stem, *(ast.literal_eval(public[1]) if public else [])]
+    mentions = {file: sum(file.read_text("utf-8").count(name) for name in names) for file in files}
+    return tuple(
+        file.relative_to(root / "tests").as_posix() for file in sorted(files, key=lambda file: -mentions[file])
+    )
 
 
 def nodes(source: str) -> Iterator[ast.expr]:
