@@ -53,7 +53,10 @@ if TYPE_CHECKING:
     from bayes_vae.runs import load as load
     from bayes_vae.runs import save as save
     from bayes_vae.terms import LogTerms as LogTerms
+    from bayes_vae.terms import Options as Options
     from bayes_vae.terms import Provenance as Provenance
+    from bayes_vae.terms import Rows as Rows
+    from bayes_vae.terms import RowSource as RowSource
     from bayes_vae.terms import log_terms as log_terms
     from bayes_vae.terms.averages import Average as Average
     from bayes_vae.terms.bits import bits_per_dimension as bits_per_dimension
@@ -81,11 +84,14 @@ _HOMES = {
     "InferenceGap": "estimators",
     "LogEvidenceEstimate": "estimators",
     "LogTerms": "terms",
+    "Options": "terms",
     "PosteriorDraws": "posterior",
     "Provenance": "terms",
     "QuadratureEstimate": "estimators",
     "RankShape": "vocabulary.readings",
     "Reading": "vocabulary.readings",
+    "RowSource": "terms",
+    "Rows": "terms",
     "Run": "runs",
     "Rung": "estimators.ladder",
     "StickingTheLandingObjective": "objectives",

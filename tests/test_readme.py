@@ -12,10 +12,8 @@ def test_python_blocks_run(clean_globals, tmp_path, monkeypatch, capsys):
         assert long in code
         code = code.replace(long, short)
     code = code.replace("torch.randn(100, 5))", "torch.randn(100, 5), 50)")
-    code = code.replace("bv.compare(model, guide, x,", "bv.compare(model, guide, x, (1, 5, 50), num_temperatures=2,")
-    code = code.replace(
-        "annealed_log_evidence(model, guide, x,", "annealed_log_evidence(model, guide, x, num_temperatures=2,"
-    )
+    code = code.replace("bv.compare(model, guide, x)", "bv.compare(model, guide, x, (1, 5, 50), num_temperatures=2)")
+    code = code.replace("evidence(model, guide, x)", "evidence(model, guide, x, num_temperatures=2)")
     monkeypatch.chdir(tmp_path)
     exec(compile(code, str(README), "exec"), {})  # noqa: S102 - our own file
     printed = capsys.readouterr().out

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, SupportsIndex, cast
 
+import numpy as np
 import torch
 from torch import Size, Tensor
 
@@ -45,12 +47,12 @@ class Split:
     visible: Tensor | None = None
     pixel_seed: int = 0
 
-    def __getitem__(self, rows: Selection | int) -> Split:
-        """Some of the rows; one where a number is given."""
-        if isinstance(rows, int):
-            place = range(len(self))[rows]  # raises IndexError where there is no such row
+    def __getitem__(self, rows: Selection | SupportsIndex) -> Split:
+        """Some of the rows; rows of one where a number is given."""
+        if not isinstance(rows, slice) and np.ndim(cast(Any, rows)) == 0:
+            place = range(len(self))[cast(SupportsIndex, rows)]  # raises IndexError where there is no such row
             rows = slice(place, place + 1)
-        rows = _as_selection(rows)
+        rows = _as_selection(cast(Selection, rows))
         labels, visible = (None if part is None else part[rows] for part in (self.labels, self.visible))
         return replace(self, values=self.values[rows], labels=labels, index=self.index[rows], visible=visible)
 

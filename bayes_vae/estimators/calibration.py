@@ -20,6 +20,7 @@ from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.opened import Batch, Options, open_pair
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.randomness import derived_seed
+from bayes_vae.terms.rows import X, as_rows
 from bayes_vae.terms.stream import Progress, Source
 from bayes_vae.terms.traits import traits_of
 from bayes_vae.terms.whole_numbers import whole_number
@@ -27,6 +28,9 @@ from bayes_vae.vocabulary.readings import RankShape
 from bayes_vae.vocabulary.symbols import dimension_symbol
 
 __all__ = ["GuideCalibration", "calibrate_guide"]
+
+NUM_OBSERVATIONS = 1000
+"""Observations that are simulated, unless the caller says how many."""
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 """Nominal coverage of the central intervals that are looked at."""
@@ -209,8 +213,8 @@ def calibrate_guide(
     model: Any,
     guide: Program,
     *,
-    like: Tensor | tuple[Tensor, ...] | None = None,
-    num_observations: int = 1000,
+    like: X | None = None,
+    num_observations: int | None = None,
     num_draws: int = 199,
     levels: Sequence[float] = LEVELS,
     false_alarm: float = 0.01,
@@ -232,9 +236,9 @@ def calibrate_guide(
     Args:
         model: a model with ``prior()`` and ``likelihood(z)``; or any Pyro program, with ``like``.
         guide: Pyro program of q(z given x), with continuous or discrete latents.
-        like: for other programs, their arguments for N observations: what the model observes is replaced by simulated
-            values, covariates are kept.
-        num_observations: N, how many to simulate; with ``like`` as many as that holds.
+        like: for other programs, their arguments for N observations, or rows of a data set: what the model observes is
+            replaced by simulated values, covariates are kept.
+        num_observations: N, how many to simulate: 1,000 when not given, with ``like`` as many as that holds.
         num_draws: L, draws of q for each; L + 1 should have divisors up to 20, as 100 and 200 have.
         levels: nominal coverage of q's central intervals, each taken to the nearest that L + 1 ranks allow.
         false_alarm: probability, over all tests, that a calibrated guide is flagged.
@@ -277,11 +281,18 @@ def calibrate_guide(
     return GuideCalibration(torch.cat(ranks), names, num_draws, num_bins, nominal, false_alarm, origin)
 
 
-def _simulated(model: Any, like: Tensor | tuple[Tensor, ...] | None, num_observations: int, seed: int) -> Simulated:
+def _simulated(model: Any, like: X | None, num_observations: int | None, seed: int) -> Simulated:
+    count = whole_number("num_observations", num_observations)
     if like is not None:
-        return simulate_like(model, like, seed)
+        template = as_rows(like, model).read()
+        if count not in (None, len(template[0])):
+            raise SettingsError(
+                f"like holds {len(template[0])} observations, and num_observations is {count}: as many are "
+                "simulated as like holds. Leave num_observations out, or pass as many rows."
+            )
+        return simulate_like(model, template, seed)
     otherwise = "For other programs pass like=, their arguments, whose observed values are then replaced."
-    return simulate(model, num_observations, seed, "calibrate_guide", otherwise)
+    return simulate(model, NUM_OBSERVATIONS if count is None else count, seed, "calibrate_guide", otherwise)
 
 
 def _nominal_levels(levels: Sequence[float], num_draws: int) -> tuple[float, ...]:

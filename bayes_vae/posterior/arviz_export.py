@@ -156,9 +156,20 @@ def netcdf_bytes(container: Any) -> bytes:
         return path.read_bytes()
 
 
-def _check_sizes(count: int, *given: Any) -> None:
-    for name, one in zip(("terms", "evidence", "annealed", "posterior"), given, strict=True):
-        values = getattr(one, "elbo", getattr(one, "log_evidence", getattr(one, "log_joint", None)))
+def _check_sizes(
+    count: int,
+    terms: ElboTerms | None,
+    evidence: LogEvidenceEstimate | None,
+    annealed: AnnealedEstimate | None,
+    posterior: PosteriorDraws | None,
+) -> None:
+    of_each = {
+        "terms": None if terms is None else terms.elbo,
+        "evidence": None if evidence is None else evidence.log_evidence,
+        "annealed": None if annealed is None else annealed.log_evidence,
+        "posterior": None if posterior is None else posterior.log_joint,
+    }
+    for name, values in of_each.items():
         if values is not None and values.shape[-1] != count:
             raise ShapeError(
                 f"{name} is of {values.shape[-1]} observations and x holds {count}: expected the same ones, in the "

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bayes_vae.errors import RunError
 from bayes_vae.runs.programs import ParameterizedProgram
 from bayes_vae.terms.program import modules_of
+from bayes_vae.terms.traits import traits_of
 
 __all__ = ["check_attached", "fill_pair"]
 
@@ -24,7 +25,7 @@ def check_attached(model: Any, guide: Any) -> None:
     Raises:
         RunError: says which guides these are.
     """
-    attached = getattr(model, "attached_guide", None)
+    attached = traits_of(model).attached_guide
     if attached is None or any(attached is owner for owner in modules_of(guide)):
         return
     raise RunError(
@@ -54,8 +55,9 @@ def fill_pair(model: Any, guide: Any, state: Mapping[str, Tensor], built: Collec
         if role in built:
             _match_dtype(module, weights)
         _check_fit(role, module, weights)
-    if hasattr(model, "attach_guide"):
-        model.attach_guide(guide)
+    attach_guide = traits_of(model).attach_guide
+    if attach_guide is not None:
+        attach_guide(guide)
     for _, module, weights in targets:
         module.load_state_dict(weights)
         module.eval()

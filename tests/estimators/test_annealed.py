@@ -22,10 +22,11 @@ SOURCES = ("distributions", "traces")
 def test_estimate_is_within_its_error(linear_gaussian, rescaled_guide, within, source, factor):
     """From a guide that is too narrow, one that is too wide, and from the prior."""
     model, x = linear_gaussian
-    guide = None if factor is None else rescaled_guide(model, factor)
-    estimate = bv.annealed_log_evidence(model, guide, x, num_temperatures=60, num_chains=64, source=source)
+    guide, start = (None, "prior") if factor is None else (rescaled_guide(model, factor), "guide")
+    settings = {"start": start, "num_temperatures": 60, "num_chains": 64, "source": source}
+    estimate = bv.annealed_log_evidence(model, guide, x, **settings)
     within(estimate.log_evidence, model.log_evidence(x), estimate.standard_error)
-    assert estimate.estimator == f"annealed from the {'prior' if guide is None else 'guide'}"
+    assert estimate.estimator == f"annealed from the {start}"
     assert (estimate.acceptance > 0.6).all()
 
 

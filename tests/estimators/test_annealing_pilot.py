@@ -187,11 +187,11 @@ def two_sites_guide(x):
         pyro.sample("shift", dist.Normal(0.8 * x[:, 1], 0.5))
 
 
-@pytest.mark.parametrize("guide", [two_sites_guide, None])
-def test_adaptive_on_several_sites(within, guide):
+@pytest.mark.parametrize("start", ["guide", "prior"])
+def test_adaptive_on_several_sites(within, start):
     x = torch.tensor([[0.0, 0.3], [2.0, -1.0], [5.0, 0.1]], dtype=torch.float64)
-    settings = {"num_temperatures": 30, "num_chains": 64, "schedule": "adaptive"}
-    estimate = bv.annealed_log_evidence(two_sites, guide, x, **settings)
+    settings = {"start": start, "num_temperatures": 30, "num_chains": 64, "schedule": "adaptive"}
+    estimate = bv.annealed_log_evidence(two_sites, two_sites_guide, x, **settings)
     counts = dist.NegativeBinomial(total_count=torch.tensor(3.0).double(), probs=torch.tensor(1 / 3).double())
     truth = counts.log_prob(x[:, 0]) + dist.Normal(torch.zeros(3).double(), math.sqrt(1.25)).log_prob(x[:, 1])
     within(estimate.log_evidence, truth, estimate.standard_error)

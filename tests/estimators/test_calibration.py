@@ -177,6 +177,15 @@ def test_ties_of_a_discrete_latent_are_broken_by_chance(within):
     assert not any(found.readings[1:])
 
 
+def test_rows_like_which_is_simulated_say_how_many():
+    pair = FromThePrior()
+    assert bv.calibrate_guide(pair.model, pair.guide, like=torch.zeros(20), num_draws=19).num_observations == 20
+    same = bv.calibrate_guide(pair.model, pair.guide, like=torch.zeros(20), num_observations=20, num_draws=19)
+    assert same.num_observations == 20
+    with pytest.raises(SettingsError, match="like holds 20 observations, and num_observations is 30: as many are"):
+        bv.calibrate_guide(pair.model, pair.guide, like=torch.zeros(20), num_observations=30, num_draws=19)
+
+
 def test_the_prior_in_the_guides_place_passes(linear_gaussian):
     """The known limit of the method, as its docstring says."""
     model, _ = linear_gaussian

@@ -17,6 +17,7 @@ from bayes_vae.guides import ExactLinearGaussianGuide, SingleLatentGuide
 from bayes_vae.models import LinearGaussianVAE
 from bayes_vae.terms.exposed import ExposedPair
 from bayes_vae.terms.randomness import KeyedNoise
+from bayes_vae.terms.rows import TensorRows
 from bayes_vae.vocabulary.readings import Reading
 
 GAPS = ("inference_gap", "approximation_gap", "amortization_gap")
@@ -83,7 +84,7 @@ def test_search_ends_at_the_best_of_the_family(correlated, shift, factor, off, s
     """
     model, x = correlated
     index = torch.arange(7)
-    batch = ExposedPair(model, OffGuide(model, shift, factor), (x,), index).bind((x,), index)
+    batch = ExposedPair(model, OffGuide(model, shift, factor), TensorRows((x,), index)).bind((x,), index)
     found = best_normal(batch, KeyedNoise(0), Plan(0.01, 2000))
     best = best_factorized(model, x)
     shortfall = model.elbo(x, best) - model.elbo(x, diagonal_normal(found.loc, found.scale))
@@ -99,7 +100,7 @@ def test_noise_of_the_search_costs_next_to_nothing(isolated_globals):
         model = LinearGaussianVAE(latent_dim=10, data_shape=(15,), noise_scale=0.5).double()
         x = model.sample(3, seed=1)
     index = torch.arange(3)
-    batch = ExposedPair(model, OffGuide(model, 0.0, 1.5), (x,), index).bind((x,), index)
+    batch = ExposedPair(model, OffGuide(model, 0.0, 1.5), TensorRows((x,), index)).bind((x,), index)
     found = best_normal(batch, KeyedNoise(0), Plan(0.01, 2000))
     best = diagonal_normal(model.exact_posterior(x).loc, model._precision().diagonal().rsqrt().expand(3, 10))
     shortfall = model.elbo(x, best) - model.elbo(x, diagonal_normal(found.loc, found.scale))
@@ -207,7 +208,7 @@ def test_common_noise_sharpens_the_amortization_gap(correlated):
 def test_log_weights_are_those_of_the_reference(small_vae):
     model, guide, x = small_vae
     index = torch.arange(5)
-    batch = ExposedPair(model, guide, (x,), index).bind((x,), index)
+    batch = ExposedPair(model, guide, TensorRows((x,), index)).bind((x,), index)
     loc, scale = torch.full((5, 1), 0.3, dtype=torch.float64), torch.full((5, 1), 0.6, dtype=torch.float64)
     noise = KeyedNoise(0).normal("z", index, range(4), (1,), loc)
     found = log_weights(batch, loc, scale, noise)

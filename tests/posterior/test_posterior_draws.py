@@ -15,6 +15,7 @@ from bayes_vae.posterior.chain_diagnostics import chain_sample_size
 from bayes_vae.posterior.hamiltonian import JointPath
 from bayes_vae.posterior.warm_up import StepTuner, windows
 from bayes_vae.terms.exposed import ExposedPair
+from bayes_vae.terms.rows import TensorRows
 
 QUICK = {"num_draws": 200, "num_warmup": 100, "num_leapfrog": 4}
 
@@ -156,7 +157,7 @@ def test_chains_that_never_move_are_flagged(linear_gaussian, isolated_globals):
 def test_gradient_is_the_densitys(linear_gaussian):
     model, x = linear_gaussian
     index = torch.arange(len(x))
-    bound = ExposedPair(model, ExactLinearGaussianGuide(model), (x,), index).bind((x,), index)
+    bound = ExposedPair(model, ExactLinearGaussianGuide(model), TensorRows((x,), index)).bind((x,), index)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         z = torch.randn(3, 7, 2, generator=generator, dtype=torch.float64)
