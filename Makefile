@@ -12,8 +12,8 @@ NEWER := 3.13 3.12
 export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-statistical test-versions test-newest test-lowest lint types bench combinations faults docs \
-  dist clean
+.PHONY: help demo test test-statistical test-versions test-newest test-lowest lint types bench combinations faults mutants \
+  mutants-random docs dist clean
 
 define CHECK_PYTHON
 import sys
@@ -101,6 +101,12 @@ combinations: $(READY) ## every bundled pair on the digits, side by side (half a
 
 faults: $(READY) ## trainings with one fault each, and whether the diagnosis names it (a quarter of an hour)
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m faults.fault_injection --seeds 5..9 --write docs/diagnosis.md
+
+mutants: $(READY) ## each line of tests/mutants.toml broken, to see its test fail (about an hour; resumes)
+	$(BIN)/python tests/mutants.py $(MUTANTS)
+
+mutants-random: $(READY) ## a hundred random lines broken, to see which the tests do not notice (two hours; resumes)
+	$(BIN)/python tests/mutants.py --random 100 $(MUTANTS)
 
 dist: $(READY) ## sdist and wheel of the tagged version, in dist/
 	@$(BIN)/python release.py

@@ -6,6 +6,7 @@ import torch
 
 import bayes_vae as bv
 from bayes_vae.errors import NotDefinedError, SettingsError
+from bayes_vae.estimators.simulation import simulate
 from bayes_vae.guides import ExactLinearGaussianGuide
 
 
@@ -45,6 +46,19 @@ def test_exact_guide_has_a_small_gap(linear_gaussian):
     bounds = bv.bidirectional_bounds(model, ExactLinearGaussianGuide(model), num_observations=50, num_temperatures=50)
     assert bounds.gap.abs().mean() < 0.2
     assert bounds.provenance.data_policy == "simulated"
+
+
+def test_the_smallest_numbers(linear_gaussian):
+    """One observation, one chain, and one temperature: plain importance sampling from the prior, each way."""
+    model, _ = linear_gaussian
+    numbers = {"num_observations": 1, "num_chains": 1, "num_temperatures": 1, "num_leapfrog": 1}
+    bounds = bv.bidirectional_bounds(model, None, **numbers, seed=5)
+    assert bounds.lower.shape == bounds.upper.shape == (1,)
+    assert (bounds.num_temperatures, bounds.num_chains) == (1, 1)
+    latents, (x,) = simulate(model, 1, 5, "bidirectional_bounds", "")
+    torch.testing.assert_close(bounds.observations, x, rtol=0, atol=0)
+    exact = model.likelihood(latents["z"]).log_prob(x).double()
+    torch.testing.assert_close(bounds.upper, exact, rtol=1e-10, atol=1e-10)
 
 
 def test_programs_that_cannot_be_simulated_are_refused():

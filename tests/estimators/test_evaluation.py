@@ -48,6 +48,21 @@ def test_the_gap_is_the_divergence_from_the_exact_posterior(linear_gaussian, res
     assert list(averages) == [*names, "inference_gap"]
 
 
+def test_every_average_of_a_log_mean_weight_has_its_bias(linear_gaussian, rescaled_guide):
+    """Half the squared error of each observation, which their number does not make smaller."""
+    model, x = linear_gaussian
+    result = bv.evaluate(model, rescaled_guide(model, 1.2), x, 300, num_temperatures=5)
+    bound, annealed = result.bound.standard_error, result.annealed.standard_error
+    errors = {
+        "importance_weighted_bound": (bound, bound),
+        "log_evidence": (annealed, annealed),
+        "inference_gap": (torch.hypot(annealed, result.terms.elbo_error), annealed),
+    }
+    for name, (error, of_log_mean) in errors.items():
+        expected = torch.hypot(error.square().sum().sqrt() / len(x), of_log_mean.square().mean() / 2)
+        assert result.averages()[name].monte_carlo_error == pytest.approx(expected.item())
+
+
 def test_without_temperatures_the_bound_leads(small_vae):
     result = bv.evaluate(*small_vae, K, num_temperatures=0)
     assert result.annealed is None

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from bayes_vae.terms.averages import average
+from bayes_vae.terms.averages import average, log_mean_bias
 from bayes_vae.vocabulary.readings import Reading
 
 
@@ -47,3 +47,21 @@ def test_one_observation_has_no_data_error():
         str(figure)
         == "1.000 ± 0.1 (Monte Carlo) ± – (data) [lower bound, not converged: k̂ is not defined for discrete latents]"
     )
+
+
+def test_the_bias_of_a_log_mean_weight_is_half_its_squared_error():
+    """K weights of 1 + a or 1 − a, each with probability 1/2: log E w = 0, and E log mean w is a finite sum."""
+    count, spreads = 64, (0.3, 0.6)
+    biases = [
+        -sum(math.comb(count, up) / 2**count * math.log1p(a * (2 * up / count - 1)) for up in range(count + 1))
+        for a in spreads
+    ]
+    errors = torch.tensor(spreads) / count**0.5
+    assert log_mean_bias(errors) == pytest.approx(sum(biases) / 2, rel=0.01)
+
+
+def test_an_error_that_all_observations_share_does_not_average_out():
+    values, errors = torch.tensor([1.0, 3.0, 2.0, 2.0]), torch.full((4,), 0.6)
+    figure = average("log_evidence", values, errors, 10, bias=0.4)
+    assert figure.monte_carlo_error == pytest.approx(0.5)
+    assert figure.data_error == average("log_evidence", values, errors, 10).data_error

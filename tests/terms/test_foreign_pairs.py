@@ -14,6 +14,7 @@ from torch.nn.functional import logsigmoid, softplus
 from bayes_vae import elbo_terms, estimate_log_evidence, log_terms
 from bayes_vae.errors import ProgramError, ScaledSiteWarning
 from bayes_vae.models import LinearGaussianVAE
+from bayes_vae.terms.opened import open_pair
 
 N, PIXELS, D = 7, 12, 2
 
@@ -548,6 +549,16 @@ def test_the_terms_are_those_computed_by_hand(pair):
                 latents = {name: value[k, n] for name, value in terms.latents.items()}
                 expected[:, k, n] = torch.stack(pair.terms(n, **latents))
     close(stacked(terms), expected)
+
+
+def test_given_latents_have_the_terms_of_their_draw(pair):
+    with open_pair(pair.model, pair.guide, pair.x, index=index_of(pair)) as opened:
+        (batch,) = opened.batches(3)
+        (draw,) = batch.draws()
+        given, joint = batch.bound.evaluate(draw.latents), batch.bound.log_joint(draw.latents)
+    close(stacked(given), stacked(draw))
+    close(joint.log_prior, draw.log_prior)
+    close(joint.log_likelihood, draw.log_likelihood)
 
 
 def test_the_result_says_how_it_was_reached(pair):
