@@ -128,5 +128,4 @@ def nothing_to_resume(path: str, training: TrainingSettings) -> str | None:
     """Why a run has nothing left to do, or None."""
     from bayes_vae.training.resuming import nothing_left, resume_point
 
-    reason = nothing_left(resume_point(path), training)
-    return reason and reason.replace("Ask for more ", "Ask for more with --")
+    return nothing_left(resume_point(path), training, more="more with --")
