@@ -72,16 +72,16 @@ class Worker:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
 
-    def run(self, tests: Iterable[str], limit: float | None = None, *, write_bytecode: bool = False) -> Ending:
-        """Run tests, named within ``tests/``, up to the first failure.
+    def run(self, tests: Iterable[str], limit: float | None = None, *, all_of_them: bool = False) -> Ending:
+        """Run tests, named within ``tests/``, up to the first failure; all of them only on the unbroken code.
 
         Only a failed test kills: an error of import, collection or fixture is an ERROR, too many seconds are LATE.
         """
         report, output = self.folder / "report.xml", self.folder / "output.txt"
         report.unlink(missing_ok=True)
-        options = f"-x -q -n0 -p no:cacheprovider --junitxml={report} --basetemp={self.folder}/temp".split()
-        arguments = [*options, *(f"tests/{test}" for test in tests)]
-        print(json.dumps([arguments, str(output), write_bytecode]), file=self.server.stdin, flush=True)
+        options = f"-q -n0 -p no:cacheprovider --junitxml={report} --basetemp={self.folder}/temp".split()
+        arguments = [*options, *([] if all_of_them else ["-x"]), *(f"tests/{test}" for test in tests)]
+        print(json.dumps([arguments, str(output), all_of_them]), file=self.server.stdin, flush=True)
         child = int(self.server.stdout.readline())
         late = threading.Event()
 

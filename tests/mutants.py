@@ -124,10 +124,10 @@ def check_unbroken(submit: Submit, mutants: Sequence[Mutant]) -> None:
     tests = sorted({test for mutant in mutants for test in mutant.tests})
     groups = [group for group in (tests[start::NUM_WORKERS] for start in range(NUM_WORKERS)) if group]
     print(f"{len(tests)} tests on the unbroken code", flush=True)
-    runs = [submit(lambda worker, group: worker.run(group, write_bytecode=True), group) for group in groups]
+    runs = [submit(lambda worker, group: worker.run(group, all_of_them=True), group) for group in groups]
     failed = [ending.output for ending in (run.result() for run in runs) if ending.word != SURVIVED]
     if failed:
-        raise SystemExit("\n".join(failed) + "\nThe unbroken code does not pass its tests: mend that first")
+        raise SystemExit("\n".join(failed) + "\nThe unbroken code does not pass these tests: fix that first")
 
 
 def run(mutants: Sequence[Mutant]) -> dict[Mutant, str]:
