@@ -9,6 +9,7 @@ import torch
 import bayes_vae as bv
 from bayes_vae.data import Data
 from bayes_vae.errors import SettingsError
+from bayes_vae.objectives import Elbo
 from bayes_vae.runs import RunDirectory
 from bayes_vae.settings import PairSettings, TrainingSettings
 from bayes_vae.training import build_pair, loop, machine, tensorboard_callback
@@ -149,14 +150,14 @@ def test_double_precision(data, tmp_path):
 
 def test_bfloat16_products_and_float32_sums(data, monkeypatch):
     """Layers compute in bfloat16, yet densities are float32, the weights too, and the result is near that of 32."""
-    dtypes, whole = set(), loop._Objective.forward
+    dtypes, whole = set(), Elbo.terms_of_rows
 
-    def forward(self, *x, index):
-        terms = whole(self, *x, index=index)
+    def terms_of_rows(self, *pair, **options):
+        terms = whole(self, *pair, **options)
         dtypes.update(term.dtype for term in terms)
         return terms
 
-    monkeypatch.setattr(loop._Objective, "forward", forward)
+    monkeypatch.setattr(Elbo, "terms_of_rows", terms_of_rows)
     mixed, single = fit(data, precision="bf16-mixed"), fit(data)
     assert dtypes == {torch.float32}
     assert {value.dtype for value in mixed.last_state.values()} == {torch.float32}
