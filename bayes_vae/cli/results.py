@@ -30,6 +30,7 @@ def figure(average: Average, estimator: str, provenance: Provenance) -> dict[str
         "data_policy": provenance.data_policy,
         "kl_weight": provenance.kl_weight,
         "seed": provenance.seed,
+        "pixel_seed": provenance.pixel_seed,
         "note": str(average.reading),
         "reading": average.reading.as_json(),
     }

@@ -77,7 +77,7 @@ def annealing_text(annealing: Figures) -> str:
 
 def conditions(term: Figures, data: str) -> str:
     """What every figure of a table was measured under."""
-    rows, beside = f"{term['num_observations']:,} test observations of {data}", ("kl_weight", "seed")
+    rows, beside = f"{term['num_observations']:,} test observations of {data}", ("kl_weight", "seed", "pixel_seed")
     said = conditions_line(
         term["num_particles"],
         rows,

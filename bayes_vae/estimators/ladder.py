@@ -156,7 +156,8 @@ class Comparison(Tabular):
     def __str__(self) -> str:
         lines = [f"{rung.name:>10}  {rung.average}  {rung.seconds:.1f} s" for rung in self.rungs]
         origin, counts, seconds = self.provenance, (self.num_particles, self.num_observations), f"{self.seconds:.1f} s"
-        lines.append(conditions(*counts, origin.data_policy, seconds, kl_weight=origin.kl_weight, seed=origin.seed))
+        seeds: dict[str, Any] = {"seed": origin.seed, "pixel_seed": origin.pixel_seed}
+        lines.append(conditions(*counts, origin.data_policy, seconds, kl_weight=origin.kl_weight, **seeds))
         return "\n".join([*lines, *filter(None, [self.why_not_annealed]), self.sentence()])
 
 

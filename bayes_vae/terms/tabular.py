@@ -105,7 +105,8 @@ class Tabular:
         origin, averages = getattr(self, "provenance", None), f"{type(self).__name__}, averages over observations"
         if origin is None:
             return f"{averages} · nats"
-        beside = conditions(None, None, origin.data_policy, unit="nats", kl_weight=origin.kl_weight, seed=origin.seed)
+        seeds = {"seed": origin.seed, "pixel_seed": origin.pixel_seed}
+        beside = conditions(None, None, origin.data_policy, unit="nats", kl_weight=origin.kl_weight, **seeds)
         return f"{averages} · {beside}"
 
     def _lines(self) -> list[tuple[str, ...]]:
@@ -160,7 +161,9 @@ def _about(result: Any) -> dict[str, Any]:
     origin = getattr(result, "provenance", None)
     if origin is None:
         return {"units": "nats"}
-    return {"units": "nats", "seed": str(origin.seed), "data_policy": origin.data_policy, "kl_weight": origin.kl_weight}
+    pixels = {} if origin.pixel_seed is None else {"pixel_seed": str(origin.pixel_seed)}
+    seeds = {"seed": str(origin.seed), **pixels}
+    return {"units": "nats", **seeds, "data_policy": origin.data_policy, "kl_weight": origin.kl_weight}
 
 
 def _labels(index: Tensor | Sequence[Any] | None, count: int) -> np.ndarray:

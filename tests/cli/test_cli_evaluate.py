@@ -28,6 +28,7 @@ EVERY_FIGURE = {
     "data_policy",
     "kl_weight",
     "seed",
+    "pixel_seed",
     "note",
     "reading",
 }

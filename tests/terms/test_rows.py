@@ -59,6 +59,8 @@ def test_rows_bring_policy_and_the_seed_of_their_pixels(data, pair):
     assert (terms.provenance.data_policy, terms.provenance.pixel_seed, terms.provenance.seed) == ("stochastic", 3, 1)
     x, index = by_hand(data, 6, seed=3)
     torch.testing.assert_close(terms.elbo, bv.elbo_terms(*pair, x, 2, seed=1, index=index).elbo, rtol=0, atol=0)
+    assert "seed 1 · pixel seed 3" in repr(terms)
+    assert terms.to_xarray().attrs["pixel_seed"] == "3"
     other = bv.elbo_terms(*pair, data.test[:6], 2, seed=1)
     assert other.provenance.pixel_seed == 0
     assert not torch.equal(other.elbo, terms.elbo)
