@@ -246,7 +246,7 @@ def draw_posteriors(axes: Axes, row: Weighed) -> Axes:
     for radius in (1, 2):
         axes.add_patch(Ellipse((0, 0), 2 * radius, 2 * radius, fill=False, color=COLOURS["prior"], lw=1.8, zorder=3))
     reach = max(2.6, 1.05 * float((loc.abs() + scale).max()))
-    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="$z_1$", ylabel="$z_2$")
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="$z_0$", ylabel="$z_1$")
     words = {0: "without the KL", 1: "weight 1"}.get(int(row.kl_weight), f"weight {row.kl_weight:g}")
     axes.set_title(f"{words}: each q (1σ), the prior (1σ, 2σ)", fontsize=9.5, color=GREY)
     return plain_axes(axes)
@@ -304,8 +304,8 @@ def draw_forces(axes: Axes, forces: list[Force], which: slice) -> Axes:
     half = 0.57 * float((high - low).max())
     first, second = ((middle - half, middle + half) for middle in ((low + high) / 2).tolist())
     axes.set(xlim=first, ylim=second, aspect="equal")
-    axes.set(xlabel="mean $m_1$" if means else "log deviation $\\log s_1$")
-    axes.set(ylabel="mean $m_2$" if means else "log deviation $\\log s_2$")
+    axes.set(xlabel="mean $m_0$" if means else "log deviation $\\log s_0$")
+    axes.set(ylabel="mean $m_1$" if means else "log deviation $\\log s_1$")
     words = " · ".join(f"{number} {force.words}" for number, force in enumerate(forces, start=1))
     what = "means" if means else "log deviations"
     axes.set_title(f"gradients on the {what}", fontsize=9.5, color=GREY)
