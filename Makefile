@@ -102,7 +102,7 @@ combinations: $(READY) ## every bundled pair on the digits, side by side (half a
 faults: $(READY) ## trainings with one fault each, and whether the diagnosis names it (a quarter of an hour)
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m faults.fault_injection --seeds 5..9 --write docs/diagnosis.md
 
-mutants: $(READY) ## each line of tests/mutants.toml broken, to see its test fail (about an hour; resumes)
+mutants: $(READY) ## each line of tests/mutants.toml broken, to see its test fail (a quarter of an hour; resumes)
 	$(BIN)/python tests/mutants.py $(MUTANTS)
 
 mutants-random: $(READY) ## a hundred random lines broken, to see which the tests do not notice (two hours; resumes)
