@@ -20,11 +20,12 @@ from bayes_vae.objectives.refusals import (
     refuse_stale,
     refuse_untrainable,
 )
-from bayes_vae.terms.program import Observations, Program, admit_rows, modules_of, own_parameters, undisturbed
+from bayes_vae.terms.program import Observations, Program, modules_of, own_parameters, undisturbed
 from bayes_vae.terms.registration import register_parameters
 from bayes_vae.terms.rows import TensorRows, as_index, as_observations
 from bayes_vae.terms.stream import BoundBatch, Pair, Source, read_pair
 from bayes_vae.terms.tracing import run_pair
+from bayes_vae.terms.traits import Traits, traits_of
 
 __all__ = ["Objective", "ObjectiveModule"]
 
@@ -87,6 +88,7 @@ class Objective(ELBO):
             ConstantWeight(kl_weight)
         self.kl_weight, self.steps_done = kl_weight, 0
         self._read: tuple[Program, Program, Pair] | None = None
+        self._traits: tuple[Program, Traits] | None = None
 
     def __call__(self, model: Program, guide: Program) -> ObjectiveModule:  # type: ignore[override]
         """The objective of this pair, as a module: called with x it gives the loss."""
@@ -115,6 +117,11 @@ class Objective(ELBO):
             self._read = (model, guide, pair)
         return self._read[2]
 
+    def _guide_traits(self, guide: Program) -> Traits:
+        if self._traits is None or self._traits[0] != guide:
+            self._traits = (guide, traits_of(guide))
+        return self._traits[1]
+
     def _get_trace(self, model: Program, guide: Program, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """One plain run of the pair, model trace first: what ``pyro.infer.ELBO`` asks of its subclasses."""
         index = torch.arange(len(args[0]), device=args[0].device)
@@ -138,7 +145,7 @@ class Objective(ELBO):
             support_checked: whether these rows were already found to lie in the support of the likelihood.
         """
         if torch.is_grad_enabled():
-            admit_rows(guide, index)
+            self._guide_traits(guide).admit_rows(index)
         pair = self._pair(model, guide, x, index)
         bound = pair.bind(x, index)
         bound.support_checked = support_checked

@@ -21,10 +21,10 @@ from bayes_vae.distributions import (
 from bayes_vae.errors import NotDefinedError, ProgramError, ShapeError
 from bayes_vae.terms.containers import Draw, JointTerms
 from bayes_vae.terms.layout import check_observed
-from bayes_vae.terms.program import Observations, Program, index_arguments
+from bayes_vae.terms.program import Observations, Program
 from bayes_vae.terms.randomness import KeyedNoise
 from bayes_vae.terms.rows import Rows
-from bayes_vae.terms.traits import traits_of
+from bayes_vae.terms.traits import needs_index, traits_of
 
 __all__ = ["ExposedBatch", "ExposedPair", "exposes_distributions"]
 
@@ -44,6 +44,7 @@ class ExposedPair:
 
     def __init__(self, model: Any, guide: Any, rows: Rows) -> None:
         self.model, self.guide = model, guide
+        self.needs_index = needs_index(guide)
         first = rows.take(slice(0, 1))
         x = first.read()
         if len(x) != 1:
@@ -77,7 +78,7 @@ class ExposedPair:
 
     def bind(self, x: Observations, index: Tensor) -> ExposedBatch:
         """Run the encoder on a batch of observations, once."""
-        q = self.guide.variational_posterior(x[0], **index_arguments(self.guide, index))
+        q = self.guide.variational_posterior(x[0], **({"index": index} if self.needs_index else {}))
         _expect_batch("variational_posterior(x)", q, (len(index),))
         return ExposedBatch(self.model, q, self.model.check_observations(x[0]), index)
 

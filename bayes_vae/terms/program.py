@@ -48,9 +48,7 @@ def admit_rows(guide: Program, index: Tensor) -> None:
         guide: of the pair.
         index: indices of the observations, shape (N,).
     """
-    traits = traits_of(guide)
-    if traits.admit is not None and traits.needs_index:
-        traits.admit(index)
+    traits_of(guide).admit_rows(index)
 
 
 def prepare_guide(model: Program, guide: Program, x: Tensor, index: Tensor, *, again: bool = False) -> None:

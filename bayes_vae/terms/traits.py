@@ -52,6 +52,11 @@ class Traits:
     attach_guide: Callable[[Any], None] | None
     attached_guide: Any
 
+    def admit_rows(self, index: Tensor) -> None:
+        """Tell a guide that has parameters for each observation that these are trained on; others do nothing."""
+        if self.admit is not None and self.needs_index:
+            self.admit(index)
+
 
 def traits_of(program: Program) -> Traits:
     """Read the traits of a program.
