@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from bayes_vae.estimators import inference_gap as inference_gap
     from bayes_vae.estimators import quadrature_log_evidence as quadrature_log_evidence
     from bayes_vae.estimators.ladder import Rung as Rung
+    from bayes_vae.estimators.model_comparison import ModelComparison as ModelComparison
     from bayes_vae.objectives import DoublyReparameterizedObjective as DoublyReparameterizedObjective
     from bayes_vae.objectives import Elbo as Elbo
     from bayes_vae.objectives import EnumeratedElbo as EnumeratedElbo
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from bayes_vae.posterior.arviz_export import to_arviz as to_arviz
     from bayes_vae.report import write_report as write_report
     from bayes_vae.runs import Run as Run
+    from bayes_vae.runs import compare_models as compare_models
     from bayes_vae.runs import load as load
     from bayes_vae.runs import save as save
     from bayes_vae.terms import LogTerms as LogTerms
@@ -84,6 +86,7 @@ _HOMES = {
     "InferenceGap": "estimators",
     "LogEvidenceEstimate": "estimators",
     "LogTerms": "terms",
+    "ModelComparison": "estimators.model_comparison",
     "Options": "terms",
     "PosteriorDraws": "posterior",
     "Provenance": "terms",
@@ -102,6 +105,7 @@ _HOMES = {
     "bits_per_dimension": "terms.bits",
     "calibrate_guide": "estimators",
     "compare": "estimators",
+    "compare_models": "runs",
     "diagnose": "diagnosis",
     "elbo_terms": "estimators",
     "estimate_log_evidence": "estimators",

@@ -1,0 +1,141 @@
+"""Comparing pairs and runs by their evidence."""
+
+from dataclasses import replace
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+
+import bayes_vae as bv
+from bayes_vae.errors import SettingsError
+from bayes_vae.guides import AmortizedNormalGuide, ExactLinearGaussianGuide
+from bayes_vae.models import VAE, LinearGaussianVAE
+
+pytestmark = pytest.mark.usefixtures("clean_globals")
+
+
+@pytest.fixture
+def two_models():
+    """Return observations of the first of two models, and both with exact guides."""
+    torch.manual_seed(0)
+    models = [LinearGaussianVAE(2, (5,), noise_scale=scale).double() for scale in (0.5, 1.0)]
+    with torch.no_grad():
+        x = models[0].sample(80, seed=3)
+    return x, {name: (model, ExactLinearGaussianGuide(model)) for name, model in zip("ab", models, strict=True)}
+
+
+def test_the_model_that_made_the_data_wins_by_the_closed_form(two_models):
+    x, pairs = two_models
+    found = bv.compare_models(pairs, x, num_particles=50, num_temperatures=8)
+    truth = (pairs["a"][0].log_evidence(x) - pairs["b"][0].log_evidence(x)).detach()
+    difference = found.differences[0]
+    assert difference.best.name == "a"
+    assert difference.verdict == "better"
+    assert abs(difference.average.value - float(truth.mean())) <= 4 * difference.average.monte_carlo_error + 1e-9
+    assert found.contenders[0].num_parameters == sum(weight.numel() for weight in pairs["a"][0].parameters())
+    assert found.contenders[0].elbo.shape == (80,)
+
+
+def test_each_model_has_draws_of_its_own_and_the_order_given_does_not_matter(two_models):
+    x, pairs = two_models
+    settings = {"num_particles": 20, "num_temperatures": 0}
+    narrow = {name: (model, _off(guide)) for name, (model, guide) in pairs.items()}
+    forth = bv.compare_models(narrow, x, **settings)
+    back = bv.compare_models(dict(reversed(narrow.items())), x, **settings)
+    torch.testing.assert_close(forth.contenders[0].log_evidence, back.contenders[0].log_evidence, rtol=0, atol=0)
+    twice = bv.compare_models({"one": narrow["a"], "two": narrow["a"]}, x, **settings)
+    assert not torch.equal(*(each.log_evidence for each in twice.contenders))
+
+
+def _off(exact):
+    def guide(x):
+        q = exact.variational_posterior(x)
+        with pyro.plate("rows", len(x)):
+            pyro.sample("z", dist.Normal(q.mean, 1.5 * q.variance.sqrt()).to_event(1))
+
+    return guide
+
+
+def test_runs_are_compared_with_pairs_and_with_numbers(two_models, tmp_path):
+    data = bv.load_data("digits", policy="static")
+    torch.manual_seed(0)
+    networks = {"latent_dim": 2, "data_shape": data.data_shape, "hidden_dims": (16,)}
+    pair = VAE(**networks), AmortizedNormalGuide(**networks)
+    bv.save(bv.fit(*pair, data, epochs=1, progress="none"), tmp_path / "run")
+    x = data.test[:20]
+    found = bv.compare_models(
+        {"run": tmp_path / "run", "pair": pair, "numbers": torch.full((20,), -60.0)},
+        x,
+        num_particles=20,
+        num_temperatures=0,
+    )
+    assert {each.name for each in found.contenders} == {"run", "pair", "numbers"}
+    assert found.data_policy == "static"
+
+
+@pytest.fixture
+def run_on(tmp_path):
+    """``run_on("static")``: the folder of a run on the digits under a policy."""
+
+    def train(policy, rows=slice(None)):
+        data = bv.load_data("digits", policy=policy)
+        data = replace(data, train=data.train[rows])
+        torch.manual_seed(0)
+        networks = {"latent_dim": 2, "data_shape": data.data_shape, "hidden_dims": (4,)}
+        pair = VAE(**networks), AmortizedNormalGuide(**networks)
+        folder = tmp_path / f"{policy}-{rows.stop}"
+        bv.save(bv.fit(*pair, data, epochs=1, batch_size=500, progress="none"), folder)
+        return folder
+
+    return train
+
+
+def test_runs_of_other_policies_are_not_compared(run_on):
+    runs = {"a": run_on("static"), "b": run_on("threshold")}
+    with pytest.raises(
+        SettingsError, match=r"'a' and 'b' cannot be compared: one was trained under another data policy"
+    ):
+        bv.compare_models(runs, bv.load_data("digits", policy="static").test[:5])
+
+
+def test_runs_of_other_data_are_not_compared(run_on):
+    runs = {"a": run_on("static"), "b": run_on("static", slice(0, 900))}
+    with pytest.raises(SettingsError, match="'a' and 'b' cannot be compared: one was trained on other data"):
+        bv.compare_models(runs, bv.load_data("digits", policy="static").test[:5])
+
+
+def test_observations_of_another_policy_than_the_runs_are_refused(run_on):
+    run, x = run_on("static"), bv.load_data("digits", policy="threshold").test[:5]
+    with pytest.raises(SettingsError, match="trained with the data policy 'static', and these observations have"):
+        bv.compare_models({"a": run, "b": torch.zeros(5)}, x, num_particles=2, num_temperatures=0)
+
+
+def test_a_pair_without_observations_is_refused(two_models):
+    with pytest.raises(SettingsError, match="'a' is a pair, and no x was given"):
+        bv.compare_models(two_models[1])
+
+
+def test_densities_are_not_compared_with_probabilities():
+    networks = {"latent_dim": 2, "data_shape": (4,), "hidden_dims": (3,)}
+    pairs = {
+        kind: (VAE(**networks, likelihood=kind), AmortizedNormalGuide(**networks)) for kind in ("bernoulli", "normal")
+    }
+    with pytest.raises(SettingsError, match="bernoulli gives x a probability, and normal gives x a density"):
+        bv.compare_models(pairs, torch.zeros(3, 4))
+
+
+def test_conditional_models_are_not_compared_with_others():
+    from bayes_vae.guides import ConditionalNormalGuide
+    from bayes_vae.models import ConditionalVAE
+
+    networks = {"latent_dim": 2, "data_shape": (4,), "hidden_dims": (3,)}
+    conditional = ConditionalVAE(**networks, num_classes=3), ConditionalNormalGuide(**networks, num_classes=3)
+    plain = VAE(**networks), AmortizedNormalGuide(**networks)
+    with pytest.raises(SettingsError, match=r"given is given the label y.*and plain gives log p\(x\)"):
+        bv.compare_models({"given": conditional, "plain": plain}, torch.zeros(3, 4))
+
+
+def test_a_name_is_a_text():
+    with pytest.raises(SettingsError, match="each model needs a name"):
+        bv.compare_models({3: [0.0], "b": [1.0]})
