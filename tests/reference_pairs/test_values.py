@@ -6,6 +6,7 @@ import numpy as np
 import pyro.poutine as poutine
 import pytest
 import torch
+from pyro.poutine.util import site_is_subsample
 
 from bayes_vae.errors import SettingsError
 from bayes_vae.reference_pairs import NAMES, reference_pair
@@ -19,7 +20,8 @@ PAIRS = {name: reference_pair(name) for name in NAMES}
 
 def sites(trace):
     """The latent and observed sites of a trace, without its plates."""
-    return {name: trace.nodes[name] for name in (*trace.stochastic_nodes, *trace.observation_nodes)}
+    samples = {name: site for name, site in trace.nodes.items() if site["type"] == "sample"}
+    return {name: site for name, site in samples.items() if not site_is_subsample(site)}
 
 
 def log_joint(pair, row, **latents):
