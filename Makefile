@@ -12,7 +12,7 @@ NEWER := 3.13 3.12
 export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-statistical test-versions test-newest test-lowest lint types bench combinations faults mutants \
+.PHONY: help demo test test-statistical test-versions test-newest test-lowest lint types bench combinations faults reference mutants \
   mutants-random docs dist clean
 
 define CHECK_PYTHON
@@ -101,6 +101,10 @@ combinations: $(READY) ## every bundled pair on the digits, side by side (half a
 
 faults: $(READY) ## trainings with one fault each, and whether the diagnosis names it (a quarter of an hour)
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m faults.fault_injection --seeds 5..9 --write docs/diagnosis.md
+
+reference: $(READY) ## every estimator on pairs whose log p(x) is known (ten minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/reference/values.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/reference/table.py --write docs/reference_table.md
 
 mutants: $(READY) ## each line of tests/mutants.toml broken, to see its test fail (a quarter of an hour; resumes)
 	$(BIN)/python tests/mutants.py $(MUTANTS)

@@ -71,7 +71,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["_build", "combinations_table.md"]
+exclude_patterns = ["_build", "combinations_table.md", "reference_table.md"]
 templates_path: list[str] = []
 
 # Markdown

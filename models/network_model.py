@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -10,8 +11,9 @@ import pyro.distributions as dist
 import torch
 from torch import Size, Tensor, nn
 
-from bayes_vae.errors import NumericalError, SettingsError, ShapeError
+from bayes_vae.errors import NetworkOutputWarning, NumericalError, SettingsError, ShapeError
 from bayes_vae.models.model import PartsModel
+from bayes_vae.networks.final_sigmoid import FinalSigmoid, at_the_ends, clamped_logits
 from bayes_vae.networks.foreign import ForeignNetwork, describe_output, reshape_rows
 from bayes_vae.parts.registry import build_part
 
@@ -19,6 +21,9 @@ __all__ = ["DecoderOutput", "NetworkModel"]
 
 DecoderOutput: TypeAlias = Literal["logits", "probabilities", "mean", "mean-and-log-scale", "parameters"]
 """What a decoder's output is; "parameters" are those that the likelihood's class describes."""
+
+ENOUGH_SATURATED = 1e-3
+"""Share of probabilities that are 0 or 1 from which on it is said: about one pixel of an MNIST digit."""
 
 
 class NetworkModel(PartsModel):
@@ -55,6 +60,7 @@ class NetworkModel(PartsModel):
         self.decoder_output = self._taken(decoder_output)
         self.decoder = ForeignNetwork("decoder", decoder)
         self.prior_family = build_part("prior", prior, latent_dim=latent_dim, data_shape=data_shape)
+        self._saturation_noted = False
         like = self.decoder.like
         for part in (self.likelihood_family, self.prior_family):
             part.to(device=like.device, dtype=like.dtype)
@@ -91,15 +97,52 @@ class NetworkModel(PartsModel):
             ShapeError: the decoder returns something else than was said.
             NumericalError: probabilities below 0, above 1 or NaN.
         """
+        if self.decoder_output == "probabilities":
+            probable: dist.TorchDistribution = self.likelihood_family(self._logits(z))
+            return probable
         outputs = self.decode(z)
         if self.decoder_output == "mean-and-log-scale":
             loc, log_scale = outputs.unbind(z.dim() - 1)
             pixels = dist.Normal(loc, log_scale.exp(), validate_args=False)
             return dist.Independent(pixels, len(self.data_shape), validate_args=False)
-        if self.decoder_output == "probabilities":
-            outputs = _logits(outputs)
         family: dist.TorchDistribution = self.likelihood_family(outputs)
         return family
+
+    def _logits(self, z: Tensor) -> Tensor:
+        """Logits of the decoder's probabilities: what its last sigmoid was given, or else from the probabilities.
+
+        Raises:
+            NumericalError: a number that is no probability.
+        """
+        with FinalSigmoid() as watch:
+            probabilities: Tensor = self.decode(z)
+        low, high = probabilities.aminmax()
+        if not bool((low >= 0) & (high <= 1)):
+            raise NumericalError(
+                "decoder_output='probabilities' was said, but the decoder's output ranges over "
+                f"[{float(low):.4g}, {float(high):.4g}], and probabilities lie in [0, 1]. If it does not end with a "
+                "sigmoid, say decoder_output='logits'."
+            )
+        logits: Tensor | None = watch.logits(probabilities)
+        if logits is None:
+            self._note_saturation(at_the_ends(probabilities))
+            logits = clamped_logits(probabilities)
+        return logits
+
+    def _note_saturation(self, share: float) -> None:
+        """Warn, once a model, where enough probabilities are 0 or 1 to matter."""
+        if share < ENOUGH_SATURATED or self._saturation_noted:
+            return
+        self._saturation_noted = True
+        least, most = clamped_logits(torch.tensor([0.0, 1.0], dtype=self.decoder.like.dtype)).tolist()
+        warnings.warn(
+            f"{share:.2%} of the decoder's probabilities are exactly 0 or 1. Their logits are not known and count as "
+            f"{least:.1f} and {most:.1f}, on which log p(x given z) of a {self.likelihood_family.name} likelihood then "
+            "rests. Return the logits, or let the sigmoid be the last thing that the decoder does: what it is given is "
+            "then used.",
+            NetworkOutputWarning,
+            stacklevel=2,
+        )
 
     def decode(self, z: Tensor) -> Tensor:
         """The decoder's numbers, which is given rows of latents, whatever the leading dimensions.
@@ -135,19 +178,3 @@ class NetworkModel(PartsModel):
             f"decoder that returns {one if count == 1 else many}, but it returned {describe_output(output)}. Pass a "
             "small module that returns that alone."
         )
-
-
-def _logits(probabilities: Tensor) -> Tensor:
-    """Logits of probabilities, which are kept off 0 and 1 by the precision of their dtype, as torch's Bernoulli does.
-
-    Raises:
-        NumericalError: a number that is no probability.
-    """
-    low, high = probabilities.aminmax()
-    if not bool((low >= 0) & (high <= 1)):
-        raise NumericalError(
-            "decoder_output='probabilities' was said, but the decoder's output ranges over "
-            f"[{float(low):.4g}, {float(high):.4g}], and probabilities lie in [0, 1]. If it does not end with a "
-            "sigmoid, say decoder_output='logits'."
-        )
-    return torch.logit(probabilities, eps=torch.finfo(probabilities.dtype).eps)

@@ -14,7 +14,7 @@ LAYERS = [
     {"distributions", "networks", "reference"},
     {"terms"},
     {"data", "guides", "models"},
-    {"pairs"},
+    {"pairs", "reference_pairs"},
     {"estimators"},
     {"objectives", "posterior"},
     {"runs", "training"},

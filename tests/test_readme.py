@@ -31,6 +31,6 @@ def test_files_that_the_readme_names_exist():
 
 def test_the_readme_leads_to_every_page_for_users():
     text = README.read_text(encoding="utf-8")
-    parts = {"index.md", "contributing.md", "changelog.md", "combinations_table.md"}
+    parts = {"index.md", "contributing.md", "changelog.md", "combinations_table.md", "reference_table.md"}
     pages = {path.name for path in (README.parent / "docs").glob("*.md")} - parts
     assert not {page for page in pages if f"docs/{page}" not in text}

@@ -7,8 +7,8 @@ from typing import Any
 
 from bayes_vae.cli.loading import OpenedRun, open_named
 from bayes_vae.cli.output import Progress, json_text, say
-from bayes_vae.cli.results import evaluation
-from bayes_vae.cli.tables import terms_table, trust_text
+from bayes_vae.cli.results import bits, evaluation
+from bayes_vae.cli.tables import bits_text, terms_table, trust_text
 from bayes_vae.settings import EvaluateSettings
 
 __all__ = ["evaluate", "evaluation_text", "run"]
@@ -46,6 +46,7 @@ def evaluate(opened: OpenedRun, settings: EvaluateSettings) -> dict[str, Any]:
         drawn = shared[0].result(pair) if shared else None
         container = container_of(pair.quiet(), num_draws=count, drawn=drawn, **figures) if count else None
     result = {"data": opened.about_data, **evaluation(found)}
+    result["bits_per_dimension"] = bits(result["terms"]["log_evidence"], opened.model)
     opened.remove("evaluation.nc")  # of an older evaluation: the two files are always of the same one
     file = opened.add("evaluation.json", json_text(result).encode())
     netcdf = opened.add("evaluation.nc", netcdf_bytes(container)) if container else None
@@ -59,6 +60,7 @@ def evaluation_text(result: dict[str, Any]) -> str:
     return "\n".join(
         [
             terms_table(terms),
+            *bits_text(result["bits_per_dimension"]),
             "",
             trust_text(result, terms["elbo"]),
             f"Written to {result['file']}{also}",

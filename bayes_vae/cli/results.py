@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bayes_vae.terms import Provenance
     from bayes_vae.terms.averages import Average
 
-__all__ = ["annealing", "evaluation", "figure", "ladder", "reliability"]
+__all__ = ["annealing", "bits", "evaluation", "figure", "ladder", "reliability"]
 
 
 def figure(average: Average, estimator: str, provenance: Provenance) -> dict[str, Any]:
@@ -56,6 +56,19 @@ def evaluation(result: Evaluation) -> dict[str, Any]:
         "reliability": reliability(result.bound),
         "annealing": annealing(result.annealed, result.why_not_annealed),
     }
+
+
+def bits(term: dict[str, Any], model: Any) -> dict[str, Any] | None:
+    """A figure of log p(x) as bits per dimension, with its errors; None where the likelihood is a density."""
+    from bayes_vae.errors import NotDefinedError
+    from bayes_vae.terms.bits import bits_per_dimension
+
+    try:
+        value = bits_per_dimension(term["value"], model)
+    except NotDefinedError:
+        return None
+    errors = {name: -bits_per_dimension(term[name], model) for name in ("monte_carlo_error", "data_error")}
+    return {"value": value, **errors, "estimator": term["estimator"]}
 
 
 def reliability(estimate: LogEvidenceEstimate) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from bayes_vae.vocabulary.conditions import conditions as conditions_line
 from bayes_vae.vocabulary.number_text import capitalized, error_text, value_text
 from bayes_vae.vocabulary.readings import Reading, why_not_converged, words
 
-__all__ = ["ladder_table", "terms_table", "trust_text"]
+__all__ = ["bits_text", "ladder_table", "terms_table", "trust_text"]
 
 ERRORS = ("value", "± Monte Carlo", "± data")
 
@@ -30,6 +30,17 @@ def terms_table(terms: Mapping[str, Figures]) -> str:
     """Symbol, name, value and errors of each term, and how it reads."""
     rows = [[term["symbol"], term["name"], *_numbers(term), words(reading_of(term))] for term in terms.values()]
     return table(["symbol", "name", *ERRORS, "reads as"], rows, right=(2, 3, 4))
+
+
+def bits_text(bits: Figures | None) -> list[str]:
+    """A line with log p(x) in bits per dimension; none where there are no bits."""
+    if bits is None:
+        return []
+    value, monte_carlo, data = (f"{bits[name]:.4f}" for name in ("value", "monte_carlo_error", "data_error"))
+    error = "" if math.isnan(bits["monte_carlo_error"]) else f" ± {monte_carlo} Monte Carlo"
+    return [
+        f"{value} bits per dimension{error} ± {data} data, from log p(x): an upper bound where that is a lower one."
+    ]
 
 
 def ladder_table(rungs: Sequence[Figures]) -> str:

@@ -57,8 +57,8 @@ def pair_from_networks(
             "loc-and-log-scale" or "loc-and-log-variance".
         decoder_output: "logits" or "probabilities" (Bernoulli, continuous Bernoulli), "mean" (normal),
             "mean-and-log-scale" (normal with noise "per-pixel": a tuple of the two), or for the other likelihoods
-            "parameters", as their classes describe them. Probabilities of 0 and 1 count as off by the precision of
-            their dtype, as in torch's own Bernoulli: then a wrong pixel costs 15.9 nats in float32.
+            "parameters", as their classes describe them. Of probabilities whose last step is a sigmoid, what it was
+            given is used; others of exactly 0 and 1 count as the least and the largest between that their dtype has.
         split: whether the encoder returns one tensor, shape (N, 2 D), location first, in place of a tuple of two.
         input_shape: the shape in which the encoder takes an observation, such as (784,) or (1, 28, 28); ``data_shape``
             when None. The decoder's output is given ``data_shape`` wherever its numbers are in that order.
@@ -76,7 +76,9 @@ def pair_from_networks(
         ProgramError: a network whose output depends on chance, or on the other observations of the batch.
 
     Warns:
-        NetworkOutputWarning: all logits lie in [0, 1], as those of a decoder do that ends with a sigmoid.
+        NetworkOutputWarning: all logits lie in [0, 1], as those of a decoder do that ends with a sigmoid; or
+            probabilities are exactly 0 or 1, and their logits unknown. Of the latter the model warns once, when its
+            likelihood is first asked for such.
 
     >>> import torch
     >>> encoder, decoder = torch.nn.Linear(64, 4), torch.nn.Linear(2, 64)

@@ -72,7 +72,9 @@ def to_arviz(
     ======================= ==================================================================================
 
     There is no group log_likelihood, and no variable of that name: leave-one-out needs draws of one posterior of all
-    data, which these are not, so ``az.loo`` refuses the container. Memory holds num_draws times N draws of z, twice.
+    data, which these are not, so ``az.loo`` refuses the container. ``az.summary`` and the plots take ``posterior`` by
+    default; where there is none, name ``group="variational_posterior"``. Memory holds num_draws times N draws of z,
+    twice.
 
     Args:
         model, guide, x: as in :func:`bayes_vae.log_terms`.

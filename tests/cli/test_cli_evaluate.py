@@ -1,13 +1,17 @@
 """``bayes-vae evaluate`` and ``bayes-vae compare``."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
 import pytest
 
 import bayes_vae as bv
+from bayes_vae.cli.results import bits
+from bayes_vae.cli.tables import bits_text
 from bayes_vae.estimators.arviz_import import import_arviz
+from bayes_vae.models import VAE
 from bayes_vae.runs import RunDirectory
 from bayes_vae.runs.manifest import read_manifest
 
@@ -69,6 +73,28 @@ def test_every_figure_carries_its_conditions(command, run):
     assert terms["kl_to_prior"]["estimator"] == "closed form"
     assert terms["importance_weighted_bound"]["symbol"] == "L_40"
     assert terms["log_evidence"]["estimator"] == "annealed from the guide"
+
+
+def test_bits_per_dimension_of_a_probability(command, run):
+    """64 pixels of zeros and ones; the sentence has the number of the JSON."""
+    result = command("evaluate", run, *FEW, "--json").json
+    bits, log_evidence = result["bits_per_dimension"], result["terms"]["log_evidence"]
+    assert bits["value"] == pytest.approx(-log_evidence["value"] / 64 / math.log(2))
+    assert bits["data_error"] == pytest.approx(log_evidence["data_error"] / 64 / math.log(2))
+    assert bits["monte_carlo_error"] > 0
+    assert 0 < bits["value"] < 1
+    assert f"{bits['value']:.4f} bits per dimension ± " in command("evaluate", run, *FEW).out
+
+
+def test_a_density_has_no_bits_and_a_blank_error_stays_blank(isolated_globals):
+    term = {"value": -3.0, "monte_carlo_error": math.nan, "data_error": 0.2, "estimator": "importance"}
+    networks = {"latent_dim": 1, "data_shape": (3,), "hidden_dims": (2,)}
+    with isolated_globals():
+        density, probability = VAE(**networks, likelihood="normal"), VAE(**networks)
+    assert bits(term, density) is None
+    assert bits_text(None) == []
+    (line,) = bits_text(bits(term, probability))
+    assert line.startswith("1.4427 bits per dimension ± 0.0962 data, from log p(x)")
 
 
 def test_evaluation_json_is_part_of_the_run(command, run):

@@ -367,21 +367,6 @@ def test_likelihoods_whose_parameters_are_those_of_their_class(isolated_globals)
     torch.testing.assert_close(terms.log_likelihood[0, 0], truth)
 
 
-def test_a_probability_of_zero_or_one_is_off_by_its_precision(isolated_globals):
-    with isolated_globals(seed=0):
-        encoder, decoder = TwoHeads(), nn.Sequential(nn.Linear(D, 16), nn.Sigmoid())
-        nn.init.zeros_(decoder[0].weight)
-        nn.init.constant_(decoder[0].bias, 200.0)
-    said = {"encoder_output": "loc-and-log-scale", "decoder_output": "probabilities"}
-    model, _ = bv.pair_from_networks(encoder, decoder, **BERNOULLI, **said)
-    x = torch.ones(4, 4)
-    x[1, 2] = 0
-    found = model.likelihood(torch.zeros(1, D)).log_prob(x)[0].detach()
-    truth = torch.distributions.Bernoulli(torch.ones(4, 4)).log_prob(x).sum()
-    torch.testing.assert_close(found, truth)
-    assert float(found) == pytest.approx(-15.94, abs=0.01)
-
-
 def with_moments(layer):
     """A batch norm that has seen data."""
     with torch.no_grad():

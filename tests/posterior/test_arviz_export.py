@@ -143,12 +143,32 @@ def test_why_no_variable_is_called_log_likelihood(made):
         assert np.isfinite(arviz.loo(container).elpd_loo)
 
 
-def test_summary_reads_the_exact_draws(made):
+def test_summary_and_plots_read_the_exact_draws_by_default(made):
+    arviz = import_arviz()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        table = import_arviz().summary(made.container, group="posterior")
+        table = arviz.summary(made.container)
+        assert table.equals(arviz.summary(made.container, group="posterior"))
+        assert not table.equals(arviz.summary(made.container, group="prior"))
+        for plot in (arviz.plot_forest, arviz.plot_trace, arviz.plot_autocorr):
+            plot(made.container, var_names=["z"])
     assert len(table) == 14
     assert "r_hat" in table.columns
+
+
+def test_without_exact_draws_the_draws_of_q_are_named(small_vae):
+    """Nothing takes them for the posterior: a plot refuses, and the summary of a named group is of q."""
+    arviz, (model, guide, x) = import_arviz(), small_vae
+    container = bv.to_arviz(model, guide, x, num_draws=40)
+    of_q = container["variational_posterior"]["z"].values.mean((0, 1)).ravel()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises((KeyError, ValueError), match="posterior"):
+            arviz.plot_trace(container)
+        table = arviz.summary(container, group="variational_posterior", round_to=None if OLD else "none")
+        np.testing.assert_allclose(table["mean"].astype(float), of_q, atol=1e-2)
+        draws = container["variational_posterior"]
+        arviz.plot_forest(draws if OLD else container, **({} if OLD else {"group": "variational_posterior"}))
 
 
 def test_without_exact_draws_there_is_no_posterior(small_vae):
