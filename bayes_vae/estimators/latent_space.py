@@ -63,6 +63,21 @@ class LatentSpace:
         """The same sites, v being the unconstrained numbers themselves."""
         return LatentSpace(self._parts, torch.zeros_like(self.loc), torch.ones_like(self.scale))
 
+    def diagonal(self) -> LatentSpace:
+        """The same origin, and the deviations that a standard normal in v has in each coordinate, without mixing."""
+        if self.mixing is None:
+            return self
+        return LatentSpace(self._parts, self.loc, self.scale * self.mixing.square().sum(-1).sqrt())
+
+    def where(self, taken: Tensor, other: LatentSpace) -> LatentSpace:
+        """The other space for the observations that take it, shape (N,), bool; both have an A of their own."""
+        rows = taken.unsqueeze(-1)
+        loc, scale = torch.where(rows, other.loc, self.loc), torch.where(rows, other.scale, self.scale)
+        mine, others = self.mixing, other.mixing
+        if mine is None or others is None:
+            return LatentSpace(self._parts, loc, scale)
+        return LatentSpace(self._parts, loc, scale, torch.where(rows.unsqueeze(-1), others, mine))
+
     def latents(self, v: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Latents at coordinates v of shape (K, N, D), and log |dz/dv| of shape (K, N)."""
         if self.mixing is not None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import SettingsError
-from bayes_vae.estimators.annealing.path import GuidePath, Path, PriorPath, hamiltonian_move
+from bayes_vae.estimators.annealing.path import GuidePath, Path, PriorPath, float_resolution, hamiltonian_move
 from bayes_vae.estimators.annealing.start import fit_start
 from bayes_vae.estimators.annealing.temperatures import (
     Schedule,
@@ -139,16 +139,16 @@ def ticker(progress: Progress | None, rows: slice, num_observations: int, ticks:
 
 
 class Chains(NamedTuple):
-    """What annealed chains gave: log weights (K, N) in float64, and mean acceptance (N,)."""
+    """What annealed chains gave: log weights (K, N) in float64, mean acceptance (N,), and resolution (N,)."""
 
     log_weights: Tensor
     acceptance: Tensor
+    resolution: Tensor
 
 
 def join_observations(rows: Sequence[Chains]) -> Chains:
     """The chains of all observations, from those of each batch."""
-    log_weights, acceptance = (torch.cat(column, dim=-1) for column in zip(*rows, strict=True))
-    return Chains(log_weights, acceptance)
+    return Chains(*(torch.cat(column, dim=-1) for column in zip(*rows, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +197,7 @@ class TunedBatch:
                 run.move(betas[time + 1], steps[time])
             if tick is not None:
                 tick(self.plan.num_chains)
-        return Chains(log_weights, run.mean_acceptance)
+        return Chains(log_weights, run.mean_acceptance, float_resolution(self.batch.bound, self.space, run.state))
 
 
 def tune(batch: Batch, plan: Plan, tick: Tick | None = None) -> TunedBatch:

@@ -26,6 +26,9 @@ FLATTEST, STEEPEST = 0.5, 100.0
 WIDEST = 5.0
 """No deviation is changed by a larger factor than this."""
 
+WIDEST_AGAIN, FAR, MORE_ROUNDS = 30.0, 4.0, 8
+"""The same in later rounds; what counts as far, in factors of a deviation or in deviations; and the most rounds."""
+
 MARGIN = 0.5
 """Nats by which another shape must beat the curvature's own: the ELBO of so few draws is rough."""
 
@@ -55,9 +58,34 @@ def fit_start(batch: Batch, space: LatentSpace) -> LatentSpace:
 
     Reference: Opper, Archambeau (2009), "The variational Gaussian approximation revisited", eqs. 4 and 5.
     """
-    size = space.size
-    if size > LARGEST_LATENT:
+    if space.size > LARGEST_LATENT:
         return space
+    fitted = _refined(batch, space, WIDEST)
+    for _ in range(MORE_ROUNDS):
+        far = fitted.far
+        if not bool(far.any()):
+            break
+        again = _refined(batch, fitted.space.diagonal(), WIDEST_AGAIN)
+        fitted = fitted.where(far & (again.elbo > fitted.elbo), again)
+    return fitted.space
+
+
+class _Refined(NamedTuple):
+    """A fitted space, its ELBO (N,), and whether the fit went as far as it may, so that more may be gained, (N,)."""
+
+    space: LatentSpace
+    elbo: Tensor
+    far: Tensor
+
+    def where(self, taken: Tensor, other: _Refined) -> _Refined:
+        """The other one, for some observations; those that do not take it are done."""
+        elbo = torch.where(taken, other.elbo, self.elbo)
+        return _Refined(self.space.where(taken, other.space), elbo, taken & other.far)
+
+
+def _refined(batch: Batch, space: LatentSpace, widest: float) -> _Refined:
+    """One round: the best of several shapes at the origin of a space, then steps of the mean."""
+    size = space.size
     noise = KeyedNoise(derived_seed(batch.seed, "start")).normal("draws", batch.index, range(DRAWS), (size,), space.loc)
     sphere = noise * (size**0.5 / noise.norm(dim=-1, keepdim=True))
     draws = torch.cat([sphere, -sphere])
@@ -68,7 +96,7 @@ def fit_start(batch: Batch, space: LatentSpace) -> LatentSpace:
         return _Fit(means, root, value.mean(0).nan_to_num(nan=-torch.inf), gradient.mean(0))
 
     means = torch.zeros_like(space.loc)
-    best, *others = (fit(means, root) for root in _roots(_curvature(batch, space)))
+    best, *others = (fit(means, root) for root in _roots(_curvature(batch, space), widest))
     for other in others:
         best = best.or_better(other, MARGIN)
     damping = torch.full_like(best.elbo, FIRST_DAMPING)
@@ -77,7 +105,7 @@ def fit_start(batch: Batch, space: LatentSpace) -> LatentSpace:
         moved = fit(best.means + steps, best.root)
         damping = torch.where(moved.elbo > best.elbo, damping, DAMPING * damping)
         best = best.or_better(moved)
-    return space.refitted(best.means, best.root)
+    return _Refined(space.refitted(best.means, best.root), best.elbo, best.far)
 
 
 class _Fit(NamedTuple):
@@ -87,6 +115,14 @@ class _Fit(NamedTuple):
     root: Tensor
     elbo: Tensor
     gradient: Tensor
+
+    @property
+    def far(self) -> Tensor:
+        """Whether a deviation changed by a large factor, or the mean went far in units of the fit, shape (N,)."""
+        factors = self.root.square().sum(-1).sqrt()
+        rescaled = (factors.amax(-1) > FAR) | (factors.amin(-1) < 1 / FAR)
+        distance = torch.linalg.solve(self.root, self.means.unsqueeze(-1)).squeeze(-1).norm(dim=-1)
+        return rescaled | (distance > FAR * self.means.shape[-1] ** 0.5)
 
     def or_better(self, other: _Fit, margin: float = 0.0) -> _Fit:
         """The other one, for the observations whose ELBO it raises by more than a margin."""
@@ -105,12 +141,12 @@ def _curvature(batch: Batch, space: LatentSpace) -> Tensor:
     return (curvature + curvature.mT) / 2
 
 
-def _roots(curvature: Tensor) -> list[Tensor]:
+def _roots(curvature: Tensor, widest: float = WIDEST) -> list[Tensor]:
     """Matrices A to choose from, each (N, D, D): A A^T = H^{-1} within bounds with and without rescaling, and I."""
     same = torch.eye(curvature.shape[-1]).to(curvature).expand_as(curvature)
     finite = curvature.isfinite().all(-1).all(-1)
     curvature = torch.where(finite[:, None, None], curvature, same)
-    deviations = curvature.diagonal(dim1=-2, dim2=-1).clamp(WIDEST**-2, WIDEST**2).rsqrt()
+    deviations = curvature.diagonal(dim1=-2, dim2=-1).clamp(widest**-2, widest**2).rsqrt()
     rescaled = deviations.unsqueeze(-1) * curvature * deviations.unsqueeze(-2)
     return [deviations.unsqueeze(-1) * _inverse_root(rescaled), _inverse_root(curvature), same]
 
