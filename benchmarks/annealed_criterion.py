@@ -37,8 +37,9 @@ def damages(factors: tuple[float, ...]) -> Iterator[tuple[float, float]]:
 
 
 def damaged(q: Any, factor: float, shift: float) -> Any:
-    """A normal with the moments of a distribution, moved and rescaled; what is not on the real line stays as it is."""
-    if factor == 1 and shift == 0 or q.support not in (dist.constraints.real, dist.constraints.real_vector):
+    """A normal with the moments of a distribution, moved and rescaled; what is not normal stays as it is."""
+    base = q.base_dist if isinstance(q, dist.Independent) else q
+    if (factor == 1 and shift == 0) or not isinstance(base, dist.Normal | dist.MultivariateNormal):
         return q
     scale = q.variance.sqrt()
     return dist.Normal(q.mean + shift * scale, factor * scale, validate_args=False).to_event(q.event_dim)
@@ -64,7 +65,7 @@ class Damage(pyro.poutine.messenger.Messenger):
         self.factor, self.shift = factor, shift
 
     def _pyro_sample(self, message: dict[str, Any]) -> None:
-        if not message["is_observed"] and not message["infer"].get("_deterministic"):
+        if not message["is_observed"]:
             message["fn"] = damaged(message["fn"], self.factor, self.shift)
 
 

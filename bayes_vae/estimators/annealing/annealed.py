@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal, Unpack, get_args
 
 import torch
@@ -15,9 +16,11 @@ from bayes_vae.estimators.annealing.estimate import AnnealedEstimate
 from bayes_vae.estimators.annealing.temperatures import Schedule
 from bayes_vae.estimators.importance.bound import importance_weighted_bound
 from bayes_vae.estimators.importance.pilot import check_tolerance
+from bayes_vae.estimators.latent_space import pilot_draws
 from bayes_vae.terms.opened import OpenPair, Options, open_pair
 from bayes_vae.terms.prior_as_guide import prior_as_guide
 from bayes_vae.terms.rows import X
+from bayes_vae.terms.stream import Pair
 from bayes_vae.terms.traits import Program
 
 __all__ = ["AnnealedEstimate", "Start", "anneal", "annealed_log_evidence", "start_of"]
@@ -26,6 +29,9 @@ Start = Literal["guide", "prior"]
 
 MOST_TEMPERATURES = 20_000
 """Where doubling ends."""
+
+PLACES = 7
+"""Draws of the prior from which other modes are looked for."""
 
 CHECK_SHARE, FEWEST_CHECKED, CHECK_CHAINS = 4, 8, 4
 """The check runs along one temperature in so many, and at least so many; and its chains."""
@@ -127,10 +133,11 @@ def anneal(
     check_tolerance(tolerance)
     began = time.perf_counter()
     starts: set[str] = set()
+    elsewhere = opened if start == "prior" else opened.with_prior_as_guide()
 
     def level(temperatures: int, *purpose: str) -> Chains:
         plan = make_plan(temperatures, num_chains, num_leapfrog, schedule, from_prior=start == "prior", refine=refine)
-        return _run(opened, plan, starts, temperatures, *purpose)
+        return _run(opened, plan, elsewhere.pair, starts, temperatures, *purpose)
 
     def figure(temperatures: int) -> Tensor:
         return importance_weighted_bound(level(temperatures, "search").log_weights)
@@ -139,38 +146,46 @@ def anneal(
     if tolerance is not None:
         num_temperatures, step = _agreed_level(figure, num_temperatures, tolerance)
     found = level(num_temperatures)
+    checked = _checked(elsewhere, num_temperatures, num_leapfrog)
     return AnnealedEstimate(
         importance_weighted_bound(found.log_weights),
         found.log_weights,
-        _independent_weights(opened, start, num_temperatures, num_leapfrog),
+        checked,
         found.resolution,
         found.acceptance,
         step,
         num_temperatures,
         time.perf_counter() - began,
         f"annealed from the {start}",
-        starts.pop(),
+        max(starts, key=len),
         opened.provenance,
     )
 
 
-def _run(opened: OpenPair, plan: Plan, starts: set[str], *purpose: int | str) -> Chains:
-    """Chains of every observation; the names of their starts are added to a set."""
+def _run(opened: OpenPair, plan: Plan, prior: Pair, starts: set[str], *purpose: int | str) -> Chains:
+    """Chains of every observation; the names of their starts are added to a set.
+
+    The prior's draws, keyed by observation, are where other modes are looked for; a prior whose noise is not keyed
+    would make a row depend on its batch, and gives none.
+    """
     found = []
     for batch in opened.batches(plan.num_chains, *purpose):
         tick = ticker(opened.progress, batch.rows, opened.num_observations, plan.pilot_ticks + plan.run_ticks)
-        tuned = tune(batch, plan, tick)
+        places = None
+        if plan.refine and prior.keyed:
+            there = replace(batch, bound=prior.bind(batch.x, batch.index), keyed=True)
+            places = pilot_draws(there, PLACES, "places")
+        tuned = tune(batch, plan, tick, places)
         starts.add(tuned.start)
         found.append(tuned.forward(tick))
     return join_observations(found)
 
 
-def _independent_weights(opened: OpenPair, start: Start, num_temperatures: int, num_leapfrog: int) -> Tensor:
+def _checked(elsewhere: OpenPair, num_temperatures: int, num_leapfrog: int) -> Tensor:
     """Log weights of chains from a normal fitted from the prior's moments, whatever the guide says, shape (C, N)."""
     fewer = max(FEWEST_CHECKED, num_temperatures // CHECK_SHARE)
     plan = make_plan(fewer, CHECK_CHAINS, num_leapfrog, "linear", from_prior=False)
-    prior = opened if start == "prior" else opened.with_prior_as_guide()
-    return _run(prior.quiet(), plan, set(), fewer, "check").log_weights
+    return _run(elsewhere.quiet(), plan, elsewhere.pair, set(), fewer, "check").log_weights
 
 
 def _agreed_level(level: Callable[[int], Tensor], temperatures: int, tolerance: float) -> tuple[int, Tensor]:

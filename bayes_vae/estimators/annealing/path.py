@@ -47,6 +47,13 @@ class Path(Protocol):
         """Densities and gradients at a position."""
 
 
+class Excess(Protocol):
+    """How far a start lies above the component that a chain belongs to."""
+
+    def excess(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the log densities, shape (K, N), and its gradient, (K, N, D)."""
+
+
 def log_joint_gradient(batch: BoundBatch, space: LatentSpace, position: Tensor) -> tuple[Tensor, Tensor]:
     """log p(x, z) + log |dz/dv| at positions v of shape (K, N, D), and its gradient; shapes (K, N) and (K, N, D)."""
     with torch.enable_grad():
@@ -92,11 +99,12 @@ class GuidePath:
 
     Args:
         batch: the pair, bound to observations.
-        space: coordinates whitened by draws of the guide, or refitted.
+        space: coordinates whitened by draws of the guide, or refitted; with a mixture, those of each chain's component.
+        mixture: what the start is made of where it has several modes.
     """
 
-    def __init__(self, batch: BoundBatch, space: LatentSpace) -> None:
-        self.batch, self.space = batch, space
+    def __init__(self, batch: BoundBatch, space: LatentSpace, mixture: Excess | None = None) -> None:
+        self.batch, self.space, self.mixture = batch, space, mixture
         self.widening = WIDENING if space.mixing is None else 1.0
         self._log_constant = space.size * math.log(self.widening * math.sqrt(2 * math.pi))
 
@@ -109,7 +117,11 @@ class GuidePath:
         target, gradient = log_joint_gradient(self.batch, self.space, position)
         start_gradient = -position / self.widening**2
         log_start = 0.5 * (position * start_gradient).sum(-1) - self._log_constant
-        return State(position, log_start, target - log_start, start_gradient, gradient - start_gradient)
+        delta, delta_gradient = target - log_start, gradient - start_gradient
+        if self.mixture is not None:
+            excess, slope = self.mixture.excess(position)
+            delta, delta_gradient = delta - excess, delta_gradient - slope
+        return State(position, log_start, delta, start_gradient, delta_gradient)
 
 
 class PriorPath:
