@@ -16,7 +16,6 @@ from typing import Any
 
 import pyro
 import pyro.distributions as dist
-import torch
 from torch import Tensor
 
 import bayes_vae as bv

@@ -67,7 +67,8 @@ class LatentSpace:
         """The other space for the observations that take it, shape (N,), bool; of the same scale, both with an A."""
         rows = taken.unsqueeze(-1)
         mine, others = self.mixing, other.mixing
-        assert mine is not None and others is not None, "fitted spaces have one"
+        assert mine is not None, "a fitted space has one"
+        assert others is not None, "a fitted space has one"
         loc, mixing = torch.where(rows, other.loc, self.loc), torch.where(rows.unsqueeze(-1), others, mine)
         return LatentSpace(self._parts, loc, self.scale, mixing)
 
@@ -111,7 +112,7 @@ class LatentSpace:
         return self.whitened(_flatten(self._parts, latents))[0]
 
     def refitted(self, means: Tensor, mixing: Tensor) -> LatentSpace:
-        """The space whose origin is at coordinates ``means``, (N, D), of this one, and whose A is this one's times one."""
+        """The space with its origin at coordinates ``means``, (N, D), of this one; A is this one's times the one given."""
         if self.mixing is not None:
             means = (self.mixing @ means.unsqueeze(-1)).squeeze(-1)
             mixing = self.mixing @ mixing

@@ -207,9 +207,7 @@ class TunedBatch:
         return Chains(log_weights, run.mean_acceptance, float_resolution(self.batch.bound, run.space, run.state))
 
 
-def tune(
-    batch: Batch, plan: Plan, tick: Tick | None = None, places: dict[str, Tensor] | None = None
-) -> TunedBatch:
+def tune(batch: Batch, plan: Plan, tick: Tick | None = None, places: dict[str, Tensor] | None = None) -> TunedBatch:
     """Set scales from draws of the guide, steps and temperatures in a pilot; the weights of both are thrown away.
 
     Args:
@@ -218,10 +216,7 @@ def tune(
         tick: told of the pilot's progress.
         places: latents from which other modes are looked for, site → (J, N, *rest).
     """
-    space: LatentSpace | Mixture = whitened_space(batch.bound, pilot_draws(batch, PILOT_DRAWS, "scales"))
-    if plan.refine and space.size <= LARGEST_LATENT:
-        fitted = fit_normal(batch, space)
-        space = fitted.space if places is None else mixture_of_modes(batch, fitted, places)
+    space = _start(batch, plan, places)
     betas = inverse_temperatures(plan.pilot_temperatures, plan.pilot_schedule).to(batch.index.device)
     run = _Run(batch, space, plan, PILOT_CHAINS, "pilot")
     log_steps, deviations = [], []
@@ -245,6 +240,14 @@ def tune(
     return TunedBatch(batch, space, plan, frozen, steps.exp())
 
 
+def _start(batch: Batch, plan: Plan, places: dict[str, Tensor] | None) -> LatentSpace | Mixture:
+    space = whitened_space(batch.bound, pilot_draws(batch, PILOT_DRAWS, "scales"))
+    if not plan.refine or space.size > LARGEST_LATENT:
+        return space
+    fitted = fit_normal(batch, space)
+    return fitted.space if places is None else mixture_of_modes(batch, fitted, places)
+
+
 class _Run:
     """Chains on their way: a state, moved at one temperature after another, with noise of its own purpose."""
 
@@ -258,8 +261,11 @@ class _Run:
         start: Tensor | None = None,
     ) -> None:
         self._noise = KeyedNoise(derived_seed(batch.seed, purpose))
-        mixture = space.assigned(batch, num_chains, purpose) if isinstance(space, Mixture) else None
-        self.space = space = space if isinstance(space, LatentSpace) else mixture.space
+        mixture = None
+        if isinstance(space, Mixture):
+            mixture = space.assigned(batch, num_chains, purpose)
+            space = mixture.space
+        self.space = space
         self._batch, self._plan, self._particles = batch, plan, range(num_chains)
         self._moves, self._acceptance = 0, space.loc.new_zeros(len(batch.index))
         self._path: Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 from typing import NamedTuple
 
 import torch
@@ -107,10 +108,9 @@ def _shares(found: list[Fitted]) -> LatentSpace | Mixture:
     """Shares by ELBO, none for what another and better fit covers or what is too small to matter."""
     elbos = torch.stack([one.elbo for one in found])
     kept = elbos >= elbos.amax(0) - LEAST
-    for one in range(len(found)):
-        for other in range(len(found)):
-            better = (elbos[other] > elbos[one]) | ((elbos[other] == elbos[one]) & (other < one))
-            kept[one] &= ~(better & _near(found[one].space, found[other].space))
+    for (i, one), (j, other) in permutations(enumerate(found), 2):
+        better = (other.elbo > one.elbo) | ((other.elbo == one.elbo) & (j < i))
+        kept[i] &= ~(better & _near(one.space, other.space))
     if bool((kept.sum(0) == 1).all()):
         space = found[0].space
         for one, mine in zip(found[1:], kept[1:], strict=True):

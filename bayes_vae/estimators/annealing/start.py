@@ -30,7 +30,7 @@ WIDEST_AGAIN, FAR, MORE_ROUNDS = 30.0, 2.0, 8
 """The same in later rounds; what is far for the mean, in deviations; and the most rounds after the first."""
 
 MARGIN = 0.5
-"""Nats by which another shape must beat the curvature's own, and a later round may fall short: the ELBO of so few draws is rough."""
+"""Nats by which another shape must beat the curvature's own, and a later round may fall short: a rough ELBO."""
 
 DRAWS = 4
 """Antithetic pairs of draws, put on the sphere of radius √D for less noise."""
@@ -108,7 +108,7 @@ def _refined(batch: Batch, space: LatentSpace, widest: float) -> Fitted:
 
 
 class _Fit(NamedTuple):
-    """A normal in some coordinates: means (N, D), A (N, D, D), ELBO (N,), its gradient in units of A, bounds met (N,)."""
+    """A normal: means (N, D), A (N, D, D), ELBO (N,), its gradient in units of A, and whether a bound was met (N,)."""
 
     means: Tensor
     root: Tensor
@@ -119,7 +119,7 @@ class _Fit(NamedTuple):
     @property
     def far(self) -> Tensor:
         """Whether the mean went far, in units of the fit, shape (N,)."""
-        distance = torch.linalg.solve(self.root, self.means.unsqueeze(-1)).squeeze(-1).norm(dim=-1)
+        distance: Tensor = torch.linalg.solve(self.root, self.means.unsqueeze(-1)).squeeze(-1).norm(dim=-1)
         return distance > FAR * self.means.shape[-1] ** 0.5
 
     def or_better(self, other: _Fit, margin: float = 0.0) -> _Fit:
