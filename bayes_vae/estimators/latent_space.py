@@ -63,12 +63,18 @@ class LatentSpace:
         """The same sites, v being the unconstrained numbers themselves."""
         return LatentSpace(self._parts, torch.zeros_like(self.loc), torch.ones_like(self.scale))
 
+    def where(self, taken: Tensor, other: LatentSpace) -> LatentSpace:
+        """The other space for the observations that take it, shape (N,), bool; of the same scale, both with an A."""
+        rows = taken.unsqueeze(-1)
+        mine, others = self.mixing, other.mixing
+        assert mine is not None, "a fitted space has one"
+        assert others is not None, "a fitted space has one"
+        loc, mixing = torch.where(rows, other.loc, self.loc), torch.where(rows.unsqueeze(-1), others, mine)
+        return LatentSpace(self._parts, loc, self.scale, mixing)
+
     def latents(self, v: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Latents at coordinates v of shape (K, N, D), and log |dz/dv| of shape (K, N)."""
-        if self.mixing is not None:
-            v = torch.bmm(v.transpose(0, 1), self.mixing.mT).transpose(0, 1)
-        u = self.loc + self.scale * v
-        log_det = self._log_det.expand(u.shape[:2])
+        u, log_det = self.unconstrained(v)
         values = {}
         for part, piece in zip(self._parts, u.split([part.size for part in self._parts], dim=-1), strict=True):
             unconstrained = piece.reshape(*piece.shape[:2], *part.shape)
@@ -77,16 +83,39 @@ class LatentSpace:
             log_det = log_det + jacobian.reshape(*u.shape[:2], -1).sum(-1)
         return values, log_det
 
+    @classmethod
+    def chosen(cls, spaces: Sequence[LatentSpace], which: Tensor) -> LatentSpace:
+        """A space for each particle of each observation, among several of the same scale; ``which`` of shape (K, N)."""
+        rows = torch.arange(which.shape[1], device=which.device).expand_as(which)
+        loc = torch.stack([space.loc for space in spaces])[which, rows]
+        mixing = torch.stack([space.mixing for space in spaces if space.mixing is not None])[which, rows]
+        return cls(spaces[0]._parts, loc, spaces[0].scale, mixing)
+
+    def unconstrained(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Unconstrained numbers u = m + s A v at coordinates v, both (K, N, D), and log |du/dv| of shape (K, N)."""
+        if self.mixing is not None and self.mixing.dim() == 4:
+            v = (self.mixing @ v.unsqueeze(-1)).squeeze(-1)
+        elif self.mixing is not None:
+            v = torch.bmm(v.transpose(0, 1), self.mixing.mT).transpose(0, 1)
+        u = self.loc + self.scale * v
+        return u, self._log_det.expand(u.shape[:2])
+
+    def whitened(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Coordinates v of unconstrained numbers, both (K, N, D), and log |du/dv| of shape (K, N)."""
+        v = (u - self.loc) / self.scale
+        if self.mixing is not None:
+            v = torch.linalg.solve(self.mixing, v.permute(1, 2, 0)).permute(2, 0, 1)
+        return v, self._log_det.expand(v.shape[:2])
+
     def coordinates(self, latents: dict[str, Tensor]) -> Tensor:
         """Coordinates of latents, each of shape (K, N, *rest); shape (K, N, D)."""
-        v = (_flatten(self._parts, latents) - self.loc) / self.scale
-        if self.mixing is None:
-            return v
-        solved: Tensor = torch.linalg.solve(self.mixing, v.permute(1, 2, 0))
-        return solved.permute(2, 0, 1)
+        return self.whitened(_flatten(self._parts, latents))[0]
 
     def refitted(self, means: Tensor, mixing: Tensor) -> LatentSpace:
-        """The space whose origin is at coordinates ``means``, (N, D), of this one, and whose A is given."""
+        """The space with its origin at coordinates ``means``, (N, D), of this one; A is this one's times the one given."""
+        if self.mixing is not None:
+            means = (self.mixing @ means.unsqueeze(-1)).squeeze(-1)
+            mixing = self.mixing @ mixing
         return LatentSpace(self._parts, self.loc + self.scale * means, self.scale, mixing)
 
 

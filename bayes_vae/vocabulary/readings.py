@@ -35,7 +35,7 @@ Kind = Literal[
     "posterior_draws",
 ]
 
-Cause = Literal["few_particles", "discrete_latents"]
+Cause = Literal["few_particles", "discrete_latents", "one_chain", "chains", "precision"]
 
 Width = Literal["too narrow", "too wide"]
 
@@ -48,7 +48,7 @@ WORDS: dict[Kind, tuple[str, str]] = {
     "at_most": ("estimate, at most", ""),
     "at_least": ("estimate, at least", ""),
     "lower_bound": ("lower bound", ""),
-    "lower_bound_in_expectation": ("lower bound in expectation", "lower bound in expectation, coarse"),
+    "lower_bound_in_expectation": ("lower bound in expectation", ""),
     "lower_bound_not_converged": ("lower bound, not converged", "lower bound, not converged"),
     "upper_bound_in_expectation": ("upper bound in expectation", ""),
     "quadrature": ("exact up to its tolerance", "quadrature, not converged"),
@@ -68,10 +68,11 @@ class Reading:
         failed: observations that did not meet the criterion of their estimator: k̂ above its threshold, chains that
             lie apart, levels that do not agree.
         num_observations: N, of which they failed.
-        cause: why no k̂ is known; None where it is.
+        cause: why no k̂ is known, or why annealed weights do not count as converged; None where k̂ is known.
         thresholds: the least and the largest threshold of k̂.
         particles: the least and the largest K, where a pilot chose it or where it is too small for a k̂.
-        limit: nats that the figure cannot exceed ("capped"), or above which chains lie apart.
+        limit: nats that the figure cannot exceed ("capped").
+        temperatures: of annealing, as they were and as they are proposed.
         reason: why a figure is not split, the sentence of the refusal.
     """
 
@@ -82,6 +83,7 @@ class Reading:
     thresholds: tuple[float, float] | None = None
     particles: tuple[int, int] | None = None
     limit: float | None = None
+    temperatures: tuple[int, int] | None = None
     reason: str = ""
 
     @property
@@ -105,8 +107,8 @@ ESTIMATE, LOWER_BOUND = Reading("estimate"), Reading("lower_bound")
 def words(reading: Reading) -> str:
     """A few words, for a cell of a table.
 
-    >>> words(Reading("lower_bound_in_expectation", failed=3, num_observations=7))
-    'lower bound in expectation, coarse'
+    >>> words(Reading("quadrature", failed=3, num_observations=7))
+    'quadrature, not converged'
     """
     return WORDS[reading.kind][not reading.settled].format(limit=reading.limit)
 
@@ -124,8 +126,7 @@ def sentence(reading: Reading) -> str:
     if reading.kind == "lower_bound_not_converged":
         said.append(f"{words(reading)}: {why_not_converged(reading)}")
     elif reading.kind in ("lower_bound_in_expectation", "upper_bound_in_expectation"):
-        said.append(WORDS[reading.kind][0])
-        said += [f"chains spread over more than {reading.limit:g} nat {where}"] if unsettled else []
+        said.append(words(reading))
     elif reading.kind == "quadrature":
         said.append("quadrature: the first error is of refinement, not Monte Carlo")
         said += [f"not converged {where}"] if unsettled else []
@@ -140,18 +141,28 @@ def sentence(reading: Reading) -> str:
 
 
 def why_not_converged(reading: Reading) -> str:
-    """What keeps an importance estimate from being more than a lower bound.
+    """What keeps an importance or annealed estimate from being more than a lower bound.
 
     >>> why_not_converged(Reading("lower_bound_not_converged", 5, 5, "few_particles", particles=(6, 6)))
     '6 particles are too few for a k̂'
+    >>> why_not_converged(Reading("lower_bound_not_converged", 3, 5, "chains", temperatures=(50, 200)))
+    'annealed chains disagree for 3 of 5; num_temperatures=200 takes 4 times as long'
     """
+    where = f"for {reading.failed} of {reading.num_observations}"
+    if reading.cause == "one_chain":
+        return "the weight of one chain says nothing of its error"
+    if reading.cause == "precision":
+        return f"log p(x, z) is too sharp for its floats {where}; use float64"
+    if reading.cause == "chains":
+        had, more = reading.temperatures or (1, 1)
+        return f"annealed chains disagree {where}; num_temperatures={more} takes {more / had:g} times as long"
     if reading.cause == "few_particles" and reading.particles:
         return f"{reading.particles[1]} particles are too few for a k̂"
     if reading.thresholds is None:
         return "k̂ is not defined for discrete latents"
     least, most = (f"{threshold:.2f}" for threshold in reading.thresholds)
     above = most if least == most else f"its threshold, {least} to {most},"
-    return f"k̂ above {above} for {reading.failed} of {reading.num_observations}"
+    return f"k̂ above {above} {where}"
 
 
 @dataclass(frozen=True)

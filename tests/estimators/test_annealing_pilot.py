@@ -9,9 +9,10 @@ import torch
 
 import bayes_vae as bv
 from bayes_vae import reference
+from bayes_vae.estimators.annealing import chains as chains_module
 from bayes_vae.estimators.annealing import start as start_module
 from bayes_vae.estimators.annealing.chains import make_plan, ticker, tune
-from bayes_vae.estimators.annealing.start import fit_start
+from bayes_vae.estimators.annealing.start import fit_normal
 from bayes_vae.estimators.annealing.temperatures import equal_lengths, interpolate, smooth
 from bayes_vae.estimators.latent_space import pilot_draws, whitened_space
 from bayes_vae.models import LinearGaussianVAE
@@ -118,26 +119,30 @@ def test_few_temperatures(small_vae, num_temperatures, start):
     assert (estimate.acceptance == 1).all() == (num_temperatures == 1)
 
 
-@pytest.mark.parametrize("factor", [0.4, 1.0, 4.0])
+@pytest.mark.parametrize("factor", [2e-6, 0.4, 1.0, 4.0, 400.0])
 def test_start_is_the_posterior_where_that_is_normal(linear_gaussian, rescaled_guide, factor):
-    """Differences find a quadratic's curvature exactly; each step of the mean leaves 0.3 of the way."""
+    """Differences find a quadratic's curvature exactly, in more rounds where the guide's scales are far off."""
     model, x = linear_gaussian
     guide, exact = rescaled_guide(model, factor), model.exact_posterior(x)
     with undisturbed(model, guide):
         batch = bound_batch(model, guide, x)
         space = guides_space(batch)
-        fitted = fit_start(batch, space)
+        fitted = fit_normal(batch, space).space
     root = fitted.scale.unsqueeze(-1) * fitted.mixing
-    torch.testing.assert_close(root @ root.mT, exact.covariance_matrix, rtol=1e-6, atol=1e-9)
-    torch.testing.assert_close(fitted.loc - exact.loc, 0.3**4 * (space.loc - exact.loc), rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(root @ root.mT, exact.covariance_matrix, rtol=1e-4, atol=1e-9)
+    before, after = ((one.loc - exact.loc).abs() for one in (space, fitted))
+    if factor in (0.4, 1.0):  # one round: each step of the mean leaves 0.3 of the way
+        torch.testing.assert_close(after, 0.3**4 * before, rtol=1e-4, atol=1e-7)
+    assert (after <= 0.3**4 * before + 0.02 * exact.stddev).all()
 
 
 def test_curvature_is_held_within_bounds():
     """Where it is not finite the guide's own shape is all that is tried."""
     same = torch.eye(2).expand(3, 2, 2)
     curvature = torch.stack([torch.full((2, 2), torch.nan), -torch.eye(2), 1e9 * torch.eye(2)])
-    rescaled, bounded, last = start_module._roots(curvature)
+    (rescaled, first), (bounded, second), (last, never) = start_module._roots(curvature)
     assert torch.equal(last, same)
+    assert (first.tolist(), second.tolist(), never.any().item()) == ([False, True, True], [False, True, True], False)
     assert torch.equal(bounded[0], same[0])
     assert torch.equal(rescaled[0], same[0])
     assert torch.allclose(bounded[1:].diagonal(dim1=1, dim2=2), torch.tensor([[0.5**-0.5], [0.1]]))
@@ -149,7 +154,7 @@ def test_large_latents_keep_the_guides_shape(small_vae, monkeypatch):
     plain = bv.annealed_log_evidence(model, guide, x, num_temperatures=5, refine=False)
     fitted = bv.annealed_log_evidence(model, guide, x, num_temperatures=5)
     assert not torch.equal(plain.log_weights, fitted.log_weights)
-    monkeypatch.setattr(start_module, "LARGEST_LATENT", 0)
+    monkeypatch.setattr(chains_module, "LARGEST_LATENT", 0)
     large = bv.annealed_log_evidence(model, guide, x, num_temperatures=5)
     assert torch.equal(plain.log_weights, large.log_weights)
     assert (plain.start, fitted.start, large.start) == ("guide", "fitted normal", "guide")
@@ -265,10 +270,13 @@ def test_how_the_figure_reads(linear_gaussian, rescaled_guide):
     assert averages["spread"].value == pytest.approx(fine.spread.mean().item())
     assert 1 <= averages["effective_sample_size"].value <= fine.num_chains
     coarse = bv.annealed_log_evidence(model, None, x, start="prior", num_temperatures=2)
-    count = int((coarse.spread > 1).sum())
+    count = int((~coarse.converged).sum())
     assert count > 0
-    assert str(coarse.reading) == f"lower bound in expectation; chains spread over more than 1 nat for {count} of 7"
-    assert list(map(words, coarse.readings)).count("lower bound in expectation, coarse") == count
+    why = f"annealed chains disagree for {count} of 7; num_temperatures=8 takes 4 times as long"
+    assert str(coarse.reading) == f"lower bound, not converged: {why}"
+    assert list(map(words, coarse.readings)).count("lower bound, not converged") == count
+    assert coarse.standard_error.isnan().tolist() == (~coarse.converged).tolist()
+    assert math.isnan(coarse.averages()["log_evidence"].monte_carlo_error)
 
 
 def test_one_chain_has_no_spread(small_vae):
@@ -276,4 +284,5 @@ def test_one_chain_has_no_spread(small_vae):
     one = bv.annealed_log_evidence(model, guide, x, num_temperatures=3, num_chains=1)
     assert one.spread.isnan().all()
     assert math.isnan(one.averages()["log_evidence"].monte_carlo_error)
-    assert list(map(words, one.readings)) == ["lower bound in expectation"] * 5
+    assert list(map(words, one.readings)) == ["lower bound, not converged"] * 5
+    assert str(one.reading) == "lower bound, not converged: the weight of one chain says nothing of its error"

@@ -2,14 +2,17 @@
 
 import math
 
+import pyro.distributions as dist
 import pytest
 import torch
 
 import bayes_vae as bv
 from bayes_vae.errors import NumericalError, ShapeError
 from bayes_vae.estimators import pareto_k, pareto_k_threshold
-from bayes_vae.guides import ExactLinearGaussianGuide
+from bayes_vae.estimators.importance.log_evidence import WeightsAtDraws
+from bayes_vae.guides import ExactLinearGaussianGuide, SingleLatentGuide
 from bayes_vae.models import LinearGaussianVAE
+from bayes_vae.terms.opened import collect, open_pair
 
 pytestmark = pytest.mark.libraries
 
@@ -140,3 +143,57 @@ def test_rounding_of_float32_counts_as_equal(isolated_globals):
     assert (estimate.pareto_k == -math.inf).all()
     assert (str(estimate.reading), estimate.reading.kind) == ("", "estimate")
     assert (pareto_k(1e-3 * torch.randn(100, 3, generator=torch.Generator().manual_seed(0))) > -math.inf).all()
+
+
+class PointLike(SingleLatentGuide):
+    """q(z given x) of one shape at a place: normal or uniform, of a given width in each dimension."""
+
+    def __init__(self, kind, loc, width):
+        super().__init__()
+        self.kind, self.loc, self.width = kind, loc, width
+
+    def variational_posterior(self, x):
+        loc = self.loc(x)
+        width = torch.as_tensor(self.width).to(loc).expand_as(loc)
+        return (dist.Normal(loc, width) if self.kind == "normal" else dist.Uniform(loc - width, loc + width)).to_event(
+            1
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "width", "dtype"),
+    [
+        ("normal", 1e-9, torch.float32),
+        ("normal", 1e-8, torch.float32),
+        ("normal", [0.7, 0.7, 1e-9], torch.float32),
+        ("normal", 1e-18, torch.float64),
+        ("uniform", 1e-5, torch.float64),
+        ("uniform", 1e-7, torch.float32),
+    ],
+)
+def test_a_guide_that_is_a_point_has_not_converged(kind, width, dtype):
+    """All its weights are equal, or those of one dimension are, and log p(x) is nats higher."""
+    model = LinearGaussianVAE(3, (3,)).to(dtype)
+    with torch.no_grad():
+        model.weight.copy_(torch.eye(3))
+    x = model.sample(6, seed=1)
+    guide = PointLike(kind, lambda x: model.exact_posterior(x).loc, width)
+    estimate = bv.estimate_log_evidence(model, guide, x, 200)
+    assert (estimate.log_evidence < model.log_evidence(x) - 1).all()
+    assert not estimate.converged.any()
+    assert (estimate.pareto_k == math.inf).all()
+    assert estimate.standard_error.isnan().all()
+    with open_pair(model, guide, x) as opened:
+        weights = WeightsAtDraws(200)
+        collect(opened, 200, weights)
+    assert torch.equal(weights.result(opened).pareto_k, estimate.pareto_k)
+
+
+def test_an_exact_guide_is_trusted_in_either_precision(isolated_globals):
+    for dtype in (torch.float32, torch.float64):
+        with isolated_globals(seed=0):
+            model = LinearGaussianVAE(5, (4,)).to(dtype)
+        x = model.sample(300, seed=1)
+        estimate = bv.estimate_log_evidence(model, ExactLinearGaussianGuide(model), x, 100)
+        assert (estimate.pareto_k == -math.inf).all()
+        assert estimate.converged.all()

@@ -49,14 +49,24 @@ SENTENCES = [
         "lower bound, not converged: k̂ is not defined for discrete latents",
     ),
     (
-        Reading("lower_bound_in_expectation", 0, 7, limit=1.0),
+        Reading("lower_bound_in_expectation", 0, 7),
         "lower bound in expectation",
         "lower bound in expectation",
     ),
     (
-        Reading("lower_bound_in_expectation", 3, 7, limit=1.0),
-        "lower bound in expectation, coarse",
-        "lower bound in expectation; chains spread over more than 1 nat for 3 of 7",
+        Reading(FAILED, 3, 7, "chains", temperatures=(50, 200)),
+        "lower bound, not converged",
+        "lower bound, not converged: annealed chains disagree for 3 of 7; num_temperatures=200 takes 4 times as long",
+    ),
+    (
+        Reading(FAILED, 3, 7, "precision"),
+        "lower bound, not converged",
+        "lower bound, not converged: log p(x, z) is too sharp for its floats for 3 of 7; use float64",
+    ),
+    (
+        Reading(FAILED, 7, 7, "one_chain"),
+        "lower bound, not converged",
+        "lower bound, not converged: the weight of one chain says nothing of its error",
     ),
     (Reading("upper_bound_in_expectation"), "upper bound in expectation", "upper bound in expectation"),
     (

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Literal, Unpack, get_args
 
 import torch
 from torch import Tensor
 
 from bayes_vae.errors import SettingsError
-from bayes_vae.estimators.annealing.chains import Chains, join_observations, make_plan, ticker, tune
+from bayes_vae.estimators.annealing.chains import Chains, Plan, join_observations, make_plan, ticker, tune
+from bayes_vae.estimators.annealing.estimate import AnnealedEstimate
 from bayes_vae.estimators.annealing.temperatures import Schedule
-from bayes_vae.estimators.importance.bound import effective_sample_size, importance_weighted_bound
+from bayes_vae.estimators.importance.bound import importance_weighted_bound
 from bayes_vae.estimators.importance.pilot import check_tolerance
-from bayes_vae.terms.averages import Average, average, log_mean_bias
-from bayes_vae.terms.containers import Provenance
+from bayes_vae.estimators.latent_space import pilot_draws
 from bayes_vae.terms.opened import OpenPair, Options, open_pair
 from bayes_vae.terms.prior_as_guide import prior_as_guide
 from bayes_vae.terms.rows import X
-from bayes_vae.terms.tabular import Tabular
+from bayes_vae.terms.stream import Pair
 from bayes_vae.terms.traits import Program
-from bayes_vae.vocabulary.readings import Reading
 
 __all__ = ["AnnealedEstimate", "Start", "anneal", "annealed_log_evidence", "start_of"]
 
@@ -31,107 +30,11 @@ Start = Literal["guide", "prior"]
 MOST_TEMPERATURES = 20_000
 """Where doubling ends."""
 
-WIDE_SPREAD = 1.0
-"""Nats between chains above which an observation's figure is said to be coarse: more temperatures would raise it."""
+PLACES = 7
+"""Draws of the prior from which other modes are looked for."""
 
-
-@dataclass(frozen=True, eq=False)
-class AnnealedEstimate(
-    Tabular,
-    observation=("log_evidence", "standard_error", "effective_sample_size", "spread", "acceptance", "doubling_step"),
-    chain=("log_weights",),
-):
-    """Annealed estimate of log p(x) for each observation, and what says how far to trust it.
-
-    Attributes:
-        log_evidence: log mean weight over chains, shape (N,), nats; a lower bound in expectation.
-        log_weights: of each chain, shape (K, N), nats.
-        acceptance: mean acceptance probability of the moves, shape (N,).
-        doubling_step: what the last doubling of the temperatures gained, shape (N,), nats; NaN without a tolerance.
-        num_temperatures: T.
-        seconds: time that it took, all levels together.
-        estimator: "annealed from the guide" or "annealed from the prior".
-        start: where the chains started: "fitted normal" (from the guide's, fitted in the pilot), "guide" (a normal with
-            the guide's means and widened scales) or "prior".
-        provenance: seed, source and policy.
-    """
-
-    log_evidence: Tensor
-    log_weights: Tensor
-    acceptance: Tensor
-    doubling_step: Tensor
-    num_temperatures: int
-    seconds: float
-    estimator: str
-    start: str
-    provenance: Provenance
-
-    @property
-    def num_chains(self) -> int:
-        """K."""
-        return len(self.log_weights)
-
-    @property
-    def effective_sample_size(self) -> Tensor:
-        """Of the chains' weights, shape (N,), between 1 and K."""
-        return effective_sample_size(self.log_weights)
-
-    @property
-    def spread(self) -> Tensor:
-        """Standard deviation of the chains' log weights, shape (N,), nats: zero for perfect annealing; NaN for one."""
-        if self.num_chains < 2:
-            return torch.full_like(self.log_evidence, torch.nan)
-        return self.log_weights.std(0)
-
-    @property
-    def standard_error(self) -> Tensor:
-        r"""Delta-method error of the log mean weight, shape (N,), nats; NaN for one chain.
-
-        .. math:: \sqrt{\operatorname{Var}(w) / K} \, / \, \bar w
-
-        From 4 chains it is known roughly: ± 1.96 of it hold log p(x) of one observation about 86 times in 100, from 64
-        chains 95 times (``benchmarks/coverage.py``).
-        """
-        count = self.num_chains
-        if count < 2:
-            return torch.full_like(self.log_evidence, torch.nan)
-        relative = (count / self.effective_sample_size - 1).clamp(min=0) * count / (count - 1)
-        return (relative / count).sqrt()
-
-    @property
-    def readings(self) -> list[Reading]:
-        """How each observation's figure reads: a lower bound in expectation, coarse where the chains lie far apart."""
-        wide = (self.spread > WIDE_SPREAD).tolist()
-        return [Reading("lower_bound_in_expectation", int(each), 1, limit=WIDE_SPREAD) for each in wide]
-
-    @property
-    def reading(self) -> Reading:
-        """How the data set's figure reads."""
-        wide = int((self.spread > WIDE_SPREAD).sum())
-        return Reading("lower_bound_in_expectation", wide, len(self.log_evidence), limit=WIDE_SPREAD)
-
-    def averages(self) -> dict[str, Average]:
-        """Figures over the data set.
-
-        "log_evidence"; "acceptance", "effective_sample_size" and "spread"; "doubling_step" where there was one.
-        """
-        error = self.standard_error
-        bias = log_mean_bias(error)
-        figures = {
-            "acceptance": self.acceptance,
-            "effective_sample_size": self.effective_sample_size,
-            "spread": self.spread,
-            "doubling_step": self.doubling_step,
-        }
-        unknown, count = torch.full_like(self.log_evidence, torch.nan), self.num_chains
-        return {
-            "log_evidence": average("log_evidence", self.log_evidence, error, count, self.reading, bias=bias),
-            **{
-                name: average(name, values, unknown, count)
-                for name, values in figures.items()
-                if name != "doubling_step" or not bool(values.isnan().any())
-            },
-        }
+CHECK_SHARE, FEWEST_CHECKED, CHECK_CHAINS = 4, 8, 4
+"""The check runs along one temperature in so many, and at least so many; and its chains."""
 
 
 def annealed_log_evidence(
@@ -230,16 +133,11 @@ def anneal(
     check_tolerance(tolerance)
     began = time.perf_counter()
     starts: set[str] = set()
+    elsewhere = opened if start == "prior" else opened.with_prior_as_guide()
 
     def level(temperatures: int, *purpose: str) -> Chains:
         plan = make_plan(temperatures, num_chains, num_leapfrog, schedule, from_prior=start == "prior", refine=refine)
-        found = []
-        for batch in opened.batches(plan.num_chains, temperatures, *purpose):
-            tick = ticker(opened.progress, batch.rows, opened.num_observations, plan.pilot_ticks + plan.run_ticks)
-            tuned = tune(batch, plan, tick)
-            starts.add(tuned.start)
-            found.append(tuned.forward(tick))
-        return join_observations(found)
+        return _run(opened, plan, elsewhere.pair, starts, temperatures, *purpose)
 
     def figure(temperatures: int) -> Tensor:
         return importance_weighted_bound(level(temperatures, "search").log_weights)
@@ -248,17 +146,46 @@ def anneal(
     if tolerance is not None:
         num_temperatures, step = _agreed_level(figure, num_temperatures, tolerance)
     found = level(num_temperatures)
+    checked = _checked(elsewhere, num_temperatures, num_leapfrog)
     return AnnealedEstimate(
         importance_weighted_bound(found.log_weights),
         found.log_weights,
+        checked,
+        found.resolution,
         found.acceptance,
         step,
         num_temperatures,
         time.perf_counter() - began,
         f"annealed from the {start}",
-        starts.pop(),
+        max(starts, key=len),
         opened.provenance,
     )
+
+
+def _run(opened: OpenPair, plan: Plan, prior: Pair, starts: set[str], *purpose: int | str) -> Chains:
+    """Chains of every observation; the names of their starts are added to a set.
+
+    The prior's draws, keyed by observation, are where other modes are looked for; a prior whose noise is not keyed
+    would make a row depend on its batch, and gives none.
+    """
+    found = []
+    for batch in opened.batches(plan.num_chains, *purpose):
+        tick = ticker(opened.progress, batch.rows, opened.num_observations, plan.pilot_ticks + plan.run_ticks)
+        places = None
+        if plan.refine and prior.keyed:
+            there = replace(batch, bound=prior.bind(batch.x, batch.index), keyed=True)
+            places = pilot_draws(there, PLACES, "places")
+        tuned = tune(batch, plan, tick, places)
+        starts.add(tuned.start)
+        found.append(tuned.forward(tick))
+    return join_observations(found)
+
+
+def _checked(elsewhere: OpenPair, num_temperatures: int, num_leapfrog: int) -> Tensor:
+    """Log weights of chains from a normal fitted from the prior's moments, whatever the guide says, shape (C, N)."""
+    fewer = max(FEWEST_CHECKED, num_temperatures // CHECK_SHARE)
+    plan = make_plan(fewer, CHECK_CHAINS, num_leapfrog, "linear", from_prior=False)
+    return _run(elsewhere.quiet(), plan, elsewhere.pair, set(), fewer, "check").log_weights
 
 
 def _agreed_level(level: Callable[[int], Tensor], temperatures: int, tolerance: float) -> tuple[int, Tensor]:

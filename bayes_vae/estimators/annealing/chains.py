@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import SettingsError
-from bayes_vae.estimators.annealing.path import GuidePath, Path, PriorPath, hamiltonian_move
-from bayes_vae.estimators.annealing.start import fit_start
+from bayes_vae.estimators.annealing.modes import Mixture, mixture_of_modes
+from bayes_vae.estimators.annealing.path import GuidePath, Path, PriorPath, float_resolution, hamiltonian_move
+from bayes_vae.estimators.annealing.start import LARGEST_LATENT, fit_normal
 from bayes_vae.estimators.annealing.temperatures import (
     Schedule,
     equal_lengths,
@@ -139,16 +140,16 @@ def ticker(progress: Progress | None, rows: slice, num_observations: int, ticks:
 
 
 class Chains(NamedTuple):
-    """What annealed chains gave: log weights (K, N) in float64, and mean acceptance (N,)."""
+    """What annealed chains gave: log weights (K, N) in float64, mean acceptance (N,), and resolution (N,)."""
 
     log_weights: Tensor
     acceptance: Tensor
+    resolution: Tensor
 
 
 def join_observations(rows: Sequence[Chains]) -> Chains:
     """The chains of all observations, from those of each batch."""
-    log_weights, acceptance = (torch.cat(column, dim=-1) for column in zip(*rows, strict=True))
-    return Chains(log_weights, acceptance)
+    return Chains(*(torch.cat(column, dim=-1) for column in zip(*rows, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,23 +158,25 @@ class TunedBatch:
 
     Attributes:
         batch: the pair, bound to observations.
-        space: coordinates whitened by the guide, or by the prior.
+        space: coordinates whitened by the guide, or by the prior; a mixture where the start has several modes.
         plan: how the chains run.
         betas: inverse temperatures 0 = β_0 < β_1 < … < β_T = 1 of each observation, shape (T + 1, N), float64.
         steps: leapfrog step at β_1 … β_{T−1}, shape (T − 1, N).
     """
 
     batch: Batch
-    space: LatentSpace
+    space: LatentSpace | Mixture
     plan: Plan
     betas: Tensor
     steps: Tensor
 
     @property
     def start(self) -> str:
-        """Where the chains start: "prior", "guide", or "fitted normal"."""
+        """Where the chains start: "prior", "guide", "fitted normal" or "mixture of normals"."""
         if self.plan.from_prior:
             return "prior"
+        if isinstance(self.space, Mixture):
+            return "mixture of normals"
         return "guide" if self.space.mixing is None else "fitted normal"
 
     def forward(self, tick: Tick | None = None) -> Chains:
@@ -181,7 +184,11 @@ class TunedBatch:
         return self._run("chains", self.betas, self.steps, tick=tick)
 
     def reverse(self, latents: dict[str, Tensor], tick: Tick | None = None) -> Chains:
-        """From exact draws of the posterior, each (N, *rest), to the start: the mean weight is unbiased for 1/p(x)."""
+        """From exact draws of the posterior, each (N, *rest), to the start: the mean weight is unbiased for 1/p(x).
+
+        The start is one normal, or the prior: a chain of a mixture would need a component first.
+        """
+        assert isinstance(self.space, LatentSpace), "tuned without other places"
         copies = {name: value.expand(self.plan.num_chains, *value.shape) for name, value in latents.items()}
         start = self.space.coordinates(copies)
         return self._run("reverse chains", self.betas.flip(0), self.steps.flip(0), start, tick)
@@ -197,19 +204,24 @@ class TunedBatch:
                 run.move(betas[time + 1], steps[time])
             if tick is not None:
                 tick(self.plan.num_chains)
-        return Chains(log_weights, run.mean_acceptance)
+        return Chains(log_weights, run.mean_acceptance, float_resolution(self.batch.bound, run.space, run.state))
 
 
-def tune(batch: Batch, plan: Plan, tick: Tick | None = None) -> TunedBatch:
-    """Set scales from draws of the guide, steps and temperatures in a pilot; the weights of both are thrown away."""
-    space = whitened_space(batch.bound, pilot_draws(batch, PILOT_DRAWS, "scales"))
-    if plan.refine:
-        space = fit_start(batch, space)
-    betas = inverse_temperatures(plan.pilot_temperatures, plan.pilot_schedule).to(space.loc.device)
+def tune(batch: Batch, plan: Plan, tick: Tick | None = None, places: dict[str, Tensor] | None = None) -> TunedBatch:
+    """Set scales from draws of the guide, steps and temperatures in a pilot; the weights of both are thrown away.
+
+    Args:
+        batch: the pair, bound to observations.
+        plan: how the chains run.
+        tick: told of the pilot's progress.
+        places: latents from which other modes are looked for, site → (J, N, *rest).
+    """
+    space = _start(batch, plan, places)
+    betas = inverse_temperatures(plan.pilot_temperatures, plan.pilot_schedule).to(batch.index.device)
     run = _Run(batch, space, plan, PILOT_CHAINS, "pilot")
     log_steps, deviations = [], []
     longest = math.log(LONGEST / plan.num_leapfrog)
-    log_step = torch.full_like(space.loc[:, 0], min(math.log(FIRST_STEP), longest))
+    log_step = run.space.loc.new_full((len(batch.index),), min(math.log(FIRST_STEP), longest))
     for beta in betas[1:]:
         deviations.append(run.state.delta.std(0).nan_to_num(nan=0.0))  # no likelihood at all: the floor decides
         acceptance = run.move(beta, log_step.exp())
@@ -228,21 +240,40 @@ def tune(batch: Batch, plan: Plan, tick: Tick | None = None) -> TunedBatch:
     return TunedBatch(batch, space, plan, frozen, steps.exp())
 
 
+def _start(batch: Batch, plan: Plan, places: dict[str, Tensor] | None) -> LatentSpace | Mixture:
+    space = whitened_space(batch.bound, pilot_draws(batch, PILOT_DRAWS, "scales"))
+    if not plan.refine or space.size > LARGEST_LATENT:
+        return space
+    fitted = fit_normal(batch, space)
+    return fitted.space if places is None else mixture_of_modes(batch, fitted, places)
+
+
 class _Run:
     """Chains on their way: a state, moved at one temperature after another, with noise of its own purpose."""
 
     def __init__(
-        self, batch: Batch, space: LatentSpace, plan: Plan, num_chains: int, purpose: str, start: Tensor | None = None
+        self,
+        batch: Batch,
+        space: LatentSpace | Mixture,
+        plan: Plan,
+        num_chains: int,
+        purpose: str,
+        start: Tensor | None = None,
     ) -> None:
         self._noise = KeyedNoise(derived_seed(batch.seed, purpose))
-        self._batch, self._space, self._plan, self._particles = batch, space, plan, range(num_chains)
-        self._moves, self._acceptance = 0, torch.zeros_like(space.loc[:, 0])
+        mixture = None
+        if isinstance(space, Mixture):
+            mixture = space.assigned(batch, num_chains, purpose)
+            space = mixture.space
+        self.space = space
+        self._batch, self._plan, self._particles = batch, plan, range(num_chains)
+        self._moves, self._acceptance = 0, space.loc.new_zeros(len(batch.index))
         self._path: Path
         if plan.from_prior:
             self._path = PriorPath(batch.bound, space)
             start = space.coordinates(pilot_draws(batch, num_chains, f"{purpose} start")) if start is None else start
         else:
-            self._path = guide_path = GuidePath(batch.bound, space)
+            self._path = guide_path = GuidePath(batch.bound, space, mixture)
             start = guide_path.start(self._drawn("start", space.size)) if start is None else start
         self.state = self._path.state(start)
 
@@ -250,8 +281,8 @@ class _Run:
         """Leave f_β unchanged; returns the mean acceptance of each observation, shape (N,)."""
         ahead = self._moves % NOISE_AHEAD
         if ahead == 0:
-            self._ahead = self._drawn(f"moves from {self._moves}", NOISE_AHEAD, self._space.size + 1)
-        temperature = beta.to(self._space.loc.dtype)
+            self._ahead = self._drawn(f"moves from {self._moves}", NOISE_AHEAD, self.space.size + 1)
+        temperature = beta.to(self.space.loc.dtype)
         noise = self._ahead[:, :, ahead]
         self.state, acceptance = hamiltonian_move(
             self._path, self.state, temperature, step, self._plan.num_leapfrog, noise
@@ -266,4 +297,4 @@ class _Run:
         return self._acceptance / self._moves if self._moves else torch.ones_like(self._acceptance)
 
     def _drawn(self, site: str, *shape: int) -> Tensor:
-        return self._noise.normal(site, self._batch.index, self._particles, shape, self._space.loc)
+        return self._noise.normal(site, self._batch.index, self._particles, shape, self.space.loc)

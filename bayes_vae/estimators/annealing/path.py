@@ -13,10 +13,13 @@ from bayes_vae.estimators.latent_space import LatentSpace
 from bayes_vae.terms.containers import JointTerms
 from bayes_vae.terms.stream import BoundBatch
 
-__all__ = ["GuidePath", "Path", "PriorPath", "State", "hamiltonian_move", "log_joint_gradient"]
+__all__ = ["GuidePath", "Path", "PriorPath", "State", "float_resolution", "hamiltonian_move", "log_joint_gradient"]
 
 WIDENING = 1.2
 """A start with the guide's own scales has them times this, so that its tails cover the posterior's."""
+
+NEIGHBOURS = (-2, -1, 1, 2)
+"""Floats, counted from where a chain ends, at which log p(x, z) is compared."""
 
 
 class State(NamedTuple):
@@ -44,6 +47,13 @@ class Path(Protocol):
         """Densities and gradients at a position."""
 
 
+class Excess(Protocol):
+    """How far a start lies above the component that a chain belongs to."""
+
+    def excess(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the log densities, shape (K, N), and its gradient, (K, N, D)."""
+
+
 def log_joint_gradient(batch: BoundBatch, space: LatentSpace, position: Tensor) -> tuple[Tensor, Tensor]:
     """log p(x, z) + log |dz/dv| at positions v of shape (K, N, D), and its gradient; shapes (K, N) and (K, N, D)."""
     with torch.enable_grad():
@@ -65,16 +75,36 @@ def _terms(batch: BoundBatch, space: LatentSpace, v: Tensor) -> tuple[JointTerms
         return batch.log_joint(latents), log_det
 
 
+def float_resolution(batch: BoundBatch, space: LatentSpace, state: State) -> Tensor:
+    """Largest change of log p(x, z) from where chains are to neighbouring floats, shape (N,), nats.
+
+    A density that is narrower than the spacing of floats is known at a few points only, whatever is computed from
+    them. All coordinates are moved at once, up and down, by so many spacings as :data:`NEIGHBOURS` says.
+    """
+    plain = space.unwhitened()
+    here = plain.coordinates(space.latents(state.position)[0])
+    spacing = torch.nextafter(here.abs(), torch.full_like(here, torch.inf)) - here.abs()
+    value = _joint(batch, plain, here)
+    changes = [(_joint(batch, plain, here + move * spacing) - value).abs() for move in NEIGHBOURS]
+    return torch.stack(changes).nan_to_num(nan=torch.inf).amax((0, 1)).double()
+
+
+def _joint(batch: BoundBatch, space: LatentSpace, position: Tensor) -> Tensor:
+    terms, log_det = _terms(batch, space, position)
+    return terms.log_prior + terms.log_likelihood + log_det
+
+
 class GuidePath:
     """From the widened standard normal of a space: in z, a normal near the guide.
 
     Args:
         batch: the pair, bound to observations.
-        space: coordinates whitened by draws of the guide, or refitted.
+        space: coordinates whitened by draws of the guide, or refitted; with a mixture, those of each chain's component.
+        mixture: what the start is made of where it has several modes.
     """
 
-    def __init__(self, batch: BoundBatch, space: LatentSpace) -> None:
-        self.batch, self.space = batch, space
+    def __init__(self, batch: BoundBatch, space: LatentSpace, mixture: Excess | None = None) -> None:
+        self.batch, self.space, self.mixture = batch, space, mixture
         self.widening = WIDENING if space.mixing is None else 1.0
         self._log_constant = space.size * math.log(self.widening * math.sqrt(2 * math.pi))
 
@@ -87,7 +117,11 @@ class GuidePath:
         target, gradient = log_joint_gradient(self.batch, self.space, position)
         start_gradient = -position / self.widening**2
         log_start = 0.5 * (position * start_gradient).sum(-1) - self._log_constant
-        return State(position, log_start, target - log_start, start_gradient, gradient - start_gradient)
+        delta, delta_gradient = target - log_start, gradient - start_gradient
+        if self.mixture is not None:
+            excess, slope = self.mixture.excess(position)
+            delta, delta_gradient = delta - excess, delta_gradient - slope
+        return State(position, log_start, delta, start_gradient, delta_gradient)
 
 
 class PriorPath:

@@ -38,7 +38,8 @@ class LogEvidenceEstimate(
         log_evidence: log mean weight, L_K, shape (N,), nats; from the raw weights, never smoothed ones.
         effective_sample_size: shape (N,).
         pareto_k: tail index k̂ of the weights, shape (N,); −inf for constant weights, +inf where none can be fitted
-            (the largest are tied), NaN for fewer than 30 and for discrete latents: their few values may miss a mode.
+            (the largest are tied, or the guide draws the same z again and again), NaN for fewer than 30 and for
+            discrete latents: their few values may miss a mode.
         doubling_step: L_K − L_{K/2}, shape (N,), nats: what the last doubling of particles gained.
         particles: K of each observation, as drawn, shape (N,), int64; whatever stands here is of that K.
         estimator: name of the estimator.

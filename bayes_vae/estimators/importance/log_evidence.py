@@ -20,6 +20,7 @@ from bayes_vae.estimators.importance.proposals import (
     check_proposal,
     fit_proposal,
 )
+from bayes_vae.estimators.importance.variation import LOOKED_AT, trusted_pareto_k
 from bayes_vae.terms.containers import Draw
 from bayes_vae.terms.opened import Batch, OpenPair, Options, open_pair, part_of
 from bayes_vae.terms.rows import X
@@ -120,6 +121,11 @@ class _Work:
 
     def summaries(self, num_particles: int, *purpose: int | str, rows: Tensor | None = None) -> Iterator[WeightSummary]:
         """Of some observations, batch by batch."""
+        if self.proposal is None:
+            summaries = WeightsAtDraws(num_particles)
+            for batch in self.opened.batches(num_particles, *purpose, rows=rows):
+                yield summaries.of(batch)
+            return
         for chunks in self.log_weights(num_particles, *purpose, rows=rows):
             yield summarize_weights(chunks, num_particles)
 
@@ -183,18 +189,32 @@ class WeightsAtDraws:
     def __init__(self, num_particles: int) -> None:
         self._num_particles = num_particles
         self._rows: list[WeightSummary] = []
+        self._looked_at: Draw | None = None
+
+    def of(self, batch: Batch) -> WeightSummary:
+        """Draw all particles of a batch and summarize their weights."""
+        self.begin(batch)
+        for draw in batch.draws():
+            self.update(draw)
+        self.end()
+        return self._rows[-1]
 
     def begin(self, batch: Batch) -> None:
         """A batch starts."""
-        self._weights = WeightAccumulator(self._num_particles)
+        self._weights, self._batch, self._looked_at = WeightAccumulator(self._num_particles), batch, None
 
     def update(self, draw: Draw) -> None:
         """Some particles of it."""
         self._weights.update(draw.log_importance_weights)
+        if self._looked_at is None:
+            self._looked_at = draw.select(slice(LOOKED_AT))
 
     def end(self) -> None:
         """All its particles have come."""
-        self._rows.append(_summary(self._weights))
+        found = _summary(self._weights)
+        assert self._looked_at is not None, "K is at least 1"
+        trusted = trusted_pareto_k(found.pareto_k, self._batch, self._looked_at)
+        self._rows.append(found._replace(pareto_k=trusted))
 
     def result(self, opened: OpenPair) -> LogEvidenceEstimate:
         """L_K of all observations that came."""

@@ -1,0 +1,174 @@
+"""Starts at several modes: a search from places that the guide did not choose, and a mixture of the normals found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import permutations
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bayes_vae.estimators.annealing.path import log_joint_gradient
+from bayes_vae.estimators.annealing.start import Fitted, fit_normal
+from bayes_vae.estimators.latent_space import LatentSpace
+from bayes_vae.terms.opened import Batch
+from bayes_vae.terms.randomness import KeyedNoise, derived_seed
+
+__all__ = ["Mixture", "mixture_of_modes"]
+
+STEPS, LONGER, SHORTER = 20, 10.0, 0.3
+"""Steps of the search, how much longer a step may be than the one before, and how much shorter where it failed."""
+
+NEAR, NEAR_BY_DIMENSION = 6.25, 0.25
+"""Two places are one mode within this squared distance in deviations, and so much more for each dimension."""
+
+LOWEST, LEAST = 12.0, 5.0
+"""Nats below the best at which the top of a mode no longer matters, and at which a fitted mode does not."""
+
+MOST_MODES = 2
+"""Modes beside the guide's that are fitted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    r"""s(v) = Σ_c π_c N(v; m_c, A_c A_c^T), each component with the space in which it is standard normal.
+
+    Attributes:
+        spaces: of each component.
+        log_shares: log π_c, shape (C, N); −inf where an observation has no such mode.
+    """
+
+    spaces: list[LatentSpace]
+    log_shares: Tensor
+
+    def assigned(self, batch: Batch, num_chains: int, purpose: str) -> Assigned:
+        """Give each chain a component: chain k the one at (k + u) / K of the shares, u uniform for each observation.
+
+        Over u the mean over chains is unbiased, and the shares are kept as well as so many chains can.
+        """
+        noise = KeyedNoise(derived_seed(batch.seed, purpose))
+        uniform = torch.special.ndtr(noise.normal("component", batch.index, range(1), (1,), self.spaces[0].loc))
+        places = (torch.arange(num_chains).to(uniform).unsqueeze(-1) + uniform[..., 0]) / num_chains
+        edges = self.log_shares.exp().cumsum(0)[:-1]
+        chosen = (places.unsqueeze(0) >= edges.unsqueeze(1)).sum(0)
+        return Assigned(self, chosen, LatentSpace.chosen(self.spaces, chosen))
+
+
+class Assigned(NamedTuple):
+    """Chains (K, N) with the component that each belongs to, and the space of all of them."""
+
+    mixture: Mixture
+    component: Tensor
+    space: LatentSpace
+
+    def excess(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        r"""log s − log N_c at each chain's own coordinates v, shape (K, N), and its gradient, (K, N, D).
+
+        A chain of component c goes from N_c to p(x, z) N_c / s: summed over components the ends are s and p(x, z), so
+        the mean weight is unbiased, and every chain moves in coordinates that fit its own mode.
+        """
+        with torch.enable_grad():
+            here = v.detach().requires_grad_()
+            plain, log_det = self.space.unconstrained(here)
+            own = -0.5 * here.square().sum(-1) - log_det
+            all_of_them = []
+            for space, log_share in zip(self.mixture.spaces, self.mixture.log_shares, strict=True):
+                inside, other = space.whitened(plain)
+                all_of_them.append(log_share - 0.5 * inside.square().sum(-1) - other)
+            excess = torch.logsumexp(torch.stack(all_of_them), 0) - own
+            (gradient,) = torch.autograd.grad(excess.sum(), here)
+        alone = (self.mixture.log_shares > -torch.inf).sum(0) == 1
+        return excess.detach().masked_fill(alone, 0.0), gradient.masked_fill(alone.unsqueeze(-1), 0.0)
+
+
+def mixture_of_modes(batch: Batch, first: Fitted, places: dict[str, Tensor]) -> LatentSpace | Mixture:
+    """The start of each observation: the normal that is fitted already, or a mixture with those at other modes.
+
+    Args:
+        batch: the pair, bound to observations.
+        first: the fit from the guide, or the prior.
+        places: latents from which to climb, site → (J, N, *rest); draws of the prior.
+
+    Returns:
+        a space where one normal is enough for every observation.
+    """
+    tops = _tops(batch, first.space, places)
+    if not bool(tops.wanted.any()):
+        return first.space
+    same = torch.eye(first.space.size).to(first.space.loc).expand(len(batch.index), -1, -1)
+    found = [first]
+    for wanted, place in zip(tops.wanted, tops.places, strict=True):
+        again = fit_normal(batch, first.space.refitted(place, same))
+        found.append(again._replace(elbo=again.elbo.masked_fill(~wanted, -torch.inf)))
+    return _shares(found)
+
+
+def _shares(found: list[Fitted]) -> LatentSpace | Mixture:
+    """Shares by ELBO, none for what another and better fit covers or what is too small to matter."""
+    elbos = torch.stack([one.elbo for one in found])
+    kept = elbos >= elbos.amax(0) - LEAST
+    for (i, one), (j, other) in permutations(enumerate(found), 2):
+        better = (other.elbo > one.elbo) | ((other.elbo == one.elbo) & (j < i))
+        kept[i] &= ~(better & _near(one.space, other.space))
+    if bool((kept.sum(0) == 1).all()):
+        space = found[0].space
+        for one, mine in zip(found[1:], kept[1:], strict=True):
+            space = space.where(mine, one.space)
+        return space
+    return Mixture([one.space for one in found], elbos.masked_fill(~kept, -torch.inf).log_softmax(0))
+
+
+def _near(one: LatentSpace, other: LatentSpace) -> Tensor:
+    """Whether the origin of one space lies within the normal of the other, either way, shape (N,)."""
+    distances = [one.whitened(other.loc.unsqueeze(0))[0], other.whitened(one.loc.unsqueeze(0))[0]]
+    return torch.stack([each[0].square().sum(-1) for each in distances]).amin(0) <= _reach(one.size)
+
+
+def _reach(size: int) -> float:
+    return NEAR + NEAR_BY_DIMENSION * size
+
+
+class _Tops(NamedTuple):
+    """Places (C, N, D), in the coordinates of a space, of modes beside its own, and whether there is one, (C, N)."""
+
+    places: Tensor
+    wanted: Tensor
+
+
+def _tops(batch: Batch, space: LatentSpace, places: dict[str, Tensor]) -> _Tops:
+    """The highest distinct modes that a climb reaches from some places."""
+    start = space.coordinates(places)
+    position, height = _climbed(batch, space, torch.cat([torch.zeros_like(start[:1]), start]))
+    worth = height >= height.amax(0) - LOWEST
+    taken, wanted = [position[0]], []
+    for _ in range(MOST_MODES):
+        apart = torch.stack([(position - old).square().sum(-1) for old in [*taken, torch.zeros_like(position[0])]])
+        free = worth & (apart.amin(0) > _reach(space.size))
+        best = torch.where(free, height, -torch.inf).argmax(0)
+        rows = torch.arange(len(best), device=best.device)
+        wanted.append(free[best, rows])
+        taken.append(torch.where(wanted[-1].unsqueeze(-1), position[best, rows], torch.zeros_like(position[0])))
+    return _Tops(torch.stack(taken[1:]), torch.stack(wanted))
+
+
+def _climbed(batch: Batch, space: LatentSpace, position: Tensor) -> tuple[Tensor, Tensor]:
+    """Where gradient steps of log p(x, z) + log |dz/dv| lead, shape (J, N, D), and how high, (J, N).
+
+    The length of a step is that of Barzilai and Borwein (1988), eq. 5, and a step that does not climb is shortened.
+    """
+    height, gradient = log_joint_gradient(batch.bound, space, position)
+    height, gradient = height.nan_to_num(nan=-torch.inf), gradient.nan_to_num(0.0, 0.0, 0.0)
+    length = space.size**0.5 / gradient.norm(dim=-1).clamp(min=1.0)
+    for _ in range(STEPS):
+        moved = position + length.unsqueeze(-1) * gradient
+        higher, slope = log_joint_gradient(batch.bound, space, moved)
+        better = (higher > height) & slope.isfinite().all(-1)
+        step, bend = moved - position, gradient - slope
+        curvature = (step * bend).sum(-1) / step.square().sum(-1).clamp(min=1e-30)
+        longer = torch.where(curvature * length * LONGER > 1, 1 / curvature, LONGER * length)
+        length = torch.where(better, longer, SHORTER * length)
+        position = torch.where(better.unsqueeze(-1), moved, position)
+        gradient = torch.where(better.unsqueeze(-1), slope, gradient)
+        height = torch.where(better, higher, height)
+    return position, height
