@@ -33,7 +33,7 @@ def test_the_terms_are_those_of_the_library(contents, run, data, few):
     )
     for name, average in expected.averages().items():
         assert contents.evaluation.averages()[name].value == pytest.approx(average.value, rel=1e-6), name
-    assert contents.evaluation.estimator == "annealed from the guide"
+    assert contents.evaluation.estimator == "annealed from the guide, 6 temperatures"
     gap = bv.inference_gap(run.model, run.guide, x[:6], num_temperatures=6, seed=3, index=index[:6])
     assert contents.gap.averages()["inference_gap"].value == pytest.approx(
         gap.averages()["inference_gap"].value, abs=1e-4
@@ -127,7 +127,7 @@ def test_vectors_are_no_pictures_and_labels_may_be_absent(isolated_globals):
     assert page.count("Left out: an observation has shape (7,)") == 3
     assert "These data have no labels" in page
     assert "<img" not in page
-    assert "log evidence by quadrature" in page
+    assert "log p(x) by quadrature" in page
 
 
 def test_one_dimension_and_colours(isolated_globals):
