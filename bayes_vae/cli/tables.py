@@ -12,7 +12,7 @@ from bayes_vae.vocabulary.conditions import conditions as conditions_line
 from bayes_vae.vocabulary.number_text import capitalized, error_text, value_text
 from bayes_vae.vocabulary.readings import Reading, why_not_converged, words
 
-__all__ = ["ladder_table", "terms_table", "trust_text"]
+__all__ = ["evidence_lines", "ladder_table", "terms_table", "trust_text"]
 
 ERRORS = ("value", "± Monte Carlo", "± data")
 
@@ -30,6 +30,12 @@ def terms_table(terms: Mapping[str, Figures]) -> str:
     """Symbol, name, value and errors of each term, and how it reads."""
     rows = [[term["symbol"], term["name"], *_numbers(term), words(reading_of(term))] for term in terms.values()]
     return table(["symbol", "name", *ERRORS, "reads as"], rows, right=(2, 3, 4))
+
+
+def evidence_lines(evidence: Figures) -> list[str]:
+    """What a table is too narrow for: for how many observations log p(x) did not meet its estimator's criterion."""
+    reading = reading_of(evidence)
+    return [] if reading.settled else ["", f"log p(x), {evidence['estimator']}: {reading}."]
 
 
 def ladder_table(rungs: Sequence[Figures]) -> str:

@@ -145,9 +145,10 @@ def evidence_sentences(contents: ReportContents, averages: dict[str, Average]) -
     result = contents.evaluation
     evidence, gap = averages["log_evidence"], averages["inference_gap"]
     at_least = "at least " if evidence.reading.kind == "lower_bound_not_converged" else ""
+    failed = "" if evidence.reading.settled else f"; {evidence.reading}"
     return (
         f"The model gives {_these(contents.num_observations)} a mean log p(x) of {at_least}"
-        f"{average_text(evidence)} nats ({result.estimator}).",
+        f"{average_text(evidence)} nats ({result.estimator}{failed}).",
         f"The ELBO is {average_text(averages['elbo'])}: {average_text(averages['expected_log_likelihood'])} of "
         f"reconstruction minus {average_text(averages['kl_to_prior'])} of KL to the prior. It falls short of log p(x) "
         "by "
