@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from bayes_vae.estimators import importance_weighted_bound as importance_weighted_bound
     from bayes_vae.estimators import inference_gap as inference_gap
     from bayes_vae.estimators import quadrature_log_evidence as quadrature_log_evidence
-    from bayes_vae.estimators.ladder import Rung as Rung
     from bayes_vae.estimators.model_comparison import ModelComparison as ModelComparison
+    from bayes_vae.estimators.rungs.rung import Rung as Rung
     from bayes_vae.objectives import DoublyReparameterizedObjective as DoublyReparameterizedObjective
     from bayes_vae.objectives import Elbo as Elbo
     from bayes_vae.objectives import EnumeratedElbo as EnumeratedElbo
@@ -96,7 +96,7 @@ _HOMES = {
     "RowSource": "terms",
     "Rows": "terms",
     "Run": "runs",
-    "Rung": "estimators.ladder",
+    "Rung": "estimators.rungs.rung",
     "StickingTheLandingObjective": "objectives",
     "aggregate_posterior_terms": "estimators",
     "annealed_log_evidence": "estimators",

@@ -46,7 +46,7 @@ def evaluation(result: Evaluation) -> dict[str, Any]:
         "elbo": sampled + (", KL in closed form" if closed else ""),
         "importance_weighted_bound": result.bound.estimator,
         "log_evidence": result.estimator,
-        "inference_gap": f"log p(x) {result.estimator}, minus the ELBO",
+        "inference_gap": f"log p(x) ({result.estimator}) minus the ELBO",
     }
     averages, origin = result.averages(), result.terms.provenance
     terms = {name: figure(averages[name], words, origin) for name, words in estimators.items()}

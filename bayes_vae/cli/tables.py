@@ -12,7 +12,7 @@ from bayes_vae.vocabulary.conditions import conditions as conditions_line
 from bayes_vae.vocabulary.number_text import capitalized, error_text, value_text
 from bayes_vae.vocabulary.readings import Reading, why_not_converged, words
 
-__all__ = ["bits_text", "ladder_table", "terms_table", "trust_text"]
+__all__ = ["bits_text", "evidence_lines", "ladder_table", "terms_table", "trust_text"]
 
 ERRORS = ("value", "± Monte Carlo", "± data")
 
@@ -41,6 +41,12 @@ def bits_text(bits: Figures | None) -> list[str]:
     return [
         f"{value} bits per dimension{error} ± {data} data, from log p(x): an upper bound where that is a lower one."
     ]
+
+
+def evidence_lines(evidence: Figures) -> list[str]:
+    """What a table is too narrow for: for how many observations log p(x) did not meet its estimator's criterion."""
+    reading = reading_of(evidence)
+    return [] if reading.settled else ["", f"log p(x), {evidence['estimator']}: {reading}."]
 
 
 def ladder_table(rungs: Sequence[Figures]) -> str:

@@ -1,32 +1,34 @@
-"""Every term of Bayes' rule for a data set, the evidence annealed: what ``bayes-vae evaluate`` prints."""
+"""Every term of Bayes' rule for a data set, with one figure for log p(x): what ``bayes-vae evaluate`` prints."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from bayes_vae.estimators.annealing.annealed import AnnealedEstimate, anneal
+from bayes_vae.estimators.annealing.annealed import AnnealedEstimate
 from bayes_vae.estimators.elbo import KL, ElboAtDraws, ElboTerms
 from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
-from bayes_vae.estimators.importance.log_evidence import WeightsAtDraws
-from bayes_vae.terms.averages import Average, average, log_mean_bias
+from bayes_vae.estimators.importance.proposals import Proposal
+from bayes_vae.estimators.rungs.annealed_rung import annealed_of
+from bayes_vae.estimators.rungs.climb import climb
+from bayes_vae.estimators.rungs.rung import Rung, leading
+from bayes_vae.terms.averages import Average, average
 from bayes_vae.terms.containers import Provenance
-from bayes_vae.terms.opened import Accumulator, OpenPair, Options, collect, open_pair
+from bayes_vae.terms.opened import Accumulator, OpenPair, Options, open_pair
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.tabular import Column, Tabular
 from bayes_vae.terms.whole_numbers import whole_number
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "evaluation_of"]
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation(Tabular, observation=("log_evidence", "inference_gap")):
-    r"""The ELBO's terms, the importance-weighted bound of the same draws, and the annealed log p(x).
+    r"""The ELBO's terms, the importance-weighted bound of the same draws, and the best known log p(x).
 
     .. math:: \mathrm{ELBO}(x) \le L_K(x) \le \log p(x), \qquad
         \log p(x) - \mathrm{ELBO}(x) = \mathrm{KL}(q(z \mid x) \,\|\, p(z \mid x))
@@ -34,21 +36,32 @@ class Evaluation(Tabular, observation=("log_evidence", "inference_gap")):
     Attributes:
         terms: the ELBO and its two terms.
         bound: L_K with its reliability.
-        annealed: annealed from the guide; None where it was left out.
-        why_not_annealed: why there is none; empty where there is.
-        seconds: time of the ELBO and L_K together; the annealed estimate has its own.
+        rungs: what is known of log p(x), from L_K up to the exact value, as on the ladder of
+            :func:`bayes_vae.compare`.
+        why_not_annealed: why none is annealed; empty where one is.
+        seconds: time of the ELBO and L_K together; the other rungs have their own.
     """
 
     terms: ElboTerms
     bound: LogEvidenceEstimate
-    annealed: AnnealedEstimate | None
+    rungs: tuple[Rung, ...]
     why_not_annealed: str
     seconds: float
 
     @property
+    def leading(self) -> Rung:
+        """The rung that stands for log p(x): one for all observations, by an order fixed before drawing."""
+        return leading(self.rungs)
+
+    @property
     def log_evidence(self) -> Tensor:
-        """The tightest estimate of log p(x) here, shape (N,), nats: annealed where it is there, else L_K."""
-        return self._leading.log_evidence
+        """log p(x) of the leading rung, shape (N,), nats."""
+        return self.leading.values
+
+    @property
+    def annealed(self) -> AnnealedEstimate | None:
+        """Annealed from the guide; None where it was left out."""
+        return annealed_of(self.rungs)
 
     @property
     def inference_gap(self) -> Tensor:
@@ -58,7 +71,7 @@ class Evaluation(Tabular, observation=("log_evidence", "inference_gap")):
     @property
     def estimator(self) -> str:
         """Which estimator log_evidence is from."""
-        return self._leading.estimator
+        return self.leading.estimator
 
     @property
     def num_observations(self) -> int:
@@ -75,25 +88,16 @@ class Evaluation(Tabular, observation=("log_evidence", "inference_gap")):
         bound = {f"bound_{name}": column for name, column in self.bound.columns().items()}
         return {**self.terms.columns(), **bound, **super().columns()}
 
-    @property
-    def _leading(self) -> AnnealedEstimate | LogEvidenceEstimate:
-        return self.bound if self.annealed is None else self.annealed
-
     def averages(self) -> dict[str, Average]:
         """Figures over the data set, from the likelihood's term to the gap."""
         figures = self.terms.averages()
         bound = self.bound.averages()["log_evidence"]
         figures["importance_weighted_bound"] = replace(bound, name="importance_weighted_bound")
-        figures["log_evidence"] = self._leading.averages()["log_evidence"]
-        error = self._leading.standard_error
-        figures["inference_gap"] = average(
-            "inference_gap",
-            self.inference_gap,
-            torch.hypot(error, self.terms.elbo_error),
-            figures["log_evidence"].num_particles,
-            figures["log_evidence"].reading,
-            log_mean_bias(error),
-        )
+        top = self.leading
+        figures["log_evidence"] = replace(top.average, name="log_evidence")
+        error = torch.hypot(top.standard_errors, self.terms.elbo_error)
+        gap = ("inference_gap", self.inference_gap, error, top.num_particles, top.reading, top.bias)
+        figures["inference_gap"] = average(*gap)
         return figures
 
 
@@ -104,6 +108,7 @@ def evaluate(
     num_particles: int = 500,
     *,
     num_temperatures: int = 50,
+    proposal: Proposal = "guide",
     kl: KL = "auto",
     **options: Unpack[Options],
 ) -> Evaluation:
@@ -112,10 +117,17 @@ def evaluate(
     The ELBO's terms and L_K share their draws; annealing has its own, so that for single observations, and on easy
     data, it may come out below L_K by chance.
 
+    log p(x) is one figure for the whole data set, the first in this order whose criterion holds for every observation:
+    exact (where ``model.log_evidence(x)`` exists), quadrature (one or two latent dimensions), annealed, a refined
+    proposal, L_K. Where none holds the first of those there are leads, and its reading says for how many observations
+    it failed.
+
     Args:
         num_particles: K, draws from q for the ELBO's terms and L_K.
         num_temperatures: of :func:`bayes_vae.annealed_log_evidence` from the guide; 0 leaves it out. It is left out
             as well where a latent is discrete, and the result says so.
+        proposal: another than "guide" adds K draws from a refined proposal, as in
+            :func:`bayes_vae.estimate_log_evidence`.
         kl: as in :func:`bayes_vae.elbo_terms`.
         Others: as in :func:`bayes_vae.log_terms`.
 
@@ -126,7 +138,7 @@ def evaluate(
         ProgramError, SupportError, NumericalError: as :func:`bayes_vae.log_terms`.
     """
     with open_pair(model, guide, x, **options) as opened:
-        return evaluation_of(opened, num_particles, num_temperatures=num_temperatures, kl=kl)
+        return evaluation_of(opened, num_particles, num_temperatures=num_temperatures, proposal=proposal, kl=kl)
 
 
 def evaluation_of(
@@ -134,24 +146,12 @@ def evaluation_of(
     num_particles: int = 500,
     *accumulators: Accumulator,
     num_temperatures: int = 50,
+    proposal: Proposal = "guide",
     kl: KL = "auto",
 ) -> Evaluation:
     """:func:`evaluate` of a pair that is open; other accumulators share the draws of the ELBO and L_K."""
-    num_particles = whole_number("num_particles", num_particles)
-    elbo, weights = ElboAtDraws(kl), WeightsAtDraws(num_particles)
-    began = time.perf_counter()
-    collect(opened, num_particles, elbo, weights, *accumulators)
-    seconds = time.perf_counter() - began
-    why_not = without_annealing(opened.pair.discrete, num_temperatures)
-    annealed = None if why_not else anneal(opened, num_temperatures=num_temperatures)
-    return Evaluation(elbo.result(opened), weights.result(opened), annealed, why_not, seconds)
-
-
-def without_annealing(discrete: tuple[str, ...], num_temperatures: int) -> str:
-    """Why there is no annealed estimate; empty where there is one."""
-    if num_temperatures == 0:
-        return "not annealed: num_temperatures is 0"
-    if discrete:
-        sites = ", ".join(map(repr, discrete))
-        return f"not annealed: annealing moves along gradients, and {sites} is discrete"
-    return ""
+    elbo, sizes = ElboAtDraws(kl), (whole_number("num_particles", num_particles),)
+    shared = climb(
+        opened, sizes, elbo, *accumulators, num_temperatures=num_temperatures, tolerance=None, proposal=proposal
+    )
+    return Evaluation(elbo.result(opened), shared.estimate, shared.rungs(), shared.why_not_annealed, shared.seconds)

@@ -10,75 +10,27 @@ from itertools import pairwise
 from typing import Any, Unpack
 
 import torch
-from torch import Tensor
 
 from bayes_vae.errors import SettingsError
-from bayes_vae.estimators.annealing.annealed import AnnealedEstimate, anneal
-from bayes_vae.estimators.evaluation import without_annealing
-from bayes_vae.estimators.importance.bound import grouped_bound
+from bayes_vae.estimators.annealing.annealed import AnnealedEstimate
 from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
-from bayes_vae.estimators.importance.log_evidence import WeightsAtDraws
-from bayes_vae.estimators.quadrature import integrate
+from bayes_vae.estimators.importance.proposals import Proposal
+from bayes_vae.estimators.rungs.annealed_rung import annealed_of
+from bayes_vae.estimators.rungs.climb import climb
+from bayes_vae.estimators.rungs.rung import Rung, leading
+from bayes_vae.parts.registry import rows
 from bayes_vae.settings import LADDER
-from bayes_vae.terms.averages import Average, average, log_mean_bias
-from bayes_vae.terms.containers import Draw, Provenance
-from bayes_vae.terms.opened import Accumulator, Batch, OpenPair, Options, collect, open_pair
+from bayes_vae.terms.averages import Average, average
+from bayes_vae.terms.containers import Provenance
+from bayes_vae.terms.opened import Accumulator, OpenPair, Options, open_pair
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.tabular import Column, Tabular
 from bayes_vae.terms.whole_numbers import whole_number
 from bayes_vae.vocabulary.conditions import conditions
 from bayes_vae.vocabulary.number_text import with_error
-from bayes_vae.vocabulary.readings import LOWER_BOUND, Reading
 
-__all__ = ["Comparison", "Rung", "compare"]
-
-
-TARGETS = {
-    "annealed": "the annealed log p(x)",
-    "converged": "the converged annealed log p(x)",
-    "exact": "the exact log p(x)",
-    "quadrature": "log p(x) by quadrature",
-}
-"""How the sentence names the last rung."""
-
-QUADRATURE: dict[str, Any] = {"method": "grid", "tolerance": 1e-3, "max_nodes": 2**14}
-"""The grid of the quadrature rung: it does not need to trust the guide, and ends at a thousandth of a nat."""
-
-MOST_DIMENSIONS = 2
-"""Latent dimensions up to which the ladder ends in quadrature; more cost too many nodes for each observation."""
-
-
-@dataclass(frozen=True, eq=False)
-class Rung:
-    """One bound of the ladder.
-
-    Attributes:
-        name: "ELBO", "L_5", …, "annealed", "converged" (annealed until two levels agree), "exact" (closed form) or
-            "quadrature".
-        num_particles: k of the bound; the number of chains where annealed; 0 where exact or by quadrature.
-        values: shape (N,), nats.
-        standard_errors: Monte-Carlo error of each value, shape (N,); NaN where it is unknown.
-        reading: how the figure reads.
-        bias: of the mean of log mean weights, see ``log_mean_bias``; only where one group of particles is all there is;
-            for quadrature the mean error of refinement.
-        seconds: time that it took; the bounds share their draws, and so their time.
-        estimator: how it was computed.
-    """
-
-    name: str
-    num_particles: int
-    values: Tensor
-    standard_errors: Tensor
-    reading: Reading = LOWER_BOUND
-    seconds: float = 0.0
-    bias: float = 0.0
-    estimator: str = "importance sampling from q, nested groups of one set of draws"
-
-    @property
-    def average(self) -> Average:
-        """The rung's figure over the data set."""
-        return average(self.name, self.values, self.standard_errors, self.num_particles, self.reading, self.bias)
+__all__ = ["Comparison", "compare", "comparison_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,21 +38,29 @@ class Comparison(Tabular):
     """ELBO ≤ L_5 ≤ L_50 ≤ … ≤ log p(x), the bounds for every observation from one set of draws.
 
     Attributes:
-        rungs: from the ELBO to L_K, then the annealed estimates, then the exact evidence where the model knows it, or
-            quadrature where z has one or two dimensions.
+        rungs: from the ELBO to L_K, then those of a refined proposal and annealing, then the exact evidence where the
+            model knows it, or quadrature where z has one or two dimensions.
         estimate: L_K with its reliability.
-        annealed: the annealed estimate, the converged one where there is one; None where it was left out.
-        why_not_annealed: why there is none; empty where there is.
+        why_not_annealed: why there is no annealed rung; empty where there is one.
         seconds: time for all of it.
         provenance: seed, source and policy.
     """
 
     rungs: tuple[Rung, ...]
     estimate: LogEvidenceEstimate
-    annealed: AnnealedEstimate | None
     why_not_annealed: str
     seconds: float
     provenance: Provenance
+
+    @property
+    def leading(self) -> Rung:
+        """The rung that stands for log p(x), see :func:`~bayes_vae.estimators.rungs.rung.leading`."""
+        return leading(self.rungs)
+
+    @property
+    def annealed(self) -> AnnealedEstimate | None:
+        """The annealed estimate, the converged one where there is one; None where it was left out."""
+        return annealed_of(self.rungs)
 
     @property
     def num_particles(self) -> int:
@@ -125,9 +85,9 @@ class Comparison(Tabular):
         return {rung.name: rung.average for rung in self.rungs}
 
     def sentence(self) -> str:
-        """What the ladder says: how far the ELBO lies below the tightest figure."""
-        top, bound = self.rungs[-1], f"L_{self.num_particles}"
-        target = TARGETS.get(top.name, top.name)
+        """What the ladder says: how far the ELBO lies below the leading figure."""
+        top, bound = self.leading, f"L_{self.num_particles}"
+        target = {row.name: row.help for row in rows("rung")}.get(top.name, top.name)
         short = self._shortfall(self.rungs[0])
         words = with_error(short.value, short.total_error)
         rest = "" if top.name == bound else self._of_bound(bound)
@@ -147,8 +107,8 @@ class Comparison(Tabular):
         return f", {bound} by {with_error(short.value, short.total_error)}"
 
     def _shortfall(self, rung: Rung) -> Average:
-        """How far a rung lies below the last, over the data; an error that is not known is left out."""
-        top = self.rungs[-1]
+        """How far a rung lies below the leading one, over the data; an error that is not known is left out."""
+        top = self.leading
         errors = torch.hypot(top.standard_errors.nan_to_num(), rung.standard_errors.nan_to_num())
         bias = math.hypot(*(each.bias for each in (top, rung) if not math.isnan(each.bias)))
         return average("shortfall", top.values - rung.values, errors, self.num_particles, bias=bias)
@@ -169,6 +129,7 @@ def compare(
     *,
     num_temperatures: int = 50,
     tolerance: float | None = None,
+    proposal: Proposal = "guide",
     **options: Unpack[Options],
 ) -> Comparison:
     r"""Compare the ELBO with ever tighter bounds on log p(x), from nested groups of one set of draws.
@@ -185,11 +146,15 @@ def compare(
             left out as well where a latent is discrete, and the result says so.
         tolerance: adds the rung "converged": annealed, the temperatures doubled until two levels' means agree to so
             many nats.
+        proposal: another than "guide" adds the rung "refined": K draws from a proposal fitted to each posterior, as in
+            :func:`bayes_vae.estimate_log_evidence`.
         Others: as in :func:`bayes_vae.log_terms`.
 
     Returns:
         :class:`Comparison`; its last rung is the exact evidence where ``model.log_evidence(x)`` exists, else quadrature
-        where z has one or two dimensions.
+        where z has one or two dimensions. Its ``leading`` rung is the one for log p(x), by an order fixed beforehand:
+        exact, quadrature, annealed, refined, L_K; the first whose criterion holds for every observation, else the
+        first.
 
     Raises:
         SettingsError: rungs that do not divide each other, or a tolerance without temperatures.
@@ -197,7 +162,7 @@ def compare(
     Reference: Burda, Grosse, Salakhutdinov (2016), "Importance weighted autoencoders", theorem 1.
     """
     with open_pair(model, guide, x, **options) as opened:
-        return comparison_of(opened, rungs, num_temperatures=num_temperatures, tolerance=tolerance)
+        return comparison_of(opened, rungs, num_temperatures=num_temperatures, tolerance=tolerance, proposal=proposal)
 
 
 def comparison_of(
@@ -206,61 +171,15 @@ def comparison_of(
     *accumulators: Accumulator,
     num_temperatures: int = 50,
     tolerance: float | None = None,
+    proposal: Proposal = "guide",
 ) -> Comparison:
     """:func:`compare` of a pair that is open; other accumulators share the draws of the bounds."""
-    rungs = _checked_rungs(rungs)
-    if tolerance is not None and num_temperatures == 0:
-        raise SettingsError("tolerance is of the annealed rungs, and num_temperatures=0 leaves them out: give some.")
     start = time.perf_counter()
-    bounds, weights = _BoundsAtDraws(rungs), WeightsAtDraws(rungs[-1])
-    collect(opened, rungs[-1], bounds, weights, *accumulators)
+    sizes, temperatures = _checked_rungs(rungs), num_temperatures
+    shared = climb(opened, sizes, *accumulators, num_temperatures=temperatures, tolerance=tolerance, proposal=proposal)
+    found = shared.rungs()
     seconds = time.perf_counter() - start
-    estimate = weights.result(opened)
-    steps = [_rung(size, bounds.of(place), estimate, seconds) for place, size in enumerate(rungs)]
-    why_not = without_annealing(opened.pair.discrete, num_temperatures)
-    levels: list[AnnealedEstimate] = []
-    if not why_not:
-        tolerances = [None] if tolerance is None else [None, tolerance]
-        levels = [anneal(opened, num_temperatures=num_temperatures, tolerance=each) for each in tolerances]
-    annealed = [_annealed_rung(name, level) for name, level in zip(("annealed", "converged"), levels, strict=False)]
-    small = bounds.num_dimensions <= MOST_DIMENSIONS and not opened.pair.discrete
-    exact = _exact_rung(opened) or (_quadrature_rung(opened) if small else [])
-    return Comparison(
-        (*steps, *annealed, *exact),
-        estimate,
-        levels[-1] if levels else None,
-        why_not,
-        time.perf_counter() - start,
-        opened.provenance,
-    )
-
-
-class _BoundsAtDraws:
-    """The rungs' bounds from nested groups of one set of draws."""
-
-    def __init__(self, rungs: Sequence[int]) -> None:
-        self._rungs = rungs
-        self._weights: list[Tensor] = []
-        self._bounds: list[list[tuple[Tensor, Tensor]]] = []
-        self.num_dimensions = 0
-
-    def begin(self, batch: Batch) -> None:
-        """A batch starts."""
-        self._weights = []
-
-    def update(self, draw: Draw) -> None:
-        """Some particles of it."""
-        self._weights.append(draw.log_importance_weights)
-        self.num_dimensions = sum(value[0, 0].numel() for value in draw.latents.values())
-
-    def end(self) -> None:
-        """All its particles have come."""
-        log_weights = torch.cat(self._weights)
-        self._bounds.append([_mean_over_groups(grouped_bound(log_weights, size)) for size in self._rungs])
-
-    def of(self, place: int) -> list[tuple[Tensor, Tensor]]:
-        """Means and errors of one rung, batch by batch."""
-        return [batch[place] for batch in self._bounds]
+    return Comparison(found, shared.estimate, shared.why_not_annealed, seconds, opened.provenance)
 
 
 def _checked_rungs(rungs: Sequence[int]) -> tuple[int, ...]:
@@ -271,59 +190,3 @@ def _checked_rungs(rungs: Sequence[int]) -> tuple[int, ...]:
             f"rungs must start at 1 (the ELBO) and rise, each dividing the next, as 1 5 50 500 5000; got {rungs}."
         )
     return rungs
-
-
-def _mean_over_groups(groups: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard error over groups, each (N,); the error of a single group is unknown."""
-    count = len(groups)
-    error = groups.std(0) / count**0.5 if count > 1 else torch.full_like(groups[0], torch.nan)
-    return groups.mean(0), error
-
-
-def _rung(size: int, batches: list[tuple[Tensor, Tensor]], estimate: LogEvidenceEstimate, seconds: float) -> Rung:
-    values, errors = (torch.cat(column) for column in zip(*batches, strict=True))
-    if size == estimate.num_particles:
-        error = estimate.standard_error
-        return Rung(f"L_{size}", size, values, error, estimate.reading, seconds, log_mean_bias(error))
-    return Rung("ELBO" if size == 1 else f"L_{size}", size, values, errors, seconds=seconds)
-
-
-def _annealed_rung(name: str, estimate: AnnealedEstimate) -> Rung:
-    error = estimate.standard_error
-    words = f"annealed importance sampling from the guide, {estimate.num_temperatures} temperatures"
-    return Rung(
-        name,
-        estimate.num_chains,
-        estimate.log_evidence,
-        error,
-        estimate.reading,
-        estimate.seconds,
-        bias=log_mean_bias(error),
-        estimator=words,
-    )
-
-
-def _exact_rung(opened: OpenPair) -> list[Rung]:
-    start = time.perf_counter()
-    values = opened.log_evidence()
-    if values is None:
-        return []
-    seconds = time.perf_counter() - start
-    return [Rung("exact", 0, values, torch.zeros_like(values), Reading("exact"), seconds, estimator="closed form")]
-
-
-def _quadrature_rung(opened: OpenPair) -> list[Rung]:
-    start = time.perf_counter()
-    found = integrate(opened, **QUADRATURE)
-    return [
-        Rung(
-            "quadrature",
-            0,
-            found.log_evidence,
-            torch.zeros_like(found.log_evidence),
-            found.reading,
-            time.perf_counter() - start,
-            float(found.refinement_error.mean()),
-            f"quadrature on a grid, D = {found.num_dimensions}",
-        )
-    ]

@@ -11,8 +11,9 @@ __all__ = ["AtLeast", "DataKind", "Need", "Part", "PartKind", "Trait", "class_at
 
 DataKind = Literal["binary", "gray", "counts", "real"]
 
-PartKind = Literal["structure", "network", "likelihood", "prior", "guide", "objective", "exact"]
-"""The first six are settings; "exact" pairs are built in Python only, and their runs can be loaded."""
+PartKind = Literal["structure", "network", "likelihood", "prior", "guide", "objective", "exact", "rung"]
+"""The first six are settings; "exact" pairs are built in Python only, and their runs can be loaded; a "rung" is a
+figure of the ladder towards log p(x)."""
 
 Trait = Literal[
     "discrete x",
@@ -54,8 +55,9 @@ class Part:
     Args:
         kind: the setting that it is a choice of.
         name: as settings have it.
-        where: "module:Class", imported when it is first used; of a structure the model.
-        help: what it is, in a few words.
+        where: "module:Class", imported when it is first used; of a structure the model; of a rung a function, see
+            ``estimators.rungs.climb``.
+        help: what it is, in a few words; of a rung as it stands in a sentence.
         guide: of a structure, where its own guide is; empty where guides are chosen.
         options: setting → the argument of the class that takes it.
         only: those of the options that are refused, not ignored, beside another choice.
@@ -81,7 +83,7 @@ class Part:
 
     @property
     def cls(self) -> Any:
-        """The class."""
+        """The class; of a rung the function."""
         return class_at(self.where)
 
 

@@ -1,8 +1,9 @@
-"""The table of parts: one row for each likelihood, prior, guide, structure, network and objective.
+"""The table of parts: one row for each likelihood, prior, guide, structure, network, objective and rung of the ladder.
 
 To add one, write its class in a file of its own, add its row here, and its name to the ``Literal`` of the setting in
 ``bayes_vae.settings``, which type checkers read. Flags, help, refusals, building, describing and loading follow from
-the row.
+the row. A rung has no setting: its row is all that ``compare``, ``evaluate`` and the report need. Rungs stand from the
+ELBO up, and the last whose criterion holds stands for log p(x).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _likelihood = partial(_row, "likelihood", "models.likelihoods")
 _prior = partial(_row, "prior", "models.priors")
 _guide = partial(_row, "guide", "guides")
 _objective = partial(_row, "objective", "objectives")
+_rung = partial(_row, "rung", "estimators.rungs")
 
 _BINARY, _GRAY, _COUNTS = ({"data_kinds": (kind,)} for kind in ("binary", "gray", "counts"))
 _LOGITS = {"decoder_outputs": ("logits", "probabilities")}
@@ -193,4 +195,10 @@ TABLE: list[Part] = [
         "exact posterior known",
         guide="bayes_vae.guides.exact_linear_gaussian:ExactLinearGaussianGuide",
     ),
+    _rung("bounds", "nested_bounds:nested_bounds", "the ELBO and L_k up to L_K"),
+    _rung("refined", "refined_rung:refined_rung", "L_K from a refined proposal"),
+    _rung("annealed", "annealed_rung:annealed_rung", "the annealed log p(x)"),
+    _rung("converged", "annealed_rung:converged_rung", "the converged annealed log p(x)"),
+    _rung("quadrature", "quadrature_rung:quadrature_rung", "log p(x) by quadrature"),
+    _rung("exact", "exact_rung:exact_rung", "the exact log p(x)"),
 ]

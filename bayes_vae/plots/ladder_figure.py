@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from bayes_vae.estimators.ladder import Comparison, Rung
+from bayes_vae.estimators.ladder import Comparison
+from bayes_vae.estimators.rungs.rung import Rung
 from bayes_vae.plots.colours import COLOURS, GREY
 from bayes_vae.plots.style import caption, new_figure, plain_axes, signed, thousands
 from bayes_vae.vocabulary.conditions import PER_OBSERVATION
@@ -20,7 +21,8 @@ from bayes_vae.vocabulary.symbols import mathtext
 
 __all__ = ["draw_ladder", "ladder_figure"]
 
-LINES = {"annealed": (0, (1, 2)), "converged": (0, (3, 1.5)), "exact": (0, (6, 3)), "quadrature": (0, (6, 3))}
+LINES = {"annealed": (0, (1, 2)), "converged": (0, (3, 1.5))}
+OTHER_LINES = (0, (6, 3))
 """Line styles of the rungs that have no place on the axis of particles."""
 
 LETTERS = 14
@@ -42,8 +44,8 @@ def ladder_figure(comparison: Comparison) -> Figure:
 
 def draw_ladder(axes: Axes, comparison: Comparison) -> Axes:
     """Draw the rungs of a comparison; the annealed and the exact evidence, where they are, are lines."""
-    bounds = [rung for rung in comparison.rungs if rung.name not in LINES]
-    lines = [rung for rung in comparison.rungs if rung.name in LINES]
+    bounds = [rung for rung in comparison.rungs if rung.nested]
+    lines = [rung for rung in comparison.rungs if not rung.nested]
     particles = [rung.num_particles for rung in bounds]
     axes.plot(particles, [rung.average.value for rung in bounds], color=GREY, linewidth=1, zorder=1)
     for rung in bounds:
@@ -79,7 +81,7 @@ def _draw_line(axes: Axes, rung: Rung) -> None:
     """A line with its Monte-Carlo error as a band."""
     average, colour = rung.average, COLOURS["evidence"]
     value, error = average.value, average.monte_carlo_error
-    axes.axhline(value, color=colour, linewidth=1.2, linestyle=LINES[rung.name], zorder=0)
+    axes.axhline(value, color=colour, linewidth=1.2, linestyle=LINES.get(rung.name, OTHER_LINES), zorder=0)
     if error == error:
         axes.axhspan(value - error, value + error, color=colour, alpha=0.12, linewidth=0, zorder=0)
 

@@ -64,7 +64,7 @@ def _where_it_goes(contents: ReportContents, worst: list[int]) -> str:
 
 def _card(contents: ReportContents, row: int) -> Card:
     result = contents.evaluation
-    terms, evidence_error = result.terms, _evidence_error(contents)
+    terms, evidence_error = result.terms, result.leading.standard_errors
     values = {
         "log p(x)": (result.log_evidence, evidence_error),
         "E_q log p(x|z)": (terms.expected_log_likelihood, terms.expected_log_likelihood_error),
@@ -81,11 +81,6 @@ def _with_error(value: torch.Tensor, error: torch.Tensor) -> str:
     """Two decimals are enough for one observation."""
     text = estimate_text(float(value))
     return f"{text} ± {float(error):.2f}" if float(error) >= 0.005 else text
-
-
-def _evidence_error(contents: ReportContents) -> torch.Tensor:
-    result = contents.evaluation
-    return (result.bound if result.annealed is None else result.annealed).standard_error
 
 
 def _picture(contents: ReportContents, row: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bayes_vae.parts.registry import rows as rows_of
 from bayes_vae.report.contents import Missing, ReportContents
 from bayes_vae.report.page_elements import Section, Table
 from bayes_vae.report.words import average_text, conditions
@@ -16,12 +17,6 @@ from bayes_vae.vocabulary.symbols import TERMS
 __all__ = ["Term", "terms", "terms_section"]
 
 DRAWS = "mean over draws from q"
-
-EVIDENCE = {
-    "exact": ("log evidence, exact", "compare(…).rungs"),
-    "quadrature": ("log evidence by quadrature", "quadrature_log_evidence(…).log_evidence"),
-}
-"""Rungs of the ladder that are log p(x) itself → words and function."""
 
 AGGREGATE = ("index_code_mutual_information", "marginal_kl_to_prior", "total_correlation", "dimensionwise_kl")
 
@@ -61,24 +56,24 @@ def _evidence(contents: ReportContents) -> list[Term]:
     result, averages = contents.evaluation, contents.evaluation.averages()
     closed = result.terms.kl == "analytic"
     bound = result.bound
-    annealed = {} if result.annealed is None else {"function": "annealed_log_evidence(…).log_evidence"}
-    gap = f"log p(x) {result.estimator}, minus the ELBO"
+    gap = f"log p(x) ({result.estimator}) minus the ELBO"
     return [
         _term(averages, "expected_log_likelihood", DRAWS),
         _term(averages, "kl_to_prior", "closed form" if closed else DRAWS),
         _term(averages, "elbo", DRAWS + (", KL in closed form" if closed else "")),
         _term(averages, "importance_weighted_bound", bound.estimator, symbol=f"L_{bound.num_particles}"),
-        _term(averages, "log_evidence", result.estimator, **annealed),
+        _term(averages, "log_evidence", result.estimator, function=result.leading.function),
         _term(averages, "inference_gap", gap, function="evaluate(…).inference_gap"),
     ]
 
 
 def _references(contents: ReportContents) -> list[Term]:
-    """The exact evidence or its quadrature, where the ladder ends in one."""
+    """The other estimates of log p(x) but L_K, which do not lead."""
+    result, words = contents.evaluation, {row.name: row.help for row in rows_of("rung")}
     return [
-        Term(TERMS["log_evidence"].symbol, *EVIDENCE[rung.name], rung.average, rung.estimator)
-        for rung in contents.comparison.rungs
-        if rung.name in EVIDENCE
+        Term(TERMS["log_evidence"].symbol, words.get(rung.name, rung.name), rung.function, rung.average, rung.estimator)
+        for rung in result.rungs
+        if not rung.nested and rung is not result.leading
     ]
 
 
@@ -150,9 +145,10 @@ def evidence_sentences(contents: ReportContents, averages: dict[str, Average]) -
     result = contents.evaluation
     evidence, gap = averages["log_evidence"], averages["inference_gap"]
     at_least = "at least " if evidence.reading.kind == "lower_bound_not_converged" else ""
+    failed = "" if evidence.reading.settled else f"; {evidence.reading}"
     return (
         f"The model gives {_these(contents.num_observations)} a mean log p(x) of {at_least}"
-        f"{average_text(evidence)} nats ({result.estimator}).",
+        f"{average_text(evidence)} nats ({result.estimator}{failed}).",
         f"The ELBO is {average_text(averages['elbo'])}: {average_text(averages['expected_log_likelihood'])} of "
         f"reconstruction minus {average_text(averages['kl_to_prior'])} of KL to the prior. It falls short of log p(x) "
         "by "

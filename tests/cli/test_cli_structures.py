@@ -47,7 +47,7 @@ def test_two_layers(command, train):
     assert isinstance(bv.load(path)[1], TwoLayerNormalGuide)
     evaluated = command("evaluate", path, *FEW, "--seed", "3", "--json").json
     assert evaluated["terms"]["elbo"]["value"] == pytest.approx(elbo_of(path), rel=1e-5)
-    assert evaluated["terms"]["log_evidence"]["estimator"] == "annealed from the guide"
+    assert evaluated["terms"]["log_evidence"]["estimator"].startswith("annealed from the guide, ")
     assert_reported(command, path)
 
 

@@ -96,6 +96,16 @@ def test_mean_weight_on_a_nonlinear_model(small_vae, within, start):
     within(ratio.mean(), 1.0, ratio.std() / len(ratio) ** 0.5)
 
 
+def test_each_step_counts_by_its_own_rise_of_the_inverse_temperature(linear_gaussian, within):
+    """The temperatures of the sigmoid stand close at both ends: the mean of its steps would be nats off."""
+    model, x = linear_gaussian
+    settings = {"num_temperatures": 6, "num_chains": 1, "num_leapfrog": 3, "schedule": "sigmoid"}
+    copies = x[:1].expand(3000, *x.shape[1:])
+    estimate = bv.annealed_log_evidence(model, None, copies, start="prior", **settings)
+    ratio = (estimate.log_evidence - model.log_evidence(x[:1]).detach()).exp()
+    within(ratio.mean(), 1.0, ratio.std() / len(ratio) ** 0.5)
+
+
 @pytest.mark.parametrize("source", ["distributions", "traces"])
 @pytest.mark.parametrize("start", ["guide", "prior"])
 def test_adaptive_result_depends_on_neither_batch_nor_run(small_vae, source, start):

@@ -8,9 +8,12 @@ import pytest
 import torch
 
 import bayes_vae as bv
-from bayes_vae.errors import SettingsError
-from bayes_vae.estimators import ladder
+from bayes_vae.errors import NumericalError, SettingsError
+from bayes_vae.estimators.rungs import quadrature_rung
+from bayes_vae.estimators.rungs.annealed_rung import rung_of
+from bayes_vae.estimators.rungs.rung import Rung, leading
 from bayes_vae.guides import ExactLinearGaussianGuide
+from bayes_vae.parts.registry import names
 from bayes_vae.vocabulary.readings import Reading
 
 RUNGS = (1, 5, 50, 500)
@@ -66,7 +69,7 @@ def test_text_says_what_every_figure_needs(small_vae):
 
 
 def test_few_particles_are_a_lower_bound(monkeypatch, small_vae):
-    monkeypatch.setattr(ladder, "MOST_DIMENSIONS", 0)
+    monkeypatch.setattr(quadrature_rung, "MOST_DIMENSIONS", 0)
     comparison = bv.compare(*small_vae, (1, 5), num_temperatures=0, seed=1)
     assert "5 particles are too few for a k̂" in str(comparison.rungs[-1].reading)
     assert "log p(x) may lie higher still" in comparison.sentence()
@@ -135,7 +138,8 @@ def test_converged_rung_doubles_until_levels_agree(linear_gaussian, rescaled_gui
 def test_the_sentence_holds_errors_that_do_not_average_out(small_vae):
     """Of quadrature that has not converged, say, the error of refinement is part of the shortfall's."""
     comparison = bv.compare(*small_vae, RUNGS, num_temperatures=0, seed=1)
-    *below, top = comparison.rungs
+    *below, bound, top = comparison.rungs
+    below.append(replace(bound, reading=Reading("lower_bound_not_converged", 5, 5)))
     rough = replace(comparison, rungs=(*below, replace(top, bias=7.0, reading=Reading("quadrature", 5, 5))))
     assert " ± 7.0 nats per observation; L_500 cannot be told apart from it (a difference of" in rough.sentence()
     assert rough.sentence().endswith(", and log p(x) may lie higher still.")
@@ -161,10 +165,11 @@ def test_the_annealed_rung_reads_as_evaluate_says(linear_gaussian, rescaled_guid
         bv.annealed_log_evidence(model, guide, x, num_temperatures=count, refine=False) for count in (60, 1)
     )
     for estimate, tail in ((fine, False), (coarse, True)):
-        rung = ladder._annealed_rung("annealed", estimate)
+        rung = rung_of("annealed", estimate)
         assert rung.reading == rung.average.reading == estimate.reading
         comparison = bv.compare(model, guide, x, (1, 5), num_temperatures=0)
         sentence = replace(comparison, rungs=(comparison.rungs[0], comparison.rungs[1], rung)).sentence()
+        assert "falls short of the annealed log p(x) by" in sentence
         assert sentence.endswith("log p(x) may lie higher still.") == tail
     assert str(fine.reading) == "lower bound in expectation"
     assert str(coarse.reading).startswith("lower bound, not converged: annealed chains disagree for ")
@@ -186,3 +191,149 @@ def test_discrete_latents_leave_annealing_out_and_say_so():
     assert comparison.annealed is None
     assert comparison.why_not_annealed == "not annealed: annealing moves along gradients, and 'z' is discrete"
     assert comparison.why_not_annealed in str(comparison)
+
+
+LADDER = ("ELBO", "L_50", "refined", "annealed", "converged", "quadrature", "exact")
+
+
+@pytest.mark.parametrize(
+    ("there", "settled", "leads"),
+    [
+        (LADDER, LADDER, "exact"),
+        (LADDER[:-1], LADDER, "quadrature"),
+        (LADDER[:-1], ("L_50", "refined", "annealed"), "annealed"),
+        (LADDER[:-2], LADDER, "converged"),
+        (LADDER[:-2], ("L_50", "refined", "annealed"), "annealed"),
+        (LADDER[:-2], ("L_50", "refined"), "refined"),
+        (LADDER[:-2], ("L_50",), "L_50"),
+        (LADDER[:-2], ("ELBO",), "converged"),
+        (LADDER[:4], (), "annealed"),
+        (LADDER[:3], (), "refined"),
+        (LADDER[:2], (), "L_50"),
+    ],
+)
+def test_the_first_whose_criterion_holds_leads(there, settled, leads):
+    """In an order fixed beforehand, whatever the values are; else the first of those there are."""
+    rungs = [
+        Rung(
+            name,
+            8,
+            torch.tensor([-1.0, -2.0 - place]),
+            torch.zeros(2),
+            Reading("lower_bound_not_converged", int(name not in settled), 2),
+            leads=name != "ELBO",
+        )
+        for place, name in enumerate(there)
+    ]
+    assert leading(rungs).name == leads
+
+
+def test_the_order_is_that_of_the_table():
+    assert names("rung") == ("bounds", "refined", "annealed", "converged", "quadrature", "exact")
+
+
+@pytest.fixture
+def rough_grid(monkeypatch):
+    """Quadrature that ends before its levels agree."""
+    monkeypatch.setattr(quadrature_rung, "GRID", {"method": "grid", "tolerance": 1e-13, "max_nodes": 64})
+
+
+def test_compare_and_evaluate_lead_with_the_same_figure(small_vae, linear_gaussian, rescaled_guide):
+    model, x = linear_gaussian
+    for pair, name in (((model, rescaled_guide(model, 1.5), x), "exact"), (small_vae, "quadrature")):
+        shared = {"num_temperatures": 8, "seed": 4}
+        ladder, evaluation = bv.compare(*pair, (1, 50), **shared), bv.evaluate(*pair, 50, **shared)
+        assert ladder.leading.name == evaluation.leading.name == name
+        assert [rung.name for rung in evaluation.rungs] == [rung.name for rung in ladder.rungs[1:]]
+        for ours, theirs in zip(evaluation.rungs, ladder.rungs[1:], strict=True):
+            torch.testing.assert_close(ours.values, theirs.values, rtol=0, atol=0)
+        torch.testing.assert_close(evaluation.log_evidence, ladder.rungs[-1].values, rtol=0, atol=0)
+        assert evaluation.averages()["log_evidence"].value == ladder.leading.average.value
+
+
+@pytest.mark.usefixtures("rough_grid")
+def test_quadrature_that_did_not_converge_leads_only_where_nothing_else_did(small_vae):
+    ladder = bv.compare(*small_vae, RUNGS, num_temperatures=60, seed=1)
+    quadrature = ladder.rungs[-1]
+    assert quadrature.reading.failed == len(quadrature.values)
+    assert ladder.leading.name == "annealed"
+    assert ladder.leading.reading.settled
+    assert "The ELBO falls short of the annealed log p(x) by" in ladder.sentence()
+    ladder = bv.compare(*small_vae, (1, 5), num_temperatures=0, seed=1)
+    assert [rung.reading.settled for rung in ladder.rungs[1:]] == [False, False]
+    assert ladder.leading is ladder.rungs[-1]
+    evaluation = bv.evaluate(*small_vae, 5, num_temperatures=0, seed=1)
+    assert evaluation.leading.name == "quadrature"
+    assert str(evaluation.averages()["log_evidence"].reading).endswith("not converged for 5 of 5")
+
+
+def test_a_mean_is_over_all_rows_and_no_maximum(small_vae, monkeypatch):
+    """One row of five fails: the figure is of all five, flagged, though L_K of every row may be larger."""
+    monkeypatch.setattr(quadrature_rung, "MOST_DIMENSIONS", 0)
+    comparison = bv.compare(*small_vae, (1, 5), num_temperatures=8, seed=1)
+    elbo, bound, annealed = comparison.rungs
+    low = annealed.values.clone()
+    low[3] -= 7.0
+    flagged = replace(annealed, values=low, reading=Reading("lower_bound_in_expectation", 1, 5, limit=1.0))
+    moved = replace(comparison, rungs=(elbo, bound, flagged))
+    assert not bound.reading.settled
+    assert moved.leading is flagged
+    assert moved.leading.average.value == pytest.approx(low.mean().item())
+    assert moved.leading.average.num_observations == 5
+    assert moved.leading.average.value < bound.average.value
+    assert "log p(x) may lie higher still" in moved.sentence()
+
+
+def test_a_refined_proposal_is_a_rung_where_it_is_asked_for(linear_gaussian, rescaled_guide, within):
+    model, x = linear_gaussian
+    pair = model, rescaled_guide(model, 1.5), x
+    shared = {"num_temperatures": 0, "proposal": "normal", "seed": 2}
+    ladder, evaluation = bv.compare(*pair, (1, 500), **shared), bv.evaluate(*pair, 500, **shared)
+    expected = bv.estimate_log_evidence(*pair, 500, proposal="normal", seed=2)
+    for rungs in (ladder.rungs[1:], evaluation.rungs):
+        assert [rung.name for rung in rungs] == ["L_500", "refined", "exact"]
+        torch.testing.assert_close(rungs[1].values, expected.log_evidence, rtol=0, atol=0)
+        torch.testing.assert_close(rungs[1].standard_errors, expected.standard_error, rtol=0, atol=0)
+        assert rungs[1].estimator == "importance from a refined normal"
+        assert rungs[1].reading == expected.reading
+        within(rungs[1].values, rungs[2].values, rungs[1].standard_errors)
+
+
+def test_what_no_grid_can_integrate_has_no_quadrature():
+    """A likelihood that overflows far from the data: the other rungs stand."""
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(len(x)).double(), 1.0))
+            pyro.factor("x", -0.5 * (x - z) ** 2 + torch.where(z > 4, torch.inf, 0.0))
+            pyro.sample("y", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(2 * x / 3, 0.5))
+
+    x = torch.tensor([0.1, -0.4, 0.2]).double()
+    ladder = bv.compare(model, guide, x, (1, 50), num_temperatures=0)
+    assert [rung.name for rung in ladder.rungs] == ["ELBO", "L_50"]
+    with pytest.raises(NumericalError, match="infinity at a node"):
+        bv.quadrature_log_evidence(model, guide, x, method="grid")
+
+
+def test_every_average_of_a_rung_has_its_bias(gamma_poisson, linear_gaussian, rescaled_guide):
+    """Half the squared error of each observation, of L_K, a refined proposal and annealing; quadrature's own error."""
+    model, x = linear_gaussian
+    guide = rescaled_guide(model, 1.3)
+    elbo, bound, refined, _ = bv.compare(model, guide, x, (1, 500), num_temperatures=0, proposal="normal").rungs
+    ladder = bv.compare(*gamma_poisson[:3], (1, 5), num_temperatures=20, seed=1)
+    *_, annealed, quadrature = ladder.rungs
+    for rung in (bound, refined, annealed):
+        error = rung.standard_errors
+        alone = error.square().sum().sqrt() / len(error)
+        expected = torch.hypot(alone, error.square().mean() / 2)
+        assert expected > (1 + 1e-6) * alone, "the bias is seen"
+        assert rung.average.monte_carlo_error == pytest.approx(expected.item(), rel=1e-9)
+    expected = bv.quadrature_log_evidence(*gamma_poisson[:3], **quadrature_rung.GRID, seed=1)
+    assert quadrature.average.monte_carlo_error == pytest.approx(expected.refinement_error.mean().item())
+    assert quadrature.average.monte_carlo_error > 0
+    assert quadrature.reading == expected.reading
+    assert elbo.bias == 0

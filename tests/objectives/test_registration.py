@@ -147,6 +147,19 @@ def test_frozen_parameters_stay_frozen(loss, registered_before, make_ours, x, pa
     assert frozen == [not parameter.requires_grad for parameter in parameters_of(model, guide)]
 
 
+def test_pyros_own_loss_trains_on_after_the_store_was_cleared(make_ours, x, parameters_of):
+    """Registered once, a pair of ours declares its parameters whenever it runs."""
+    pair = make_ours()
+    for program in pair:
+        program.register()
+    svi = SVI(*pair, Adam({"lr": 0.05}), loss=Trace_ELBO())
+    for _ in range(2):
+        pyro.clear_param_store()
+        before = [parameter.detach().clone() for parameter in parameters_of(*pair)]
+        svi.step(x)
+        assert not any(map(torch.equal, before, parameters_of(*pair)))
+
+
 def test_training_goes_on_after_the_store_was_cleared(make_pair, x, parameters_of):
     pair = make_pair()
     svi = SVI(*pair, Adam({"lr": 0.05}), loss=Elbo())

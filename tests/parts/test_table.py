@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {
     field.name: field.default for kind in (PairSettings, TrainingSettings) for field in dataclasses.fields(kind)
 }
-CLASSES = [(part, where) for part in TABLE for where in (part.where, part.guide) if where]
+CLASSES = [(part, where) for part in TABLE if part.kind != "rung" for where in (part.where, part.guide) if where]
 GIVEN = {*NETWORKS, "data_shape", "num_classes", "num_observations", "values", "model", "likelihood", "prior"}
 """Arguments that are no options: sizes of the networks, what the data tell, and the parts beside it."""
 PYTHON_ONLY = {"context_dim", "step_size", "label_weight", "label_prior", "noise_scale"}
@@ -141,3 +141,8 @@ def test_the_table_of_the_readme_has_every_part():
     table = {line.split(" | ")[0].strip("| "): re.findall(r"`([^`]+)`", line) for line in text.splitlines()}
     for kind in PARTS.values():
         assert tuple(table[kind]) == names(kind)
+
+
+def test_a_rung_is_a_function_of_the_climb():
+    for part in rows("rung"):
+        assert list(inspect.signature(part.cls).parameters) == ["climb"]

@@ -1,6 +1,6 @@
-"""A new part is one class and one row: toys of each kind, from a settings file to a report.
+"""A new part, rung or finding is one class or function and one row: toys of each, from a settings file to a report.
 
-The toys are in the table while this module's tests run. Nothing else knows of them.
+The toys are in their tables while this module's tests run. Nothing else knows of them.
 """
 
 import json
@@ -14,6 +14,9 @@ from torch.nn.functional import softplus
 
 import bayes_vae as bv
 from bayes_vae.cli import main
+from bayes_vae.diagnosis.findings import table
+from bayes_vae.diagnosis.findings.kind import Case, note
+from bayes_vae.estimators.rungs.rung import Rung
 from bayes_vae.guides.amortized import AmortizedGuide
 from bayes_vae.models.likelihoods import Likelihood
 from bayes_vae.models.priors import Prior
@@ -60,6 +63,20 @@ class LaplaceGuide(AmortizedGuide):
         return dist.Laplace(loc, softplus(raw) / self.rank + 0.01).to_event(1)
 
 
+def lowered_rung(climb):
+    """L_K lowered by two of its standard errors: a rung from what the others share."""
+    bound = climb.estimate
+    values = bound.log_evidence - 2 / bound.effective_sample_size.sqrt()
+    unknown = torch.full_like(values, torch.nan)
+    return [Rung("toy-rung", climb.sizes[-1], values, unknown, seconds=0.5, estimator="a bound, lowered")]
+
+
+@note("toy-finding", needs=("train_elbo",), why="A toy looks at it.", advice="Leave it as it is.")
+def toy_finding(seen):
+    """There is an ELBO."""
+    yield Case("The toy has seen an ELBO.", [seen.above("train_elbo", -1e6)])
+
+
 TOYS = (
     Part(
         "likelihood",
@@ -71,8 +88,8 @@ TOYS = (
     ),
     Part("prior", "toy-prior", f"{__name__}:LaplacePrior", "Laplace", offers=("reparameterized draws",)),
     Part("guide", "toy-guide", f"{__name__}:LaplaceGuide", "Laplace from an encoder", options={"rank": "rank"}),
+    Part("rung", "toy-rung", f"{__name__}:lowered_rung", "the toy's log p(x)"),
 )
-# A toy finding and a toy rung go here, once their tables exist: a row each, then their names in the commands' output.
 
 SETTINGS = """
 data:
@@ -91,7 +108,8 @@ training:
 
 @pytest.fixture(scope="module", autouse=True)
 def toys():
-    with added(*TOYS):
+    with added(*TOYS), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table, "KINDS", (*table.KINDS, toy_finding))
         yield
 
 
@@ -146,18 +164,41 @@ def test_they_are_evaluated(run, command):
     x, index = data.test.observations(torch.arange(6)), data.test.index[:6]
     elbo = bv.elbo_terms(*bv.load(run), x, num_particles=8, index=index).averages()["elbo"].value
     assert found["terms"]["elbo"]["value"] == pytest.approx(elbo, rel=1e-5)
-    assert found["terms"]["log_evidence"]["estimator"] == "annealed from the guide"
+    assert found["terms"]["log_evidence"]["estimator"] == "quadrature on a grid, D = 2", "the toy does not lead"
+
+
+def test_the_rung_is_on_the_ladder(run, command, capsys):
+    words = ["--rungs", "1", "5", "20", "--num-temperatures", "3", "--num-observations", "6"]
+    found = command("compare", *words)
+    names = ["ELBO", "L_5", "L_20", "annealed", "quadrature", "toy-rung"]
+    assert [rung["name"] for rung in found["rungs"]] == names
+    toy = found["rungs"][-1]
+    assert (toy["estimator"], toy["seconds"], toy["num_particles"]) == ("a bound, lowered", 0.5, 20)
+    data = bv.load_data("digits", policy="none")
+    ladder = bv.compare(*bv.load(run), data.test[:6], (1, 5, 20), num_temperatures=3)
+    assert [rung.name for rung in ladder.rungs] == names
+    assert (ladder.rungs[-1].values < ladder.rungs[2].values).all()
+    assert toy["value"] == pytest.approx(ladder.rungs[-1].average.value, rel=1e-5)
+    assert ladder.leading.name == "quadrature"
+    assert "toy-rung" in str(ladder)
+    assert "toy-rung" in ladder.to_pandas().columns
+    assert main(["compare", str(run), *words]) == 0
+    assert re.search(r"^ *toy-rung .* 0\.5 +lower bound$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_they_are_diagnosed(command):
     found = command("diagnose", "--num-observations", "40")
     assert {"findings", "not_checked"} <= set(found)
+    (toy,) = (finding for finding in found["findings"] if finding["name"] == "toy-finding")
+    assert (toy["severity"], toy["summary"]) == ("note", "The toy has seen an ELBO.")
 
 
 def test_they_are_reported(run, command):
     few = {"observations": 20, "particles": 8, "temperatures": 3, "gap-observations": 2, "encoded": 30, "simulated": 40}
     command("report", *(word for name, n in few.items() for word in (f"--num-{name}", str(n))), "--num-diagnosed", "40")
-    assert "toy-laplace" in (run / "report.html").read_text(encoding="utf-8")
+    page = (run / "report.html").read_text(encoding="utf-8")
+    for words in ("toy-laplace", "toy-finding", "The toy has seen an ELBO.", "toy-rung", "a bound, lowered"):
+        assert words in page
 
 
 @pytest.mark.parametrize(

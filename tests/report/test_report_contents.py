@@ -20,9 +20,11 @@ from bayes_vae.report.contents import STAGES
 from bayes_vae.report.diagnosis import diagnosis_section
 from bayes_vae.report.evidence import gap_section
 from bayes_vae.report.pictures import traversal_section
+from bayes_vae.report.term_table import evidence_sentences
 from bayes_vae.report.training_sections import about_section, training_section
 from bayes_vae.settings import PairSettings, ReportSettings
 from bayes_vae.training import build_pair
+from bayes_vae.vocabulary.readings import Reading
 
 
 def test_the_terms_are_those_of_the_library(contents, run, data, few):
@@ -33,10 +35,26 @@ def test_the_terms_are_those_of_the_library(contents, run, data, few):
     )
     for name, average in expected.averages().items():
         assert contents.evaluation.averages()[name].value == pytest.approx(average.value, rel=1e-6), name
-    assert contents.evaluation.estimator == "annealed from the guide"
+    assert contents.evaluation.estimator == "annealed from the guide, 6 temperatures"
     gap = bv.inference_gap(run.model, run.guide, x[:6], num_temperatures=6, seed=3, index=index[:6])
     assert contents.gap.averages()["inference_gap"].value == pytest.approx(
         gap.averages()["inference_gap"].value, abs=1e-4
+    )
+
+
+def test_the_first_sentence_counts_the_observations_that_failed(contents):
+    failing = Reading("quadrature", 3, 30)
+    rungs = tuple(replace(rung, reading=failing) for rung in contents.evaluation.rungs)
+    flagged = replace(contents, evaluation=replace(contents.evaluation, rungs=rungs))
+    first = evidence_sentences(flagged, flagged.evaluation.averages())[0]
+    assert first.endswith(
+        "; quadrature: the first error is of refinement, not Monte Carlo; not converged for 3 of 30)."
+    )
+    settled = Reading("quadrature", 0, 30)
+    rungs = tuple(replace(rung, reading=settled) for rung in rungs)
+    told = replace(contents, evaluation=replace(contents.evaluation, rungs=rungs))
+    assert evidence_sentences(told, told.evaluation.averages())[0].endswith(
+        "(annealed from the guide, 6 temperatures)."
     )
 
 
@@ -127,7 +145,7 @@ def test_vectors_are_no_pictures_and_labels_may_be_absent(isolated_globals):
     assert page.count("Left out: an observation has shape (7,)") == 3
     assert "These data have no labels" in page
     assert "<img" not in page
-    assert "log evidence by quadrature" in page
+    assert "log p(x) by quadrature" in page
 
 
 def test_one_dimension_and_colours(isolated_globals):

@@ -22,15 +22,10 @@ def openings(monkeypatch):
 
 
 @pytest.mark.parametrize("source", ["distributions", "traces"])
-def test_evaluate_opens_its_pair_once(small_vae, openings, source):
+@pytest.mark.parametrize(("estimator", "draws"), [(bv.evaluate, 10), (bv.compare, (1, 5))])
+def test_a_pair_is_opened_once_and_the_prior_for_quadrature(small_vae, openings, estimator, draws, source):
     model, guide, x = small_vae
-    bv.evaluate(model, guide, x, 10, num_temperatures=2, source=source)
-    assert openings == [guide]
-
-
-def test_the_ladder_opens_its_pair_once_and_the_prior_for_quadrature(small_vae, openings):
-    model, guide, x = small_vae
-    bv.compare(model, guide, x, (1, 5), num_temperatures=2)
+    estimator(model, guide, x, draws, num_temperatures=2, source=source)
     assert openings[0] is guide
     assert len(openings) == 2
 

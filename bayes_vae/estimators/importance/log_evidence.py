@@ -32,6 +32,7 @@ __all__ = [
     "WeightsAtDraws",
     "estimate_from",
     "estimate_log_evidence",
+    "estimate_of",
     "log_weights_of",
     "summarize_weights",
 ]
@@ -86,17 +87,24 @@ def estimate_log_evidence(
     check_tolerance(tolerance)
     num_particles = whole_number("num_particles", num_particles)
     with open_pair(model, guide, x, **options) as opened:
-        check_proposal(proposal, opened.pair)
-        work = _Work(opened)
-        if proposal != "guide":
-            work = _Work(opened.phase(1, of=2), _fitted(opened.phase(0, of=2), proposal))
-        if tolerance is None:
-            rows = list(work.summaries(num_particles))
-            particles = torch.full_like(opened.index, num_particles)
-        else:
-            particles = _chosen_particles(work, num_particles, tolerance)
-            rows = [_by_particles(work, particles)]
-        return estimate_from(rows, particles, opened, ESTIMATORS[proposal])
+        return estimate_of(opened, num_particles, tolerance, proposal)
+
+
+def estimate_of(
+    opened: OpenPair, num_particles: int, tolerance: float | None = None, proposal: Proposal = "guide"
+) -> LogEvidenceEstimate:
+    """:func:`estimate_log_evidence` of a pair that is open."""
+    check_proposal(proposal, opened.pair)
+    work = _Work(opened)
+    if proposal != "guide":
+        work = _Work(opened.phase(1, of=2), _fitted(opened.phase(0, of=2), proposal))
+    if tolerance is None:
+        rows = list(work.summaries(num_particles))
+        particles = torch.full_like(opened.index, num_particles)
+    else:
+        particles = _chosen_particles(work, num_particles, tolerance)
+        rows = [_by_particles(work, particles)]
+    return estimate_from(rows, particles, opened, ESTIMATORS[proposal])
 
 
 def _fitted(opened: OpenPair, proposal: Proposal) -> RefinedProposal:
