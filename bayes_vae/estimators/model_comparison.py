@@ -47,6 +47,7 @@ class Contender:
         num_parameters: of model and guide; None where it is not known.
         seconds: time that it took; NaN where it is not known.
         num_particles: K, or the number of chains; 0 where it is not known, or there are none.
+        bias: how far the mean lies low, to second order, nats; see :func:`bayes_vae.terms.averages.log_mean_bias`.
     """
 
     name: str
@@ -58,11 +59,7 @@ class Contender:
     num_parameters: int | None = None
     seconds: float = math.nan
     num_particles: int = 0
-
-    @property
-    def bias(self) -> float:
-        """How far the mean lies low, to second order, nats; see :func:`bayes_vae.terms.averages.log_mean_bias`."""
-        return log_mean_bias(self.standard_errors) if self.reading.kind not in ("exact", "closed_form") else 0.0
+    bias: float = 0.0
 
     @property
     def average(self) -> Average:
@@ -233,8 +230,9 @@ def contender_of(name: str, given: Any) -> Contender:
         values = given.log_evidence
         if hasattr(given, "refinement_error"):  # of quadrature
             return Contender(name, values, given.refinement_error, given.reading, "quadrature")
-        count = given.averages()["log_evidence"].num_particles
-        return Contender(name, values, given.standard_error, given.reading, given.estimator, num_particles=count)
+        count, error = given.averages()["log_evidence"].num_particles, given.standard_error
+        more = {"num_particles": count, "bias": log_mean_bias(error)}
+        return Contender(name, values, error, given.reading, given.estimator, **more)
     try:
         values = torch.as_tensor(given, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -103,12 +102,18 @@ def _evaluated(name: str, model: Program, guide: Program, found: Evaluation) -> 
         for owner in modules_of(program)
         for weight in owner.parameters()
     }
-    seconds = found.seconds + (found.annealed.seconds if found.annealed else 0.0)
-    return replace(
-        contender_of(name, found.annealed or found.bound),
-        elbo=found.terms.elbo,
-        num_parameters=sum(map(Tensor.numel, weights.values())) or None,
-        seconds=seconds,
+    best = found.leading
+    return Contender(
+        name,
+        best.values,
+        best.standard_errors,
+        best.reading,
+        best.estimator,
+        found.terms.elbo,
+        sum(map(Tensor.numel, weights.values())) or None,
+        found.seconds + sum(rung.seconds for rung in found.rungs[1:]),
+        best.num_particles,
+        best.bias,
     )
 
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -58,9 +59,8 @@ def test_both_errors_are_kept_apart():
 
 def test_what_lies_low_in_both_means_cancels():
     errors = torch.full((1000,), 0.6).double()
-    estimate = Reading("estimate")
-    pair = [contender(name, torch.zeros(1000), errors, estimate) for name in "ab"]
-    assert pair[0].bias == pytest.approx(0.18)
+    pair = [replace(contender(name, torch.zeros(1000), errors), bias=0.18) for name in "ab"]
+    assert pair[0].average.monte_carlo_error == pytest.approx(math.hypot(0.6 / math.sqrt(1000), 0.18))
     assert Difference(*pair).average.monte_carlo_error == pytest.approx(0.6 * math.sqrt(2 / 1000))
 
 
