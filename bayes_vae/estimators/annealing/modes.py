@@ -48,18 +48,21 @@ class Mixture:
         Over u the mean over chains is unbiased, and the shares are kept as well as so many chains can.
         """
         noise = KeyedNoise(derived_seed(batch.seed, purpose))
-        uniform = torch.special.ndtr(noise.normal("component", batch.index, range(1), (1,), self.spaces[0].loc))
-        places = (torch.arange(num_chains).to(uniform).unsqueeze(-1) + uniform[..., 0]) / num_chains
+        normal = noise.normal("component", batch.index, range(1), (1,), self.spaces[0].loc)[0, :, 0]
+        chosen = self.components(num_chains, torch.special.ndtr(normal))
+        return Assigned(self, LatentSpace.chosen(self.spaces, chosen))
+
+    def components(self, num_chains: int, uniform: Tensor) -> Tensor:
+        """The component of each chain, shape (K, N), from u of shape (N,)."""
+        places = (torch.arange(num_chains).to(uniform).unsqueeze(-1) + uniform) / num_chains
         edges = self.log_shares.exp().cumsum(0)[:-1]
-        chosen = (places.unsqueeze(0) >= edges.unsqueeze(1)).sum(0)
-        return Assigned(self, chosen, LatentSpace.chosen(self.spaces, chosen))
+        return (places.unsqueeze(0) >= edges.unsqueeze(1)).sum(0)
 
 
 class Assigned(NamedTuple):
-    """Chains (K, N) with the component that each belongs to, and the space of all of them."""
+    """Chains in the coordinates of the component that each belongs to: a space for each of them."""
 
     mixture: Mixture
-    component: Tensor
     space: LatentSpace
 
     def excess(self, v: Tensor) -> tuple[Tensor, Tensor]:
