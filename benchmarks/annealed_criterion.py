@@ -94,6 +94,7 @@ def measured(pair: ReferencePair, factor: float, shift: float, temperatures: int
         "resolution": found.resolution,
         "acceptance": found.acceptance,
         "claimed": found.standard_error,
+        "more_modes": found.more_modes.double(),
         "converged": found.converged.double(),
     }
     return {name: values.tolist() for name, values in columns.items()} | {"seconds": found.seconds}

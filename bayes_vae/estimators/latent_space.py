@@ -112,7 +112,7 @@ class LatentSpace:
         return self.whitened(_flatten(self._parts, latents))[0]
 
     def refitted(self, means: Tensor, mixing: Tensor) -> LatentSpace:
-        """The space with its origin at ``means``, (N, D), in these coordinates; A is this one's times the one given."""
+        """The space with its origin at coordinates ``means``, (N, D), of this one, and its A times the one given."""
         if self.mixing is not None:
             means = (self.mixing @ means.unsqueeze(-1)).squeeze(-1)
             mixing = self.mixing @ mixing

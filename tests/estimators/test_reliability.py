@@ -168,13 +168,12 @@ class PointLike(SingleLatentGuide):
         ("normal", [0.7, 0.7, 1e-9], torch.float32),
         ("normal", 1e-18, torch.float64),
         ("uniform", 1e-5, torch.float64),
-        ("uniform", 1e-7, torch.float32),
     ],
 )
-def test_a_guide_that_is_a_point_has_not_converged(kind, width, dtype):
+def test_a_guide_that_is_a_point_has_not_converged(isolated_globals, kind, width, dtype):
     """All its weights are equal, or those of one dimension are, and log p(x) is nats higher."""
-    model = LinearGaussianVAE(3, (3,)).to(dtype)
-    with torch.no_grad():
+    with isolated_globals(seed=0), torch.no_grad():
+        model = LinearGaussianVAE(3, (3,)).to(dtype)
         model.weight.copy_(torch.eye(3))
     x = model.sample(6, seed=1)
     guide = PointLike(kind, lambda x: model.exact_posterior(x).loc, width)

@@ -151,6 +151,7 @@ def anneal(
         importance_weighted_bound(found.log_weights),
         found.log_weights,
         checked,
+        found.more_modes,
         found.resolution,
         found.acceptance,
         step,

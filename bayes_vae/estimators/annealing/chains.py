@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import SettingsError
-from bayes_vae.estimators.annealing.modes import Mixture, mixture_of_modes
+from bayes_vae.estimators.annealing.modes import Mixture, Modes, mixture_of_modes
 from bayes_vae.estimators.annealing.path import GuidePath, Path, PriorPath, float_resolution, hamiltonian_move
 from bayes_vae.estimators.annealing.start import LARGEST_LATENT, fit_normal
 from bayes_vae.estimators.annealing.temperatures import (
@@ -140,11 +140,12 @@ def ticker(progress: Progress | None, rows: slice, num_observations: int, ticks:
 
 
 class Chains(NamedTuple):
-    """What annealed chains gave: log weights (K, N) in float64, mean acceptance (N,), and resolution (N,)."""
+    """What annealed chains gave: log weights (K, N) in float64; the others are each of shape (N,)."""
 
     log_weights: Tensor
     acceptance: Tensor
     resolution: Tensor
+    more_modes: Tensor
 
 
 def join_observations(rows: Sequence[Chains]) -> Chains:
@@ -159,6 +160,7 @@ class TunedBatch:
     Attributes:
         batch: the pair, bound to observations.
         space: coordinates whitened by the guide, or by the prior; a mixture where the start has several modes.
+        more_modes: whether more modes were found than the start has, shape (N,), bool.
         plan: how the chains run.
         betas: inverse temperatures 0 = β_0 < β_1 < … < β_T = 1 of each observation, shape (T + 1, N), float64.
         steps: leapfrog step at β_1 … β_{T−1}, shape (T − 1, N).
@@ -166,6 +168,7 @@ class TunedBatch:
 
     batch: Batch
     space: LatentSpace | Mixture
+    more_modes: Tensor
     plan: Plan
     betas: Tensor
     steps: Tensor
@@ -204,7 +207,8 @@ class TunedBatch:
                 run.move(betas[time + 1], steps[time])
             if tick is not None:
                 tick(self.plan.num_chains)
-        return Chains(log_weights, run.mean_acceptance, float_resolution(self.batch.bound, run.space, run.state))
+        resolution = float_resolution(self.batch.bound, run.space, run.state)
+        return Chains(log_weights, run.mean_acceptance, resolution, self.more_modes)
 
 
 def tune(batch: Batch, plan: Plan, tick: Tick | None = None, places: dict[str, Tensor] | None = None) -> TunedBatch:
@@ -216,7 +220,7 @@ def tune(batch: Batch, plan: Plan, tick: Tick | None = None, places: dict[str, T
         tick: told of the pilot's progress.
         places: latents from which other modes are looked for, site → (J, N, *rest).
     """
-    space = _start(batch, plan, places)
+    space, more_modes = _start(batch, plan, places)
     betas = inverse_temperatures(plan.pilot_temperatures, plan.pilot_schedule).to(batch.index.device)
     run = _Run(batch, space, plan, PILOT_CHAINS, "pilot")
     log_steps, deviations = [], []
@@ -237,15 +241,17 @@ def tune(batch: Batch, plan: Plan, tick: Tick | None = None, places: dict[str, T
         frozen = frozen.unsqueeze(-1).expand(-1, len(batch.index))
     smoothed = smooth(torch.stack(log_steps), reach)
     steps = interpolate(betas[1:, None].expand(smoothed.shape), smoothed, frozen[1:-1])
-    return TunedBatch(batch, space, plan, frozen, steps.exp())
+    return TunedBatch(batch, space, more_modes, plan, frozen, steps.exp())
 
 
-def _start(batch: Batch, plan: Plan, places: dict[str, Tensor] | None) -> LatentSpace | Mixture:
+def _start(batch: Batch, plan: Plan, places: dict[str, Tensor] | None) -> Modes:
     space = whitened_space(batch.bound, pilot_draws(batch, PILOT_DRAWS, "scales"))
     if not plan.refine or space.size > LARGEST_LATENT:
-        return space
+        return Modes(space, torch.zeros_like(batch.index, dtype=torch.bool))
     fitted = fit_normal(batch, space)
-    return fitted.space if places is None else mixture_of_modes(batch, fitted, places)
+    if places is None:
+        return Modes(fitted.space, torch.zeros_like(batch.index, dtype=torch.bool))
+    return mixture_of_modes(batch, fitted, places)
 
 
 class _Run:

@@ -19,7 +19,7 @@ LARGEST_ERROR = 0.6
 """Nats of its own error above which chains disagree: a few such weights say neither log p(x) nor their error."""
 
 EXCESS, MOST_EXCESS = 3.0, 2.0
-"""Errors, and nats, by which chains from another start may lie above: a weight is e² p(x) at most 1 in 7 times."""
+"""Errors, and nats, by which independent chains may lie above: a weight is e² p(x) 1 time in 7 at most."""
 
 COARSEST = 0.3
 """Nats by which log p(x, z) may change from one float to the next."""
@@ -53,6 +53,7 @@ class AnnealedEstimate(
         log_weights: of each chain, shape (K, N), nats.
         check_log_weights: of a few chains from another start, which knows nothing of the guide, with fewer
             temperatures, shape (C, N), nats; they are no part of ``log_evidence``.
+        more_modes: whether more modes were found than the start has normals, shape (N,), bool.
         resolution: how much log p(x, z) changes between neighbouring floats where the chains end, shape (N,), nats.
         acceptance: mean acceptance probability of the moves, shape (N,).
         doubling_step: what the last doubling of the temperatures gained, shape (N,), nats; NaN without a tolerance.
@@ -67,6 +68,7 @@ class AnnealedEstimate(
     log_evidence: Tensor
     log_weights: Tensor
     check_log_weights: Tensor
+    more_modes: Tensor
     resolution: Tensor
     acceptance: Tensor
     doubling_step: Tensor
@@ -115,10 +117,11 @@ class AnnealedEstimate(
         .. math:: s \le 0.6, \qquad \log \bar w' - \log \bar w \le 3 s + \min(3 s', 2)
 
         s and s' are the errors of both figures. The check has fewer temperatures, so it may lie below, and that says
-        nothing; but E[w'] = p(x), so that where it lies above by more, log p(x) does as well.
+        nothing; but E[w'] = p(x), so that where it lies above by more, log p(x) does as well. Where more modes were
+        found than the start has, the chains left some out and agree for no good reason.
         """
         allowed = EXCESS * self.chain_error + (EXCESS * self.check_error).clamp(max=MOST_EXCESS) + self.rounding
-        return (self.chain_error <= LARGEST_ERROR) & (self.check - self.log_evidence <= allowed)
+        return ~self.more_modes & (self.chain_error <= LARGEST_ERROR) & (self.check - self.log_evidence <= allowed)
 
     @property
     def rounding(self) -> Tensor:

@@ -15,18 +15,19 @@ from bayes_vae.estimators.latent_space import LatentSpace
 from bayes_vae.terms.opened import Batch
 from bayes_vae.terms.randomness import KeyedNoise, derived_seed
 
-__all__ = ["Mixture", "mixture_of_modes"]
+__all__ = ["Mixture", "Modes", "mixture_of_modes"]
 
 STEPS, LONGER, SHORTER = 20, 10.0, 0.3
 """Steps of the search, how much longer a step may be than the one before, and how much shorter where it failed."""
 
-NEAR, NEAR_BY_DIMENSION = 6.25, 0.25
-"""Two places are one mode within this squared distance in deviations, and so much more for each dimension."""
+SAME, NEAR, BY_DIMENSION = 1.0, 6.25, 0.25
+"""Squared distances within which two climbs ended at one place, and two fitted normals are one, in deviations; and so
+many times the same more for each dimension."""
 
 LOWEST, LEAST = 12.0, 5.0
 """Nats below the best at which the top of a mode no longer matters, and at which a fitted mode does not."""
 
-MOST_MODES = 2
+MOST_MODES = 3
 """Modes beside the guide's that are fitted."""
 
 
@@ -48,18 +49,21 @@ class Mixture:
         Over u the mean over chains is unbiased, and the shares are kept as well as so many chains can.
         """
         noise = KeyedNoise(derived_seed(batch.seed, purpose))
-        uniform = torch.special.ndtr(noise.normal("component", batch.index, range(1), (1,), self.spaces[0].loc))
-        places = (torch.arange(num_chains).to(uniform).unsqueeze(-1) + uniform[..., 0]) / num_chains
+        normal = noise.normal("component", batch.index, range(1), (1,), self.spaces[0].loc)[0, :, 0]
+        chosen = self.components(num_chains, torch.special.ndtr(normal))
+        return Assigned(self, LatentSpace.chosen(self.spaces, chosen))
+
+    def components(self, num_chains: int, uniform: Tensor) -> Tensor:
+        """The component of each chain, shape (K, N), from u of shape (N,)."""
+        places = (torch.arange(num_chains).to(uniform).unsqueeze(-1) + uniform) / num_chains
         edges = self.log_shares.exp().cumsum(0)[:-1]
-        chosen = (places.unsqueeze(0) >= edges.unsqueeze(1)).sum(0)
-        return Assigned(self, chosen, LatentSpace.chosen(self.spaces, chosen))
+        return (places.unsqueeze(0) >= edges.unsqueeze(1)).sum(0)
 
 
 class Assigned(NamedTuple):
-    """Chains (K, N) with the component that each belongs to, and the space of all of them."""
+    """Chains in the coordinates of the component that each belongs to: a space for each of them."""
 
     mixture: Mixture
-    component: Tensor
     space: LatentSpace
 
     def excess(self, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,7 +86,14 @@ class Assigned(NamedTuple):
         return excess.detach().masked_fill(alone, 0.0), gradient.masked_fill(alone.unsqueeze(-1), 0.0)
 
 
-def mixture_of_modes(batch: Batch, first: Fitted, places: dict[str, Tensor]) -> LatentSpace | Mixture:
+class Modes(NamedTuple):
+    """A start, and whether more modes were found than it has normals, shape (N,), bool."""
+
+    start: LatentSpace | Mixture
+    more: Tensor
+
+
+def mixture_of_modes(batch: Batch, first: Fitted, places: dict[str, Tensor]) -> Modes:
     """The start of each observation: the normal that is fitted already, or a mixture with those at other modes.
 
     Args:
@@ -91,17 +102,17 @@ def mixture_of_modes(batch: Batch, first: Fitted, places: dict[str, Tensor]) -> 
         places: latents from which to climb, site → (J, N, *rest); draws of the prior.
 
     Returns:
-        a space where one normal is enough for every observation.
+        the start, a single space where one normal is enough for every observation.
     """
     tops = _tops(batch, first.space, places)
     if not bool(tops.wanted.any()):
-        return first.space
+        return Modes(first.space, tops.more)
     same = torch.eye(first.space.size).to(first.space.loc).expand(len(batch.index), -1, -1)
     found = [first]
     for wanted, place in zip(tops.wanted, tops.places, strict=True):
         again = fit_normal(batch, first.space.refitted(place, same))
         found.append(again._replace(elbo=again.elbo.masked_fill(~wanted, -torch.inf)))
-    return _shares(found)
+    return Modes(_shares(found), tops.more)
 
 
 def _shares(found: list[Fitted]) -> LatentSpace | Mixture:
@@ -122,34 +133,40 @@ def _shares(found: list[Fitted]) -> LatentSpace | Mixture:
 def _near(one: LatentSpace, other: LatentSpace) -> Tensor:
     """Whether the origin of one space lies within the normal of the other, either way, shape (N,)."""
     distances = [one.whitened(other.loc.unsqueeze(0))[0], other.whitened(one.loc.unsqueeze(0))[0]]
-    return torch.stack([each[0].square().sum(-1) for each in distances]).amin(0) <= _reach(one.size)
-
-
-def _reach(size: int) -> float:
-    return NEAR + NEAR_BY_DIMENSION * size
+    return torch.stack([each[0].square().sum(-1) for each in distances]).amin(0) <= NEAR * (1 + BY_DIMENSION * one.size)
 
 
 class _Tops(NamedTuple):
-    """Places (C, N, D), in the coordinates of a space, of modes beside its own, and whether there is one, (C, N)."""
+    """Places (C, N, D), in the coordinates of a space, of modes beside its own, whether there is one, (C, N), or more.
+
+    Attributes:
+        more: whether there are others that matter as much, shape (N,), bool.
+    """
 
     places: Tensor
     wanted: Tensor
+    more: Tensor
 
 
 def _tops(batch: Batch, space: LatentSpace, places: dict[str, Tensor]) -> _Tops:
     """The highest distinct modes that a climb reaches from some places."""
     start = space.coordinates(places)
     position, height = _climbed(batch, space, torch.cat([torch.zeros_like(start[:1]), start]))
-    worth = height >= height.amax(0) - LOWEST
-    taken, wanted = [position[0]], []
+    free, rows = height >= height.amax(0) - LOWEST, torch.arange(height.shape[1], device=height.device)
+    origin = torch.zeros_like(position[0])
+    taken, wanted = [], []
+
+    def apart(old: Tensor) -> Tensor:
+        return (position - old).square().sum(-1) > SAME * (1 + BY_DIMENSION * space.size)
+
+    free = free & apart(origin)
     for _ in range(MOST_MODES):
-        apart = torch.stack([(position - old).square().sum(-1) for old in [*taken, torch.zeros_like(position[0])]])
-        free = worth & (apart.amin(0) > _reach(space.size))
         best = torch.where(free, height, -torch.inf).argmax(0)
-        rows = torch.arange(len(best), device=best.device)
         wanted.append(free[best, rows])
-        taken.append(torch.where(wanted[-1].unsqueeze(-1), position[best, rows], torch.zeros_like(position[0])))
-    return _Tops(torch.stack(taken[1:]), torch.stack(wanted))
+        taken.append(torch.where(wanted[-1].unsqueeze(-1), position[best, rows], origin))
+        free = free & apart(taken[-1])
+    more = free & (height >= height.amax(0) - LEAST)
+    return _Tops(torch.stack(taken), torch.stack(wanted), more.any(0))
 
 
 def _climbed(batch: Batch, space: LatentSpace, position: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -120,7 +121,7 @@ class _Fit(NamedTuple):
     def far(self) -> Tensor:
         """Whether the mean went far, in units of the fit, shape (N,)."""
         distance: Tensor = torch.linalg.solve(self.root, self.means.unsqueeze(-1)).squeeze(-1).norm(dim=-1)
-        return distance > FAR * self.means.shape[-1] ** 0.5
+        return distance > FAR * math.sqrt(self.means.shape[-1])
 
     def or_better(self, other: _Fit, margin: float = 0.0) -> _Fit:
         """The other one, for the observations whose ELBO it raises by more than a margin."""
