@@ -86,6 +86,7 @@ def test_the_wheel_holds_every_module_once_and_nothing_else(wheel):
     assert "bayes_vae/py.typed" in files
     assert {"bayes_vae/report/templates/report.html", "bayes_vae/report/templates/report.css"} <= files
     assert "bayes_vae/experiments/settings/two-layer.yaml" in files
+    assert "bayes_vae/reference_pairs/values.json" in files
     assert {name.split("/")[0] for name in files} == {"bayes_vae"}
 
 

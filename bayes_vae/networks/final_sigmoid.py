@@ -18,8 +18,8 @@ SIGMOIDS = (torch.sigmoid, Tensor.sigmoid, torch.special.expit)
 class FinalSigmoid(TorchFunctionMode):
     """Watches a network while it runs, and remembers what its last sigmoid was given.
 
-    The network is left as it is. Rounded to float32, the sigmoid of every logit above 17 is 1: what was
-    given to it is not lost.
+    The network is left as it is. Rounded to float32, the sigmoid of every logit above 17 is 1; what it was given says
+    more.
 
     >>> network = torch.nn.Sequential(torch.nn.Linear(1, 2), torch.nn.Sigmoid(), torch.nn.Unflatten(1, (2, 1)))
     >>> with FinalSigmoid() as watch:
@@ -30,13 +30,13 @@ class FinalSigmoid(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._seen: tuple[Tensor, int, Tensor, int] | None = None
+        self._seen: tuple[Tensor, Tensor] | None = None
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a torch function, and take note of a sigmoid."""
         result = func(*args, **(kwargs or {}))
         if func in SIGMOIDS and args and isinstance(result, Tensor):
-            self._seen = args[0], args[0]._version, result, result._version
+            self._seen = args[0], result
         return result
 
     def logits(self, output: Tensor) -> Tensor | None:
@@ -47,11 +47,14 @@ class FinalSigmoid(TorchFunctionMode):
         """
         if self._seen is None:
             return None
-        given, version_given, returned, version = self._seen
-        same = output is returned or output._base is returned
+        given, returned = self._seen
+        same = output.untyped_storage().data_ptr() == returned.untyped_storage().data_ptr()
         ordered = output.is_contiguous() and returned.is_contiguous() and output.numel() == returned.numel()
-        unchanged = given._version == version_given and returned._version == version
-        return given.reshape(output.shape) if same and ordered and unchanged else None
+        if not (same and ordered):
+            return None
+        logits = given.reshape(output.shape)
+        unchanged = torch.equal(torch.sigmoid(logits.detach()), output.detach())  # neither was written to since
+        return logits if unchanged else None
 
 
 def ends(dtype: torch.dtype) -> tuple[float, float]:

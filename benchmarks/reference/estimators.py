@@ -19,6 +19,9 @@ PARTICLES, ELBO_PARTICLES, TEMPERATURES, CHAINS, SEED = 5000, 1000, 50, 4, 0
 BEYOND, SMALLEST = 3.0, 0.05
 """A row is wrong where its error is beyond so many claimed errors, and above so many nats, and nothing flags it."""
 
+ABOVE = 3.0
+"""And where a lower bound in expectation is so many nats too high, flagged or not: chance does that in 5 % at most."""
+
 
 class Rows(NamedTuple):
     """What an estimator says of N observations: errors, claimed errors (NaN: blank) and flags, each (N,)."""
@@ -26,6 +29,7 @@ class Rows(NamedTuple):
     error: Tensor
     claimed: Tensor
     flagged: Tensor
+    bound: bool = True
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Found:
         largest: the error of largest size.
         claimed: median of the claimed errors; None where all are blank.
         flagged: observations that the estimator says have not converged.
-        wrong: observations that nothing flags, whose error is beyond what is claimed.
+        wrong: observations that nothing flags, whose error is beyond what is claimed; and bounds that are none.
         count: N.
         seconds: of the call.
         refused: the error's name, where there is no estimate.
@@ -74,6 +78,7 @@ def run(name: str, estimator: Estimator, pair: ReferencePair) -> Found:
     error, claimed = rows.error.double(), rows.claimed.double()
     stated = claimed[~claimed.isnan()]
     beyond = (error.abs() > BEYOND * claimed) & (error.abs() > SMALLEST) & ~rows.flagged
+    above = (error > ABOVE) & rows.bound
     return Found(
         name,
         pair.name,
@@ -81,7 +86,7 @@ def run(name: str, estimator: Estimator, pair: ReferencePair) -> Found:
         float(error[error.abs().argmax()]),
         float(stated.median()) if len(stated) else None,
         int(rows.flagged.sum()),
-        int(beyond.sum()),
+        int((beyond | above).sum()),
         len(error),
         seconds,
     )
@@ -127,7 +132,7 @@ def quadrature(method: Any) -> Estimator:
 
     def estimate(pair: ReferencePair) -> Rows:
         found = bv.quadrature_log_evidence(pair.model, pair.guide, pair.x, method=method, seed=SEED)
-        return Rows(found.log_evidence - pair.log_evidence, found.refinement_error, flags(found))
+        return Rows(found.log_evidence - pair.log_evidence, found.refinement_error, flags(found), bound=False)
 
     return estimate
 
@@ -139,7 +144,8 @@ def bidirectional(side: str) -> Estimator:
         settings: dict[str, Any] = {"num_temperatures": TEMPERATURES, "num_chains": CHAINS, "seed": SEED}
         found = bv.bidirectional_bounds(pair.model, pair.guide, num_observations=len(pair.log_evidence), **settings)
         error = getattr(found, side) - pair.exact(found.observations)
-        return Rows(error, torch.full_like(error, torch.nan), torch.zeros_like(error, dtype=torch.bool))
+        unknown, never = torch.full_like(error, torch.nan), torch.zeros_like(error, dtype=torch.bool)
+        return Rows(error, unknown, never, bound=side == "lower")
 
     return estimate
 

@@ -30,7 +30,7 @@ def number(value: float | None) -> str:
         return "–"
     size = abs(value)
     shown = f"{value:.0e}" if size >= 1e5 else f"{value:.{0 if size >= 1000 else 1 if size >= 100 else 3}f}"
-    return shown.replace("-", "−")
+    return shown.replace("-", "−") if float(shown) else shown.lstrip("-")
 
 
 def cell(found: Found | None) -> str:

@@ -95,7 +95,6 @@ def test_importance_sampling_is_a_bound(name):
             "point-like": POINT_LIKE,
             "curved": TAIL_UNSEEN,
             "heavy-tailed": TAIL_UNSEEN,
-            "correlated": TAIL_UNSEEN,
         },
     ),
 )
@@ -155,18 +154,19 @@ def test_annealing_from_the_prior_does_not_depend_on_the_guide(name):
 @pytest.mark.parametrize(
     ("name", "method"),
     [
-        *[(name, method) for name in ("unimodal", "positive", "decoder") for method in ("gauss-hermite", "grid")],
-        ("missed-mode", "grid"),
+        *[(name, method) for name in ("unimodal", "positive") for method in ("gauss-hermite", "grid")],
+        ("decoder", "gauss-hermite"),
+        ("curved", "grid"),
         pytest.param("missed-mode", "gauss-hermite", marks=pytest.mark.xfail(strict=True, reason=NEVER_DRAWN)),
     ],
 )
 def test_quadrature_is_honest(name, method):
     pair = PAIRS[name]
-    settings = {"method": method, "tolerance": 1e-3, "max_nodes": 2**14}
+    settings = {"method": method, "tolerance": 1e-6, "max_nodes": 2**16}
     found = bv.quadrature_log_evidence(pair.model, pair.guide, pair.x, **settings)
     assert bool(found.converged.any())
     error = (found.log_evidence - pair.log_evidence).abs()[found.converged]
-    assert bool((error <= 1e-3).all()), error.max()
+    assert bool((error <= 1e-5).all()), error.max()
 
 
 @pytest.mark.parametrize("name", ["unimodal", "many-modes", "heavy-tailed", "simplex"])

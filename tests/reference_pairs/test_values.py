@@ -165,6 +165,15 @@ def test_a_likelihood_sharper_than_any_prior_is_the_prior_at_x():
     torch.testing.assert_close(prior, pair.log_evidence, rtol=0, atol=pair.error)
 
 
+def test_a_damaged_guide_is_wider_and_moved_by_its_own_deviations():
+    guide, x = PAIRS["far-off"].guide, PAIRS["far-off"].x
+    loc, right = guide.moments(x)
+    damaged = guide.damaged(factor=0.5, shift=-28.0).variational_posterior(x)
+    torch.testing.assert_close(damaged.mean, loc + 2 * right)
+    torch.testing.assert_close(damaged.stddev, 0.5 * right)
+    torch.testing.assert_close(guide.variational_posterior(x).mean, loc + 30 * right)
+
+
 def test_an_unknown_pair():
     with pytest.raises(SettingsError, match="no reference pair is called 'easy': choose from unimodal, "):
         reference_pair("easy")
