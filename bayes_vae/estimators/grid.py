@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import GridWarning, NotDefinedError, NumericalError, SettingsError
+from bayes_vae.estimators.free_coordinates import FreeCoordinates
 from bayes_vae.estimators.latent_space import LatentSpace, pilot_draws, whitened_space
 from bayes_vae.estimators.quadrature_nodes import product_indices
 from bayes_vae.terms.containers import Provenance
@@ -39,7 +40,7 @@ class BayesRuleOnGrid:
         p(x) = \sum_{ij} p(z_{ij}) \, p(x \mid z_{ij}) \, h_1 h_2
 
     Node (i, j) is z = (first_axis[i], second_axis[j]). Densities are those of z in unconstrained coordinates, which
-    are z itself where its support is the whole plane.
+    are z itself where its support is the whole plane. z is what is not masked.
 
     Attributes:
         first_axis, second_axis: values of the first and the second latent number, each of shape (G,), evenly spaced.
@@ -145,8 +146,9 @@ def bayes_rule_on_grid(
         :class:`BayesRuleOnGrid`, all densities in nats.
 
     Raises:
-        NotDefinedError: not two latent dimensions in all, a discrete latent, a prior that differs between
-            observations, or a guide with auxiliary sites.
+        NotDefinedError: not two latent dimensions in all, or masks that leave different ones to different
+            observations; a discrete latent, a prior that differs between observations, or a guide with auxiliary
+            sites.
         SettingsError: fewer than five points, or a width that is not positive.
         NumericalError: a density is NaN or +infinity at a node.
 
@@ -166,7 +168,8 @@ def on_grid(opened: OpenPair, *, num_points: int = 201, width: float | None = No
     if width is not None and not width > 0:
         raise SettingsError(f"width must be positive, in units of z, got {width}.")
     space = _spaces(opened, "guide")
-    axes = _axes(space, _spaces(opened.with_prior_as_guide(), "prior"), num_points, width)
+    plane = _plane(space)
+    axes = _axes(plane, _plane(_spaces(opened.with_prior_as_guide(), "prior")), num_points, width)
     terms = [_on_grid(batch, space.rows(batch.rows), axes) for batch in opened.batches(PILOT_DRAWS, "guide")]
     found = BayesRuleOnGrid(
         axes[0],
@@ -194,7 +197,7 @@ def _spaces(opened: OpenPair, purpose: str) -> LatentSpace:
 
 
 def _space(batch: Batch) -> LatentSpace:
-    """Coordinates whitened by draws, of two dimensions."""
+    """Coordinates whitened by draws."""
     supports, draws = batch.bound.supports(), pilot_draws(batch, PILOT_DRAWS, "extent")
     for name, support in supports.items():
         if support.is_discrete:
@@ -204,16 +207,26 @@ def _space(batch: Batch) -> LatentSpace:
             f"guide site {name!r} is auxiliary: the density of q at a given z is an integral over it. Use a guide "
             "whose sites are the model's latents."
         )
-    space = whitened_space(batch.bound, draws)
-    if space.size != 2:
+    return whitened_space(batch.bound, draws)
+
+
+def _plane(space: LatentSpace) -> FreeCoordinates:
+    """The two dimensions of the grid, the same for all observations."""
+    plane = FreeCoordinates(space)
+    if bool(plane.idle.any()) or bool((plane.places != plane.places[:1]).any()):
         raise NotDefinedError(
-            f"bayes_rule_on_grid draws two latent dimensions, and this pair has {space.size}. Train it with "
+            "bayes_rule_on_grid draws all observations in one plane, and these have different latent dimensions, the "
+            "others being masked. Pass observations with the same mask, or use quadrature_log_evidence."
+        )
+    if plane.size != 2:
+        raise NotDefinedError(
+            f"bayes_rule_on_grid draws two latent dimensions, and this pair has {plane.size}. Train it with "
             "latent_dim=2, or use quadrature_log_evidence (up to three) or annealed_log_evidence."
         )
-    return space
+    return plane
 
 
-def _axes(guide: LatentSpace, prior: LatentSpace, num_points: int, width: float | None) -> tuple[Tensor, Tensor]:
+def _axes(guide: FreeCoordinates, prior: FreeCoordinates, num_points: int, width: float | None) -> tuple[Tensor, Tensor]:
     """The values along each dimension: one box that holds the prior and every guide."""
     if width is not None:
         middle = prior.loc.double().mean(0)
@@ -228,7 +241,7 @@ def _axes(guide: LatentSpace, prior: LatentSpace, num_points: int, width: float 
 
 def _on_grid(batch: Batch, space: LatentSpace, axes: tuple[Tensor, Tensor]) -> _Terms:
     """The terms at every node, in chunks of bounded size."""
-    count, rows, plain = len(axes[0]), len(batch.index), space.unwhitened()
+    count, rows, plain = len(axes[0]), len(batch.index), FreeCoordinates(space.unwhitened())
     chunk = max(1, ROWS_AT_ONCE // rows)
     pieces = []
     for start in range(0, count**2, chunk):

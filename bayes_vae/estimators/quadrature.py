@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError, NumericalError, SettingsError
+from bayes_vae.estimators.free_coordinates import FreeCoordinates
 from bayes_vae.estimators.latent_space import LatentSpace, pilot_draws, whitened_space
 from bayes_vae.estimators.quadrature_nodes import GaussHermite, Rule, TrapezoidGrid, product_indices
 from bayes_vae.terms.averages import Average, average
@@ -47,7 +48,7 @@ class QuadratureEstimate(Tabular, observation=("log_evidence", "refinement_error
             shape (N,), nats; of the coarser one rather than the finer, whose own error is mostly far smaller.
         converged: whether the two finest levels agreed to the tolerance, shape (N,), bool.
         num_points: nodes along each dimension at the finest level, shape (N,).
-        num_dimensions: D, latent dimensions in all.
+        num_dimensions: D, latent dimensions in all; where some are masked, the most that an observation has.
         method: "gauss-hermite" or "grid".
         provenance: seed (of the draws that centre the nodes), source and policy.
     """
@@ -131,13 +132,14 @@ def integrate(
     plan = _Plan(num_points, tolerance, max_nodes, MOST_HERMITE_POINTS if method == "gauss-hermite" else max_nodes)
     _check(plan, method)
     spread = _prior_space(opened) if method == "grid" else None
-    rows = []
+    rows, sizes = [], []
     for batch in opened.batches(PILOT_DRAWS, "guide"):
         space = _space(batch)
         rule = GaussHermite(space) if spread is None else TrapezoidGrid(space, spread.rows(batch.rows))
         rows.append(_refine(batch, rule, plan))
+        sizes.append(rule.space.size)
     found = _Level(*(torch.cat(column) for column in zip(*rows, strict=True)))
-    return QuadratureEstimate(*found, space.size, method, opened.provenance)
+    return QuadratureEstimate(*found, max(sizes), method, opened.provenance)
 
 
 class _Plan(NamedTuple):
@@ -186,9 +188,10 @@ def _space(batch: Batch) -> LatentSpace:
                 "estimate_log_evidence, or marginalize the site in the model."
             )
     space = whitened_space(batch.bound, pilot_draws(batch, PILOT_DRAWS, "centre"))
-    if space.size > MOST_DIMENSIONS:
+    most = int(space.dimensions.max())
+    if most > MOST_DIMENSIONS:
         raise NotDefinedError(
-            f"quadrature takes at most {MOST_DIMENSIONS} latent dimensions in all, and this pair has {space.size}: "
+            f"quadrature takes at most {MOST_DIMENSIONS} latent dimensions in all, and this pair has {most}: "
             "the nodes grow as a power of their number. Use annealed_log_evidence."
         )
     return space
@@ -233,7 +236,7 @@ def _integral(batch: Batch, rule: Rule, points: int, level: int) -> Tensor:
     return total
 
 
-def _chunks(points: int, space: LatentSpace, num_observations: int) -> Iterator[Tensor]:
+def _chunks(points: int, space: FreeCoordinates, num_observations: int) -> Iterator[Tensor]:
     """The product nodes in pieces of bounded size."""
     size = max(1, ROWS_AT_ONCE // num_observations)
     count: int = points**space.size
@@ -241,7 +244,7 @@ def _chunks(points: int, space: LatentSpace, num_observations: int) -> Iterator[
         yield product_indices(range(start, min(start + size, count)), points, space.size, space.loc.device)
 
 
-def _log_density(bound: BoundBatch, space: LatentSpace, v: Tensor) -> Tensor:
+def _log_density(bound: BoundBatch, space: FreeCoordinates, v: Tensor) -> Tensor:
     """log p(x, z) + log |dz/dv| at coordinates v of shape (K, N, D); shape (K, N), float64."""
     latents, log_det = space.latents(v)
     joint = bound.log_joint(latents)

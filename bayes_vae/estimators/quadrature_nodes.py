@@ -1,13 +1,15 @@
-"""Where a quadrature looks: nodes and weights in the coordinates of a :class:`LatentSpace`."""
+"""Where a quadrature looks: nodes and weights in the free coordinates of a :class:`LatentSpace`."""
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bayes_vae.estimators.free_coordinates import FreeCoordinates
 from bayes_vae.estimators.latent_space import LatentSpace
 
 __all__ = ["GaussHermite", "Rule", "TrapezoidGrid", "product_indices"]
@@ -26,7 +28,7 @@ class Rule(Protocol):
         space: the coordinates v, shape (K, N, D).
     """
 
-    space: LatentSpace
+    space: FreeCoordinates
 
     def nodes(self, which: Tensor, points: int, level: int) -> tuple[Tensor, Tensor]:
         """Some nodes, shape (K, N, D), and their log weights, broadcast to (K, N).
@@ -51,6 +53,11 @@ def product_indices(numbers: range, points: int, dimensions: int, device: torch.
     return torch.stack(torch.unravel_index(flat, (points,) * dimensions), dim=-1)
 
 
+def _over_dimensions(log_weights: Tensor, space: FreeCoordinates, points: int) -> Tensor:
+    """Product weights (K, N) from those along each dimension, (K, N, D); an idle dimension takes the mean."""
+    return log_weights.masked_fill(space.idle, -math.log(points)).sum(-1)
+
+
 class GaussHermite:
     r"""Gauss–Hermite nodes, which the space centres on the guide's mean and scales by the guide's scales.
 
@@ -66,14 +73,15 @@ class GaussHermite:
     """
 
     def __init__(self, space: LatentSpace) -> None:
-        self.space = space
+        self.space = FreeCoordinates(space)
 
     def nodes(self, which: Tensor, points: int, level: int) -> tuple[Tensor, Tensor]:
-        """Nodes (K, N, D), the same for each observation, and log weights (K, 1)."""
+        """Nodes (K, N, D), the same for each observation, and log weights (K, N)."""
         positions, weights = (torch.from_numpy(part) for part in np.polynomial.hermite_e.hermegauss(points))
         log_weights = (weights.log() + 0.5 * positions.square()).to(which.device)
-        t = positions.to(which.device)[which].unsqueeze(1)
-        return t.expand(-1, len(self.space.loc), -1), log_weights[which].sum(-1, keepdim=True)
+        t, along = (values.to(which.device)[which].unsqueeze(1) for values in (positions, log_weights))
+        shape = -1, len(self.space.loc), -1
+        return t.expand(shape), _over_dimensions(along.expand(shape), self.space, points)
 
     def resolves(self, points: int, level: int) -> Tensor:
         """Always: the nodes are the guide's own."""
@@ -96,9 +104,9 @@ class TrapezoidGrid:
     """
 
     def __init__(self, space: LatentSpace, prior: LatentSpace) -> None:
-        self.space = space
-        middle = ((prior.loc - space.loc) / space.scale).double()
-        reach = PRIOR_REACH * (prior.scale / space.scale).double()
+        self.space, of_prior = FreeCoordinates(space), FreeCoordinates(prior)
+        middle = ((of_prior.loc - self.space.loc) / self.space.scale).double()
+        reach = PRIOR_REACH * (of_prior.scale / self.space.scale).double()
         low = (middle - reach).clamp(max=-GUIDE_REACH)
         high = (middle + reach).clamp(min=GUIDE_REACH)
         self._middle, self._reach = (low + high) / 2, (high - low) / 2
@@ -111,10 +119,10 @@ class TrapezoidGrid:
     def nodes(self, which: Tensor, points: int, level: int) -> tuple[Tensor, Tensor]:
         """Nodes (K, N, D), each observation's own, and log weights (K, N)."""
         corner, spacing = self._box(points, level)
-        ends = ((which == 0) | (which == points - 1)).sum(-1, keepdim=True)
-        log_weights = spacing.log().sum(-1) + ends * np.log(0.5)
-        return corner + spacing * which.unsqueeze(1), log_weights
+        ends = ((which == 0) | (which == points - 1)).unsqueeze(1)
+        log_weights = spacing.log() + ends * math.log(0.5)
+        return corner + spacing * which.unsqueeze(1), _over_dimensions(log_weights, self.space, points)
 
     def resolves(self, points: int, level: int) -> Tensor:
         """Whether the spacing is at most the guide's scale in every dimension."""
-        return (self._box(points, level)[1] <= 1).all(-1)
+        return ((self._box(points, level)[1] <= 1) | self.space.idle).all(-1)

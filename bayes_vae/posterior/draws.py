@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -42,6 +42,8 @@ class PosteriorDraws:
         sampler: "Hamiltonian", "NUTS" or "closed form".
         seconds: time that it took.
         provenance: seed, source and policy.
+        masked: site → (N, *rest), bool: numbers that an observation does not have, because model and guide mask them.
+            They stay where one draw put them, R̂ and sample sizes are NaN there, and no failure is told of them.
     """
 
     latents: Sites
@@ -53,6 +55,7 @@ class PosteriorDraws:
     sampler: str
     seconds: float
     provenance: Provenance
+    masked: Sites = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """How many draws of what, by which sampler, and how they read."""
@@ -127,8 +130,9 @@ class PosteriorDraws:
 
     def _worst(self, values: Sites, limit: float, *, above: bool) -> Tensor:
         """Where any number of an observation lies beyond a limit, or is not known, shape (N,)."""
-        rows = torch.cat([value.reshape(self.num_observations, -1) for value in values.values()], dim=1)
-        return ~(rows <= limit if above else rows >= limit).all(1)
+        good = {name: value <= limit if above else value >= limit for name, value in values.items()}
+        rows = [(each | self.masked[name]) if name in self.masked else each for name, each in good.items()]
+        return ~torch.cat([each.reshape(self.num_observations, -1) for each in rows], dim=1).all(1)
 
     @property
     def failures(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from bayes_vae.estimators.annealing.path import State, hamiltonian_move, log_joi
 from bayes_vae.estimators.latent_space import LatentSpace, pilot_draws, whitened_space
 from bayes_vae.posterior.draws import PosteriorDraws, check_numbers
 from bayes_vae.posterior.warm_up import FIRST_STEP, StepTuner, windows
+from bayes_vae.terms.masks import Masked
 from bayes_vae.terms.opened import Batch, Options, open_pair
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.randomness import KeyedNoise, derived_seed
@@ -57,6 +58,8 @@ def posterior_draws(
     set twice from its own chains; then both are frozen. The lengths of trajectories are random, in the number of steps
     and in the step: one of half an orbit, again and again, would only change signs.
 
+    What model and guide mask stays where a draw of the guide put it, and ``masked`` says where.
+
     Memory holds chains times draws times N times the size of z.
 
     Args:
@@ -91,9 +94,13 @@ def posterior_draws(
         rows = [_Chains(batch, plan, _within(tell, batch.rows, count)).run() for batch in batches]
         origin = opened.provenance
     latents = {name: torch.cat([row.latents[name] for row in rows], 2) for name in rows[0].latents}
-    log_joint, acceptance, step, divergences = (torch.cat(column, -1) for column in list(zip(*rows, strict=True))[1:])
+    every = {name: torch.cat([row.masked[name] for row in rows]) for name in latents}
+    masked = {name: where for name, where in every.items() if bool(where.any())}
+    log_joint, acceptance, step, divergences = (torch.cat(column, -1) for column in list(zip(*rows, strict=True))[2:])
     seconds = time.perf_counter() - began
-    return PosteriorDraws(latents, log_joint, acceptance, step, divergences, num_warmup, "Hamiltonian", seconds, origin)
+    return PosteriorDraws(
+        latents, log_joint, acceptance, step, divergences, num_warmup, "Hamiltonian", seconds, origin, masked
+    )
 
 
 def refuse_discrete(pair: Pair) -> None:
@@ -130,9 +137,10 @@ class _Plan(NamedTuple):
 
 
 class _Drawn(NamedTuple):
-    """What the chains of one batch gave; latents and log joint (chains, draws, N, …), the others (N,)."""
+    """What the chains of one batch gave; latents and log joint (chains, draws, N, …), masks (N, …), the others (N,)."""
 
     latents: dict[str, Tensor]
+    masked: Masked
     log_joint: Tensor
     acceptance: Tensor
     step: Tensor
@@ -182,9 +190,10 @@ class _Chains:
             log_joint.append(self.state.log_start.double() - log_det.double())
             for name, value in latents.items():
                 kept.setdefault(name, []).append(value)
-        acceptance = torch.stack(accepted, 1)
+        acceptance, masked = torch.stack(accepted, 1), self.batch.bound.masked
         return _Drawn(
             {name: torch.stack(values, 1) for name, values in kept.items()},
+            {name: masked.get(name, torch.zeros_like(value[0], dtype=torch.bool)) for name, value in latents.items()},
             torch.stack(log_joint, 1),
             acceptance.double().mean((0, 1)),
             step,

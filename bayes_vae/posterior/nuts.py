@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Unpack, cast
 
+import pyro.distributions as dist
 import pyro.poutine as poutine
 import torch
 from pyro.infer.mcmc import MCMC, NUTS
@@ -46,7 +47,7 @@ def nuts_draws(
 
     Pyro reads the density off the program, so this is also a check of :func:`bayes_vae.posterior_draws`, which is much
     faster where there are many observations. Chains run one after another, each from a start of its own, with a seed
-    of its own.
+    of its own. What the model masks stays where one draw of the prior put it, and ``masked`` says where.
 
     Args:
         model: Pyro program of p(x, z) with continuous latents.
@@ -84,6 +85,8 @@ def nuts_draws(
             )
         refuse_discrete(pair)
         bound = pair.bind(parts, indices)
+        with isolated_rng(derived_seed(seed, "held"), parts[0].device):
+            held = bound.draw(range(1), None).latents
         fixed_supports(bound)
         program = _Program(model, parts, indices)
         frames = program.frames(pair.layout.model_dim)
@@ -95,6 +98,10 @@ def nuts_draws(
                 sampler = MCMC(kernel, num_draws, num_warmup, hook_fn=ended, disable_progbar=True)
                 sampler.run()
             drawn = {name: value.movedim(1 + frames[name], 1) for name, value in sampler.get_samples().items()}
+            drawn = {
+                name: torch.where(bound.masked[name], held[name], value) if name in bound.masked else value
+                for name, value in drawn.items()
+            }
             terms = bound.log_joint(drawn)
             chains.append((drawn, (terms.log_prior + terms.log_likelihood).double(), ended))
     latents = {name: torch.stack([drawn[name] for drawn, _, _ in chains]) for name in frames}
@@ -110,6 +117,7 @@ def nuts_draws(
         "NUTS",
         time.perf_counter() - began,
         origin,
+        bound.masked,
     )
 
 
@@ -120,7 +128,7 @@ class _Program:
         self.model, self.x, self.arguments = model, x, index_arguments(model, index)
 
     def __call__(self) -> Any:
-        with _WithoutScale():
+        with _ProperDensity():
             return self.model(*self.x, **self.arguments)
 
     def frames(self, model_dim: int) -> dict[str, int]:
@@ -129,11 +137,26 @@ class _Program:
         return {name: len(site["fn"].batch_shape) + model_dim for name, site in sites.items()}
 
 
-class _WithoutScale(Messenger):
-    """Takes the scale off every site, as everywhere else; the reading of the pair has warned of it."""
+class _ProperDensity(Messenger):
+    """Takes the scale off every site, as everywhere else; the reading of the pair has warned of it.
+
+    And the mask off latents, so that the chains do not drift where they have no density: nothing that is left depends
+    on these numbers, as the reading has seen, and so their prior is their posterior.
+    """
 
     def _pyro_sample(self, msg: Any) -> None:
         msg["scale"] = 1.0
+        if not msg["is_observed"]:
+            msg["mask"], msg["fn"] = None, _unmasked(msg["fn"])
+
+
+def _unmasked(fn: Any) -> Any:
+    """A distribution without the masks within it."""
+    if isinstance(fn, dist.MaskedDistribution):
+        return _unmasked(fn.base_dist)
+    if isinstance(fn, torch.distributions.Independent):
+        return _unmasked(fn.base_dist).to_event(fn.reinterpreted_batch_ndims)
+    return fn
 
 
 class _Ended:

@@ -21,6 +21,7 @@ from bayes_vae.distributions import (
 from bayes_vae.errors import NotDefinedError, ProgramError, ShapeError
 from bayes_vae.terms.containers import Draw, JointTerms
 from bayes_vae.terms.layout import check_observed
+from bayes_vae.terms.masks import Masked
 from bayes_vae.terms.program import Observations, Program
 from bayes_vae.terms.randomness import KeyedNoise
 from bayes_vae.terms.rows import Rows
@@ -85,6 +86,8 @@ class ExposedPair:
 
 class ExposedBatch:
     """A batch of observations with its variational posterior."""
+
+    masked: Masked = {}
 
     def __init__(self, model: Any, q: dist.TorchDistribution, x: Tensor, index: Tensor) -> None:
         self.model, self.variational_posterior, self.x, self.index = model, q, x, index

@@ -12,6 +12,7 @@ from torch.distributions import constraints
 from bayes_vae.errors import NumericalError, SettingsError
 from bayes_vae.terms.containers import Draw, JointTerms
 from bayes_vae.terms.exposed import ExposedPair, exposes_distributions
+from bayes_vae.terms.masks import Masked
 from bayes_vae.terms.probe import read_traced_pair
 from bayes_vae.terms.program import Observations, Program
 from bayes_vae.terms.randomness import KeyedNoise
@@ -29,6 +30,10 @@ class BoundBatch(Protocol):
 
     support_checked: bool
     """Whether the observations were found to lie in the support of the likelihood; else the first draw looks."""
+
+    @property
+    def masked(self) -> Masked:
+        """Numbers of z that these observations do not have, site → (N, *rest), bool; known from the first draw on."""
 
     def draw(self, particles: range, noise: KeyedNoise | None) -> Draw:
         """Draw latents and evaluate the terms."""

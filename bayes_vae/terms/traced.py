@@ -20,6 +20,7 @@ from bayes_vae.distributions import (
 from bayes_vae.errors import NotDefinedError, ProgramError
 from bayes_vae.terms.containers import Draw, JointTerms, join_particles
 from bayes_vae.terms.layout import PairLayout, Site, check_observed, latent_sites, observed_sites, scaled_sites
+from bayes_vae.terms.masks import Masked, masked_in_both, masked_numbers, refuse_dependence, same_masks
 from bayes_vae.terms.particles import ParticleLayout
 from bayes_vae.terms.program import Observations, Program
 from bayes_vae.terms.randomness import KeyedNoise
@@ -87,6 +88,12 @@ class TracedBatch:
     def __init__(self, pair: TracedPair, x: Observations, index: Tensor) -> None:
         self.pair, self.x, self.index = pair, x, index
         self.support_checked = False
+        self._masked: Masked | None = None
+
+    @property
+    def masked(self) -> Masked:
+        """Numbers of z that these observations do not have, site → (N, *rest), bool; known from the first draw on."""
+        return {name: where for name, where in (self._masked or {}).items() if bool(where.any())}
 
     def draw(self, particles: range, noise: KeyedNoise | None) -> Draw:
         """Draw latents and evaluate the three log densities; as ``ExposedBatch.draw``."""
@@ -122,6 +129,9 @@ class TracedBatch:
             runs = [self.log_joint({name: value[k : k + 1] for name, value in latents.items()}) for k in range(count)]
             return JointTerms(*(torch.cat([run[i] for run in runs]) for i in range(2)))
         layout, trace = self._run_model(count, latents)
+        if self._masked is not None:
+            now = masked_numbers(layout, latent_sites(trace), self.pair.layout.model_dim)
+            same_masks({name: where.unsqueeze(0) for name, where in self._masked.items()}, now)
         sums = [
             torch.stack(
                 [layout.per_observation(name, site, self.pair.layout.model_dim) for name, site in sites.items()]
@@ -197,7 +207,7 @@ class TracedBatch:
             terms = [layout.per_observation(name, site, dim) for name, site in sites.items()]
             return torch.stack(terms).sum(0)
 
-        return Draw(
+        draw = Draw(
             total(latent_sites(model_trace), pair.model_dim),
             total(observed, pair.model_dim),
             total(latents, pair.guide_dim),
@@ -206,6 +216,22 @@ class TracedBatch:
                 for name, site in latents.items()
             },
         )
+        self._look_at_masks(layout, (guide_trace, model_trace), draw.latents)
+        return draw
+
+    def _look_at_masks(self, layout: ParticleLayout, traces: tuple[Any, Any], latents: dict[str, Tensor]) -> None:
+        """Refuse masked latents that leave no proper evidence; the first draw looks at what depends on them.
+
+        A step of training looks at the masks alone: its programs may drop units at random, and then every term moves.
+        """
+        masked = masked_in_both(layout, self.pair.layout, traces, self.index)
+        if self._masked is not None:
+            same_masks(self._masked, masked)
+        elif masked and not torch.is_grad_enabled():
+            one = {name: value[:1] for name, value in latents.items()}
+            single = self._particle_layout(1)
+            refuse_dependence(lambda supply: self._trace(single, supply), single, self.pair.layout, one, masked, self.index)
+        self._masked = masked
 
     def _refuse_new_scales(self, sites: dict[str, Site]) -> None:
         """Scales are looked at when a pair is first read; one that comes later must not pass in silence."""

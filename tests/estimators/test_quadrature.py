@@ -204,11 +204,8 @@ def test_progress_is_told(small_vae):
 @pytest.mark.parametrize("points", [2, 16, 256])
 def test_gauss_hermite_integrates_normal_moments(points):
     """A standard normal times v⁰ and v²: both integrals are one."""
-
-    class Space:
-        loc = torch.zeros(1, 1)
-
-    v, log_weights = GaussHermite(Space()).nodes(product_indices(range(points), points, 1, "cpu"), points, 0)
+    space = LatentSpace([], torch.zeros(1, 1), torch.ones(1, 1))
+    v, log_weights = GaussHermite(space).nodes(product_indices(range(points), points, 1, "cpu"), points, 0)
     mass = (log_weights + dist.Normal(0.0, 1.0).log_prob(v[..., 0])).exp()
     assert mass.sum().item() == pytest.approx(1, abs=1e-12)
     assert (mass * v[..., 0].square()).sum().item() == pytest.approx(1, abs=1e-12)

@@ -244,10 +244,11 @@ def unvalidated(x):
 
 
 def masked(x):
-    with pyro.plate("data", len(x)), poutine.mask(mask=torch.arange(len(x)) > 1):
+    with pyro.plate("data", len(x)):
         pyro.sample("z", standard())
         likelihood = dist.Bernoulli(torch.tensor(0.5), validate_args=False).expand([PIXELS])
-        pyro.sample("pixels", likelihood.mask(torch.arange(PIXELS) > 1).to_event(1), obs=x)
+        with poutine.mask(mask=torch.arange(len(x)) > 1):
+            pyro.sample("pixels", likelihood.mask(torch.arange(PIXELS) > 1).to_event(1), obs=x)
 
 
 @pytest.mark.parametrize("data", [X / 2, X * 255, X - 2])
@@ -439,17 +440,21 @@ def discrete_guide(x):
 
 
 def masked_latent(x):
-    with pyro.plate("data", len(x)):
-        with poutine.mask(mask=x[:, 0] > 0):
-            z = pyro.sample("z", standard())
+    with pyro.plate("data", len(x)), poutine.mask(mask=x[:, 0] > 0):
+        z = pyro.sample("z", standard())
         pyro.sample("x", pixels(z), obs=x)
+
+
+def masked_guide(x):
+    with pyro.plate("data", len(x)), poutine.mask(mask=x[:, 0] > 0):
+        pyro.sample("z", standard())
 
 
 CLOSED_FORMS = {
     "no closed form": (gamma_prior, guide, r"site 'z': no closed-form KL from \w+ to \w+ is known"),
     "latent parent": (two_layers, two_layer_guide, r"a latent site depends on another latent"),
     "discrete parent": (discrete_parent, discrete_guide, r"latent site 'w' is one of 2 and has no rsample"),
-    "mask": (masked_latent, guide, r"latent site 'z' is masked"),
+    "mask": (masked_latent, masked_guide, r"latent site 'z' is masked"),
 }
 
 

@@ -41,7 +41,13 @@ class State(NamedTuple):
 
 
 class Path(Protocol):
-    """log f_β(v) = log start(v) + β delta(v): a normalized start at β = 0, log p(x, z) + log|dz/dv| at β = 1."""
+    """log f_β(v) = log start(v) + β delta(v): a normalized start at β = 0, log p(x, z) + log|dz/dv| at β = 1.
+
+    Attributes:
+        space: the coordinates v.
+    """
+
+    space: LatentSpace
 
     def state(self, position: Tensor) -> State:
         """Densities and gradients at a position."""
@@ -106,11 +112,11 @@ class GuidePath:
     def __init__(self, batch: BoundBatch, space: LatentSpace, mixture: Excess | None = None) -> None:
         self.batch, self.space, self.mixture = batch, space, mixture
         self.widening = WIDENING if space.mixing is None else 1.0
-        self._log_constant = space.size * math.log(self.widening * math.sqrt(2 * math.pi))
+        self._log_constant = (space.dimensions * math.log(self.widening * math.sqrt(2 * math.pi))).to(space.loc)
 
     def start(self, noise: Tensor) -> Tensor:
         """Draws of the start, from standard normal noise of shape (K, N, D)."""
-        return self.widening * noise
+        return self.widening * self.space.moving(noise)
 
     def state(self, position: Tensor) -> State:
         """Densities and gradients; one pass forward and backward through the model."""
@@ -164,7 +170,7 @@ def hamiltonian_move(
 
     Reference: Neal (2011), "MCMC using Hamiltonian dynamics", section 3.
     """
-    momentum, decision = noise[..., :-1], torch.special.ndtr(noise[..., -1])
+    momentum, decision = path.space.moving(noise[..., :-1]), torch.special.ndtr(noise[..., -1])
     length = step.unsqueeze(-1)
     moving, p = state, momentum + 0.5 * length * state.gradient(temperature)
     for leap in range(num_leapfrog):

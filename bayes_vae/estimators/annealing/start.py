@@ -87,7 +87,8 @@ def _refined(batch: Batch, space: LatentSpace, widest: float) -> Fitted:
     """One round: the best of several shapes at the origin of a space, then steps of the mean."""
     size = space.size
     noise = KeyedNoise(derived_seed(batch.seed, "start")).normal("draws", batch.index, range(DRAWS), (size,), space.loc)
-    sphere = noise * (size**0.5 / noise.norm(dim=-1, keepdim=True))
+    noise, radius = space.moving(noise), space.dimensions.sqrt().unsqueeze(-1).to(noise)
+    sphere = noise * (radius / noise.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(noise.dtype).tiny))
     draws = torch.cat([sphere, -sphere])
 
     def fit(means: Tensor, root: Tensor, held: Tensor) -> _Fit:
@@ -137,7 +138,7 @@ def _curvature(batch: Batch, space: LatentSpace) -> Tensor:
     pieces = torch.cat([axes, -axes]).split(max(1, ROWS_AT_ONCE // count))
     gradients = torch.cat([log_joint_gradient(batch.bound, space, piece)[1] for piece in pieces])
     curvature = (gradients[size:] - gradients[:size]).transpose(0, 1) / (2 * REACH)
-    return (curvature + curvature.mT) / 2
+    return space.of_free((curvature + curvature.mT) / 2)
 
 
 def _roots(curvature: Tensor, widest: float = WIDEST) -> list[tuple[Tensor, Tensor]]:

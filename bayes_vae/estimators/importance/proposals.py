@@ -110,11 +110,11 @@ class RefinedProposal:
         """Coordinates (K, N, D) and log q there, (K, N) in float64; the Student t takes ν more normals for its χ²."""
         size, degrees = self.space.size, self.degrees_of_freedom or 0
         drawn = noise.normal("v", batch.index, particles, (size + degrees,), self.loc)
-        normal, squares = drawn[..., :size], drawn.double().square()
+        normal, squares = self.space.moving(drawn[..., :size]), drawn.double().square()
         stretch = (degrees / squares[..., size:].sum(-1)).sqrt() if degrees else torch.ones_like(squares[..., 0])
         v = self.loc + stretch.unsqueeze(-1).to(normal) * self._scaled(normal)
-        distance = squares[..., :size].sum(-1) * stretch.square()
-        return v, _log_standard(distance, size, self.degrees_of_freedom) - self._log_det()
+        distance = normal.double().square().sum(-1) * stretch.square()
+        return v, _log_standard(distance, self.space.dimensions, self.degrees_of_freedom) - self._log_det()
 
     def _scaled(self, normal: Tensor) -> Tensor:
         if self.root.dim() == 2:
@@ -126,11 +126,12 @@ class RefinedProposal:
         return root.log().sum(-1) if root.dim() == 2 else torch.linalg.slogdet(root).logabsdet
 
 
-def _log_standard(distance: Tensor, size: int, degrees: int | None) -> Tensor:
+def _log_standard(distance: Tensor, size: Tensor | int, degrees: int | None) -> Tensor:
     """Log density of the standard normal, or Student t, in so many dimensions at a squared distance from its centre."""
+    size = torch.as_tensor(size, dtype=torch.float64, device=distance.device)
     if degrees is None:
         return -0.5 * distance - 0.5 * size * math.log(2 * math.pi)
-    constant = math.lgamma((degrees + size) / 2) - math.lgamma(degrees / 2) - 0.5 * size * math.log(degrees * math.pi)
+    constant = torch.lgamma((degrees + size) / 2) - math.lgamma(degrees / 2) - 0.5 * size * math.log(degrees * math.pi)
     return constant - 0.5 * (degrees + size) * torch.log1p(distance / degrees)
 
 
@@ -154,6 +155,7 @@ def fit_proposal(batch: Batch, proposal: Proposal) -> RefinedProposal:
     """
     space = whitened_space(batch.bound, pilot_draws(batch, PILOT_DRAWS, "scales of the proposal"))
     loc, root = _normal_fit(_visited(batch, space))
+    root = space.of_free(root)
     if proposal == "normal":
         root = root.square().sum(-1).sqrt()
     degrees = DEGREES_OF_FREEDOM if proposal == "student_t" else None
@@ -174,7 +176,7 @@ def _visited(batch: Batch, space: LatentSpace) -> _Moments:
     noise = KeyedNoise(derived_seed(batch.seed, "fit of the proposal"))
     path, like, size = GuidePath(batch.bound, space), space.loc, space.size
     posterior, step = like.new_tensor(1.0), torch.full_like(like[:, 0], FIRST_STEP)
-    state = path.state(noise.normal("start", batch.index, range(CHAINS), (size,), like))
+    state = path.state(space.moving(noise.normal("start", batch.index, range(CHAINS), (size,), like)))
     kept = max(KEPT, math.ceil(DRAWS_PER_DIMENSION * size / CHAINS))
     sums = _Sums()
     for time in range(1, SETTLING + kept + 1):
@@ -186,7 +188,8 @@ def _visited(batch: Batch, space: LatentSpace) -> _Moments:
             step = step * torch.exp(ADAPTATION * (acceptance.mean(0) - TARGET_ACCEPTANCE))
         else:
             sums.update(state, posterior)
-    return sums.moments()
+    position, gradient, *spreads = sums.moments()
+    return _Moments(position, gradient, *map(space.of_free, spreads))
 
 
 class _Sums:
