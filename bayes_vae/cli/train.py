@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from bayes_vae.cli.repeating import (
     read_stored,
     threads_of,
 )
+from bayes_vae.errors import UnscaledDataWarning
 from bayes_vae.parts.compatibility import check_combination, with_fitting_policy
 from bayes_vae.settings import DataSettings, PairSettings, TrainingSettings, as_json
 from bayes_vae.vocabulary.conditions import PER_OBSERVATION, conditions
@@ -191,11 +193,17 @@ def _train(
     """Train into a folder, and draw the figures."""
     from bayes_vae.cli.figures import write_training_figures
     from bayes_vae.cli.loading import OpenedRun
+    from bayes_vae.data import unscaled_note
     from bayes_vae.runs import RunDirectory
     from bayes_vae.training import fit
 
+    unscaled = unscaled_note(data.train.values, data.columns) if data.kind == "real" else None
+    if unscaled:
+        note(f"note: {unscaled}")
     try:
-        trained = fit(model, guide, data, settings, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnscaledDataWarning)  # it is said above
+            trained = fit(model, guide, data, settings, **options)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(how_to_resume(folder)) from None
     if trained.interrupted:
