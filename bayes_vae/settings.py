@@ -115,7 +115,7 @@ class DataSettings:
     standardize: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "split", tuple(self.split))  # JSON has lists
+        object.__setattr__(self, "split", tuple(map(float, self.split)))  # JSON has lists
         if len(self.split) not in (0, 3) or min(self.split, default=0) < 0:
             raise SettingsError(
                 "split must be three fractions or numbers of rows, for training, validation and test, such as 0.8 0.1 "

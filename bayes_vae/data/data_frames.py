@@ -27,11 +27,7 @@ def columns_as_array(columns: Mapping[Any, np.ndarray]) -> np.ndarray:
     read = {name: _as_numbers(values) for name, values in columns.items()}
     other = [str(name) for name, values in read.items() if values is None]
     if other or not read:
-        which = (
-            f"the columns {', '.join(map(repr, other))} hold"
-            if other
-            else "the table has no column of numbers; it holds"
-        )
+        which = f"the columns {', '.join(map(repr, other))} hold" if other else "there is no column of numbers, only"
         raise DataError(
             f"{which} text or dates, not numbers. Leave them out (frame.drop(columns=...)), make numbers of them "
             "(pandas.get_dummies(frame)), or name the one with labels: load_data(..., labels=COLUMN), --label-column "
@@ -96,8 +92,8 @@ def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
     for number, line in enumerate(lines, 1):
         if len(line) != len(lines[0]):
             raise DataError(
-                f"{path}: line {number} has {len(line)} cells, the first {len(lines[0])}. Expected one row a line, with "
-                "commas, semicolons or tabs between its cells."
+                f"{path}: line {number} has {len(line)} cells, the first {len(lines[0])}. Expected a row in each line, "
+                "with commas, semicolons or tabs between its cells."
             )
     named = bool(lines) and any(_number(cell) is None for cell in lines[0])
     if len(lines) <= named:

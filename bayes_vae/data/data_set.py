@@ -113,7 +113,7 @@ class Data:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the values, what stands beside x, and which row is in which split; policy and labels do not count."""
+        """SHA-256 of the values, of what stands beside x, and of which row is in which split."""
         digest = hashlib.sha256()
         for split in (self.train, self.validation, self.test):
             for tensor in (split.values, split.index, *split.beside):

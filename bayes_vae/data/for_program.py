@@ -23,8 +23,8 @@ def as_data(data: Any, model: Program, user: str) -> Data:
     """A data set, or rows as a pair takes them: nothing is drawn of them, scaled or binarized.
 
     Args:
-        data: from :func:`bayes_vae.load_data`; or rows in one of its forms other than a path, such as a tensor, a tuple
-            (x, covariates, …), a DataFrame or a DataLoader, which are split at random.
+        data: from :func:`bayes_vae.load_data`; or rows in one of its forms other than a path, such as a tensor, a
+            tuple (x, covariates, …), a DataFrame or a DataLoader, which are split at random.
         model: what takes them; its likelihood says what their numbers are.
         user: what asks for them, for the messages.
 
@@ -57,7 +57,7 @@ def _kind_as_given(numbers: np.ndarray, likelihood: Part | None) -> DataKind:
     if numbers.dtype == np.uint8 and numbers.size and numbers.max() > 1:
         raise SupportError(
             f"bytes in 0…{numbers.max()} may be pixels, which stand for n/255, or counts. Pass load_data(x, policy=...) "
-            "for pixels, load_data(x, kind='counts') for counts, or a tensor of floats as the pair takes them."
+            "of pixels, load_data(x, kind='counts') for counts, or floats as the pair takes them."
         )
     fits: dict[DataKind, bool] = {
         "binary": bool(((numbers == 0) | (numbers == 1)).all()),

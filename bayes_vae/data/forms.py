@@ -52,8 +52,8 @@ def _of_torch(source: Any) -> RawData:
         return read_loader(source)
     if isinstance(source, IterableDataset):
         raise DataError(
-            "the data: a torch IterableDataset has no rows that can be split or read again. Pass a DataLoader around it "
-            "that ends, whose rows are then held in memory, or a Dataset with rows by number."
+            "the data: a torch IterableDataset has no rows that can be split or read again. Pass a DataLoader around "
+            "it that ends, whose rows are then held in memory, or a Dataset with rows by number."
         )
     return read_data_set(source)
 

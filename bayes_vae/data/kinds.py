@@ -33,8 +33,8 @@ LARGEST_COUNT = 2**24
 _SAY = "Say what they are: kind='counts' or kind='real' (--kind on the command line)"
 
 FLOATS_ASKED = (
-    "Of a table say load_data(x, kind='real'), for a normal likelihood (bayes-vae train --kind real --likelihood normal); "
-    "of pixels say load_data(x, kind='gray'), which makes zeros and ones of them at random (--kind gray), or "
+    "Of a table say load_data(x, kind='real'), for a normal likelihood (bayes-vae train --kind real --likelihood "
+    "normal); of pixels say load_data(x, kind='gray'), which makes zeros and ones of them at random (--kind gray), or "
     "load_data(x, policy='none'), which keeps them (--policy none --likelihood continuous-bernoulli)."
 )
 """What floats in [0, 1] without the shape of an image are asked."""

@@ -57,12 +57,12 @@ def load_data(
       or .h5ad file; or a tuple (x, covariates, …) for programs of several tensors.
     - A folder of images, whose sub-folders are the labels.
 
-    A pair that was trained elsewhere is looked at with the split that it was trained with: rows that training saw, taken
-    for test rows, hide overfitting. Give ``load_data(train=mine, test=held_out)``, or places of rows.
+    A pair that was trained elsewhere is looked at with the split that it was trained with: rows that training saw,
+    taken for test rows, hide overfitting. Give ``load_data(train=mine, test=held_out)``, or places of rows.
 
     Args:
-        source: a name, the path of a file or folder, rows, or :class:`~bayes_vae.settings.DataSettings`, which the other
-            arguments override. None where ``train`` and ``test`` are rows.
+        source: a name, the path of a file or folder, rows, or :class:`~bayes_vae.settings.DataSettings`, which the
+            other arguments override. None where ``train`` and ``test`` are rows.
         train, validation, test: without ``source``, rows in any of its forms, of which validation rows may be left out
             or be a fraction: they are then taken from the training rows, a tenth if nothing is said. With ``source``, a
             fraction, a number of rows, places of rows or a mask each, see :func:`bayes_vae.data.own_split.split_rows`.
@@ -90,8 +90,9 @@ def load_data(
     >>> data = load_data("digits")
     >>> len(data.train), len(data.validation), len(data.test), tuple(data.data_shape)
     (1297, 200, 300, (8, 8))
-    >>> load_data(train=torch.ones(80, 4), test=torch.ones(30, 4))
-    Data 'array': kind binary, policy stochastic, observations of shape (4,); train 72, validation 8, test 30 (your split)
+    >>> print(load_data(train=torch.ones(80, 4), test=torch.ones(30, 4)))
+    Data 'array': kind binary, policy stochastic, observations of shape (4,); train 72, validation 8, test 30 (your
+    split)
     """
     given: dict[str, Any] = {
         "data_root": root,
@@ -147,7 +148,7 @@ def _split(source: Any, parts: Mapping[str, Any], settings: DataSettings, labels
 
 def _of_parts(parts: Mapping[str, Any], settings: DataSettings, labels: Any) -> Placed:
     """Rows that were brought as training, validation and test rows."""
-    train, validation, test = parts["train"], parts["validation"], parts["test"]
+    train, test = parts["train"], parts["test"]
     if train is None or is_share(train):
         raise DataError(f"load_data needs data: a name, {FORMS_TEXT}; or train= and test= of one of these forms.")
     if test is None:
@@ -171,6 +172,7 @@ def _of_parts(parts: Mapping[str, Any], settings: DataSettings, labels: Any) -> 
             strict=True,
         )
     )
+    inside["train"] = inside["train"].sort().values
     for name in brought:
         if name != "train":
             inside[name] = torch.arange(starts[name], starts[name] + counts[name])

@@ -72,14 +72,14 @@ def split_rows(
     order = permutation(count)
     order = order[free[order]]
     sizes = {name: _size(name, given[name], count) for name in NAMES if name not in chosen}
-    whole = sum(float(part) for part in given.values() if is_share(part) and 0 <= part <= 1) > 1 - 1e-9
-    if "train" in sizes and (sizes["train"] is None or whole):
+    whole = sum(float(part) for part in given.values() if is_share(part) and 0 <= part <= 1)
+    if "train" in sizes and (sizes["train"] is None or abs(whole - 1) < 1e-9):
         sizes["train"] = len(order) - sum(size for name, size in sizes.items() if name != "train" and size is not None)
     wanted = sum(size or 0 for size in sizes.values())
     if wanted > len(order) or min((size or 0 for size in sizes.values()), default=0) < 0:
         raise DataError(
-            f"the split asks for more rows than there are: {_asked(given)} of {count} rows. Fractions may add up to 1 at "
-            "most, numbers of rows to the number there is."
+            f"the split asks for more rows than there are: {_asked(given)} of {count} rows. Fractions may add up to 1 "
+            "at most, numbers of rows to the number there is."
         )
     for name, size in sizes.items():
         chosen[name], order = order[: size or 0], order[size or 0 :]

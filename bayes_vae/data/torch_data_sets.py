@@ -35,8 +35,8 @@ def read_data_set(data_set: Any) -> RawData:
         count = len(data_set)
     except (TypeError, NotImplementedError) as error:
         raise DataError(
-            f"the data: {type(data_set).__name__} has no length. Give its class __len__, or pass a DataLoader around it "
-            "that ends."
+            f"the data: {type(data_set).__name__} has no length. Give its class __len__, or pass a DataLoader around "
+            "it that ends."
         ) from error
     if count == 0:
         raise DataError("the data are empty: the data set has no rows.")
@@ -116,9 +116,9 @@ def _of_names(batch: Mapping[str, Any]) -> Parts:
     labels = [key for key in batch if key in LABEL_KEYS]
     if len(x) != 1 or len(labels) > 1:
         raise DataError(
-            f"the items of the data set are dicts with {', '.join(map(repr, batch))}: which is x is known by one of the "
-            f"names {', '.join(X_KEYS)}, and labels by one of {', '.join(LABEL_KEYS)}. Rename them, or give a data set "
-            "of tuples (x, y)."
+            f"the items of the data set are dicts with {', '.join(map(repr, batch))}: which is x is known by one of "
+            f"the names {', '.join(X_KEYS)}, and labels by one of {', '.join(LABEL_KEYS)}. Rename them, or give a data "
+            "set of tuples (x, y)."
         )
     beside = tuple(torch.as_tensor(batch[key]) for key in batch if key not in (*x, *labels))
     return _array(torch.as_tensor(batch[x[0]])), _array(torch.as_tensor(batch[labels[0]])) if labels else None, beside
@@ -139,12 +139,12 @@ def _joined(batches: Sequence[Parts]) -> Parts:
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """Seed whatever transforms draw from, and restore it: torch, numpy and Python."""
-    states = np.random.get_state(), random.getstate()
+    states = np.random.get_state(), random.getstate()  # noqa: NPY002
     with isolated_rng(seed):
-        np.random.seed(seed % 2**32)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
         random.seed(seed)
         try:
             yield
         finally:
-            np.random.set_state(states[0])
+            np.random.set_state(states[0])  # noqa: NPY002
             random.setstate(states[1])

@@ -66,8 +66,8 @@ def fit(
     Args:
         model, guide: Pyro programs. Parameters are taken from modules, from the owners of bound methods and from the
             ``pyro.param`` sites of one traced step.
-        data: from :func:`bayes_vae.load_data`; or rows, which are taken as they are and split at random: a tensor, a tuple
-            (x, covariates, …), a DataFrame, a torch Dataset or DataLoader.
+        data: from :func:`bayes_vae.load_data`; or rows, which are taken as they are and split at random: a tensor, a
+            tuple (x, covariates, …), a DataFrame, a torch Dataset or DataLoader.
         settings: see :class:`bayes_vae.settings.TrainingSettings`.
         resume: go on with this run: a run directory, or what ``fit`` returned. The pair gets its weights; settings are
             the run's, of which only epochs, patience, min_delta, checkpoint_every_steps and device may be changed.

@@ -104,7 +104,7 @@ def test_the_digest_sees_every_value(kind):
 
 
 BOTH_CALLS = (
-    r"may be gray pixels or a scaled table. Of a table say load_data\(x, kind='real'\).*--kind real --likelihood normal.*"
+    r"may be gray pixels or a scaled table. Of a table say load_data\(x, kind='real'\).*--likelihood normal.*"
     r"of pixels say load_data\(x, kind='gray'\).*--kind gray"
 )
 COLOURS = r"colour images of shape .*Keep them with policy='none'.*--policy none.*policy='stochastic'.*gray images"
