@@ -56,7 +56,7 @@ def _kind_as_given(numbers: np.ndarray, likelihood: Part | None) -> DataKind:
     """What numbers are that a likelihood takes as they are: the first of its kinds that they can be."""
     if numbers.dtype == np.uint8 and numbers.size and numbers.max() > 1:
         raise SupportError(
-            f"bytes in 0…{numbers.max()} may be pixels, which stand for n/255, or counts. Pass load_data(x, policy=...) "
+            f"bytes in 0…{numbers.max()} may be pixels, which are n/255, or counts. Pass load_data(x, policy=...) "
             "of pixels, load_data(x, kind='counts') for counts, or floats as the pair takes them."
         )
     fits: dict[DataKind, bool] = {

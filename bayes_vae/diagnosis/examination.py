@@ -45,8 +45,8 @@ def diagnose(
             not says why.
         data: its data set, of which the first training and test rows are used. Of a pair that was trained elsewhere
             give the split that it was trained with, ``load_data(train=..., test=...)``: test rows that training saw
-            hide overfitting. Rows, such as a tensor, a tuple (x, covariates, …), a DataFrame or a DataLoader, are taken as
-            they are and split at random.
+            hide overfitting. Rows, such as a tensor, a tuple (x, covariates, …), a DataFrame or a DataLoader, are
+            taken as they are and split at random.
         history: one row of named figures for each epoch, as ``run.history``.
         settings: of the training, by name, as ``run.settings["training"]``.
         num_observations: training observations that are looked at, from the first on; of the test observations 300.
