@@ -84,7 +84,13 @@ def test_a_file_given_for_evaluation_is_not_split(command, wines, tmp_path):
 def test_new_rows_are_scaled_by_the_trainings_scales(command, wines, tmp_path):
     """Rows a deviation away from the training's have a lower evidence; by their own scales it would be the same."""
     figures = [
-        command("evaluate", wines / "run", "--data", write(tmp_path / f"{by}.csv", TABLE[:40] + [by, 0, 0]), *QUICK)
+        command(
+            "evaluate",
+            wines / "run",
+            "--data",
+            write(tmp_path / f"{by}.csv", TABLE[:40] + np.array([by, 0, 0])),
+            *QUICK,
+        )
         for by in (1e-3, 3000.0)
     ]
     near, far = (figure.json["terms"]["elbo"]["value"] for figure in figures)

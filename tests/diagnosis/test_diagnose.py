@@ -143,9 +143,9 @@ def test_what_is_held_stays_held_in_the_copy(patient):
         held.guide.requires_grad_(True)
 
 
-def test_data_without_a_policy_are_refused(patient):
+def test_too_few_rows_are_refused(patient):
     healthy = patient("healthy")
-    with pytest.raises(DataError, match="takes a data set with its policy, got Tensor: pass bayes_vae.load_data"):
+    with pytest.raises(DataError, match="a data set needs at least 10 rows"):
         diagnose(healthy.model, healthy.guide, torch.zeros(3, 8, 8))
 
 
