@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.output import json_text, note, say, table
@@ -23,7 +23,7 @@ from bayes_vae.cli.repeating import (
 )
 from bayes_vae.errors import UnscaledDataWarning
 from bayes_vae.parts.compatibility import check_combination, with_fitting_policy
-from bayes_vae.settings import DataSettings, PairSettings, TrainingSettings, as_json
+from bayes_vae.settings import DataSettings, PairSettings, Policy, TrainingSettings, as_json
 from bayes_vae.vocabulary.conditions import PER_OBSERVATION, conditions
 from bayes_vae.vocabulary.number_text import capitalized, value_text
 from bayes_vae.vocabulary.symbols import TERMS
@@ -143,7 +143,7 @@ def train(
     if repeats is not None:
         check_repeated_data(repeats, data, data_set)
     model, guide = build_pair(pair, data_set, training.seed)
-    sections = {"data": as_json(replace(data, policy=data_set.policy)), "pair": as_json(pair)}
+    sections = {"data": as_json(_with_policy(data, data_set)), "pair": as_json(pair)}
     return _train(model, guide, data_set, training, out, figures, out=out, sections=sections, **options)
 
 
@@ -170,9 +170,14 @@ def resume(
     training = _with_device(training)
     options: dict[str, Any] = {"command": command, "callbacks": _callbacks(folder, tensorboard)}
     data_set = load_data(data)
-    sections = {"data": as_json(replace(data, policy=data_set.policy))}
+    sections = {"data": as_json(_with_policy(data, data_set))}
     with threads_of(directory.config):
         return _train(*directory.pair(), data_set, training, folder, out=out, sections=sections, resume=path, **options)
+
+
+def _with_policy(settings: DataSettings, data: Data) -> DataSettings:
+    """The settings with the policy that was chosen for these data."""
+    return replace(settings, policy=cast(Policy, data.policy))  # of files never that of a loader
 
 
 def _callbacks(folder: Path, tensorboard: bool) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import zipfile
 import zlib
 from dataclasses import replace
@@ -50,7 +51,7 @@ def read_file(path: Path, labels: Any = None) -> RawData:
 
 def _annotated(path: Path) -> Any:
     try:
-        import anndata
+        anndata: Any = importlib.import_module("anndata")
     except ImportError as error:
         raise DataError(
             f"{path}: reading .h5ad files needs the package anndata. Install it: pip install anndata."
@@ -122,8 +123,7 @@ def _read(path: Path) -> tuple[Any, Any]:
 
 def _sparse(archive: Any) -> Any:
     """The matrix of a file that scipy.sparse.save_npz wrote, by rows or columns."""
-    from scipy import sparse
-
+    sparse: Any = importlib.import_module("scipy.sparse")
     form = str(archive["format"].item(), "ascii") if archive["format"].dtype.kind == "S" else str(archive["format"])
     kinds = {"csr": sparse.csr_matrix, "csc": sparse.csc_matrix}
     if form not in kinds:

@@ -169,8 +169,8 @@ def split_data(
         label_names: what the labels 0, 1, 2, … stand for.
     """
     rows = Split(values, labels, torch.arange(len(values)), policy)
-    parts = torch.split(permutation(len(values)), list(sizes))
-    return Data(name, *(rows[part] for part in parts), kind, label_names)
+    train, validation, test = (rows[part] for part in torch.split(permutation(len(values)), list(sizes)))
+    return Data(name, train, validation, test, kind, label_names)
 
 
 def require_kind(data: Data, kinds: Collection[DataKind], likelihood: str) -> None:

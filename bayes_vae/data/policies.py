@@ -30,7 +30,7 @@ __all__ = [
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 """Drawn anew at each use; drawn once; above one half; as they are."""
 
-LOADER = "as the loader gives"
+LOADER: Literal["as the loader gives"] = "as the loader gives"
 
 ObservedAs: TypeAlias = Policy | Literal["as the loader gives"]
 """A policy, or what a torch data set does whose transforms draw at random: rows are read anew in training."""

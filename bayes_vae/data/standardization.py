@@ -101,7 +101,6 @@ def unscaled_note(values: Tensor, columns: Sequence[str] = ()) -> str | None:
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     return (
         f"columns far from mean 0 and deviation 1: {'; '.join(found[:3])}{more}. Training on them is slow or "
-        "fails, and log p(x) is ruled by the largest. Standardize them: load_data(..., standardize=True), --standardize "
-        "on "
-        "the command line."
+        "fails, and log p(x) is ruled by the largest. Standardize them: load_data(..., standardize=True), "
+        "--standardize on the command line."
     )
