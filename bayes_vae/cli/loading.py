@@ -163,6 +163,12 @@ def open_run(
             f"{error} The run {path} was trained on {settings.data!r}, seen from the folder where training ran: say "
             "where it is now with --data FILE."
         ) from error
+    if data_set.standardization is not None:
+        offset = data_set.standardization.log_evidence_offset
+        note(
+            f"note: x is standardized: add {offset:.4g} nats to log p(x) and to the ELBO for densities in the data's "
+            "units."
+        )
     _note_differences(data_set, directory.config["data"])
     model, guide = directory.pair()
     traits = traits_of(model)
@@ -176,6 +182,7 @@ def _other_data(directory: RunDirectory, settings: DataSettings, split: tuple[fl
 
     Other rows are what the run's are, standardized as those were, and all of them test rows unless a split is given.
     """
+    from bayes_vae.data.data_frames import NoSuchColumnError
     from bayes_vae.runs.run_data import load_run_data, run_kind
 
     about = directory.config["data"]
@@ -187,10 +194,17 @@ def _other_data(directory: RunDirectory, settings: DataSettings, split: tuple[fl
         except (DataError, SupportError, SettingsError):
             pass  # other rows: what is wrong with them is said below
     kind = run_kind(about) if settings.kind == "auto" else settings.kind
-    found = load_run_data(
-        directory,
-        replace(settings, kind=kind, split=split or (0, 0, 1), validation_data=None, test_data=None, num_labelled=None),
-    )
+    settings = replace(settings, kind=kind, split=split or (0, 0, 1), num_labelled=None)
+    settings = replace(settings, validation_data=None, test_data=None)
+    try:
+        found = load_run_data(directory, settings)
+    except NoSuchColumnError:  # new rows need no labels
+        found = load_run_data(directory, replace(settings, label_column=None))
+    if list(found.data_shape) != list(about["data_shape"]):
+        raise DataError(
+            f"observations of {found.name} have the shape {tuple(found.data_shape)}, but the run was trained on "
+            f"{tuple(about['data_shape'])}. Bring them into that shape."
+        )
     columns = tuple(about.get("columns", found.columns))
     if found.columns and found.columns != columns:
         raise DataError(

@@ -127,7 +127,8 @@ def as_labels(labels: Any, count: int) -> tuple[Tensor, tuple[str, ...]]:
     Raises:
         DataError: not ``count`` numbers or words.
     """
-    given = np.asarray(labels) if isinstance(labels, list | tuple) or hasattr(labels, "dtype") else labels
+    held = isinstance(labels, list | tuple) or (hasattr(labels, "dtype") and not isinstance(labels, Tensor))
+    given = np.asarray(labels) if held else labels
     names: tuple[str, ...] = ()
     if isinstance(given, np.ndarray) and given.dtype.kind in "OUST":
         words, given = np.unique(

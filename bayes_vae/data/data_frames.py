@@ -12,7 +12,12 @@ import numpy as np
 from bayes_vae.data.raw_data import RawData
 from bayes_vae.errors import DataError
 
-__all__ = ["columns_as_array", "read_csv"]
+__all__ = ["NoSuchColumnError", "columns_as_array", "read_csv"]
+
+
+class NoSuchColumnError(DataError):
+    """A table without the column that was named."""
+
 
 MISSING = ("", "na", "nan", "null", "none", "n/a")
 """What an empty cell of a file may hold, in small letters."""
@@ -62,7 +67,9 @@ def read_csv(path: Path, label_column: str | None) -> RawData:
     """
     names, cells = _cells(path)
     if label_column is not None and label_column not in names:
-        raise DataError(f"{path} has no column {label_column!r}: its columns are {', '.join(names) or 'not named'}.")
+        raise NoSuchColumnError(
+            f"{path} has no column {label_column!r}: its columns are {', '.join(names) or 'not named'}."
+        )
     columns = dict(zip(names or map(str, range(len(cells[0]))), zip(*cells, strict=True), strict=True))
     labels = None if label_column is None else _parsed(columns.pop(label_column))
     read = {name: _parsed(column) for name, column in columns.items()}

@@ -66,7 +66,9 @@ def test_the_runs_own_table_is_split_and_scaled_as_in_training(command, wines, t
     moved = write(tmp_path / "moved.csv", TABLE)
     for words in ([], ["--data", moved]):
         outcome = command("evaluate", wines / "run", *QUICK, *words)
-        assert (outcome.code, outcome.err) == (0, "")
+        assert outcome.code == 0
+        assert outcome.err.startswith("note: x is standardized: add -")
+        assert outcome.err.count("note:") == 1
         assert outcome.json["terms"]["elbo"]["num_observations"] == 20
 
 
@@ -104,6 +106,10 @@ def test_what_cannot_be_split_or_has_other_columns(command, wines, tmp_path):
     np.savetxt(tmp_path / "other.csv", TABLE[:40], delimiter=",", header="hue,proline,ash", comments="")
     outcome = command("evaluate", wines / "run", "--data", tmp_path / "other.csv")
     assert outcome.code == 2
+    np.save(tmp_path / "wide.npy", np.zeros((40, 5)))
+    wide = command("evaluate", wines / "run", "--data", tmp_path / "wide.npy")
+    assert wide.code == 2
+    assert "observations of wide.npy have the shape (5,), but the run was trained on (3,)" in wide.err
     assert "the columns of other.csv are hue, proline, ash, but the run was trained on proline, hue, ash" in outcome.err
 
 
