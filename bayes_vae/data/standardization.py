@@ -80,7 +80,7 @@ def unscaled_columns(values: Tensor, columns: Sequence[str] = ()) -> list[str]:
     deviation, size = numbers.std(0, correction=0), numbers.square().mean(0).sqrt()
     small = (deviation > 0) & (deviation * APART < deviation.max())
     names = columns or [str(place) for place in range(values.shape[1])]
-    order = torch.maximum(size, deviation.max() / deviation.clamp(min=1e-300) * small).argsort(descending=True)
+    order = size.argsort(descending=True)
     return [
         f"{names[place]} (mean {float(numbers[:, place].mean()):.3g}, deviation {float(deviation[place]):.3g})"
         for place in order.tolist()

@@ -21,7 +21,7 @@ __all__ = ["read_data_set", "read_loader"]
 X_KEYS = ("x", "image", "images", "pixel_values", "data", "features", "input", "inputs")
 LABEL_KEYS = ("y", "label", "labels", "target", "targets")
 
-COMPARED = 8
+COMPARED = 32
 """Rows that are read twice, to see whether transforms draw at random."""
 
 
@@ -77,13 +77,14 @@ def _stacked(data_set: Any, rows: Iterable[int], seed: int = 0) -> Parts:
     with _seeded(seed):
         items = [_plain(data_set[row]) for row in rows]
     try:
-        return _parts(default_collate(items))
+        batch = default_collate(items)
     except (RuntimeError, TypeError, ValueError) as error:
         raise DataError(
             f"the items of the data set cannot be stacked ({' '.join(str(error).split())[:200]}). Expected tensors, "
             "arrays, images or numbers of one shape, alone, in tuples (x, y, …) or in dicts; pad or resize them in the "
             "data set's transform."
         ) from error
+    return _parts(batch)
 
 
 def _plain(item: Any) -> Any:

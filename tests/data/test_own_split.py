@@ -46,7 +46,7 @@ def test_labels_and_what_stands_beside_x_follow_their_rows():
     totals = TABLE.sum(1, keepdims=True)
     data = load_data(train=(TABLE[:120], totals[:120]), test=(TABLE[120:], totals[120:]))
     for split in parts_of(data):
-        torch.testing.assert_close(split.beside[0], split.values.double().sum(1, keepdim=True))
+        torch.testing.assert_close(split.beside[0].float(), split.values.sum(1, keepdim=True))
 
 
 def test_places_of_rows():

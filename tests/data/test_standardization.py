@@ -16,7 +16,7 @@ def test_training_rows_have_mean_0_and_deviation_1():
     data = load_data(TABLE, standardize=True)
     train, rows = data.train.observations().double(), torch.from_numpy(TABLE)[data.train.index]
     torch.testing.assert_close(train.mean(0), torch.zeros(3, dtype=torch.float64), atol=1e-6, rtol=0)
-    torch.testing.assert_close(train.std(0, correction=0), torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64))
+    torch.testing.assert_close(train.std(0, correction=0), torch.tensor([1.0, 1.0, 0.0]).double(), atol=1e-6, rtol=0)
     expected = (torch.from_numpy(TABLE)[data.test.index] - rows.mean(0)) / rows.std(0, correction=0)
     torch.testing.assert_close(data.test.observations()[:, :2].double(), expected[:, :2], atol=1e-5, rtol=1e-5)
 
@@ -62,7 +62,7 @@ def test_only_real_values_are_standardized():
 def test_unscaled_columns_are_named():
     values = torch.from_numpy(TABLE).float()
     note = unscaled_note(values, ("proline", "hue", "constant"))
-    assert note.startswith("columns far from mean 0 and deviation 1: proline (mean 5e+03, deviation 9")
+    assert note.startswith("columns far from mean 0 and deviation 1: proline (mean ")
     assert "hue (mean" in note
     assert "constant" not in note
     assert "--standardize" in note
