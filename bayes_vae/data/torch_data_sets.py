@@ -103,7 +103,7 @@ def _parts(batch: Any) -> Parts:
     """What is x, what are labels, and what else there is, of a batch."""
     if isinstance(batch, Mapping):
         return _of_names(batch)
-    parts = [torch.as_tensor(part) for part in (batch if isinstance(batch, tuple | list) else (batch,))]
+    parts = [_tensor(part) for part in (batch if isinstance(batch, tuple | list) else (batch,))]
     if not parts:
         raise DataError("the items of the data set are empty tuples: expected x, (x, y), or more beside x.")
     x, *beside = parts
@@ -121,8 +121,18 @@ def _of_names(batch: Mapping[str, Any]) -> Parts:
             f"the names {', '.join(X_KEYS)}, and labels by one of {', '.join(LABEL_KEYS)}. Rename them, or give a data "
             "set of tuples (x, y)."
         )
-    beside = tuple(torch.as_tensor(batch[key]) for key in batch if key not in (*x, *labels))
-    return _array(torch.as_tensor(batch[x[0]])), _array(torch.as_tensor(batch[labels[0]])) if labels else None, beside
+    beside = tuple(_tensor(batch[key]) for key in batch if key not in (*x, *labels))
+    return _array(_tensor(batch[x[0]])), _array(_tensor(batch[labels[0]])) if labels else None, beside
+
+
+def _tensor(part: Any) -> Tensor:
+    try:
+        return torch.as_tensor(part)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise DataError(
+            f"the items of the data set hold something else than numbers ({type(part).__name__}; {error}). Give numbers "
+            "for words, such as the number of the class, in the data set's transform."
+        ) from error
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -124,7 +124,8 @@ def test_too_few_observations_are_no_ground_for_a_finding(patient):
     found = diagnosed(healthy._replace(data=replace(healthy.data, test=few)))
     assert not found.findings
     assert found.sentence() == (
-        "Nothing could be checked: of training or test rows there are only 3, and means need 20."
+        "Nothing could be checked: of training or test rows there are only 3, and means need 20. Choose "
+        "another split: load_data(x, test=0.4), --split 0.4 0.2 0.4 with --data FILE."
     )
 
 
