@@ -130,7 +130,7 @@ def _tensor(part: Any) -> Tensor:
         return torch.as_tensor(part)
     except (RuntimeError, TypeError, ValueError) as error:
         raise DataError(
-            f"the items of the data set hold something else than numbers ({type(part).__name__}; {error}). Give numbers "
+            f"the items of the data set hold something else than numbers ({error}). Give numbers "
             "for words, such as the number of the class, in the data set's transform."
         ) from error
 
