@@ -118,4 +118,4 @@ def test_loaders_frames_and_tensors_are_taken_as_they_are(pair, isolated_globals
 
 def test_unscaled_columns_are_named_before_training(pair):
     with pytest.warns(UnscaledDataWarning, match=r"0 \(mean .*standardize=True"):
-        bv.fit(*pair, bv.load_data(WINES * [1000, 1, 1]), epochs=1, progress="none")
+        bv.fit(*pair, bv.load_data(WINES * [50, 1, 1]), epochs=1, progress="none")
