@@ -34,7 +34,16 @@ class Standardization:
     scale: Tensor
 
     def apply(self, values: Tensor) -> Tensor:
-        """Values (…, *event) as the model sees them, float32."""
+        """Values (N, *event) as the model sees them, float32.
+
+        Raises:
+            DataError: observations of another shape.
+        """
+        if values.shape[1:] != self.mean.shape:
+            raise DataError(
+                f"observations have the shape {tuple(values.shape[1:])}, but mean and deviation were taken of observations "
+                f"of shape {tuple(self.mean.shape)}. Bring them into that shape."
+            )
         return ((values.double() - self.mean) / self.scale).float()
 
     def undo(self, x: Tensor) -> Tensor:

@@ -21,8 +21,9 @@ FIGURES = {"training", "reconstructions", "prior samples", "latent means"}
 def test_a_run_directory_with_settings_and_figures(trained):
     directory = RunDirectory(trained)
     chosen = {"data": "digits", "data_root": None, "policy": "stochastic"}
-    rest = {"kind": "auto", "image_size": None, "colour": "gray", "num_labelled": None}
-    assert directory.settings["data"] == chosen | rest
+    rest = {"kind": "auto", "image_size": None, "colour": None, "num_labelled": None}
+    own = {"validation_data": None, "test_data": None, "split": [], "label_column": None, "standardize": False}
+    assert directory.settings["data"] == chosen | rest | own
     assert directory.settings["pair"] == as_json(PairSettings(2, (8,)))
     assert directory.settings["training"]["epochs"] == len(directory.history) == 2
     names = {path.name for path in (trained / "figures").iterdir()}  # other commands may have drawn theirs by now

@@ -268,7 +268,10 @@ def test_transforms_that_draw_run_anew_in_training_and_not_in_evaluation():
 BAD_DATA_SETS = {
     "no length": (type("Endless", (Dataset,), {"__getitem__": lambda self, row: torch.ones(2)})(), "has no length"),
     "no rows": (TensorDataset(torch.ones(0, 2)), "the data are empty"),
-    "an iterable": (type("Stream", (IterableDataset,), {})(), "IterableDataset has no rows that can be split"),
+    "an iterable": (
+        type("Stream", (IterableDataset,), {"__iter__": lambda self: iter(())})(),
+        "IterableDataset has no rows that can be split",
+    ),
     "several shapes": (
         type("Ragged", (Dataset,), {"__len__": lambda s: 12, "__getitem__": lambda s, row: torch.ones(row % 2 + 1)})(),
         "cannot be stacked .*pad or resize them",
