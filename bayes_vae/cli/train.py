@@ -265,7 +265,7 @@ def training_text(result: dict[str, Any]) -> str:
     files = {"run directory": result["run"], **result["figures"]}
     return "\n".join(
         [
-            f"Trained on {data['name']}: {data["sizes"]["train"]:,} observations, data policy {data['policy']}, "
+            f"Trained on {data['name']}: {data['sizes']['train']:,} observations, data policy {data['policy']}, "
             f"{result['epochs']} epochs in {result['seconds']:.1f} s{ENDINGS[result['ending']]}. "
             f"Best epoch: {result['best_epoch']}.",
             "",

@@ -41,8 +41,8 @@ class Standardization:
         """
         if values.shape[1:] != self.mean.shape:
             raise DataError(
-                f"observations have the shape {tuple(values.shape[1:])}, but mean and deviation were taken of observations "
-                f"of shape {tuple(self.mean.shape)}. Bring them into that shape."
+                f"observations have the shape {tuple(values.shape[1:])}, but mean and deviation were taken of "
+                f"observations of shape {tuple(self.mean.shape)}. Bring them into that shape."
             )
         return ((values.double() - self.mean) / self.scale).float()
 

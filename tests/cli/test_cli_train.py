@@ -39,7 +39,7 @@ def test_the_run_can_be_loaded(trained):
 def test_a_table_for_a_person(command, tmp_path, tiny):
     outcome = command("train", *tiny, "--out", tmp_path / "run")
     assert outcome.code == 0
-    assert "Trained on digits: 1,297 images, data policy stochastic, 2 epochs" in outcome.out
+    assert "Trained on digits: 1,297 observations, data policy stochastic, 2 epochs" in outcome.out
     conditions = "K = 2 · N = 200 validation observations · data policy: stochastic · KL weight 1 · seed 0."
     assert f"Nats per observation · {conditions}" in outcome.out
     for name in ("expected_log_likelihood", "kl_to_prior", "elbo", str(tmp_path / "run" / "figures")):
