@@ -84,12 +84,6 @@ class DataSettings:
         data: digits, mnist, fashion-mnist, kmnist, emnist-letters (or -balanced, -byclass, -bymerge, -digits, -mnist),
             omniglot, the path of a .csv, .npy, .npz or .h5ad file, or of a folder of images.
         data_root: folder of the data that are downloaded; else BAYES_VAE_DATA, else the user's cache folder.
-        validation_data: a file of validation rows, where the file of data holds training rows alone.
-        test_data: a file of test rows, where the file of data holds training rows alone.
-        split: training, validation and test rows, as three fractions or numbers of rows; when not given 0.8 0.1 0.1, of
-            fewer than 200 rows more for validation and test.
-        label_column: the column of a table that holds labels.
-        standardize: bring each column of real values to mean 0 and deviation 1 over the training rows.
         policy: how pixels become zeros and ones: stochastic (drawn anew at each use), static (drawn once),
             threshold (above one half), none (taken as they are); when not given, stochastic, and for counts and
             real values none.
@@ -99,6 +93,12 @@ class DataSettings:
         colour: of a folder's images: gray, or rgb with the colours first; when not given as they are.
         num_labelled: training images whose label a semi-supervised model sees, the same for each class as far as they
             go; all when not given.
+        validation_data: a file of validation rows, where the file of data holds training rows alone.
+        test_data: a file of test rows, where the file of data holds training rows alone.
+        split: training, validation and test rows, as three fractions or numbers of rows; when not given 0.8 0.1 0.1, of
+            fewer than 200 rows more for validation and test.
+        label_column: the column of a table that holds labels.
+        standardize: bring each column of real values to mean 0 and deviation 1 over the training rows.
     """
 
     data: str = "digits"
