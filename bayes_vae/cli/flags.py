@@ -92,7 +92,7 @@ class Flags(argparse.ArgumentParser):
         if several:
             self._lists.add(flag)
             metavar = f"[{metavar} ...]"
-        if default is not None:
+        if default not in (None, ()):
             text += f" (default: {' '.join(map(str, default)) if several else default})"
         read = partial(self._several if several else self._one, flag, kind)
         values = {"choices": choices} if choices else {"type": read, "metavar": metavar}
