@@ -95,8 +95,8 @@ class DataSettings:
             go; all when not given.
         validation_data: a file of validation rows, where the file of data holds training rows alone.
         test_data: a file of test rows, where the file of data holds training rows alone.
-        split: training, validation and test rows, as three fractions or numbers of rows; when not given 0.8 0.1 0.1, of
-            fewer than 200 rows more for validation and test.
+        split: training, validation and test rows, as three fractions or numbers of rows; when not given 0.8 0.1 0.1,
+            and of 100 to 199 rows 20 each for validation and test.
         label_column: the column of a table that holds labels.
         standardize: bring each column of real values to mean 0 and deviation 1 over the training rows.
     """
