@@ -17,6 +17,7 @@ __all__ = [
     "ShapeError",
     "SupportError",
     "UnfinishedRunWarning",
+    "UnscaledDataWarning",
 ]
 
 
@@ -78,3 +79,7 @@ class NetworkOutputWarning(BayesVaeWarning):
 
 class UnfinishedRunWarning(BayesVaeWarning):
     """A run whose training has not come to its end."""
+
+
+class UnscaledDataWarning(BayesVaeWarning):
+    """Columns of real values of very different sizes, or far from 1, on which networks hardly train."""

@@ -82,7 +82,7 @@ class DataSettings:
 
     Args:
         data: digits, mnist, fashion-mnist, kmnist, emnist-letters (or -balanced, -byclass, -bymerge, -digits, -mnist),
-            omniglot, the path of an .npy or .npz file, or of a folder of images.
+            omniglot, the path of a .csv, .npy, .npz or .h5ad file, or of a folder of images.
         data_root: folder of the data that are downloaded; else BAYES_VAE_DATA, else the user's cache folder.
         policy: how pixels become zeros and ones: stochastic (drawn anew at each use), static (drawn once),
             threshold (above one half), none (taken as they are); when not given, stochastic, and for counts and
@@ -90,9 +90,15 @@ class DataSettings:
         kind: what the numbers of an array are: binary, gray (pixels), counts (whole numbers from 0 on), real, or auto
             (found out, and refused where it could be one or another).
         image_size: pixels of each side to which a folder's images are brought; when not given they must agree.
-        colour: of a folder's images: gray, or rgb with the colours first.
+        colour: of a folder's images: gray, or rgb with the colours first; when not given as they are.
         num_labelled: training images whose label a semi-supervised model sees, the same for each class as far as they
             go; all when not given.
+        validation_data: a file of validation rows, where the file of data holds training rows alone.
+        test_data: a file of test rows, where the file of data holds training rows alone.
+        split: training, validation and test rows, as three fractions or numbers of rows; when not given 0.8 0.1 0.1,
+            and of 100 to 199 rows 20 each for validation and test.
+        label_column: the column of a table that holds labels.
+        standardize: bring each column of real values to mean 0 and deviation 1 over the training rows.
     """
 
     data: str = "digits"
@@ -100,10 +106,21 @@ class DataSettings:
     policy: Policy | None = None
     kind: Kind = "auto"
     image_size: int | None = None
-    colour: Colour = "gray"
+    colour: Colour | None = None
     num_labelled: int | None = None
+    validation_data: str | None = None
+    test_data: str | None = None
+    split: tuple[float, ...] = ()
+    label_column: str | None = None
+    standardize: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "split", tuple(map(float, self.split)))  # JSON has lists
+        if len(self.split) not in (0, 3) or min(self.split, default=0) < 0:
+            raise SettingsError(
+                "split must be three fractions or numbers of rows, for training, validation and test, such as 0.8 0.1 "
+                f"0.1, got {' '.join(f'{part:g}' for part in self.split)}."
+            )
         if self.image_size is not None:
             _at_least("image_size", self.image_size, 1)
         if self.num_labelled is not None:

@@ -83,11 +83,16 @@ class Flags(argparse.ArgumentParser):
         """Add the flag of a setting to a group of the help; ``hint`` is the setting's type, ``text`` its help."""
         flag = _flag(name)
         choices, several, kind, _ = shape_of_type(hint)
+        if kind is bool:
+            group.add_argument(
+                flag, action=argparse.BooleanOptionalAction, default=default, help=text.replace("%", "%%")
+            )
+            return
         metavar = {int: "N", float: "X"}.get(kind, "NAME")
         if several:
             self._lists.add(flag)
             metavar = f"[{metavar} ...]"
-        if default is not None:
+        if default not in (None, ()):
             text += f" (default: {' '.join(map(str, default)) if several else default})"
         read = partial(self._several if several else self._one, flag, kind)
         values = {"choices": choices} if choices else {"type": read, "metavar": metavar}

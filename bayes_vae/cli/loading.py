@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.output import note
-from bayes_vae.errors import DataError, RunError, SettingsError
+from bayes_vae.errors import DataError, RunError, SettingsError, SupportError
 from bayes_vae.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -89,7 +89,17 @@ def open_named(
     parser.add_settings(settings, "estimates")
     parser.add_argument("run", metavar="RUN", help="a run directory")
     group = parser.add_argument_group("data, where they are not the run's own")
-    group.add_argument("--data", metavar="NAME", help="another data set")
+    group.add_argument(
+        "--data", metavar="NAME", help="another data set; every row of a file or folder is a test row, unless --split"
+    )
+    parser.add_flag(
+        group,
+        "split",
+        tuple[float, ...],
+        (),
+        "split the rows of --data: training, validation and test rows, "
+        "as three fractions or numbers of rows, such as 0.8 0.1 0.1",
+    )
     group.add_argument("--data-root", metavar="NAME", help="folder of the data that are downloaded")
     group.add_argument("--policy", metavar="NAME", help="another policy: stochastic, static, threshold or none")
     parser.add_common()
@@ -103,10 +113,13 @@ def open_named(
     from bayes_vae.training.machine import resolve_device
 
     device = str(resolve_device(options.device))
-    return open_run(options.run, device, options.data, options.data_root, options.policy), chosen, options.json
+    opened = open_run(options.run, device, options.data, options.data_root, options.policy, options.split)
+    return opened, chosen, options.json
 
 
-def open_run(path: str, device: str, data: str | None, data_root: str | None, policy: Any) -> OpenedRun:
+def open_run(
+    path: str, device: str, data: str | None, data_root: str | None, policy: Any, split: tuple[float, ...] = ()
+) -> OpenedRun:
     """Open a run directory.
 
     Args:
@@ -115,26 +128,34 @@ def open_run(path: str, device: str, data: str | None, data_root: str | None, po
         data: another data set than the run's, or None.
         data_root: its folder, or None.
         policy: another policy than the run's, or None.
+        split: of another file, shares of its rows; empty where every row is a test row.
 
     Raises:
         RunError: not a run directory, or its data are not known.
+        SettingsError: shares of the run's own rows, which are split as in training.
         DataError, SupportError: the data cannot be had, or are unfit for the policy.
     """
-    from bayes_vae.data import DATA_NAMES, load_data
+    from bayes_vae.data import DATA_NAMES
     from bayes_vae.runs import RunDirectory
     from bayes_vae.runs.directory import unfinished_note
+    from bayes_vae.runs.run_data import load_run_data
     from bayes_vae.terms.traits import traits_of
 
     directory = RunDirectory(path)
     if directory.unfinished:
         note(f"note: {unfinished_note(directory)}")
+    if split and (data is None or data in DATA_NAMES):
+        raise SettingsError("--split goes with --data FILE: a run's own data and those with a name have their split.")
     given = {"data": data, "data_root": data_root, "policy": policy}
     changes = {key: value for key, value in given.items() if value is not None}
-    if data is not None:
-        changes["num_labelled"] = None  # it is of the run's own training rows
     settings = replace(data_settings(directory, named=data is not None), **changes)
     try:
-        data_set = load_data(settings)
+        if data is None or data in DATA_NAMES:
+            data_set = load_run_data(
+                directory, settings if data is None else replace(settings, num_labelled=None, split=())
+            )
+        else:
+            data_set = _other_data(directory, settings, split)
     except DataError as error:
         if data is not None or settings.data in DATA_NAMES:
             raise
@@ -142,6 +163,12 @@ def open_run(path: str, device: str, data: str | None, data_root: str | None, po
             f"{error} The run {path} was trained on {settings.data!r}, seen from the folder where training ran: say "
             "where it is now with --data FILE."
         ) from error
+    if data_set.standardization is not None:
+        offset = data_set.standardization.log_evidence_offset
+        note(
+            f"note: x is standardized: add {offset:.4g} nats to log p(x) and to the ELBO for densities in the data's "
+            "units."
+        )
     _note_differences(data_set, directory.config["data"])
     model, guide = directory.pair()
     traits = traits_of(model)
@@ -150,14 +177,52 @@ def open_run(path: str, device: str, data: str | None, data_root: str | None, po
     return OpenedRun(directory, model.to(device), guide.to(device), data_set, device)
 
 
+def _other_data(directory: RunDirectory, settings: DataSettings, split: tuple[float, ...]) -> Data:
+    """A file or folder that was named: the run's own data in another place, or other rows.
+
+    Other rows are what the run's are, standardized as those were, and all of them test rows unless a split is given.
+    """
+    from bayes_vae.data.data_frames import NoSuchColumnError
+    from bayes_vae.runs.run_data import load_run_data, run_kind
+
+    about = directory.config["data"]
+    if not split:
+        try:
+            own = load_run_data(directory, settings)
+            if own.digest == about["digest"]:
+                return own
+        except (DataError, SupportError, SettingsError):
+            pass  # other rows: what is wrong with them is said below
+    kind = run_kind(about) if settings.kind == "auto" else settings.kind
+    settings = replace(settings, kind=kind, split=split or (0, 0, 1), num_labelled=None)
+    settings = replace(settings, validation_data=None, test_data=None)
+    try:
+        found = load_run_data(directory, settings)
+    except NoSuchColumnError:  # new rows need no labels
+        found = load_run_data(directory, replace(settings, label_column=None))
+    if list(found.data_shape) != list(about["data_shape"]):
+        raise DataError(
+            f"observations of {found.name} have the shape {tuple(found.data_shape)}, but the run was trained on "
+            f"{tuple(about['data_shape'])}. Bring them into that shape."
+        )
+    columns = tuple(about.get("columns", found.columns))
+    if found.columns and found.columns != columns:
+        raise DataError(
+            f"the columns of {found.name} are {', '.join(found.columns)}, but the run was trained on "
+            f"{', '.join(columns)}. Bring them into the same order, and leave others out."
+        )
+    return found
+
+
 def data_settings(directory: RunDirectory, *, named: bool) -> DataSettings:
     """The run's data; ``named`` says that others will be put in their place."""
     from bayes_vae.data import DATA_NAMES
+    from bayes_vae.runs.run_data import split_as_stored
 
     stored = directory.settings.get("data")
     if stored is not None:
         try:
-            return DataSettings(**stored)
+            return split_as_stored(DataSettings(**stored), directory.config["data"])
         except (TypeError, SettingsError) as error:
             raise RunError(
                 f"the settings of the data of {directory.path} are not those of this release ({error}). Install the "

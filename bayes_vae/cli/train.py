@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import shlex
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.output import json_text, note, say, table
@@ -20,8 +21,9 @@ from bayes_vae.cli.repeating import (
     read_stored,
     threads_of,
 )
+from bayes_vae.errors import UnscaledDataWarning
 from bayes_vae.parts.compatibility import check_combination, with_fitting_policy
-from bayes_vae.settings import DataSettings, PairSettings, TrainingSettings, as_json
+from bayes_vae.settings import DataSettings, PairSettings, Policy, TrainingSettings, as_json
 from bayes_vae.vocabulary.conditions import PER_OBSERVATION, conditions
 from bayes_vae.vocabulary.number_text import capitalized, value_text
 from bayes_vae.vocabulary.symbols import TERMS
@@ -141,7 +143,7 @@ def train(
     if repeats is not None:
         check_repeated_data(repeats, data, data_set)
     model, guide = build_pair(pair, data_set, training.seed)
-    sections = {"data": as_json(replace(data, policy=data_set.policy)), "pair": as_json(pair)}
+    sections = {"data": as_json(_with_policy(data, data_set)), "pair": as_json(pair)}
     return _train(model, guide, data_set, training, out, figures, out=out, sections=sections, **options)
 
 
@@ -168,9 +170,14 @@ def resume(
     training = _with_device(training)
     options: dict[str, Any] = {"command": command, "callbacks": _callbacks(folder, tensorboard)}
     data_set = load_data(data)
-    sections = {"data": as_json(replace(data, policy=data_set.policy))}
+    sections = {"data": as_json(_with_policy(data, data_set))}
     with threads_of(directory.config):
         return _train(*directory.pair(), data_set, training, folder, out=out, sections=sections, resume=path, **options)
+
+
+def _with_policy(settings: DataSettings, data: Data) -> DataSettings:
+    """The settings with the policy that was chosen for these data."""
+    return replace(settings, policy=cast(Policy, data.policy))  # of files never that of a loader
 
 
 def _callbacks(folder: Path, tensorboard: bool) -> list[Any]:
@@ -191,11 +198,17 @@ def _train(
     """Train into a folder, and draw the figures."""
     from bayes_vae.cli.figures import write_training_figures
     from bayes_vae.cli.loading import OpenedRun
+    from bayes_vae.data import unscaled_note
     from bayes_vae.runs import RunDirectory
     from bayes_vae.training import fit
 
+    unscaled = unscaled_note(data.train.values, data.columns) if data.kind == "real" else None
+    if unscaled:
+        note(f"note: {unscaled}")
     try:
-        trained = fit(model, guide, data, settings, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnscaledDataWarning)  # it is said above
+            trained = fit(model, guide, data, settings, **options)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(how_to_resume(folder)) from None
     if trained.interrupted:
@@ -252,7 +265,7 @@ def training_text(result: dict[str, Any]) -> str:
     files = {"run directory": result["run"], **result["figures"]}
     return "\n".join(
         [
-            f"Trained on {data['name']}: {data['sizes']['train']:,} images, data policy {data['policy']}, "
+            f"Trained on {data['name']}: {data['sizes']['train']:,} observations, data policy {data['policy']}, "
             f"{result['epochs']} epochs in {result['seconds']:.1f} s{ENDINGS[result['ending']]}. "
             f"Best epoch: {result['best_epoch']}.",
             "",

@@ -1,21 +1,65 @@
-"""Reading .npy and .npz files, never a pickle."""
+"""Reading .csv, .npy, .npz and .h5ad files, never a pickle."""
 
 from __future__ import annotations
 
+import importlib
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bayes_vae.data.data_frames import read_csv
+from bayes_vae.data.forms import raw_data
+from bayes_vae.data.raw_data import RawData
 from bayes_vae.errors import DataError
 
-__all__ = ["ARRAY_SUFFIXES", "read_array_file"]
+__all__ = ["ARRAY_SUFFIXES", "read_array_file", "read_file"]
 
-ARRAY_SUFFIXES = (".npy", ".npz")
+ARRAY_SUFFIXES = (".csv", ".tsv", ".npy", ".npz", ".h5ad")
+
+_SPARSE = {"data", "indices", "indptr", "format", "shape"}
+"""Arrays in a file that scipy.sparse.save_npz wrote."""
 
 _LABELS = ("labels", "y")
+
+
+def read_file(path: Path, labels: Any = None) -> RawData:
+    """Read rows and labels of a file.
+
+    Args:
+        path: a .csv or .tsv table, an AnnData in .h5ad, or as :func:`read_array_file`.
+        labels: of the rows, or the name of a column of a table that holds them.
+
+    Raises:
+        DataError: as :func:`read_array_file`, and a table that cannot be read.
+    """
+    suffix, column = path.suffix.lower(), labels if isinstance(labels, str) else None
+    if suffix in (".csv", ".tsv", ".h5ad") and not path.is_file():
+        raise DataError(f"no such file: {path}.")
+    if suffix in (".csv", ".tsv"):
+        table = read_csv(path, column)
+        return table if labels is None or column else replace(table, labels=labels)
+    if suffix == ".h5ad":
+        return replace(raw_data(_annotated(path), labels), name=path.name)
+    values, own = read_array_file(path)
+    found = raw_data(values, own if labels is None else labels)
+    return replace(found, name=path.name)
+
+
+def _annotated(path: Path) -> Any:
+    try:
+        anndata: Any = importlib.import_module("anndata")
+    except ImportError as error:
+        raise DataError(
+            f"{path}: reading .h5ad files needs the package anndata. Install it: pip install anndata."
+        ) from error
+    try:
+        return anndata.read_h5ad(path)
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as AnnData ({error}).") from error
 
 
 def read_array_file(path: Path) -> tuple[Any, Any]:
@@ -34,9 +78,9 @@ def read_array_file(path: Path) -> tuple[Any, Any]:
     """
     if not path.is_file():
         raise DataError(f"no such file: {path}. Expected an .npy or .npz file of shape (N, *event).")
-    if path.suffix.lower() not in ARRAY_SUFFIXES:
+    if path.suffix.lower() not in (".npy", ".npz"):
         raise DataError(
-            f"{path} is not an array file: expected .npy or .npz, got the suffix {path.suffix!r}. "
+            f"{path} is not an array file: expected .npy, .npz, .csv, .tsv or .h5ad, got the suffix {path.suffix!r}. "
             "Save the array with numpy.save(path, x)."
         )
     try:
@@ -64,6 +108,8 @@ def _read(path: Path) -> tuple[Any, Any]:
         # mapped, so that a header which promises more than the file holds is refused before memory is taken
         return np.lib.format.open_memmap(path, mode="r"), None
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        if set(archive.files) >= _SPARSE:
+            return _sparse(archive), None
         labels = next((archive[key] for key in _LABELS if key in archive.files), None)
         arrays = [key for key in archive.files if key not in _LABELS]
         if "x" not in arrays and len(arrays) != 1:
@@ -73,3 +119,13 @@ def _read(path: Path) -> tuple[Any, Any]:
                 "numpy.savez(path, x=x, labels=labels)."
             )
         return archive["x" if "x" in arrays else arrays[0]], labels
+
+
+def _sparse(archive: Any) -> Any:
+    """The matrix of a file that scipy.sparse.save_npz wrote, by rows or columns."""
+    sparse: Any = importlib.import_module("scipy.sparse")
+    form = str(archive["format"].item(), "ascii") if archive["format"].dtype.kind == "S" else str(archive["format"])
+    kinds = {"csr": sparse.csr_matrix, "csc": sparse.csc_matrix}
+    if form not in kinds:
+        raise ValueError(f"a sparse matrix in the form {form}; save matrix.tocsr()")
+    return kinds[form]((archive["data"], archive["indices"], archive["indptr"]), shape=tuple(archive["shape"]))

@@ -1,67 +1,113 @@
-"""Data of the user's own: numpy arrays and torch tensors, checked before anything is computed from them."""
+"""Data of the user's own, checked before anything is computed from them, split, and standardized where asked."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bayes_vae.data.data_set import Data, split_data
-from bayes_vae.data.kinds import policy_for, values_of_kind
+from bayes_vae.data.data_set import Data, SplitBy
+from bayes_vae.data.forms import as_array
+from bayes_vae.data.kinds import values_of_kind
+from bayes_vae.data.policies import LOADER, ObservedAs
+from bayes_vae.data.raw_data import RawData
+from bayes_vae.data.split import Split
+from bayes_vae.data.standardization import Standardization, standardization_of
 from bayes_vae.errors import DataError
 from bayes_vae.settings import Kind, Policy
 
-__all__ = ["as_labels", "as_numbers", "from_array"]
+__all__ = ["as_labels", "check_enough", "data_of"]
 
 _MINIMUM = 10
 
 
-def from_array(
-    name: str,
-    array: Any,
-    labels: Any,
+def data_of(
+    raw: RawData,
     policy: Policy | None,
-    kind: Kind = "auto",
-    label_names: tuple[str, ...] = (),
+    kind: Kind,
+    parts: Sequence[Tensor],
+    split_by: SplitBy,
+    standardize: bool | Standardization = False,
 ) -> Data:
-    """Make a data set of an array: 80 % training, 10 % validation and 10 % test rows, always the same.
+    """Make a data set of rows of numbers.
 
     Args:
-        name: of the data set.
-        array: numpy array or torch tensor, shape (N, *event), see :func:`bayes_vae.data.kinds.values_of_kind`.
-        labels: N numbers, or None.
+        raw: the rows.
         policy: how pixels become observations; None for the one that goes with the kind.
-        kind: what the numbers are.
-        label_names: what the labels stand for, where they are 0, 1, 2, ….
+        kind: what the numbers are; ``auto`` for what their form says, see
+            :func:`bayes_vae.data.kinds.values_of_kind`.
+        parts: places of the training, validation and test rows.
+        split_by: who chose them.
+        standardize: whether to bring each column to mean 0 and deviation 1 over the training rows; or by how much.
 
     Raises:
-        DataError: not an array of numbers, a wrong shape, NaN or infinity, fewer than 10 rows, labels that
-            do not fit.
+        DataError: no numbers, NaN or infinity, labels that do not fit, standardization of other than real values.
         SupportError: values that are not of the kind, or that leave it open.
     """
-    numbers, policy = as_numbers(array), policy_for(kind, policy)
-    count = len(numbers)
+    numbers = _checked(raw.values)
+    values, found, observed_as = _values(raw, numbers, policy, raw.kind if kind == "auto" else kind)
+    if standardize and found != "real":
+        raise DataError(
+            f"only real values are standardized, and these are of the kind {found!r}. Say kind='real' (--kind real) if "
+            "they are a table of measurements, or do not standardize."
+        )
+    scaling = None
+    if standardize:
+        scaling = standardize if isinstance(standardize, Standardization) else standardization_of(values[parts[0]])
+        values = scaling.apply(values)
+    labels, names = (None, ()) if raw.labels is None else as_labels(raw.labels, len(values))
+    rows = Split(values, labels, torch.arange(len(values)), observed_as, beside=raw.beside, redraw=raw.redraw)
+    train, validation, test = (rows[part] for part in parts)
+    label_names = raw.label_names or names
+    splits = {"train": train, "validation": replace(validation, redraw=None), "test": replace(test, redraw=None)}
+    return Data(
+        raw.name,
+        **splits,
+        kind=found,
+        label_names=label_names,
+        columns=raw.columns,
+        split_by=split_by,
+        standardization=scaling,
+    )
+
+
+def _values(raw: RawData, numbers: np.ndarray, policy: Policy | None, kind: Kind) -> tuple[Tensor, Any, ObservedAs]:
+    """Numbers as they are stored, their kind, and how they are observed."""
+    if raw.redraw is None:
+        return values_of_kind(numbers, kind, policy, raw.held_as)
+    if policy not in (None, "none"):
+        raise DataError(
+            f"the transforms of this data set draw at random each time a row is read, and the policy {policy!r} would "
+            "draw again. Leave the policy out, which reads training rows anew in each epoch, or leave those transforms "
+            "out."
+        )
+    values, found, _ = values_of_kind(numbers, kind, "none", raw.held_as)
+    return values, found, LOADER
+
+
+def check_enough(count: int) -> None:
+    """Refuse rows that are too few to be split at random.
+
+    Raises:
+        DataError: says how many there must be.
+    """
     if count < _MINIMUM:
         raise DataError(
             f"a data set needs at least {_MINIMUM} rows, to be split into training, validation and test "
             f"rows, but there are {count}. Observations run along the first dimension: shape (N, *event)."
         )
-    values, found = values_of_kind(numbers, kind, policy)
-    tenth = count // 10
-    sizes = (count - 2 * tenth, tenth, tenth)
-    checked = None if labels is None else as_labels(labels, count)
-    return split_data(name, values, checked, policy, sizes, found, label_names)
 
 
-def as_numbers(array: Any) -> np.ndarray:
-    """Booleans, integers or floats of shape (N, *event); the event may have any number of dimensions, also none.
+def _checked(numbers: np.ndarray) -> np.ndarray:
+    """Numbers of shape (N, *event); the event may have any number of dimensions, also none.
 
     Raises:
-        DataError: not an array of numbers, or empty.
+        DataError: empty, or a single number.
     """
-    numbers = _as_numpy(array, "the data")
     if numbers.ndim < 1 or numbers.size == 0:
         what = "empty" if numbers.size == 0 else "a single number"
         raise DataError(
@@ -71,37 +117,28 @@ def as_numbers(array: Any) -> np.ndarray:
     return numbers
 
 
-def _as_numpy(array: Any, what: str) -> np.ndarray:
-    """Return a numpy array of booleans, integers or floats, or say what arrived."""
-    if isinstance(array, Tensor):
-        dense = array.detach()
-        try:
-            array = (dense.float() if dense.dtype == torch.bfloat16 else dense).cpu().numpy()
-        except (TypeError, RuntimeError) as error:
-            raise DataError(f"{what}: expected a dense tensor, got another kind ({error}).") from error
-    if not isinstance(array, np.ndarray):
-        raise DataError(
-            f"{what}: expected a numpy array or a torch tensor, got {type(array).__name__}. "
-            "Convert it with numpy.asarray first."
-        )
-    if array.dtype.kind not in "biuf":
-        raise DataError(
-            f"{what}: expected booleans, integers or floats, got an array of dtype {array.dtype}. "
-            "Convert it to numbers first; a complex array can be given as real and imaginary parts."
-        )
-    return array
+def as_labels(labels: Any, count: int) -> tuple[Tensor, tuple[str, ...]]:
+    """One label for each observation, and what they stand for where they are text.
 
-
-def as_labels(labels: Any, count: int) -> Tensor:
-    """One label for each observation; integers as int64, floats as float32.
+    Args:
+        labels: integers, which become int64; floats, float32; text, whose sorted values are numbered 0, 1, 2, ….
+        count: of the observations.
 
     Raises:
-        DataError: not ``count`` numbers.
+        DataError: not ``count`` numbers or words.
     """
-    numbers = _as_numpy(np.asarray(labels) if isinstance(labels, list | tuple) else labels, "the labels")
+    held = isinstance(labels, list | tuple) or (hasattr(labels, "dtype") and not isinstance(labels, Tensor))
+    given = np.asarray(labels) if held else labels
+    names: tuple[str, ...] = ()
+    if isinstance(given, np.ndarray) and given.dtype.kind in "OUST":
+        words, given = np.unique(
+            np.asarray([str(label) for label in given.ravel()]).reshape(given.shape), return_inverse=True
+        )
+        names = tuple(words.tolist())
+    numbers = as_array(given, "the labels")
     if numbers.shape != (count,):
         raise DataError(
             f"the labels need one number for each of the {count} observations, shape ({count},), got shape "
             f"{numbers.shape}."
         )
-    return torch.from_numpy(numbers.astype(np.float32 if numbers.dtype.kind == "f" else np.int64))
+    return torch.from_numpy(numbers.astype(np.float32 if numbers.dtype.kind == "f" else np.int64)), names

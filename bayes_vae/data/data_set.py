@@ -6,24 +6,32 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Size, Tensor
 
 from bayes_vae.data.classes import class_labels, first_of_each_class
 from bayes_vae.data.kinds import KIND_WORDS
+from bayes_vae.data.own_split import permutation
+from bayes_vae.data.policies import BINARIZING, ObservedAs
 from bayes_vae.data.split import Split
+from bayes_vae.data.standardization import Standardization
 from bayes_vae.errors import SupportError
 from bayes_vae.parts.part import Part
 from bayes_vae.parts.registry import listed, rows
-from bayes_vae.settings import DataKind, Policy
+from bayes_vae.settings import DataKind
 
-__all__ = ["Data", "permutation", "require_binary", "require_fit", "require_kind", "split_data"]
+__all__ = ["Data", "SplitBy", "require_binary", "require_fit", "require_kind", "split_data"]
 
-_SPLIT_SEED = 19980701
-"""Seed of the one permutation by which data sets are split."""
+SplitBy = Literal["load_data", "caller", "data set"]
+"""Who chose which rows are for training, validation and the test."""
+
+SPLIT_WORDS: dict[SplitBy, str] = {
+    "load_data": "split at random",
+    "caller": "your split",
+    "data set": "the data set's split",
+}
 
 BERNOULLI_KINDS: tuple[DataKind, ...] = ("binary",)
 
@@ -39,6 +47,10 @@ class Data:
         test: the rows that every reported figure is of.
         kind: what the values are: binary, gray (pixels), counts or real.
         label_names: what the labels 0, 1, 2, … stand for; empty where they are numbers, or where there are none.
+        columns: names of the columns of a table.
+        split_by: who chose the splits: ``load_data``, at random; the ``caller``; or the ``data set``, which comes with
+            test rows of its own.
+        standardization: what was taken from the values and what they were divided by; None where nothing was.
     """
 
     name: str
@@ -47,20 +59,25 @@ class Data:
     test: Split
     kind: DataKind
     label_names: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    split_by: SplitBy = "load_data"
+    standardization: Standardization | None = None
 
     @property
     def observation_kind(self) -> DataKind:
         """What observations are: as the values, or binary under a policy that makes zeros and ones of them."""
-        return self.kind if self.policy == "none" else "binary"
+        return "binary" if self.policy in BINARIZING else self.kind
 
     def __repr__(self) -> str:
         """Name, kind, policy, shape and sizes."""
         sizes = ", ".join(f"{name} {len(getattr(self, name)):,}" for name in ("train", "validation", "test"))
         shape = tuple(self.data_shape)
-        return f"Data {self.name!r}: kind {self.kind}, policy {self.policy}, observations of shape {shape}; {sizes}"
+        about = f"kind {self.kind}, policy {self.policy}, observations of shape {shape}"
+        scaled = ", standardized" if self.standardization else ""
+        return f"Data {self.name!r}: {about}{scaled}; {sizes} ({SPLIT_WORDS[self.split_by]})"
 
     @property
-    def policy(self) -> Policy:
+    def policy(self) -> ObservedAs:
         """How pixels become observations."""
         return self.train.policy
 
@@ -96,10 +113,10 @@ class Data:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the values and of which row is in which split; neither policy nor labels count."""
+        """SHA-256 of the values, of what stands beside x, and of which row is in which split."""
         digest = hashlib.sha256()
         for split in (self.train, self.validation, self.test):
-            for tensor in (split.values, split.index):
+            for tensor in (split.values, split.index, *split.beside):
                 digest.update(repr((tuple(tensor.shape), str(tensor.dtype))).encode())
                 digest.update(tensor.cpu().contiguous().numpy().data)
         return digest.hexdigest()
@@ -107,7 +124,8 @@ class Data:
     def summary(self) -> dict[str, Any]:
         """What a run directory stores of the data: name, policy, kind, digest, sizes, data_shape and label_names.
 
-        Where training sees only some of the labels, also "num_labelled".
+        Where training sees only some of the labels, also "num_labelled"; of a table with names "columns"; of
+        standardized values "standardization"; of a split that is not load_data's own "split_by".
         """
         visible = self.train.visible
         labelled = {} if visible is None else {"num_labelled": int(visible.sum())}
@@ -120,23 +138,21 @@ class Data:
             "data_shape": list(self.data_shape),
             "label_names": list(self.label_names),
             **labelled,
+            **({"columns": list(self.columns)} if self.columns else {}),
+            **({"split_by": self.split_by} if self.split_by != "load_data" else {}),
+            **({"standardization": self.standardization.to_json()} if self.standardization else {}),
         }
 
-
-def permutation(count: int) -> Tensor:
-    """The permutation of 0…count − 1 by which data sets are split: always the same one.
-
-    It is made from raw bits of PCG64, which numpy promises to keep, so it does not depend on numpy's version.
-    """
-    bits = np.random.PCG64(_SPLIT_SEED).random_raw(count)
-    return torch.from_numpy(np.argsort(bits, kind="stable"))
+    def in_original_units(self, x: Tensor) -> Tensor:
+        """Observations or draws of the model, shape (…, *event), in the units of the data as they were brought."""
+        return x if self.standardization is None else self.standardization.undo(x)
 
 
 def split_data(
     name: str,
     values: Tensor,
     labels: Tensor | None,
-    policy: Policy,
+    policy: ObservedAs,
     sizes: Sequence[int],
     kind: DataKind,
     label_names: tuple[str, ...] = (),
@@ -152,10 +168,8 @@ def split_data(
         kind: what the values are.
         label_names: what the labels 0, 1, 2, … stand for.
     """
-    parts = torch.split(permutation(len(values)), list(sizes))
-    train, validation, test = (
-        Split(values[rows], None if labels is None else labels[rows], rows, policy) for rows in parts
-    )
+    rows = Split(values, labels, torch.arange(len(values)), policy)
+    train, validation, test = (rows[part] for part in torch.split(permutation(len(values)), list(sizes)))
     return Data(name, train, validation, test, kind, label_names)
 
 
@@ -215,7 +229,7 @@ def require_binary(data: Data) -> None:
     """
     if data.observation_kind != "gray":
         require_kind(data, BERNOULLI_KINDS, "Bernoulli")
-    if data.policy != "none":
+    if data.policy in BINARIZING:
         return
     if not _all_zeros_and_ones(data):
         raise SupportError(

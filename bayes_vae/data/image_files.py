@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from bayes_vae.data.raw_data import RawData
 from bayes_vae.errors import DataError
 from bayes_vae.settings import Colour
 
@@ -20,17 +20,17 @@ __all__ = ["SUFFIXES", "open_image", "read_image_folder"]
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
-def read_image_folder(path: Path, size: int | None, colour: Colour) -> tuple[Tensor, Tensor | None, tuple[str, ...]]:
+def read_image_folder(path: Path, size: int | None, colour: Colour | None) -> RawData:
     """Read every image of a folder, in the order of their names.
 
     Args:
         path: a folder of images; or of folders of images, whose names, sorted, are the labels.
         size: pixels of each side: the largest square in the middle of each image is resized to it. With None all
             images must have one size already.
-        colour: ``gray``, or ``rgb``, with the colours first.
+        colour: ``gray``, or ``rgb``, with the colours first; None for ``rgb`` where any pixel has a colour.
 
     Returns:
-        pixels, uint8, shape (N, H, W) or (N, 3, H, W); labels, shape (N,), or None; their names.
+        pixels, uint8, shape (N, H, W) or (N, 3, H, W), with their labels and the names of these.
 
     Raises:
         DataError: no images, one that cannot be read, images of several sizes, or images beside folders of images.
@@ -49,9 +49,10 @@ def read_image_folder(path: Path, size: int | None, colour: Colour) -> tuple[Ten
             f"{names[1]}), so labels are unclear. Put every image into a sub-folder, or none."
         )
     pixels = _stacked(files, size, colour)
+    found = RawData(path.resolve().name, pixels, kind="gray", held_as="image")
     if names == ("",):
-        return pixels, None, ()
-    return pixels, torch.tensor([names.index(folder) for folder in folders]), names
+        return found
+    return replace(found, labels=np.asarray([names.index(folder) for folder in folders]), label_names=names)
 
 
 def _shown(file: Path, folder: Path) -> bool:
@@ -59,7 +60,7 @@ def _shown(file: Path, folder: Path) -> bool:
     return file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 
-def _stacked(files: list[Path], size: int | None, colour: Colour) -> Tensor:
+def _stacked(files: list[Path], size: int | None, colour: Colour | None) -> np.ndarray:
     from PIL import Image
 
     first: Path = files[0]
@@ -78,8 +79,11 @@ def _stacked(files: list[Path], size: int | None, colour: Colour) -> Tensor:
                 " Say the size that all are brought to: --image-size 32 (image_size=32 in Python)."
             )
         pixels[row] = array
-    stacked = torch.from_numpy(pixels)
-    return stacked.movedim(-1, 1).contiguous() if colour == "rgb" else stacked
+    if colour == "gray":
+        return np.asarray(pixels)
+    if colour is None and bool((pixels == pixels[..., :1]).all()):
+        return np.ascontiguousarray(pixels[..., 0])
+    return np.ascontiguousarray(np.moveaxis(pixels, -1, 1))
 
 
 def _middle_square(image: Image.Image) -> Image.Image:

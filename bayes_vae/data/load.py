@@ -1,21 +1,29 @@
-"""The one door to data: by name, by file or folder, or as an array."""
+"""The one door to data: by name, by file or folder, or as an object that holds rows."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from bayes_vae.data.array_files import ARRAY_SUFFIXES, read_array_file
-from bayes_vae.data.arrays import from_array
-from bayes_vae.data.data_set import Data
+import torch
+from torch import Tensor
+
+from bayes_vae.data.array_files import ARRAY_SUFFIXES, read_file
+from bayes_vae.data.arrays import check_enough, data_of
+from bayes_vae.data.data_set import Data, SplitBy
 from bayes_vae.data.digits import load_digits
+from bayes_vae.data.forms import FORMS_TEXT, raw_data
 from bayes_vae.data.image_files import read_image_folder
 from bayes_vae.data.kinds import check_kind, policy_for
 from bayes_vae.data.mnist import MNIST_LIKE, load_mnist
 from bayes_vae.data.omniglot import load_omniglot
+from bayes_vae.data.own_split import is_share, split_rows
 from bayes_vae.data.policies import check_policy
+from bayes_vae.data.raw_data import RawData, joined
+from bayes_vae.data.standardization import Standardization
 from bayes_vae.errors import DataError
 from bayes_vae.settings import Colour, DataKind, DataSettings, Kind, Policy
 
@@ -27,45 +35,64 @@ DATA_NAMES = ("digits", *MNIST_LIKE, "omniglot")
 
 
 def load_data(
-    source: Any,
+    source: Any = None,
     *,
+    train: Any = None,
+    validation: Any = None,
+    test: Any = None,
     root: str | Path | None = None,
     policy: Policy | None = None,
     labels: Any = None,
     kind: Kind | None = None,
     image_size: int | None = None,
     colour: Colour | None = None,
+    standardize: bool | Standardization | None = None,
 ) -> Data:
     """Load a data set, split it, and fix the policy that makes observations of its pixels.
 
     - By name: ``digits``, ``mnist``, ``fashion-mnist``, ``kmnist``, six splits of EMNIST such as ``emnist-letters``,
       ``omniglot``; read from ``root`` in torchvision's layout, downloaded only into the user's cache folder.
-    - An array of any event shape, or an .npy or .npz file of one: pixels, zeros and ones, counts or real values.
+    - Rows of any event shape, pixels, zeros and ones, counts or real values: a numpy array, a torch tensor, a list of
+      numbers, a pandas DataFrame, a scipy sparse matrix, an AnnData, a torch Dataset or DataLoader; a .csv, .npy, .npz
+      or .h5ad file; or a tuple (x, covariates, …) for programs of several tensors.
     - A folder of images, whose sub-folders are the labels.
 
+    A pair that was trained elsewhere is looked at with the split that it was trained with: rows that training saw,
+    taken for test rows, hide overfitting. Give ``load_data(train=mine, test=held_out)``, or places of rows.
+
     Args:
-        source: a name, the path of a file or folder, a numpy array or torch tensor of shape (N, *event), or
-            :class:`~bayes_vae.settings.DataSettings`, which the other arguments override.
+        source: a name, the path of a file or folder, rows, or :class:`~bayes_vae.settings.DataSettings`, which the
+            other arguments override. None where ``train`` and ``test`` are rows.
+        train, validation, test: without ``source``, rows in any of its forms, of which validation rows may be left out
+            or be a fraction: they are then taken from the training rows, a tenth if nothing is said. With ``source``, a
+            fraction, a number of rows, places of rows or a mask each, see :func:`bayes_vae.data.own_split.split_rows`.
         root: folder of the named data sets; else BAYES_VAE_DATA, else the user's cache folder.
         policy: ``stochastic``, ``static``, ``threshold`` or ``none``; when None ``stochastic``, and for counts and
             real values ``none``, the only one that they have.
-        labels: one number for each row of an array or file; they colour pictures and are never trained on.
-        kind: what the numbers of an array are: ``binary``, ``gray`` (pixels), ``counts``, ``real``, or ``auto``, as
+        labels: one number or word for each row, or the name of a table's column; they colour pictures, and are trained
+            on only by models of labels. Not with rows in several parts, which bring theirs.
+        kind: what the numbers are: ``binary``, ``gray`` (pixels), ``counts``, ``real``, or ``auto``, as
             :func:`bayes_vae.data.kinds.values_of_kind` says; ``counts`` also of the digits, whose pixels are numbers
             of dots.
         image_size: pixels of each side to which a folder's images are brought: the square in the middle of each.
-        colour: of a folder's images: ``gray`` or ``rgb``.
+        colour: of a folder's images: ``gray`` or ``rgb``; when None as they are.
+        standardize: whether each column of real values is brought to mean 0 and deviation 1 over the training rows;
+            :meth:`Data.in_original_units` undoes it.
 
     Returns:
-        the data set in three splits, always the same ones.
+        the data set in three splits; those that nobody chose are always the same.
 
     Raises:
-        DataError: an unknown name, policy or kind, a missing or damaged file, an array that is no data set, NaN.
-        SupportError: values that are not of the kind, or outside the policy's range.
+        DataError: an unknown name, policy or kind, a missing or damaged file, rows that are no data set, NaN, a split
+            that cannot be.
+        SupportError: values that are not of the kind, that leave it open, or outside the policy's range.
 
     >>> data = load_data("digits")
     >>> len(data.train), len(data.validation), len(data.test), tuple(data.data_shape)
     (1297, 200, 300, (8, 8))
+    >>> print(load_data(train=torch.ones(80, 4), test=torch.ones(30, 4)))
+    Data 'array': kind binary, policy stochastic, observations of shape (4,); train 72, validation 8, test 30 (your
+    split)
     """
     given: dict[str, Any] = {
         "data_root": root,
@@ -73,51 +100,117 @@ def load_data(
         "kind": kind,
         "image_size": image_size,
         "colour": colour,
+        "standardize": standardize if isinstance(standardize, bool) else None,
     }
     settings = source if isinstance(source, DataSettings) else DataSettings()
     settings = replace(settings, **{key: value for key, value in given.items() if value is not None})
     check_kind(settings.kind)
     if settings.policy is not None:
         check_policy(settings.policy)
-    if settings.colour not in COLOURS:
+    if settings.colour is not None and settings.colour not in COLOURS:
         raise DataError(f"unknown colour {settings.colour!r}: choose one of {', '.join(COLOURS)}.")
+    parts = {"train": train, "validation": validation, "test": test}
     if isinstance(source, DataSettings):
-        source = source.data
-    named = isinstance(source, str | Path)
-    data = (
-        _load_named(str(source), settings, labels)
-        if named
-        else from_array("array", source, labels, settings.policy, settings.kind)
-    )
+        source, parts = _of_settings(settings, parts)
+    if isinstance(source, str | Path) and str(source) in DATA_NAMES:
+        data = _load_named(str(source), settings, labels, parts)
+    else:
+        raw, places, split_by = _split(source, parts, settings, labels)
+        scaling = standardize if isinstance(standardize, Standardization) else settings.standardize
+        data = data_of(raw, settings.policy, settings.kind, places, split_by, scaling)
     return data if settings.num_labelled is None else data.with_visible_labels(settings.num_labelled)
 
 
-def _load_named(name: str, settings: DataSettings, labels: Any) -> Data:
-    if name not in DATA_NAMES:
-        return _load_path(Path(name).expanduser(), settings, labels)
-    if labels is not None:
-        raise DataError(f"the data set {name!r} has its own labels: give labels only with an array or a file.")
+def _of_settings(settings: DataSettings, parts: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Source and parts, as settings have them: a file and shares of it, or files."""
+    own = dict(zip(("train", "validation", "test"), settings.split or (None,) * 3, strict=True))
+    parts = {name: own[name] if part is None else part for name, part in parts.items()}
+    if settings.test_data is None and settings.validation_data is None:
+        return settings.data, parts
+    files = {"train": settings.data, "validation": settings.validation_data, "test": settings.test_data}
+    return None, {name: parts[name] if file is None else file for name, file in files.items()}
+
+
+Placed = tuple[RawData, tuple[Tensor, Tensor, Tensor], SplitBy]
+
+
+def _split(source: Any, parts: Mapping[str, Any], settings: DataSettings, labels: Any) -> Placed:
+    """The rows, the places of each part, and who chose them."""
+    if source is None:
+        return _of_parts(parts, settings, labels)
+    raw = _raw(source, settings, labels)
+    chosen = any(part is not None for part in parts.values())
+    if not chosen and raw.values.ndim and raw.values.size:
+        check_enough(len(raw.values))
+    count = len(raw.values) if raw.values.ndim else 0
+    return raw, split_rows(count, **parts), "caller" if chosen else "load_data"
+
+
+def _of_parts(parts: Mapping[str, Any], settings: DataSettings, labels: Any) -> Placed:
+    """Rows that were brought as training, validation and test rows."""
+    train, test = parts["train"], parts["test"]
+    if train is None or is_share(train):
+        raise DataError(f"load_data needs data: a name, {FORMS_TEXT}; or train= and test= of one of these forms.")
+    if test is None:
+        raise DataError(
+            "train= was given without test=: figures would be of rows that training saw. Give the rows that training "
+            "does not see as test=..., or a fraction of these rows, test=0.1, if nobody has trained on them yet."
+        )
+    if labels is not None and not isinstance(labels, str):
+        raise DataError(
+            "labels= goes with one source: rows in several parts bring their own, as a tuple (x, y) or a column."
+        )
+    brought = {name: part for name, part in parts.items() if part is not None and not is_share(part)}
+    raws = [_raw(part, settings, labels) for part in brought.values()]
+    counts = dict(zip(brought, (len(raw.values) for raw in raws), strict=True))
+    starts = dict(zip(brought, (sum(list(counts.values())[:place]) for place in range(len(counts))), strict=True))
+    shares = {name: parts[name] for name in ("validation", "test") if name not in brought}
+    inside = dict(
+        zip(
+            ("train", "validation", "test"),
+            split_rows(counts["train"], **{"validation": 0, "test": 0, **shares}),
+            strict=True,
+        )
+    )
+    inside["train"] = inside["train"].sort().values
+    for name in brought:
+        if name != "train":
+            inside[name] = torch.arange(starts[name], starts[name] + counts[name])
+    return joined(raws), (inside["train"], inside["validation"], inside["test"]), "caller"
+
+
+def _load_named(name: str, settings: DataSettings, labels: Any, parts: Mapping[str, Any]) -> Data:
+    for what, value in (("labels", labels), *parts.items(), ("standardize", settings.standardize or None)):
+        if value is not None:
+            own = "labels" if what == "labels" else "split" if what in parts else "gray pixels, which are in [0, 1]"
+            raise DataError(f"the data set {name!r} has its own {own}: give {what} only with an array or a file.")
     kind: DataKind = "counts" if (name, settings.kind) == ("digits", "counts") else "gray"
     if settings.kind not in ("auto", kind):
         also = ", or as 'counts' the numbers of dots" if name == "digits" else ""
         raise DataError(f"the data set {name!r} has gray pixels{also}: give another kind only with an array or a file.")
-    root, policy = settings.data_root, policy_for(kind, settings.policy)
+    root, policy = settings.data_root, policy_for(kind, settings.policy) or "stochastic"
     if name in MNIST_LIKE:
         return load_mnist(name, root, policy)
     return load_digits(policy, kind) if name == "digits" else load_omniglot(root, policy)
 
 
-def _load_path(path: Path, settings: DataSettings, labels: Any) -> Data:
-    policy, kind = settings.policy, settings.kind
+def _raw(source: Any, settings: DataSettings, labels: Any) -> RawData:
+    """Rows of an object, a file or a folder."""
+    labels = settings.label_column if labels is None else labels
+    if isinstance(source, Data):
+        raise DataError(
+            f"this is a data set already ({source.name!r}): use it as it is, or load_data its source again."
+        )
+    if not isinstance(source, str | Path):
+        return raw_data(source, labels)
+    path = Path(source).expanduser()
     if path.is_dir():
-        pixels, own_labels, names = read_image_folder(path, settings.image_size, settings.colour)
-        chosen, names = (own_labels, names) if labels is None else (labels, ())
-        return from_array(path.resolve().name, pixels, chosen, policy, "gray" if kind == "auto" else kind, names)
+        raw = read_image_folder(path, settings.image_size, settings.colour)
+        return raw if labels is None else replace(raw, labels=labels, label_names=())
     if path.suffix.lower() not in ARRAY_SUFFIXES and not path.exists():
         close = difflib.get_close_matches(str(path), DATA_NAMES, 1)
         raise DataError(
             f"unknown data set {str(path)!r}: {f'did you mean {close[0]}? If not, ' if close else ''}choose one of "
-            f"{', '.join(DATA_NAMES)}, or the path of an .npy or .npz file or of a folder of images."
+            f"{', '.join(DATA_NAMES)}, or the path of a {', '.join(ARRAY_SUFFIXES)} file or of a folder of images."
         )
-    values, own_labels = read_array_file(path)
-    return from_array(path.name, values, own_labels if labels is None else labels, policy, kind)
+    return read_file(path, labels)

@@ -94,7 +94,7 @@ def load_mnist(name: str, root: str | Path | None, policy: Policy) -> Data:
     split = split_data(name, values, labels, policy, (count - held_out, held_out, 0), "gray", source.label_names)
     index = torch.arange(count, count + len(test_values))
     test = Split(test_values, test_labels, index, policy)
-    return Data(name, split.train, split.validation, test, "gray", source.label_names)
+    return Data(name, split.train, split.validation, test, "gray", source.label_names, split_by="data set")
 
 
 def _missing(name: str, source: Source, raw: Path) -> str:

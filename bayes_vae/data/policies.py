@@ -6,7 +6,7 @@ from 0…254, which has probability exactly v / 255.
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -15,10 +15,28 @@ from bayes_vae.errors import DataError
 from bayes_vae.settings import Policy
 from bayes_vae.terms.randomness import KeyedNoise
 
-__all__ = ["POLICIES", "binarize_anew", "binarize_by_index", "binarize_once", "check_policy", "threshold"]
+__all__ = [
+    "BINARIZING",
+    "LOADER",
+    "POLICIES",
+    "ObservedAs",
+    "binarize_anew",
+    "binarize_by_index",
+    "binarize_once",
+    "check_policy",
+    "threshold",
+]
 
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 """Drawn anew at each use; drawn once; above one half; as they are."""
+
+LOADER: Literal["as the loader gives"] = "as the loader gives"
+
+ObservedAs: TypeAlias = Policy | Literal["as the loader gives"]
+"""A policy, or what a torch data set does whose transforms draw at random: rows are read anew in training."""
+
+BINARIZING: tuple[ObservedAs, ...] = ("stochastic", "static", "threshold")
+"""Policies that make zeros and ones of pixels."""
 
 _STATIC_SEED = 20160901
 """Seed of the one static binarization; a constant, so that everyone has the same."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,12 +10,20 @@ from typing import Any, SupportsIndex, cast
 
 import numpy as np
 import torch
-from torch import Size, Tensor
+from torch import Size, Tensor, nn
 
 from bayes_vae.data.classes import class_labels
-from bayes_vae.data.policies import binarize_anew, binarize_by_index, binarize_once, threshold
+from bayes_vae.data.policies import (
+    BINARIZING,
+    ObservedAs,
+    binarize_anew,
+    binarize_by_index,
+    binarize_once,
+    threshold,
+)
+from bayes_vae.data.raw_data import Redraw
+from bayes_vae.errors import ProgramError
 from bayes_vae.networks.labels import UNKNOWN
-from bayes_vae.settings import Policy
 from bayes_vae.terms.rows import Rows
 from bayes_vae.terms.traits import Program, modules_of, traits_of
 from bayes_vae.terms.whole_numbers import whole_number
@@ -36,17 +45,21 @@ class Split:
         values: shape (N, *event); uint8 pixels; or under the policy ``none`` int32 counts or float32 numbers too.
         labels: shape (N,), or None.
         index: each row's number in the original data set, shape (N,), int64; no two splits share one.
-        policy: stochastic, static, threshold or none.
+        policy: stochastic, static, threshold, none, or "as the loader gives".
         visible: which labels a model that infers them sees in training, shape (N,), bool; None for all there are.
         pixel_seed: of the policy ``stochastic``, whose noise is keyed by (seed, index); apart from an estimator's seed.
+        beside: what a program is called with after x: covariates, masks, library sizes, each with a row for each x.
+        redraw: reads rows of these indices anew, with a seed, under the policy "as the loader gives".
     """
 
     values: Tensor
     labels: Tensor | None
     index: Tensor
-    policy: Policy
+    policy: ObservedAs
     visible: Tensor | None = None
     pixel_seed: int = 0
+    beside: tuple[Tensor, ...] = ()
+    redraw: Redraw | None = None
 
     def __getitem__(self, rows: Selection | SupportsIndex) -> Split:
         """Some of the rows; rows of one where a number is given."""
@@ -55,7 +68,8 @@ class Split:
             rows = slice(place, place + 1)
         rows = _as_selection(cast(Selection, rows))
         labels, visible = (None if part is None else part[rows] for part in (self.labels, self.visible))
-        return replace(self, values=self.values[rows], labels=labels, index=self.index[rows], visible=visible)
+        values, index, beside = self.values[rows], self.index[rows], tuple(part[rows] for part in self.beside)
+        return replace(self, values=values, labels=labels, index=index, visible=visible, beside=beside)
 
     def seeded(self, pixel_seed: int) -> Split:
         """The same rows, their pixels drawn with another seed under the policy ``stochastic``."""
@@ -99,11 +113,11 @@ class Split:
         if self.policy == "stochastic":
             x = binarize_by_index(self.values[rows], self.index[rows], self.pixel_seed if seed is None else seed)
         else:
-            x = self._unbinarized(rows) if self.policy == "none" else self._fixed[rows]
+            x = self._fixed[rows] if self.policy in BINARIZING else self._unbinarized(rows)
         return x.to(device=device, dtype=torch.float32)
 
     def training_batch(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Observations for a training step: under ``stochastic`` binarized anew at each call.
+        """Observations for a training step: under ``stochastic`` binarized anew at each call, or read anew.
 
         Args:
             rows: which rows of this split, shape (B,), int64.
@@ -114,23 +128,31 @@ class Split:
         """
         if self.policy == "stochastic":
             return binarize_anew(self.values[rows], generator).to(torch.float32)
-        return self._unbinarized(rows) if self.policy == "none" else self._fixed[rows].to(torch.float32)
+        if self.redraw is not None:
+            seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+            drawn = torch.from_numpy(self.redraw(self.index[rows.to(self.index.device)].cpu(), seed))
+            return _plain(drawn.to(self.values.device))
+        return self._fixed[rows].to(torch.float32) if self.policy in BINARIZING else self._unbinarized(rows)
 
     def _unbinarized(self, rows: slice | Tensor) -> Tensor:
-        values = self.values[rows]
-        return values / 255 if values.dtype == torch.uint8 else values.to(torch.float32)
+        return _plain(self.values[rows])
 
     def mean(self) -> Tensor:
         """Mean of the observations, over the policy's noise too; shape ``data_shape``, float32."""
         if self.values.dtype != torch.uint8:
             return self.values.mean(0, dtype=torch.float64).float()
-        drawn = self.policy in ("stochastic", "none")
+        drawn = self.policy not in ("static", "threshold")
         total, one = (self.values, 255) if drawn else (self._fixed, 1)
         return (total.sum(0, dtype=torch.int64) / (len(self) * one)).float()
 
     def to(self, device: torch.device | str) -> Split:
         """The same split with its values on another device, where :meth:`training_batch` then works."""
         return replace(self, values=self.values.to(device))
+
+
+def _plain(values: Tensor) -> Tensor:
+    """Bytes as n/255, other numbers as they are, float32."""
+    return values / 255 if values.dtype == torch.uint8 else values.to(torch.float32)
 
 
 def _as_selection(rows: Selection | None) -> slice | Tensor:
@@ -192,6 +214,7 @@ def inputs_of(
 
     - A model without labels: ``(x,)``.
     - A model with ``needs_labels``, whose labels are given: ``(x, y)``, always.
+    - What stands beside x follows, in its order: ``(x, c, …)`` or ``(x, y, c, …)``.
     - A model with ``infers_labels`` too, whose label is a latent: in training ``(x, y)``, −1 where the label is not
       among those that it sees (``Split.visible``); in evaluation ``(x,)``, so that no label is ever looked at.
 
@@ -209,10 +232,53 @@ def inputs_of(
         DataError: labels are needed, and there are none, or they number no classes.
     """
     traits = traits_of(program)
-    if not traits.needs_labels or (traits.infers_labels and not training):
-        return (x,)
     rows = _as_selection(rows)
+    beside = tuple(_like(part[rows], x) for part in split.beside)
+    if not traits.needs_labels or (traits.infers_labels and not training):
+        return _checked(program, (x, *beside), split)
     labels = class_labels(split.labels, type(program).__name__)[rows]
     if traits.infers_labels and split.visible is not None:
         labels = torch.where(split.visible[rows], labels, UNKNOWN)
-    return x, labels.to(x.device)
+    return x, labels.to(x.device), *beside
+
+
+def _like(part: Tensor, x: Tensor) -> Tensor:
+    """What stands beside x on its device; floats in its precision."""
+    return part.to(x.device, x.dtype) if part.is_floating_point() else part.to(x.device)
+
+
+def _checked(program: Program, inputs: tuple[Tensor, ...], split: Split) -> tuple[Tensor, ...]:
+    """The inputs, if the program's signature takes so many.
+
+    Raises:
+        ProgramError: says what it takes, what there is, and how labels or covariates are given.
+    """
+    takes = _places_of(program)
+    if takes is None or takes[0] <= len(inputs) <= takes[1]:
+        return inputs
+    named, labels = f"{getattr(program, '__qualname__', type(program).__name__)}", split.labels is not None
+    also = (
+        "Its labels are not passed unless the program declares `needs_labels = True`, and then as the second argument. "
+        if labels and takes[0] > len(inputs)
+        else ""
+    )
+    raise ProgramError(
+        f"{named} is called with {takes[0] if takes[0] > len(inputs) else takes[1]} tensors, but the data give "
+        f"{len(inputs)}. {also}What stands beside x is given with it, in the order of the program's arguments: "
+        "load_data((x, covariates, ...)), or the tuple itself where a data set is taken."
+    )
+
+
+def _places_of(program: Program) -> tuple[int, float] | None:
+    """How few and how many tensors a program can be called with; None where its signature does not say."""
+    if isinstance(program, nn.Module):
+        program = program.forward
+    try:
+        parameters = inspect.signature(program).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return None
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    placed = [p for p in parameters if p.kind in by_place and p.name != "index"]
+    return sum(p.default is p.empty for p in placed), len(placed)

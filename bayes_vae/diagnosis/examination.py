@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bayes_vae.data import Data
+from bayes_vae.data import Data, as_data
 from bayes_vae.diagnosis.findings.examined import Examined
 from bayes_vae.diagnosis.findings.finding import Finding, NotChecked
 from bayes_vae.diagnosis.findings.judge import judge, judge_first, unasked
@@ -14,7 +14,7 @@ from bayes_vae.diagnosis.measure.first_look import look_first
 from bayes_vae.diagnosis.measure.groups import measure
 from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.diagnosis.result import Diagnosis
-from bayes_vae.errors import DataError, SettingsError
+from bayes_vae.errors import SettingsError
 from bayes_vae.terms.program import Program, undisturbed
 from bayes_vae.terms.stream import Progress
 
@@ -27,7 +27,7 @@ LEAST = 20
 def diagnose(
     model: Program,
     guide: Program,
-    data: Data,
+    data: Data | Any,
     *,
     history: Sequence[Mapping[str, float]] | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -43,7 +43,10 @@ def diagnose(
     Args:
         model, guide: a pair of Pyro programs. The more of its distributions it exposes, the more is checked; what is
             not says why.
-        data: its data set, of which the first training and test rows are used.
+        data: its data set, of which the first training and test rows are used. Of a pair that was trained elsewhere
+            give the split that it was trained with, ``load_data(train=..., test=...)``: test rows that training saw
+            hide overfitting. Rows, such as a tensor, a tuple (x, covariates, …), a DataFrame or a DataLoader, are
+            taken as they are and split at random.
         history: one row of named figures for each epoch, as ``run.history``.
         settings: of the training, by name, as ``run.settings["training"]``.
         num_observations: training observations that are looked at, from the first on; of the test observations 300.
@@ -58,11 +61,7 @@ def diagnose(
         SettingsError: too few observations to be looked at.
         ProgramError: a pair whose terms cannot be read.
     """
-    if not isinstance(data, Data):
-        raise DataError(
-            f"diagnose takes a data set with its policy, got {type(data).__name__}: pass bayes_vae.load_data(...) of "
-            "it."
-        )
+    data = as_data(data, model, "diagnose")
     if num_observations < LEAST:
         raise SettingsError(f"num_observations must be at least {LEAST}, got {num_observations}.")
     subject = Subject(model, guide, data, int(seed), num_observations, history=history or ())
@@ -70,7 +69,12 @@ def diagnose(
     few = min(len(data.train), len(data.test))
     if few < LEAST:
         return _diagnosis(
-            subject, (), unasked(f"of training or test rows there are only {few}, and means need {LEAST}.")
+            subject,
+            (),
+            unasked(
+                f"of training or test rows there are only {few}, and means need {LEAST}. Choose another split: "
+                "load_data(x, test=0.4), --split 0.4 0.2 0.4 with --data FILE."
+            ),
         )
     with undisturbed(model, guide, device=subject.device, seed=subject.seed):
         subject.measured.update(look_first(subject))
@@ -87,4 +91,6 @@ def _diagnosis(subject: Subject, findings: tuple[Finding, ...], not_checked: tup
     num_train = min(subject.most_train, len(subject.data.train))
     num_test = min(subject.most_test, len(subject.data.test))
     conditions = subject.seed, subject.data.policy, num_train, num_test, DRAWS
-    return Diagnosis(findings, subject.measured, not_checked, *conditions)
+    trained_here = bool(subject.history)
+    split_by = None if trained_here and subject.data.split_by == "load_data" else subject.data.split_by
+    return Diagnosis(findings, subject.measured, not_checked, *conditions, split_by=split_by)

@@ -8,12 +8,24 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bayes_vae.data.data_set import SplitBy
 from bayes_vae.diagnosis.findings.finding import Finding, NotChecked
 from bayes_vae.diagnosis.measure.measurement import Measurement
 
 __all__ = ["Diagnosis"]
 
 WIDTH = 100
+
+UNKNOWN_SPLIT = (
+    "The test rows were chosen at random by load_data: if this pair was trained elsewhere it may have seen them, and "
+    "overfitting cannot be ruled out. Give its own split: load_data(train=..., test=...)."
+)
+
+SPLIT_SENTENCES: dict[SplitBy, str] = {
+    "load_data": UNKNOWN_SPLIT,
+    "caller": "training and test rows are those that you gave.",
+    "data set": "the test rows are those that the data set comes with.",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +40,8 @@ class Diagnosis:
         data_policy: of the data set.
         num_train, num_test: observations that were looked at.
         num_particles: draws from q for each (K), where an estimator does not need more.
+        split_by: who chose which rows are test rows: the ``caller``, the ``data set``, or ``load_data`` at random; None
+            where the training used this split.
     """
 
     findings: tuple[Finding, ...]
@@ -38,6 +52,7 @@ class Diagnosis:
     num_train: int
     num_test: int
     num_particles: int
+    split_by: SplitBy | None = None
 
     @property
     def healthy(self) -> bool:
@@ -54,7 +69,8 @@ class Diagnosis:
         if not self.findings and not self.measurements:
             return f"Nothing could be checked: {self.not_checked[0].reason}"
         if not serious:
-            return "Nothing was found to be wrong."
+            unseen = self.split_by != "load_data"
+            return "Nothing was found to be wrong." if unseen else f"Nothing was found to be wrong. {UNKNOWN_SPLIT}"
         names = [f"{finding.name} ({finding.severity}, {finding.sureness})" for finding in serious]
         first = "First: " if len(names) > 1 else ""
         return f"Found: {'; '.join(names)}. {first}{serious[0].summary}"
@@ -75,6 +91,7 @@ class Diagnosis:
             "num_train": self.num_train,
             "num_test": self.num_test,
             "num_particles": self.num_particles,
+            "split_by": self.split_by,
         }
 
     def table(self) -> str:
@@ -96,6 +113,8 @@ class Diagnosis:
                 reasons.setdefault(reason, []).append(name)
             lines = [_row("", f"{', '.join(names)}: {reason}") for reason, names in reasons.items()]
             blocks.append("\n".join(["Not checked", *lines]))
+        if self.split_by:
+            blocks.append(textwrap.fill(f"Split: {SPLIT_SENTENCES[self.split_by]}", WIDTH))
         return "\n\n".join(blocks)
 
     def __str__(self) -> str:

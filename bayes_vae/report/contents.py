@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from bayes_vae.data import Data
+from bayes_vae.data import Data, as_data
 from bayes_vae.diagnosis import Diagnosis, diagnose
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.estimators.aggregate_posterior import AggregatePosteriorTerms, aggregate_of
@@ -122,7 +122,7 @@ class ReportContents:
 def report_contents(
     model: Program,
     guide: Program,
-    data: Data,
+    data: Data | Any,
     settings: ReportSettings | None = None,
     *,
     name: str = "pair",
@@ -136,7 +136,7 @@ def report_contents(
 
     Args:
         model, guide: a pair of Pyro programs; all is computed on the model's device.
-        data: the data set; its test rows are what is reported.
+        data: the data set; its test rows are what is reported. Or rows, as :func:`bayes_vae.diagnose` takes them.
         settings: K, N and seed; the defaults when None.
         name: of the run.
         config: its configuration, as ``RunDirectory.config`` has it.
@@ -146,7 +146,7 @@ def report_contents(
     Raises:
         ProgramError, SupportError, NumericalError: as :func:`bayes_vae.log_terms`.
     """
-    settings = settings or ReportSettings()
+    settings, data = settings or ReportSettings(), as_data(data, model, "the report")
     began = time.perf_counter()
     most = max(settings.num_observations, settings.num_encoded)
     rows = data.test[:most].seeded(settings.seed)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bayes_vae.data import Data, load_data
+from bayes_vae.data import Data
 from bayes_vae.errors import RunError
 from bayes_vae.report.contents import Stages, report_contents
 from bayes_vae.report.page import report_page
 from bayes_vae.runs import RunDirectory
+from bayes_vae.runs.run_data import load_run_data, split_as_stored
 from bayes_vae.settings import DataSettings, ReportSettings
 from bayes_vae.terms.program import Program
 
@@ -67,4 +68,4 @@ def _stored_data(directory: RunDirectory) -> Data:
             "give "
             "them, write_report(run, data=load_data(...))."
         )
-    return load_data(DataSettings(**stored))
+    return load_run_data(directory, split_as_stored(DataSettings(**stored), directory.config["data"]))

@@ -129,7 +129,7 @@ def as_observations(x: Tensor | tuple[Tensor, ...]) -> Observations:
         kinds = ", ".join(type(part).__name__ for part in parts)
         raise ShapeError(
             "x must be a tensor of shape (N, *event) or a tuple of tensors with a common first dimension, "
-            f"got ({kinds})."
+            f"got ({kinds}). Of data in other forms pass rows of a data set, such as load_data(...).test."
         )
     sizes = {len(part) for part in parts}
     if len(sizes) > 1:

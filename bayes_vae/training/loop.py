@@ -56,7 +56,8 @@ class Training:
         first = data.train.observations(rows).to(self.device, self.dtype)
         probe = inputs_of(model, data.train, first, rows, training=True)
         self.index = as_index(data.train.index, len(data.train), data.train.index.device)
-        self.labels = inputs_of(model, data.train, data.train.values, training=True)[1:]
+        nothing = torch.empty(len(data.train), 0, dtype=self.dtype)
+        self.labels = inputs_of(model, data.train, nothing, training=True)[1:]
         self.trainable = gather(model, guide, probe, self.index[rows].to(self.device))
         self.names, self.parameters = list(self.trainable.parameters), list(self.trainable.parameters.values())
         self.loss = objective_of(settings, model)

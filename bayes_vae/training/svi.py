@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from bayes_vae.data import Data, require_fit
-from bayes_vae.errors import DataError, RunError, SettingsError
+from bayes_vae.data import Data, as_data, require_fit, unscaled_note
+from bayes_vae.errors import RunError, SettingsError, UnscaledDataWarning
 from bayes_vae.runs import Ending, ParameterizedProgram, Run, RunWriter, run_writer
 from bayes_vae.settings import TrainingSettings, as_json
 from bayes_vae.terms.program import Program
@@ -38,7 +39,7 @@ __all__ = ["ADAM_EPSILON", "VALIDATION_PARTICLES", "fit"]
 def fit(
     model: Program,
     guide: Program,
-    data: Data,
+    data: Data | Any,
     settings: TrainingSettings | None = None,
     *,
     resume: Run | str | Path | None = None,
@@ -65,7 +66,8 @@ def fit(
     Args:
         model, guide: Pyro programs. Parameters are taken from modules, from the owners of bound methods and from the
             ``pyro.param`` sites of one traced step.
-        data: from :func:`bayes_vae.load_data`.
+        data: from :func:`bayes_vae.load_data`; or rows, which are taken as they are and split at random: a tensor, a
+            tuple (x, covariates, …), a DataFrame, a torch Dataset or DataLoader.
         settings: see :class:`bayes_vae.settings.TrainingSettings`.
         resume: go on with this run: a run directory, or what ``fit`` returned. The pair gets its weights; settings are
             the run's, of which only epochs, patience, min_delta, checkpoint_every_steps and device may be changed.
@@ -92,11 +94,11 @@ def fit(
             checkpoint is there.
     """
     _check_names(overrides)
-    if not isinstance(data, Data):
-        raise DataError(
-            f"fit takes a data set with its policy, got {type(data).__name__}: pass bayes_vae.load_data(...) of it."
-        )
+    data = as_data(data, model, "fit")
     require_fit(data, getattr(traits_of(model).likelihood_family, "part", None))
+    unscaled = unscaled_note(data.train.values, data.columns) if data.kind == "real" else None
+    if unscaled:
+        warnings.warn(unscaled, UnscaledDataWarning, stacklevel=2)
     point = None if resume is None else resume_point(resume)
     if point:
         settings = _resumed(point, data, settings, overrides)

@@ -64,9 +64,9 @@ def test_a_folder_of_images(command, tmp_path, tiny):
         for number in range(10):
             pixels = generator.integers(0, 256, (12, 10, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "pets" / label / f"{number}.png")
-    words = ["--data", tmp_path / "pets", "--image-size", "5", "--colour", "rgb", "--out", tmp_path / "run", "--json"]
-    outcome = command("train", *tiny, *words)
+    words = ["--data", tmp_path / "pets", "--image-size", "5", "--policy", "static", "--json"]
+    outcome = command("train", *tiny, *words, "--out", tmp_path / "run")
     assert outcome.code == 0
     assert (outcome.json["data"]["data_shape"], outcome.json["data"]["label_names"]) == ([3, 5, 5], ["cats", "dogs"])
-    assert RunDirectory(tmp_path / "run").settings["data"]["colour"] == "rgb"
+    assert RunDirectory(tmp_path / "run").settings["data"]["image_size"] == 5
     assert "note:" not in command("evaluate", tmp_path / "run", "--num-temperatures", "0", "--num-particles", "4").err

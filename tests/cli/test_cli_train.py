@@ -21,8 +21,9 @@ FIGURES = {"training", "reconstructions", "prior samples", "latent means"}
 def test_a_run_directory_with_settings_and_figures(trained):
     directory = RunDirectory(trained)
     chosen = {"data": "digits", "data_root": None, "policy": "stochastic"}
-    rest = {"kind": "auto", "image_size": None, "colour": "gray", "num_labelled": None}
-    assert directory.settings["data"] == chosen | rest
+    rest = {"kind": "auto", "image_size": None, "colour": None, "num_labelled": None}
+    own = {"validation_data": None, "test_data": None, "split": [], "label_column": None, "standardize": False}
+    assert directory.settings["data"] == chosen | rest | own
     assert directory.settings["pair"] == as_json(PairSettings(2, (8,)))
     assert directory.settings["training"]["epochs"] == len(directory.history) == 2
     names = {path.name for path in (trained / "figures").iterdir()}  # other commands may have drawn theirs by now
@@ -38,7 +39,7 @@ def test_the_run_can_be_loaded(trained):
 def test_a_table_for_a_person(command, tmp_path, tiny):
     outcome = command("train", *tiny, "--out", tmp_path / "run")
     assert outcome.code == 0
-    assert "Trained on digits: 1,297 images, data policy stochastic, 2 epochs" in outcome.out
+    assert "Trained on digits: 1,297 observations, data policy stochastic, 2 epochs" in outcome.out
     conditions = "K = 2 · N = 200 validation observations · data policy: stochastic · KL weight 1 · seed 0."
     assert f"Nats per observation · {conditions}" in outcome.out
     for name in ("expected_log_likelihood", "kl_to_prior", "elbo", str(tmp_path / "run" / "figures")):

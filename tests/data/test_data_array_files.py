@@ -77,7 +77,9 @@ def test_a_folder_is_refused(tmp_path):
 
 def test_another_kind_of_file_is_refused(tmp_path):
     (tmp_path / "x.pt").write_bytes(b"")
-    with pytest.raises(DataError, match=r"not an array file: expected .npy or .npz, got the suffix '.pt'. Save"):
+    with pytest.raises(
+        DataError, match=r"not an array file: expected .npy, .npz, .csv, .tsv or .h5ad, got the suffix '.pt'. Save"
+    ):
         load_data(tmp_path / "x.pt")
 
 
@@ -117,7 +119,7 @@ def test_a_header_that_promises_terabytes_is_refused(tmp_path):
 
 def test_what_an_array_is_refused_for_a_file_is_refused_for(tmp_path):
     np.save(tmp_path / "x.npy", PIXELS.astype(float))
-    with pytest.raises(SupportError, match="Divide pixels by 255"):
+    with pytest.raises(SupportError, match="divide pixels by 255"):
         load_data(tmp_path / "x.npy")
     np.save(tmp_path / "empty.npy", np.empty((0, 4)))
     with pytest.raises(DataError, match="the data are empty"):

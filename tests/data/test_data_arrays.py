@@ -100,12 +100,12 @@ def test_labels_may_be_real_numbers():
 
 
 BAD_ARRAYS = {
-    "a list": (PIXELS.tolist(), "expected a numpy array or a torch tensor, got list.*numpy.asarray"),
+    "a ragged list": ([[1, 2], [3]] * 10, "the data: rows of several shapes, or no numbers"),
+    "an object": (object(), "the data: got object. Expected a numpy array.* a torch Dataset or DataLoader.*folder of"),
     "strings": (np.array([["a"]] * 10), "expected booleans, integers or floats, got an array of dtype <U1"),
     "objects": (np.array([[None]] * 10), "got an array of dtype object"),
     "complex": (np.ones((10, 2), complex), "got an array of dtype complex128.*real and imaginary parts"),
     "complex tensor": (torch.ones(10, 2, dtype=torch.complex64), "got an array of dtype complex64"),
-    "sparse": (torch.eye(10).to_sparse(), "expected a dense tensor, got another kind"),
     "meta": (torch.empty(10, 2, device="meta"), "expected a dense tensor, got another kind"),
     "empty": (np.empty((0, 4)), r"the data are empty: expected shape \(N, \*event\).*got shape \(0, 4\)"),
     "empty event": (np.empty((10, 0)), r"the data are empty.*got shape \(10, 0\)"),
@@ -159,8 +159,8 @@ def test_integers_outside_0_to_255_are_refused(shift):
     [
         (np.arange(29), r"one number for each of the 30 observations, shape \(30,\), got shape \(29,\)"),
         (np.eye(30), r"got shape \(30, 30\)"),
-        (["a"] * 30, "the labels: expected booleans, integers or floats"),
-        ("digits", "the labels: expected a numpy array or a torch tensor, got str"),
+        (["a"] * 29, r"shape \(30,\), got shape \(29,\)"),
+        ("digits", "'digits' would be the name of a column, but these data have no named columns"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(labels, message):

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from bayes_vae.data import load_data
-from bayes_vae.errors import DataError, SettingsError
+from bayes_vae.errors import DataError, SettingsError, SupportError
 from bayes_vae.settings import DataSettings
 
 
@@ -32,7 +32,7 @@ def pets(tmp_path):
 
 
 def test_sub_folders_are_labels(pets):
-    data = load_data(pets)
+    data = load_data(pets, colour="gray")
     assert (data.name, data.kind, data.label_names, data.data_shape) == ("pets", "gray", ("cats", "dogs"), (4, 6))
     splits = (data.train, data.validation, data.test)
     index, labels = (torch.cat([getattr(s, name) for s in splits]) for name in ("index", "labels"))
@@ -51,7 +51,7 @@ def test_colours_come_first(pets):
 
 
 def test_a_flat_folder_has_no_labels(tmp_path):
-    data = load_data(str(paint(tmp_path / "flat", 10)))
+    data = load_data(str(paint(tmp_path / "flat", 10, colour=(7, 7, 7))))
     assert (data.train.labels, data.label_names, len(data.train)) == (None, (), 8)
     assert load_data(tmp_path / "flat", labels=list(range(10))).train.labels.tolist() == data.train.index.tolist()
 
@@ -68,7 +68,7 @@ def test_images_are_brought_to_one_size_from_the_square_in_the_middle(tmp_path):
 
 
 def test_settings_say_size_and_colour(pets):
-    assert load_data(DataSettings(data=str(pets), image_size=2, colour="rgb")).data_shape == (3, 2, 2)
+    assert load_data(DataSettings(data=str(pets), image_size=2, colour="rgb"), policy="none").data_shape == (3, 2, 2)
     with pytest.raises(SettingsError, match="image_size must be at least 1, got 0"):
         load_data(pets, image_size=0)
     with pytest.raises(DataError, match="unknown colour 'cmyk': choose one of gray, rgb"):
@@ -103,7 +103,7 @@ def test_transparent_palettes_give_no_warning(tmp_path):
     image = Image.new("P", (6, 4))
     image.putpalette([9, 9, 9] * 256)
     image.save(folder / "palette.png", transparency=b"\x00\x80")
-    assert len(load_data(folder).train) == 9
+    assert len(load_data(folder, policy="none").train) == 9
 
 
 def test_images_beside_folders_are_refused(pets):
@@ -120,3 +120,20 @@ def test_a_folder_without_images_is_refused(tmp_path):
 def test_few_images_are_refused(tmp_path):
     with pytest.raises(DataError, match="at least 10 rows"):
         load_data(paint(tmp_path / "flat", 9))
+
+
+def test_a_folder_keeps_its_colours_and_asks_how_they_are_observed(pets):
+    with pytest.raises(SupportError, match="colour images of shape .*Keep them with policy='none'.*colour='gray'"):
+        load_data(pets)
+    data = load_data(pets, policy="none")
+    assert (data.data_shape, data.kind) == ((3, 4, 6), "gray")
+    assert data.train.observations().amin((0, 2, 3)).tolist() == [0, 0, 0]
+
+
+def test_gray_images_stay_gray_whatever_their_files_hold(tmp_path):
+    """A file may hold three equal channels."""
+    folder = paint(tmp_path / "gray", 9, colour=(80, 80, 80))
+    Image.fromarray(np.full((4, 6), 9, np.uint8)).save(folder / "one_channel.png")
+    data = load_data(folder, policy="none")
+    assert data.data_shape == (4, 6)
+    assert sorted(set((data.train.observations() * 255).round().int()[:, 1, 1].tolist())) in ([80], [9, 80])

@@ -18,6 +18,8 @@ REAL = RANDOM.normal(size=(30, 4))
 DARK = RANDOM.integers(0, 17, (30, 4), dtype=np.uint8)
 GRAY = np.concatenate([DARK, np.full((1, 4), 255, np.uint8)])
 BINARY = RANDOM.integers(0, 2, (30, 4))
+SCALED = RANDOM.random((30, 4))
+IMAGES = RANDOM.random((30, 9, 12))
 
 
 def observed(data):
@@ -40,6 +42,11 @@ FOUND = {
     "integers that reach 255": (GRAY.astype(int), "none", "gray", "none"),
     "floats in [0, 1]": (GRAY / 255, "none", "gray", "none"),
     "floats": (REAL, "none", "real", "none"),
+    "floats with fractions beyond 1": (REAL, None, "real", "none"),
+    "floats in [0, 1] in the shape of images": (IMAGES, None, "gray", "stochastic"),
+    "floats in [0, 1] with one channel": (IMAGES[:, None], None, "gray", "stochastic"),
+    "floats in [0, 1] with a policy": (SCALED, "static", "gray", "static"),
+    "a colour image as it is": (np.stack([IMAGES] * 3, 1), "none", "gray", "none"),
 }
 
 
@@ -96,7 +103,22 @@ def test_the_digest_sees_every_value(kind):
     assert load_data(array, kind=kind).digest != before
 
 
+BOTH_CALLS = (
+    r"may be gray pixels or a scaled table. Of a table say load_data\(x, kind='real'\).*--likelihood normal.*"
+    r"of pixels say load_data\(x, kind='gray'\).*--kind gray"
+)
+COLOURS = r"colour images of shape .*Keep them with policy='none'.*--policy none.*policy='stochastic'.*gray images"
+
 AMBIGUOUS = {
+    "floats in [0, 1]": (SCALED, rf"floats in \[0, 1\] of shape \(4,\) {BOTH_CALLS}"),
+    "a scaled series": (RANDOM.random((30, 24, 6)), rf"of shape \(24, 6\) {BOTH_CALLS}"),
+    "short strips": (RANDOM.random((30, 5, 5)), rf"of shape \(5, 5\) {BOTH_CALLS}"),
+    "colour images": (np.stack([IMAGES] * 3, 1), COLOURS),
+    "colour images, colours last": ((np.stack([IMAGES] * 3, -1) * 255).astype(np.uint8), COLOURS),
+    "whole numbers as floats": (
+        COUNTS.astype(float),
+        r"whole numbers in 0…3000, stored as floats. Say .*kind='counts'",
+    ),
     "dark bytes": (
         DARK,
         r"integers in 0…16: .* at most 0.06. Say .*kind='counts'.*kind='gray' .*Of gray .* give x / 16",
@@ -107,7 +129,6 @@ AMBIGUOUS = {
         r"integers are taken as pixels in 0…255, but they range over \[0, 3000\]. Say what they are",
     ),
     "negative": (COUNTS - 1, r"range over \[-1, 2999\]. Say what they are"),
-    "real": (REAL, r"the policy 'stochastic' takes floats in \[0, 1\].*kind='real', or the policy 'none'"),
 }
 
 

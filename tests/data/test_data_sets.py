@@ -37,7 +37,7 @@ def test_the_digits(digits):
 def test_what_is_printed_is_one_line(digits):
     kind, sizes = repr(digits).split("; ")
     assert kind == "Data 'digits': kind gray, policy stochastic, observations of shape (8, 8)"
-    assert sizes == "train 1,297, validation 200, test 300"
+    assert sizes == "train 1,297, validation 200, test 300 (split at random)"
 
 
 def test_the_digits_keep_their_gray_levels(digits):

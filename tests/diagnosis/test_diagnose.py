@@ -124,7 +124,8 @@ def test_too_few_observations_are_no_ground_for_a_finding(patient):
     found = diagnosed(healthy._replace(data=replace(healthy.data, test=few)))
     assert not found.findings
     assert found.sentence() == (
-        "Nothing could be checked: of training or test rows there are only 3, and means need 20."
+        "Nothing could be checked: of training or test rows there are only 3, and means need 20. Choose "
+        "another split: load_data(x, test=0.4), --split 0.4 0.2 0.4 with --data FILE."
     )
 
 
@@ -143,9 +144,9 @@ def test_what_is_held_stays_held_in_the_copy(patient):
         held.guide.requires_grad_(True)
 
 
-def test_data_without_a_policy_are_refused(patient):
+def test_too_few_rows_are_refused(patient):
     healthy = patient("healthy")
-    with pytest.raises(DataError, match="takes a data set with its policy, got Tensor: pass bayes_vae.load_data"):
+    with pytest.raises(DataError, match="a data set needs at least 10 rows"):
         diagnose(healthy.model, healthy.guide, torch.zeros(3, 8, 8))
 
 
