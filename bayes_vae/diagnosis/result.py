@@ -51,7 +51,7 @@ class Diagnosis:
 
     @property
     def healthy(self) -> bool | None:
-        """False where something above a note was found, True where every check was made and found nothing, else None."""
+        """False where something above a note was found, True where every check was made and found none, else None."""
         if any(finding.severity != "note" for finding in self.findings):
             return False
         return None if self.not_checked else True
@@ -81,7 +81,8 @@ class Diagnosis:
             return f"Found: {'; '.join(names)}. {first}{serious[0].summary}{self._made()}"
         if self.healthy is None:
             return (
-                f"{self.num_made} of {self.num_checks} checks could be made on this pair, and they found nothing wrong; "
+                f"{self.num_made} of {self.num_checks} checks could be made on this pair, and they found nothing "
+                "wrong; "
                 "whether the rest is right is not known."
             )
         return f"Nothing was found to be wrong, by any of the {self.num_checks} checks that apply to this pair."

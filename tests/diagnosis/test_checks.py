@@ -39,7 +39,13 @@ SEEN = [
     ("kl-missing", {**AUTOENCODER, "marginal_kl_bound": 18.0}),
     (
         "kl-sign",
-        {**weights(-0.2), "train_kl_to_prior": 80.0, "use_of_latent": 0.2, "marginal_kl_bound": 9.0, "gain_of_training": 70.0},
+        {
+            **weights(-0.2),
+            "train_kl_to_prior": 80.0,
+            "use_of_latent": 0.2,
+            "marginal_kl_bound": 9.0,
+            "gain_of_training": 70.0,
+        },
     ),
     (
         "sampling-off",
@@ -73,6 +79,38 @@ SEEN = [
         {**weights(1.9), "kl_weight_of_means_with_squares": 1.05, "kl_weight_of_scales_with_squares": 1.0},
     ),
     ("scale-misread", {**weights(0.5), "kl_weight_of_means_with_roots": 1.0, "kl_weight_of_scales_with_roots": 0.95}),
+    (
+        "kl-across-batch",
+        {
+            **weights(0.0004),
+            "kl_weight_of_means": 0.25,
+            "kl_weight_of_moments": 0.9,
+            "aggregate_deviation_smallest": 1.12,
+            "aggregate_deviation_largest": 1.21,
+            "scale_share": 0.004,
+            "train_kl_to_prior": 156.0,
+        },
+    ),
+    (
+        "prior-mismatch",
+        {
+            "prior_precision": 0.1,
+            "kl_weight": 0.9,
+            "kl_weight_of_means": 0.1,
+            "kl_weight_of_scales": 1.8,
+            "kl_weight_of_scales_under_prior": 1.02,
+        },
+    ),
+    ("prior-mismatch", {"prior_centre_off": 2.0, **weights(0.2), "kl_weight_of_scales_under_prior": 1.02}),
+    (
+        "mismatched-pair",
+        {"gain_of_encoder": 40.0, "train_amortization_gap": 60.0, "kl_weight_of_means": -3.0, "kl_weight": -2.0},
+    ),
+    ("mismatched-pair", {"gain_of_encoder": 40.0, "train_amortization_gap": 60.0}),
+    ("encoder-confined", {"share_of_unit_deviations": 0.4}),
+    ("decoder-reach", {"share_below_reach": 0.68, "smallest_mean_decoded": 0.0}),
+    ("unscaled-columns", {"largest_column_over_median": 900.0}),
+    ("near-overflow", {"largest_log_variance": 70.0}),
     ("guide-too-narrow", {"best_scale_factor": 3.0, "gain_of_scale_factor": 2.0}),
     ("guide-too-wide", {"best_scale_factor": 0.4, "gain_of_scale_factor": 2.0}),
     ("variance-collapse", {"scale_share": 0.002}),
@@ -175,7 +213,9 @@ def test_a_cause_has_a_direction(examined):
 
 
 def test_where_two_causes_fit_both_are_named(examined):
-    found, *_ = judge(examined(settings={"kl_weight": 0.1}, residual_over_scale=6.0, gain_of_pixel_scale=900.0, scale_share=0.002))
+    found, *_ = judge(
+        examined(settings={"kl_weight": 0.1}, residual_over_scale=6.0, gain_of_pixel_scale=900.0, scale_share=0.002)
+    )
     follows = next(finding for finding in found if finding.name == "variance-collapse")
     assert follows.because == "kl-weight"
     assert follows.advice == "Fix kl-weight first (likelihood-scale could cause it too), then rerun diagnose."
@@ -188,6 +228,35 @@ def test_no_wrong_sign_while_both_weights_are_clearly_positive(examined):
     assert "kl-sign" in names(examined(**SIGN, **weights(-0.2)))
     assert "kl-sign" not in names(examined(**SIGN, **weights(2.5e-4)))
     assert "kl-sign" in names(examined(**SIGN, **weights(2.5e-4), errors=1e-3))
+
+
+def test_a_kl_weight_is_no_other_prior(examined):
+    found = names(examined(**weights(0.1), prior_precision=0.1, kl_weight_of_scales_under_prior=0.1))
+    assert "kl-weight" in found
+    assert "prior-mismatch" not in found
+
+
+def test_the_same_encoder_tells_the_objective_from_the_capacity(examined):
+    """Where it closes the gap once it is trained by itself, nobody is told to make it larger."""
+    gap = {"train_amortization_gap": 3.0}
+    for gain, words, certain in (
+        (2.8, "it is the objective or the training", True),
+        (0.2, "its capacity, or its", False),
+    ):
+        (found,) = judge(examined(**gap, gain_of_encoder=gain)).findings
+        assert words in found.summary
+        assert ("larger" in found.advice) is not certain
+        assert (found.sureness == "clear") is certain
+    notes = {"gain_of_encoder": "they share parameters."}
+    (found,) = judge(examined(**gap, without=("gain_of_encoder",), notes=notes)).findings
+    assert "Whether the same encoder could close it is unchecked: they share parameters." in found.summary
+    assert "larger" not in found.advice
+    assert found.sureness == "likely"
+
+
+def test_a_threshold_that_is_only_just_passed_is_not_clear(examined):
+    near, far = (judge(examined(train_amortization_gap=gap, gain_of_encoder=gap)).findings[0] for gap in (1.4, 3.0))
+    assert (near.sureness, far.sureness) == ("likely", "clear")
 
 
 def test_a_learned_deviation_is_not_to_be_learned(examined):

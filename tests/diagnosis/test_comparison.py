@@ -1,6 +1,5 @@
 """What a change did: findings that went, stayed and came, and the numbers behind them."""
 
-
 from bayes_vae.diagnosis import Comparison, Diagnosis, Finding, Measurement, NotChecked
 
 

@@ -45,7 +45,9 @@ def measured(monkeypatch, *times, **budget):
 
 
 def test_a_check_that_would_take_too_long_is_left_out(monkeypatch):
-    subject, budget, clock = measured(monkeypatch, ("a", 100, 1.0), ("b", 200, 2.0), ("c", 6000, 60.0), ("d", 300, 3.0), seconds=30)
+    subject, budget, clock = measured(
+        monkeypatch, ("a", 100, 1.0), ("b", 200, 2.0), ("c", 6000, 60.0), ("d", 300, 3.0), seconds=30
+    )
     assert set(subject.measured) == {"number_of_a", "number_of_b", "number_of_d"}
     assert budget.made == ["a", "b", "d"]
     assert clock.now == 6.0

@@ -17,7 +17,7 @@ from torch import Size, Tensor, nn
 from bayes_vae.data import Data, load_data
 from bayes_vae.guides.network_guide import NetworkGuide
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
-from faults.losses import Optimizer
+from faults.losses import ADAM, Optimizer
 from faults.pairs import Likelihood, PlainModel, SharedScale, bernoulli_pixels
 
 __all__ = ["FAMILIES", "Family", "Pair"]
@@ -47,7 +47,7 @@ class Family:
     epochs: int = 40
     rate: float = 3e-3
     batch: int = 64
-    optimizer: Optimizer = partial(torch.optim.Adam, fused=True)
+    optimizer: Optimizer = ADAM
     needs: str = ""
 
     @property
@@ -126,7 +126,11 @@ def residual(hidden: int) -> dict[str, Any]:
     """Residual networks for both sides."""
     return {
         "encoder": lambda shape, outputs: nn.Sequential(
-            nn.Flatten(), nn.Linear(shape.numel(), hidden), Residual(hidden), Residual(hidden), nn.Linear(hidden, outputs)
+            nn.Flatten(),
+            nn.Linear(shape.numel(), hidden),
+            Residual(hidden),
+            Residual(hidden),
+            nn.Linear(hidden, outputs),
         ),
         "decoder": lambda latent, shape: nn.Sequential(
             nn.Linear(latent, hidden), Residual(hidden), Residual(hidden), nn.Linear(hidden, shape.numel())
@@ -281,7 +285,13 @@ FAMILIES: dict[str, Family] = {
         digits("static"), **conv(12), likelihood=PIXELS, words="binary digits, convolutions", epochs=50
     ),
     "counts-mlp": Family(
-        digits("none", "counts"), **mlp(96), likelihood=poisson, epochs=60, rate=1e-3, batch=32, words="digits as counts"
+        digits("none", "counts"),
+        **mlp(96),
+        likelihood=poisson,
+        epochs=60,
+        rate=1e-3,
+        batch=32,
+        words="digits as counts",
     ),
     "table-mlp": Family(
         table,
@@ -311,7 +321,13 @@ FAMILIES: dict[str, Family] = {
         words="colour images, convolutions with frozen batch norm",
     ),
     "waves-lstm": Family(
-        waves, **recurrent(24), likelihood=PIXELS, epochs=80, rate=5e-3, batch=128, words="binary sequences, an LSTM reads"
+        waves,
+        **recurrent(24),
+        likelihood=PIXELS,
+        epochs=80,
+        rate=5e-3,
+        batch=128,
+        words="binary sequences, an LSTM reads",
     ),
     "mnist-mlp": Family(
         mnist(5000),

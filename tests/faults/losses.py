@@ -16,6 +16,7 @@ from bayes_vae.distributions import normal_parts
 from bayes_vae.terms.randomness import derived_seed
 
 __all__ = [
+    "ADAM",
     "Loss",
     "Optimizer",
     "autoencoding",
@@ -42,6 +43,9 @@ Loss = Callable[[Any, Any, Tensor], Tensor]
 
 Optimizer = Callable[..., torch.optim.Optimizer]
 """From parameters and the rate ``lr`` to an optimizer."""
+
+ADAM: Optimizer = partial(torch.optim.Adam, fused=True)
+"""The usual one."""
 
 
 def _pieces(model: Any, guide: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -146,9 +150,7 @@ def one_noise_for_all(model: Any, guide: Any, x: Tensor) -> Tensor:
 def uniform_noise(model: Any, guide: Any, x: Tensor) -> Tensor:
     """ε drawn from [0, 1), as of ``rand`` in place of ``randn``."""
     loc, scale = _moments(guide, x)
-    value: Tensor = (
-        _kl(loc, scale).sum(-1) - model.likelihood(loc + scale * torch.rand_like(loc)).log_prob(x)
-    ).mean()
+    value: Tensor = (_kl(loc, scale).sum(-1) - model.likelihood(loc + scale * torch.rand_like(loc)).log_prob(x)).mean()
     return value
 
 
@@ -218,7 +220,7 @@ def train(
     rate: float = 5e-3,
     falling: bool = True,
     batch: int = 100,
-    optimizer: Optimizer = partial(torch.optim.Adam, fused=True),
+    optimizer: Optimizer = ADAM,
 ) -> None:
     """A plain torch loop: the rate falls to a hundredth along a cosine.
 

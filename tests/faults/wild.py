@@ -54,7 +54,6 @@ class Wild(NamedTuple):
         after: of the pair after training.
         also: names that are no false alarm; where ``expected`` is empty, right beside nothing.
         epochs: share of the family's.
-        alarm_free: whether it is a healthy training, in which all above a note is a false alarm.
     """
 
     expected: tuple[str, ...]
@@ -141,9 +140,7 @@ WILD: dict[str, Wild] = {
     "free-bits": Wild((), "1 nat free in each dimension", free_bits(1.0), also=("kl-weight", "amortization-gap")),
     "one-noise": Wild((), "one ε for a batch", one_noise_for_all, also=("undertraining",)),
     "shifted-targets": Wild(("posterior-collapse",), "targets shifted by one row", shifted_targets),
-    "relu-means": Wild(
-        ("encoder-confined",), "a ReLU on the means", change=heads(lambda m, v: (m.relu(), v))
-    ),
+    "relu-means": Wild(("encoder-confined",), "a ReLU on the means", change=heads(lambda m, v: (m.relu(), v))),
     "relu-log-variance": Wild(
         ("encoder-confined",), "a ReLU on the log variance", change=heads(lambda m, v: (m, v.relu()))
     ),
@@ -190,7 +187,8 @@ def trained(family: str, fault: str, seed: int, weights: Path) -> tuple[Any, Any
     kind, what = FAMILIES[family], WILD[fault]
     pair, data = kind.fresh(seed + 1000 * (fault == "healthy-again"))
     pair = what.change(pair)
-    both, file = nn.ModuleList(pair), weights / f"{family}+{fault}+{seed}.safetensors"
+    altered = what.after is not Wild._field_defaults["after"]  # trained right, and changed afterwards
+    both, file = nn.ModuleList(pair), weights / f"{family}+{'healthy' if altered else fault}+{seed}.safetensors"
     if file.exists():
         both.load_state_dict(load_file(file))
     else:
@@ -292,7 +290,9 @@ def main() -> None:
     torch.set_num_threads(1)
     start, file = time.perf_counter(), options.results / "numbers.jsonl"
     (options.results / "weights").mkdir(parents=True, exist_ok=True)
-    wanted = [(*names, seed) for seed in parse_seeds(options.seeds) for names in product(options.faults, options.families)]
+    wanted = [
+        (*names, seed) for seed in parse_seeds(options.seeds) for names in product(options.faults, options.families)
+    ]
     done = {(row["case"], row["family"], row["seed"]) for row in read(file) if row["rows"] == options.rows}
     for fault, family, seed in wanted:
         if (fault, family, seed) in done or time.perf_counter() - start > options.seconds:

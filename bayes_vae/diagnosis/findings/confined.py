@@ -23,7 +23,8 @@ LOG_VARIANCE_NEAR_OVERFLOW = 30.0
     "encoder-confined",
     needs=("share_at_smallest_mean", "share_at_smallest_log_variance"),
     why="q cannot be where the posterior is, whatever the encoder learns.",
-    advice="Make both heads linear: mean = nn.Linear(hidden, latent_dim), log_var = nn.Linear(hidden, latent_dim), with no "
+    advice="Make both heads linear: mean = nn.Linear(hidden, latent_dim), log_var = nn.Linear(hidden, latent_dim), "
+    "with no "
     "activation behind them. No value then lies on the end of a range, and the amortization gap falls.",
     explains=(
         *OF_OBJECTIVE,
@@ -48,21 +49,24 @@ def encoder_confined(seen: Examined) -> Iterator[Case]:
         value, share = seen.value(f"{end}_log_variance"), seen.value(f"share_at_{end}_log_variance")
         also = " (the deviation is 1 there, as behind a ReLU)" if abs(value) < TINY and end == "smallest" else ""
         yield Case(
-            f"No log variance of q lies {word} {value:.3g}, and {share:.0%} lie exactly there{also}: an activation or a "
+            f"No log variance of q lies {word} {value:.3g}, and {share:.0%} lie exactly there{also}: an activation or "
+            "a "
             "clamp confines q's deviations.",
             [seen.above(f"share_at_{end}_log_variance", AT_AN_END)],
             ("smallest_log_variance", "largest_log_variance"),
         )
     share = seen.value("share_of_unit_deviations")
     yield Case(
-        f"{share:.0%} of q's deviations are exactly 1, where the means vary: a ReLU behind the log variance does that, or a "
+        f"{share:.0%} of q's deviations are exactly 1, where the means vary: a ReLU behind the log variance does "
+        "that, or a "
         "deviation that was fixed.",
         [seen.above("share_of_unit_deviations", AT_AN_END)],
         ("smallest_log_variance", "largest_log_variance"),
     )
     size = max(abs(smallest), abs(largest))
     yield Case(
-        f"All means of q lie within [{smallest:.3g}, {largest:.3g}]: an activation such as tanh or sigmoid sits behind them.",
+        f"All means of q lie within [{smallest:.3g}, {largest:.3g}]: an activation such as tanh or sigmoid sits "
+        "behind them.",
         [
             seen.holds(0.9 < size <= 1 + TINY, "largest_size_of_mean"),
             seen.above("share_of_means_near_one", 0.05),
@@ -74,7 +78,8 @@ def encoder_confined(seen: Examined) -> Iterator[Case]:
 @warning(
     "decoder-reach",
     needs=("share_below_reach",),
-    why="No z can reconstruct these values: the residuals there are the decoder's, and the deviation grows to cover them.",
+    why="No z can reconstruct these values: the residuals there are the decoder's, and the deviation grows to cover "
+    "them.",
     advice="Let the last layer be linear, or bring the data into the range of its activation ([0, 1] for a sigmoid, "
     "[-1, 1] for a tanh).",
     explains=("likelihood-scale", "latent", "amortization-gap", "undertraining", "unused-dimensions"),
@@ -98,7 +103,8 @@ def decoder_reach(seen: Examined) -> Iterator[Case]:
     "unscaled-columns",
     needs=("largest_column_over_median", "pixel_scale_is_one_number"),
     why="With one deviation for all columns the widest of them is the whole likelihood; the others are not modelled.",
-    advice="Standardize the columns: x = (x - x.mean(0)) / x.std(0), with the moments of the training rows; or give each its "
+    advice="Standardize the columns: x = (x - x.mean(0)) / x.std(0), with the moments of the training rows; or give "
+    "each its "
     "own deviation.",
     explains=("likelihood-scale", "latent", "unused-dimensions"),
 )

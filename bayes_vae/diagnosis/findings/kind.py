@@ -51,7 +51,7 @@ OF_DECODER: tuple[Symptom, ...] = (*OF_OBJECTIVE, "decoder", "latent")
 """What follows where p(x given z) is not the one that was meant."""
 
 
-ANY_OTHER_BALANCE = ("amortization-gap", "undertraining", "importance-weights")
+ANY_OTHER_BALANCE = ("mismatched-pair", "amortization-gap", "undertraining", "importance-weights")
 """What follows wherever q was trained for another balance than that of the ELBO."""
 
 HELD_TOO_LITTLE = (

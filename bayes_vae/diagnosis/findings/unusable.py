@@ -61,10 +61,12 @@ def gray_summary(trained: Mapping[str, Measurement], density: Mapping[str, Measu
     if not all(name in trained and f"{name}_on_binarized" in density for name in names):
         return "What follows is of binarized pixels." if not density else ""
     (means, scales, elbo), other = (
-        [numbers[f"{name}{end}"].value for name in names] for numbers, end in ((trained, ""), (density, "_on_binarized"))
+        [numbers[f"{name}{end}"].value for name in names]
+        for numbers, end in ((trained, ""), (density, "_on_binarized"))
     )
     return (
-        f"As it was trained, by cross-entropy, the KL weights read {means:.2f} and {scales:.2f}, at {elbo:.4g} a test image; "
+        f"As it was trained, by cross-entropy, the KL weights read {means:.2f} and {scales:.2f}, at {elbo:.4g} a test "
+        "image; "
         f"as a density of binarized pixels it is worth an ELBO of {other[2]:.4g} nats, and the weights there read "
         f"{other[0]:.2f} and {other[1]:.2f}."
     )

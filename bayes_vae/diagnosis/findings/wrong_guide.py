@@ -121,7 +121,8 @@ def _better_by_a_factor(seen: Examined, side: Condition) -> Case:
     why="The encoder gives a worse q than its own family has: the ELBO is lower than it need be, and so is what the "
     "decoder learns from.",
     advice="Look at the objective first: tell diagnose what the pair was trained on (settings={'objective': ..., "
-    "'kl_weight': ...}). If it was the ELBO, train the encoder longer with the decoder held. The gap then falls below the "
+    "'kl_weight': ...}). If it was the ELBO, train the encoder longer with the decoder held. The gap then falls below "
+    "the "
     "threshold.",
     explains=("undertraining", "prior-hole", "importance-weights"),
     symptom="guide",
@@ -142,7 +143,8 @@ def amortization_gap(seen: Examined) -> Iterator[Case]:
     ]
     shown = ("test_amortization_gap", "gain_of_present_encoder", "gain_of_fresh_encoder", "marginal_kl_bound")
     closed = Case(
-        f"{words}. The same encoder, trained a little on the ELBO with the decoder held, regains {gain:.2g} nats on held-out "
+        f"{words}. The same encoder, trained a little on the ELBO with the decoder held, regains {gain:.2g} nats on "
+        "held-out "
         "rows: it is the objective or the training, not its capacity.",
         [*conditions, seen.above("gain_of_encoder", CLOSED * gap)],
         shown,
@@ -150,10 +152,11 @@ def amortization_gap(seen: Examined) -> Iterator[Case]:
     yield closed
     unknown = math.isnan(gain)
     yield Case(
-        f"{words}. Whether the same encoder could close it is unchecked: {seen.notes.get('gain_of_encoder', 'not measured')}"
+        f"{words}. Whether the same encoder could close it is unchecked: "
+        f"{seen.notes.get('gain_of_encoder', 'not measured')}"
         if unknown
-        else f"{words}. The same encoder, trained a little by itself, regains {max(gain, 0.0):.2g} nats on held-out rows: "
-        "its capacity, or its optimization.",
+        else f"{words}. The same encoder, trained a little by itself, regains {max(gain, 0.0):.2g} nats on held-out "
+        "rows: its capacity, or its optimization.",
         conditions,
         shown,
         advice="" if unknown else CAPACITY,

@@ -91,7 +91,7 @@ LEARNED_SCALE = (
     explains=HELD_TOO_MUCH,
 )
 def likelihood_scale(seen: Examined) -> Iterator[Case]:
-    """Residuals that are not of the size that the likelihood says; too wide a deviation acts as too large a KL weight."""
+    """Residuals that are not of the size that the likelihood says; too wide a one acts as too large a KL weight."""
     ratio, learned = seen.value("residual_over_scale"), seen.value("pixel_scale_is_learned") == 1.0
     yield Case(
         f"The normal likelihood is too {'narrow' if ratio > 1 else 'wide'}: residuals are {ratio:.2g} times its "
@@ -127,7 +127,8 @@ def scale_runaway(seen: Examined) -> Iterator[Case]:
         f"The smallest deviation of q is {seen.value('smallest_scale'):.2g} of the prior's: nothing holds it.",
         [seen.below("smallest_scale", 1e-4)],
         ("median_scale", "largest_code"),
-        advice="Look whether the KL of each observation is in the loss: it is what holds q's deviations. Make them by exp of "
+        advice="Look whether the KL of each observation is in the loss: it is what holds q's deviations. Make them by "
+        "exp of "
         "half a log variance, or softplus plus a floor.",
         explains=OF_GUIDE,
     )

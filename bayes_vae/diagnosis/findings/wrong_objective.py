@@ -30,9 +30,10 @@ KL, CODES = "train_kl_to_prior", "scale_share"
     "kl-sign",
     needs=(KL, "use_of_latent", "marginal_kl_bound", "gain_of_training"),
     why="Training drives q away from the prior and gains nothing for it: the loss falls without bound.",
-    advice="Minimize minus the expected log likelihood plus the KL, which is never negative: kl = -0.5 * (1 + log_var - "
+    advice="Minimize minus the expected log likelihood plus the KL, which is never negative: kl = -0.5 * (1 + log_var "
+    "- "
     "mean**2 - log_var.exp()).sum(1). Once it is right, both KL weights read 1.",
-    explains=(*OF_DECODER, "sigmoid-missing", "kl-missing", "decoder-ignores-latent"),
+    explains=(*OF_DECODER, "sigmoid-missing", "kl-missing", "decoder-ignores-latent", "mismatched-pair"),
     of_elbo=True,
 )
 def kl_sign(seen: Examined) -> Iterator[Case]:
@@ -58,7 +59,8 @@ def kl_sign(seen: Examined) -> Iterator[Case]:
     needs=(*BOTH, KL, CODES, "use_of_latent"),
     why="Without it this is an autoencoder: samples from the prior land where the decoder was never trained, and there "
     "is no bound on log p(x).",
-    advice="Add the KL of each observation's q to the loss, summed over latent dimensions, at weight 1: kl = -0.5 * (1 + "
+    advice="Add the KL of each observation's q to the loss, summed over latent dimensions, at weight 1: kl = -0.5 * "
+    "(1 + "
     "log_var - mean**2 - log_var.exp()).sum(1), loss = (reconstruction + kl).mean(). Both KL weights then read 1.",
     explains=(*HELD_TOO_LITTLE, *RIVALS, "sampling-off"),
     of_elbo=True,
@@ -66,7 +68,8 @@ def kl_sign(seen: Examined) -> Iterator[Case]:
 def kl_missing(seen: Examined) -> Iterator[Case]:
     """Nothing holds q: the likelihood's pull is balanced at weight 0, at draws of q or at its means."""
     yield Case(
-        f"Training came to rest as if the KL had weight 0, or a tiny one ({seen.value('kl_weight'):.1g} is measured): it is "
+        f"Training came to rest as if the KL had weight 0, or a tiny one ({seen.value('kl_weight'):.1g} is measured): "
+        "it is "
         f"{seen.value(KL):.3g} nats, and each q(z | x) is {seen.value(CODES):.2g} of the width of all codes.",
         [*_forgotten(seen), seen.holds(not _like_the_prior(seen))],
         ("aggregate_deviation_largest", "marginal_kl_bound"),

@@ -112,4 +112,3 @@ def measure_reach(subject: Subject) -> dict[str, Measurement]:
         "share_above_reach": Measurement.mean((x > most).double().flatten(1).mean(1), ""),
         "largest_column_over_median": Measurement.of(columns.max() / columns.median().clamp(min=1e-12)),
     }
-

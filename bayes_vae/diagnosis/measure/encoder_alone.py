@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from bayes_vae.diagnosis.measure.measurement import Measurement
 from bayes_vae.diagnosis.measure.more_training import FAST_RATE, start_layers_again, train_a_little, weighted_elbo
 from bayes_vae.diagnosis.measure.subject import Subject

@@ -80,7 +80,8 @@ def as_trained(subject: Subject) -> Subject | None:
 
 def binarized(data: Data) -> Data:
     """The same pixels, zeros and ones drawn from them: a pixel is one with the probability of its gray value."""
-    return replace(data, kind="gray", **{name: _drawn(getattr(data, name)) for name in ("train", "validation", "test")})
+    train, validation, test = map(_drawn, (data.train, data.validation, data.test))
+    return replace(data, kind="gray", train=train, validation=validation, test=test)
 
 
 def _drawn(split: Split) -> Split:

@@ -7,7 +7,14 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from bayes_vae.diagnosis.measure import amortization, deviations, elbo_on_rows, encoder_alone, more_training, stationarity
+from bayes_vae.diagnosis.measure import (
+    amortization,
+    deviations,
+    elbo_on_rows,
+    encoder_alone,
+    more_training,
+    stationarity,
+)
 from bayes_vae.diagnosis.measure.codes_and_prior import measure_codes, measure_hole
 from bayes_vae.diagnosis.measure.decoder_output import measure_logits, measure_pixel_scale, measure_reach
 from bayes_vae.diagnosis.measure.encoder_heads import measure_heads
@@ -35,8 +42,8 @@ class Group(NamedTuple):
         name: of the check, as ``checks`` takes it.
         gives: names of the numbers that findings need.
         measure: from the pair, and what was measured of it before, to all of them.
-        passes: observations times draws that go through the decoder, of 800 training and 300 test rows, for the estimate
-            of its time.
+        passes: observations times draws that go through the decoder, of 800 training and 300 test rows: the estimate of
+            its time.
         of_rows: whether there are fewer of them where there are fewer training rows.
     """
 
@@ -64,13 +71,26 @@ BEST = 2 * amortization.ROWS * (BACKWARD * amortization.MAX_STEPS * 16 + 2 * 102
 GROUPS = (
     Group("elbo", ("train_kl_to_prior",), elbo_on_rows.measure_elbo, 800 * elbo_on_rows.DRAWS),
     Group("codes", ("scale_share", "smallest_scale", "mean_square_scale", "collapsed_dimensions"), measure_codes, 800),
-    Group("heads", ("share_at_smallest_mean", "share_at_smallest_log_variance", "largest_log_variance"), measure_heads, 800),
+    Group(
+        "heads",
+        ("share_at_smallest_mean", "share_at_smallest_log_variance", "largest_log_variance"),
+        measure_heads,
+        800,
+    ),
     Group("logits", ("smallest_logit", "share_certain_and_wrong"), measure_logits, 3200),
     Group("pixel-scale", ("residual_over_scale", "pixel_scale_is_one_number"), measure_pixel_scale, 3200),
     Group("reach", ("share_below_reach", "largest_column_over_median"), measure_reach, 3500),
     Group("history", ("last_rise",), lambda subject: more_training.measure_history(subject.history)),
-    Group("generalization", ("generalization_gap",), elbo_on_rows.measure_generalization, 300 * elbo_on_rows.DRAWS, False),
-    Group("use", ("use_of_latent", "gain_of_decoding_means"), elbo_on_rows.measure_use_of_latent, 600 * elbo_on_rows.DRAWS, False),
+    Group(
+        "generalization", ("generalization_gap",), elbo_on_rows.measure_generalization, 300 * elbo_on_rows.DRAWS, False
+    ),
+    Group(
+        "use",
+        ("use_of_latent", "gain_of_decoding_means"),
+        elbo_on_rows.measure_use_of_latent,
+        600 * elbo_on_rows.DRAWS,
+        False,
+    ),
     Group("hole", ("marginal_kl_bound",), measure_hole, 4400),
     Group(
         "balance",
@@ -86,9 +106,17 @@ GROUPS = (
     ),
     Group("parameters", ("kl_weight",), stationarity.measure_parameters_balance, 2 * BACKWARD * 800 * 8),
     Group("training", ("gain_of_training",), more_training.train_on, _trained(more_training.STEPS), False),
-    Group("own-weight", ("gain_at_own_weight",), more_training.train_at_own_weight, _trained(more_training.STEPS), False),
+    Group(
+        "own-weight", ("gain_at_own_weight",), more_training.train_at_own_weight, _trained(more_training.STEPS), False
+    ),
     Group("again", ("gain_of_starting_again",), more_training.start_again, _trained(more_training.AGAIN_STEPS), False),
-    Group("weights", ("pareto_k_share_above",), elbo_on_rows.measure_weights, 2 * elbo_on_rows.WEIGHTS * elbo_on_rows.WEIGHED, False),
+    Group(
+        "weights",
+        ("pareto_k_share_above",),
+        elbo_on_rows.measure_weights,
+        2 * elbo_on_rows.WEIGHTS * elbo_on_rows.WEIGHED,
+        False,
+    ),
     Group("scales", ("gain_of_reading", "gain_of_scale_factor"), deviations.measure_scales, SCALES, False),
     Group("best-q", ("train_amortization_gap",), amortization.measure_amortization, BEST, False),
     Group("encoder", ("gain_of_encoder",), encoder_alone.measure_encoder_alone, _trained(600), False),
@@ -129,7 +157,8 @@ class Budget:
         if needed <= max(left, 0.0):
             return ""
         return (
-            f"the check {group.name} would take about {needed:.0f} s, and of {self.seconds:g} s {max(left, 0.0):.0f} s are "
+            f"the check {group.name} would take about {needed:.0f} s, and of {self.seconds:g} s {max(left, 0.0):.0f} "
+            "s are "
             "left: give more seconds."
         )
 
@@ -183,4 +212,3 @@ def measure(subject: Subject, budget: Budget | None = None, progress: Progress |
             subject.notes.update(dict.fromkeys(lacking, why_not))
         if progress is not None:
             progress(done, len(GROUPS))
-
