@@ -34,7 +34,7 @@ def test_checks_are_repeated_and_what_was_left_out_is_said(command, trained):
     assert "the check balance was not asked for." in {check["reason"] for check in outcome.json["not_checked"]}
     wrong = command("diagnose", trained, "--checks", "speed")
     assert wrong.code == 2
-    assert "there is no check 'speed': choose among elbo, codes" in wrong.err
+    assert "there is no check 'speed': choose among splits, elbo" in wrong.err
     assert command("diagnose", trained, "--seconds", "0").code == 2
 
 

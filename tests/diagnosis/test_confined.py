@@ -1,5 +1,7 @@
 """What an activation confines: the encoder's heads and the decoder's reach, measured on networks that have one."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ from bayes_vae.data import load_data
 from bayes_vae.diagnosis.findings.judge import judge
 from bayes_vae.diagnosis.measure.decoder_output import measure_pixel_scale, measure_reach
 from bayes_vae.diagnosis.measure.encoder_heads import measure_heads
+from bayes_vae.diagnosis.measure.splits import measure_splits
 from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.errors import DoesNotApplyError
 from bayes_vae.guides.network_guide import NetworkGuide
@@ -115,6 +118,24 @@ def test_data_that_no_mean_of_the_decoder_reaches(subject_with, examined, last, 
 def test_columns_that_are_not_scaled(subject_with, examined):
     assert "unscaled-columns" in found(subject_with(factor=500.0), measure_reach, examined)
     assert "unscaled-columns" not in found(subject_with(factor=20.0), measure_reach, examined)
+
+
+def test_test_rows_that_are_normalized_otherwise_or_were_trained_on(subject_with, examined):
+    subject = subject_with()
+    assert not found(subject, measure_splits, examined).keys() & {"splits-differ", "test-rows-in-train"}
+    test = subject.data.test
+    for change in (lambda x: 255 * x, lambda x: x + 2):
+        other = replace(subject.data, test=replace(test, values=change(test.values)))
+        assert "splits-differ" in found(Subject(subject.model, subject.guide, other), measure_splits, examined)
+    values = test.values.clone()
+    values[: len(values) // 4] = subject.data.train.values[: len(values) // 4]
+    other = replace(subject.data, test=replace(test, values=values))
+    repeated = found(Subject(subject.model, subject.guide, other), measure_splits, examined)["test-rows-in-train"]
+    assert "test-rows-in-train" not in {
+        kind.name
+        for kind in judge(examined(share_of_test_rows_in_train=0.4, share_of_train_rows_repeated=0.35)).findings
+    }
+    assert repeated.summary.startswith(f"{len(values) // 4 / len(values):.0%} of the test rows")
 
 
 def test_whether_the_deviation_is_learned(subject_with):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import pyro
 import pytest
@@ -207,6 +208,18 @@ def test_gray_pixels_of_programs_are_binarized(patient):
 
 def _unbinarized(data):
     return {name: replace(getattr(data, name), policy="none") for name in ("train", "validation", "test")}
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.expected])
+def test_more_data_never_removes_a_true_finding(patient, name):
+    named = [
+        set(CASES[name].expected)
+        & {finding.name for finding in diagnosed(patient(name), num_observations=rows).findings}
+        for rows in (60, 400, 800)
+    ]
+    for fewer, more in pairwise(named):
+        assert bool(more) >= bool(fewer), named
 
 
 @pytest.mark.statistical

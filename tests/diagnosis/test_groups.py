@@ -69,7 +69,7 @@ def test_named_checks_are_made_whatever_the_time(monkeypatch):
 
 
 def test_unknown_checks_and_no_time_are_refused(patient):
-    with pytest.raises(SettingsError, match="there is no check 'speed': choose among elbo, codes"):
+    with pytest.raises(SettingsError, match="there is no check 'speed': choose among splits, elbo"):
         check_names(["elbo", "speed"])
     healthy = patient("healthy")
     with pytest.raises(SettingsError, match="seconds must be above 0, got 0"):

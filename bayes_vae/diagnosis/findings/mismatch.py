@@ -28,7 +28,6 @@ REGAINED = 5.0
         "prior-hole",
         "averaged-loss",
         "kl-weight",
-        "scale-misread",
         "guide-too-narrow",
         "guide-too-wide",
         *ANY_OTHER_BALANCE,
@@ -67,7 +66,7 @@ def prior_mismatch(seen: Examined) -> Iterator[Case]:
     "normalization of inputs with those of training, and whether outputs are logits. The gain of a retrained encoder "
     "then "
     "goes to 0.",
-    explains=(*OF_DECODER, "decoder-ignores-latent", "scale-misread", "averaged-loss", "likelihood-scale"),
+    explains=(*OF_DECODER, "decoder-ignores-latent", "averaged-loss", "likelihood-scale"),
     of_elbo=True,
 )
 def mismatched_pair(seen: Examined) -> Iterator[Case]:

@@ -19,6 +19,7 @@ from bayes_vae.diagnosis.measure.codes_and_prior import measure_codes, measure_h
 from bayes_vae.diagnosis.measure.decoder_output import measure_logits, measure_pixel_scale, measure_reach
 from bayes_vae.diagnosis.measure.encoder_heads import measure_heads
 from bayes_vae.diagnosis.measure.measurement import Measurement
+from bayes_vae.diagnosis.measure.splits import measure_splits
 from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.errors import BayesVaeError, DoesNotApplyError, SettingsError
 from bayes_vae.terms.stream import Progress
@@ -69,6 +70,7 @@ SCALES = 24 * deviations.ROWS * deviations.DRAWS + 3 * BACKWARD * deviations.ROW
 BEST = 2 * amortization.ROWS * (BACKWARD * amortization.MAX_STEPS * 16 + 2 * 1024 + 2 * amortization.DRAWS)
 
 GROUPS = (
+    Group("splits", ("test_values_shifted", "share_of_test_rows_in_train"), measure_splits),
     Group("elbo", ("train_kl_to_prior",), elbo_on_rows.measure_elbo, 800 * elbo_on_rows.DRAWS),
     Group("codes", ("scale_share", "smallest_scale", "mean_square_scale", "collapsed_dimensions"), measure_codes, 800),
     Group(
