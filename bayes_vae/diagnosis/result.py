@@ -8,16 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bayes_vae.diagnosis.findings import table
 from bayes_vae.diagnosis.findings.finding import Finding, NotChecked
-from bayes_vae.diagnosis.findings.table import KINDS
 from bayes_vae.diagnosis.measure.measurement import Measurement
 
 __all__ = ["Diagnosis", "by_reason"]
 
 WIDTH = 100
-
-NUM_CHECKS = sum(not kind.first for kind in KINDS)
-"""Checks in all, but for those that rule out every other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +55,8 @@ class Diagnosis:
 
     @property
     def num_checks(self) -> int:
-        """Checks that apply to this pair."""
-        return NUM_CHECKS - len(self.not_applicable)
+        """Checks that apply to this pair, but for those that rule out every other."""
+        return sum(not kind.first for kind in table.KINDS) - len(self.not_applicable)
 
     @property
     def num_made(self) -> int:
