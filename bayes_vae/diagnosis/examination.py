@@ -116,7 +116,7 @@ def _on_gray(
     used = trained or on_binarized(subject)
     measure(used, budget, progress)
     judged = judge(_examined(used, settings))
-    density = as_density(subject) if trained else {}
+    density = as_density(subject, budget) if trained else {}
     gray = replace(
         gray,
         summary=f"{gray.summary} {gray_summary(used.measured, density)}".strip(),

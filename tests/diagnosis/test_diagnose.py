@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from bayes_vae import diagnose, pair_from_networks
+from bayes_vae import diagnose, elbo_terms, pair_from_networks
+from bayes_vae.diagnosis.measure.gray import AsTrained, binarized
 from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.errors import DataError, SettingsError
 from faults.cases import CASES
@@ -188,11 +189,24 @@ def test_gray_pixels_are_read_as_trained_and_as_a_density(isolated_globals, monk
     for name in ("kl_weight_of_means", "kl_weight_of_scales"):
         assert found.measurements[name].value == pytest.approx(1.0, abs=0.2)
         assert f"{name}_on_binarized" in found.measurements
-    assert found.measurements["test_elbo_on_binarized"].value < found.measurements["test_elbo"].value
+    pixels = binarized(gray.data).test
+    density = elbo_terms(gray.model, gray.guide, pixels.observations(seed=0), 16, seed=5, index=pixels.index)
+    worth = found.measurements["test_elbo_on_binarized"]
+    assert worth.value == pytest.approx(density.averages()["elbo"].value, abs=0.1)
+    assert abs(worth.value - found.measurements["test_elbo"].value) > 0.2
     assert "As it was trained, by cross-entropy, the KL weights read" in first.summary
     assert "as a density of binarized pixels it is worth an ELBO of" in first.summary
     assert "as it was trained, by cross-entropy on gray values" in found.table()
     assert found.data_policy == "none"
+
+
+def test_as_trained_is_minus_the_cross_entropy(patient):
+    healthy = patient("healthy", seed=1)
+    generator = torch.Generator().manual_seed(0)
+    z, x = torch.randn(5, 6, generator=generator), torch.rand(5, 8, 8, generator=generator)
+    logits = healthy.model.likelihood(z).logits
+    expected = -nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="none").sum((1, 2))
+    torch.testing.assert_close(AsTrained(healthy.model).likelihood(z).log_prob(x), expected)
 
 
 def test_gray_pixels_of_programs_are_binarized(patient):

@@ -94,10 +94,10 @@ def on_binarized(subject: Subject) -> Subject:
     return _another(subject, data=binarized(subject.data))
 
 
-def as_density(subject: Subject) -> dict[str, Measurement]:
+def as_density(subject: Subject, budget: Budget) -> dict[str, Measurement]:
     """What the pair is worth as a density: a few numbers on binarized pixels, named so."""
     of_density = on_binarized(subject)
-    measure(of_density, Budget(checks=OF_DENSITY))
+    measure(of_density, budget, only=OF_DENSITY)
     return {f"{name}_on_binarized": of_density.measured[name] for name in SHOWN if name in of_density.measured}
 
 

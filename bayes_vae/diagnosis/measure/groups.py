@@ -171,7 +171,7 @@ class Budget:
             self.announce(f"{group.name}: about {needed:.0f} s")
         before = time.perf_counter()
         found = group.measure(subject)
-        self.made.append(group.name)
+        self.made += [group.name] if group.name not in self.made else []
         if group.passes and found:
             self.passes += group.work(subject)
             self.measured_for += time.perf_counter() - before
@@ -190,16 +190,23 @@ def check_names(names: Collection[str] | None) -> None:
             raise SettingsError(f"there is no check {name!r}: choose among {', '.join(known)}.")
 
 
-def measure(subject: Subject, budget: Budget | None = None, progress: Progress | None = None) -> None:
+def measure(
+    subject: Subject,
+    budget: Budget | None = None,
+    progress: Progress | None = None,
+    only: Collection[str] | None = None,
+) -> None:
     """Every group of measurements that this pair, these data and the time allow, into ``subject.measured``.
 
     Args:
         subject: the pair and its data.
         budget: the time, or the names of the checks; None for all.
         progress: called with the groups done, and their number.
+        only: names of the groups; None for all.
     """
     budget = budget or Budget()
-    for done, group in enumerate(GROUPS, 1):
+    groups = [group for group in GROUPS if only is None or group.name in only]
+    for done, group in enumerate(groups, 1):
         why_not = budget.why_not(group, subject)
         try:
             if not why_not:
@@ -213,4 +220,4 @@ def measure(subject: Subject, budget: Budget | None = None, progress: Progress |
             lacking = [name for name in group.gives if name not in subject.measured]
             subject.notes.update(dict.fromkeys(lacking, why_not))
         if progress is not None:
-            progress(done, len(GROUPS))
+            progress(done, len(groups))
