@@ -43,7 +43,7 @@ def encoder_confined(seen: Examined) -> Iterator[Case]:
         f"No mean of q lies below {smallest:.3g}, and {seen.value('share_at_smallest_mean'):.0%} lie exactly there: an "
         "activation such as ReLU sits behind the means.",
         [seen.above("share_at_smallest_mean", AT_AN_END), seen.holds(smallest > -TINY, "smallest_mean")],
-        ("largest_mean",),
+        ("largest_mean", "constant_means"),
     )
     for end, word in (("smallest", "below"), ("largest", "above")):
         value, share = seen.value(f"{end}_log_variance"), seen.value(f"share_at_{end}_log_variance")
