@@ -310,7 +310,7 @@ FAMILIES: dict[str, Family] = {
         words="12 bent columns, two hidden layers, AdamW",
     ),
     "words-mlp": Family(
-        words, **mlp(64), likelihood=poisson, epochs=60, rate=1e-3, batch=128, words="word counts of four topics"
+        words, **mlp(64), likelihood=poisson, epochs=200, rate=2e-3, batch=128, words="word counts of four topics"
     ),
     "discs-conv": Family(
         discs,
@@ -334,7 +334,7 @@ FAMILIES: dict[str, Family] = {
         **mlp(200),
         likelihood=PIXELS,
         latent_dim=10,
-        epochs=30,
+        epochs=80,
         rate=1e-3,
         batch=100,
         words="5,000 binary MNIST images",
