@@ -99,8 +99,9 @@ bench: $(READY) ## every script in benchmarks/ but the one below, as tables
 combinations: $(READY) ## every bundled pair on the digits, side by side (half an hour)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/combinations.py --write docs/combinations_table.md
 
-faults: $(READY) ## trainings with one fault each, and whether the diagnosis names it (a quarter of an hour)
+faults: $(READY) ## trainings with one fault each, and whether the diagnosis names it (hours; resumes)
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m faults.fault_injection --seeds 5..9 --write docs/diagnosis.md
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m faults.wild --seeds 0..2 --write docs/diagnosis.md
 
 reference: $(READY) ## every estimator on pairs whose log p(x) is known (ten minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/reference/values.py

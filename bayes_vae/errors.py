@@ -6,6 +6,7 @@ __all__ = [
     "BayesVaeError",
     "BayesVaeWarning",
     "DataError",
+    "DoesNotApplyError",
     "GridWarning",
     "NetworkOutputWarning",
     "NotDefinedError",
@@ -51,6 +52,10 @@ class ProgramError(BayesVaeError, ValueError):
 
 class NotDefinedError(BayesVaeError, ValueError):
     """A quantity that does not exist for this pair, with the reason."""
+
+
+class DoesNotApplyError(NotDefinedError):
+    """A question about a part that this pair does not have, such as the deviation of a Bernoulli likelihood."""
 
 
 class DataError(BayesVaeError, ValueError):

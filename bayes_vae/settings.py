@@ -427,16 +427,24 @@ class DiagnoseSettings:
 
     Args:
         num_observations: training observations that are looked at, from the first on; 20 or more.
+        seconds: time that it may take; the cheapest checks come first, and what was left out is said.
+        checks: the only checks to be made, whatever the time, such as those that diagnosis.json lists.
+        against: another run, diagnosed alike, to see what a change did.
         seed: of every draw.
         device: cpu, cuda, or auto.
     """
 
     num_observations: int = 800
+    seconds: float = 60.0
+    checks: tuple[str, ...] | None = None
+    against: str | None = None
     seed: int = 0
     device: str = "auto"
 
     def __post_init__(self) -> None:
         _at_least("num_observations", self.num_observations, 20)
+        if not self.seconds > 0:
+            raise SettingsError(f"seconds must be above 0, got {self.seconds:g}.")
 
 
 SECTIONS = {

@@ -5,37 +5,63 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bayes_vae.cli.loading import OpenedRun, open_named
-from bayes_vae.cli.output import Progress, json_text, say
+from bayes_vae.cli.loading import OpenedRun, open_named, open_run
+from bayes_vae.cli.output import Progress, json_text, note, say
 from bayes_vae.settings import DiagnoseSettings
 
 if TYPE_CHECKING:
-    from bayes_vae.diagnosis import Diagnosis
+    from bayes_vae.diagnosis import Comparison, Diagnosis
 
 __all__ = ["diagnose_run", "diagnosis_text", "run"]
 
 
+HEALTHY, FOUND, UNKNOWN = 0, 1, 3
+"""Exit codes: nothing is wrong, something above a note was found, not everything could be checked; 2 is an error."""
+
+
 def run(arguments: Sequence[str]) -> int:
-    """Run the command."""
+    """Run the command: 0 where all was checked and is well, 1 where something is wrong, 3 where that is not known."""
     opened, settings, as_json = open_named(
         arguments,
         "diagnose",
         "What is wrong with a run, if anything: findings with the numbers they rest on, why they matter, what to do; "
-        "writes RUN/diagnosis.json.",
+        "writes RUN/diagnosis.json. Ends with 0 where all checks were made and found nothing above a note, 1 where "
+        "something was found, 3 where nothing was found but not everything could be checked.",
         DiagnoseSettings,
     )
     found, result = diagnose_run(opened, settings)
-    say(json_text(result) if as_json else diagnosis_text(found, result))
-    return 0
+    text = "" if as_json else diagnosis_text(found, result)
+    if settings.against is not None:
+        compared = _against(opened, settings, found)
+        result["against"] = {"run": settings.against, **compared.to_json()}
+        text += f"\n\nAgainst {settings.against}\n{compared.table()}"
+    say(json_text(result) if as_json else text)
+    return {True: HEALTHY, False: FOUND, None: UNKNOWN}[found.healthy]
+
+
+def _against(opened: OpenedRun, settings: DiagnoseSettings, found: Diagnosis) -> Comparison:
+    """The other run, diagnosed alike, and this one beside it."""
+    from bayes_vae.diagnosis import Comparison
+
+    assert settings.against is not None
+    other = open_run(settings.against, opened.device, None, None, None)
+    return Comparison(_diagnosed(other, settings, "the other run"), found)
 
 
 def diagnose_run(opened: OpenedRun, settings: DiagnoseSettings) -> tuple[Diagnosis, dict[str, Any]]:
     """Diagnose a run with its history and settings; the diagnosis, and what was written to the run directory of it."""
+    found = _diagnosed(opened, settings, "diagnosis")
+    content = {"data": {"name": opened.data.name, "policy": opened.data.policy}, **found.to_json()}
+    file = opened.add("diagnosis.json", json_text(content).encode())
+    return found, {"run": str(opened.directory.path), **content, "file": file}
+
+
+def _diagnosed(opened: OpenedRun, settings: DiagnoseSettings, task: str) -> Diagnosis:
     from bayes_vae.diagnosis import diagnose
 
     directory = opened.directory
-    with Progress("diagnosis", "measurements") as progress:
-        found = diagnose(
+    with Progress(task, "checks") as progress:
+        return diagnose(
             opened.model,
             opened.guide,
             opened.data,
@@ -43,11 +69,11 @@ def diagnose_run(opened: OpenedRun, settings: DiagnoseSettings) -> tuple[Diagnos
             settings=directory.settings.get("training"),
             num_observations=settings.num_observations,
             seed=settings.seed,
+            seconds=settings.seconds,
+            checks=settings.checks,
             progress=progress,
+            announce=lambda words: note(f"{task}: {words}"),
         )
-    content = {"data": {"name": opened.data.name, "policy": opened.data.policy}, **found.to_json()}
-    file = opened.add("diagnosis.json", json_text(content).encode())
-    return found, {"run": str(directory.path), **content, "file": file}
 
 
 def diagnosis_text(found: Diagnosis, result: dict[str, Any]) -> str:

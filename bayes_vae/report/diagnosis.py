@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bayes_vae.diagnosis import Diagnosis, Finding
+from bayes_vae.diagnosis.result import by_reason
 from bayes_vae.report.contents import Missing, ReportContents
 from bayes_vae.report.page_elements import Point, Points, Section
 from bayes_vae.report.words import conditions
@@ -30,7 +31,7 @@ def diagnosis_section(contents: ReportContents) -> Section:
         "diagnosis",
         title,
         question,
-        (dash(found.sentence()), *_not_checked(found)),
+        (dash(found.sentence()), *_read_as(found), *_not_checked(found)),
         (Points(tuple(map(_point, found.findings)), caption),),
     )
 
@@ -47,9 +48,11 @@ def _point(finding: Finding) -> Point:
     return Point(finding.name, finding.severity, aside, dash(finding.summary), details)
 
 
+def _read_as(found: Diagnosis) -> list[str]:
+    """How the pair was read, where that is not as its likelihood says."""
+    return [f"All numbers are {found.read_as}."] if found.read_as else []
+
+
 def _not_checked(found: Diagnosis) -> list[str]:
     """A sentence for each reason."""
-    reasons: dict[str, list[str]] = {}
-    for name, reason in found.not_checked:
-        reasons.setdefault(reason, []).append(name)
-    return [f"Not checked: {joined(names)}: {reason}" for reason, names in reasons.items()]
+    return [f"Not checked: {joined(names)}: {reason}" for reason, names in by_reason(found.not_checked).items()]

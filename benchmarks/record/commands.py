@@ -42,7 +42,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         *("explain", "--index", "7", "--num-particles", "20", "--num-temperatures", "4", "--num-points", "15"),
         *("--device", "cpu"),
     ),
-    "diagnose": ("diagnose", "--num-observations", "60", "--device", "cpu"),
+    "diagnose": ("diagnose", "--num-observations", "60", "--seconds", "1e9", "--device", "cpu"),
     "report": (
         *("report", "--num-observations", "16", "--num-particles", "20", "--num-temperatures", "3"),
         *("--num-gap-observations", "3", "--num-encoded", "40", "--num-simulated", "30", "--num-diagnosed", "60"),
@@ -67,7 +67,7 @@ def told(*words: str) -> dict[str, Any]:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main([*words, "--json"])
-    if code:
+    if code and not out.getvalue():  # diagnose says by its code what it found
         raise RuntimeError(f"bayes-vae {' '.join(words)} failed: {err.getvalue()}")
     content: dict[str, Any] = json.loads(out.getvalue())
     return content

@@ -116,7 +116,8 @@ def diagnosed(name: str, data: str) -> Iterator[tuple[str, Entry]]:
     run, rows = trained(name, {"data": data}), data_set(data)
     settings = run.settings["training"]
     try:
-        found = bv.diagnose(run.model, run.guide, rows, history=run.history, settings=settings, num_observations=60)
+        known = {"history": run.history, "settings": settings}
+        found = bv.diagnose(run.model, run.guide, rows, **known, num_observations=60, seconds=float("inf"))
     except BayesVaeError as error:
         yield "diagnose", refusal(error)
         return

@@ -50,7 +50,7 @@ def many_parameters(seen):
 def with_toy(monkeypatch):
     """The toy in its two tables, and nothing measured that takes long."""
     measured = [group for group in GROUPS if {"train_kl_to_prior", "gain_of_training"} & set(group.gives)]
-    monkeypatch.setattr(groups, "GROUPS", (*measured, Group(("num_parameters",), measure_parameters)))
+    monkeypatch.setattr(groups, "GROUPS", (*measured, Group("size", ("num_parameters",), measure_parameters)))
     monkeypatch.setattr(table, "KINDS", (many_parameters, *table.KINDS))
 
 
@@ -67,7 +67,7 @@ def test_a_toy_goes_all_the_way(isolated_globals, tmp_path, capsys):
     assert (second.name, second.because) == ("undertraining", "many-parameters")
     assert "overfitting" in dict(diagnosis.not_checked)
 
-    assert main(["diagnose", str(path), "--num-observations", "40", "--json"]) == 0
+    assert main(["diagnose", str(path), "--num-observations", "40", "--json"]) == 1
     content = json.loads(capsys.readouterr().out)
     assert content["findings"] == diagnosis.to_json()["findings"]
     assert content["measurements"]["num_parameters"] == {"value": 1156, "error": 0.0, "unit": ""}

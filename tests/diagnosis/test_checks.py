@@ -39,7 +39,13 @@ SEEN = [
     ("kl-missing", {**AUTOENCODER, "marginal_kl_bound": 18.0}),
     (
         "kl-sign",
-        {"train_kl_to_prior": 80.0, "use_of_latent": 0.2, "marginal_kl_bound": 9.0, "gain_of_training": 70.0},
+        {
+            **weights(-0.2),
+            "train_kl_to_prior": 80.0,
+            "use_of_latent": 0.2,
+            "marginal_kl_bound": 9.0,
+            "gain_of_training": 70.0,
+        },
     ),
     (
         "sampling-off",
@@ -73,6 +79,38 @@ SEEN = [
         {**weights(1.9), "kl_weight_of_means_with_squares": 1.05, "kl_weight_of_scales_with_squares": 1.0},
     ),
     ("scale-misread", {**weights(0.5), "kl_weight_of_means_with_roots": 1.0, "kl_weight_of_scales_with_roots": 0.95}),
+    (
+        "kl-across-batch",
+        {
+            **weights(0.0004),
+            "kl_weight_of_means": 0.25,
+            "kl_weight_of_moments": 0.9,
+            "aggregate_deviation_smallest": 1.12,
+            "aggregate_deviation_largest": 1.21,
+            "scale_share": 0.004,
+            "train_kl_to_prior": 156.0,
+        },
+    ),
+    (
+        "prior-mismatch",
+        {
+            "prior_precision": 0.1,
+            "kl_weight": 0.9,
+            "kl_weight_of_means": 0.1,
+            "kl_weight_of_scales": 1.8,
+            "kl_weight_of_scales_under_prior": 1.02,
+        },
+    ),
+    ("prior-mismatch", {"prior_centre_off": 2.0, **weights(0.2), "kl_weight_of_scales_under_prior": 1.02}),
+    (
+        "mismatched-pair",
+        {"gain_of_encoder": 40.0, "train_amortization_gap": 60.0, "kl_weight_of_means": -3.0, "kl_weight": -2.0},
+    ),
+    ("mismatched-pair", {"gain_of_encoder": 40.0, "train_amortization_gap": 60.0}),
+    ("encoder-confined", {"share_of_unit_deviations": 0.4}),
+    ("decoder-reach", {"share_below_reach": 0.68, "smallest_mean_decoded": 0.0}),
+    ("unscaled-columns", {"largest_column_over_median": 900.0}),
+    ("near-overflow", {"largest_log_variance": 70.0}),
     ("guide-too-narrow", {"best_scale_factor": 3.0, "gain_of_scale_factor": 2.0}),
     ("guide-too-wide", {"best_scale_factor": 0.4, "gain_of_scale_factor": 2.0}),
     ("variance-collapse", {"scale_share": 0.002}),
@@ -101,12 +139,12 @@ def names(seen):
 
 
 def test_healthy_numbers_give_no_finding(examined):
-    assert judge(examined()) == ((), ())
+    assert judge(examined()) == ((), (), ())
 
 
 @pytest.mark.parametrize(("name", "changes"), SEEN)
 def test_a_finding_comes_of_its_numbers(examined, name, changes):
-    findings, _ = judge(examined(**changes))
+    findings, *_ = judge(examined(**changes))
     assert findings[0].name == name
     assert findings[0].because == ""
     assert findings[0].measurements
@@ -125,7 +163,7 @@ def test_thresholds_grow_with_the_kl(examined):
 
 
 def test_the_settings_are_believed(examined):
-    known, _ = judge(examined(settings={"kl_weight": 4.0}))
+    known, *_ = judge(examined(settings={"kl_weight": 4.0}))
     assert known[0].name == "kl-weight"
     assert known[0].summary == "The run was trained with KL weight 4."
     assert known[0].probability == 1.0
@@ -143,7 +181,7 @@ def test_settings_without_a_value_are_those_of_the_elbo(examined):
 
 
 def test_a_suspicion_explains_nothing(examined):
-    findings, _ = judge(examined(**COLLAPSED, unbalanced_share=0.9, gain_of_starting_again=3.0))
+    findings, *_ = judge(examined(**COLLAPSED, unbalanced_share=0.9, gain_of_starting_again=3.0))
     assert [(finding.name, finding.severity, finding.because) for finding in findings[:2]] == [
         ("posterior-collapse", "fault", ""),
         ("averaged-loss", "warning", ""),
@@ -152,9 +190,80 @@ def test_a_suspicion_explains_nothing(examined):
 
 
 def test_what_follows_is_looked_at_again_later(examined):
-    findings, _ = judge(examined(**WEIGHT_2, marginal_kl_bound=3.0))
+    findings, *_ = judge(examined(**weights(0.4), marginal_kl_bound=3.0))
     assert [(finding.name, finding.because) for finding in findings] == [("kl-weight", ""), ("prior-hole", "kl-weight")]
     assert findings[1].advice == "Fix kl-weight first, then rerun diagnose."
+
+
+def causes(seen):
+    return {finding.name: finding.because for finding in judge(seen)[0]}
+
+
+def test_a_cause_has_a_direction(examined):
+    """Too large a KL weight holds the codes to the prior, and too narrow a likelihood keeps the latent."""
+    assert causes(examined(**WEIGHT_2, marginal_kl_bound=3.0))["prior-hole"] == ""
+    collapsed = {**COLLAPSED, "gain_of_pixel_scale": 900.0}
+    assert causes(examined(**collapsed, residual_over_scale=6.0))["posterior-collapse"] == ""
+    assert causes(examined(**collapsed, residual_over_scale=0.3))["posterior-collapse"] == "likelihood-scale"
+    assert causes(examined(**collapsed, settings={"kl_weight": 0.1}))["posterior-collapse"] == ""
+    assert causes(examined(**collapsed, settings={"kl_weight": 9.0}))["posterior-collapse"] == "kl-weight"
+    narrow = {"scale_share": 0.002, "gain_of_pixel_scale": 900.0}
+    assert causes(examined(**narrow, residual_over_scale=6.0))["variance-collapse"] == "likelihood-scale"
+    assert causes(examined(**narrow, residual_over_scale=0.3))["variance-collapse"] == ""
+
+
+def test_where_two_causes_fit_both_are_named(examined):
+    found, *_ = judge(
+        examined(settings={"kl_weight": 0.1}, residual_over_scale=6.0, gain_of_pixel_scale=900.0, scale_share=0.002)
+    )
+    follows = next(finding for finding in found if finding.name == "variance-collapse")
+    assert follows.because == "kl-weight"
+    assert follows.advice == "Fix kl-weight first (likelihood-scale could cause it too), then rerun diagnose."
+
+
+SIGN = {"train_kl_to_prior": 80.0, "use_of_latent": 0.2, "marginal_kl_bound": 9.0, "gain_of_training": 70.0}
+
+
+def test_no_wrong_sign_while_both_weights_are_clearly_positive(examined):
+    assert "kl-sign" in names(examined(**SIGN, **weights(-0.2)))
+    assert "kl-sign" not in names(examined(**SIGN, **weights(2.5e-4)))
+    assert "kl-sign" in names(examined(**SIGN, **weights(2.5e-4), errors=1e-3))
+
+
+def test_a_kl_weight_is_no_other_prior(examined):
+    found = names(examined(**weights(0.1), prior_precision=0.1, kl_weight_of_scales_under_prior=0.1))
+    assert "kl-weight" in found
+    assert "prior-mismatch" not in found
+
+
+def test_the_same_encoder_tells_the_objective_from_the_capacity(examined):
+    """Where it closes the gap once it is trained by itself, nobody is told to make it larger."""
+    gap = {"train_amortization_gap": 3.0}
+    for gain, words, certain in (
+        (2.8, "it is the objective or the training", True),
+        (0.2, "its capacity, or its", False),
+    ):
+        (found,) = judge(examined(**gap, gain_of_encoder=gain)).findings
+        assert words in found.summary
+        assert ("larger" in found.advice) is not certain
+        assert (found.sureness == "clear") is certain
+    notes = {"gain_of_encoder": "they share parameters."}
+    (found,) = judge(examined(**gap, without=("gain_of_encoder",), notes=notes)).findings
+    assert "Whether the same encoder could close it is unchecked: they share parameters." in found.summary
+    assert "larger" not in found.advice
+    assert found.sureness == "likely"
+
+
+def test_a_threshold_that_is_only_just_passed_is_not_clear(examined):
+    near, far = (judge(examined(train_amortization_gap=gap, gain_of_encoder=gap)).findings[0] for gap in (1.4, 3.0))
+    assert (near.sureness, far.sureness) == ("likely", "clear")
+
+
+def test_a_learned_deviation_is_not_to_be_learned(examined):
+    off = {"residual_over_scale": 0.5, "gain_of_pixel_scale": 50.0}
+    fixed, learned = (judge(examined(**off, pixel_scale_is_learned=value))[0][0] for value in (0.0, 1.0))
+    assert fixed.advice.startswith("Learn the deviation:")
+    assert learned.advice.startswith("The deviation is learned, and has not come to its best value")
 
 
 def test_rounded_logits_are_not_taken_for_clipped_ones(examined):
@@ -162,13 +271,13 @@ def test_rounded_logits_are_not_taken_for_clipped_ones(examined):
 
 
 def test_free_bits_of_the_settings_are_said(examined):
-    found, _ = judge(examined(settings={"free_bits": 0.5}))
+    found, *_ = judge(examined(settings={"free_bits": 0.5}))
     assert found[0].name == "kl-weight"
     assert "0.5 nats" in found[0].summary
 
 
 def test_another_objective_is_not_taken_for_a_wrong_weight(examined):
-    findings, not_checked = judge(examined(settings={"objective": "importance-weighted"}, **WEIGHT_2))
+    findings, not_checked, _ = judge(examined(settings={"objective": "importance-weighted"}, **WEIGHT_2))
     assert not findings
     assert {"kl-weight", "averaged-loss", "scale-misread"} <= {check.name for check in not_checked}
     assert all("importance-weighted" in check.reason for check in not_checked)
@@ -186,7 +295,7 @@ def test_what_has_hardly_been_trained_is_at_rest_nowhere(examined):
 
 
 def test_what_follows_from_a_cause_stands_behind_it(examined):
-    findings, _ = judge(examined(**WEIGHT_2, gain_of_training=1.0, generalization_gap=5.0))
+    findings, *_ = judge(examined(**WEIGHT_2, gain_of_training=1.0, generalization_gap=5.0))
     assert [(finding.name, finding.because) for finding in findings] == [
         ("kl-weight", ""),
         ("overfitting", ""),
@@ -196,7 +305,7 @@ def test_what_follows_from_a_cause_stands_behind_it(examined):
 
 def test_a_check_without_its_numbers_is_listed(examined):
     lacking = ("kl_weight_of_means", "scale_share")
-    _, not_checked = judge(examined(without=lacking, notes={"scale_share": "no deviations"}))
+    _, not_checked, _ = judge(examined(without=lacking, notes={"scale_share": "no deviations"}))
     reasons = dict(not_checked)
     assert reasons["variance-collapse"] == "no deviations"
     assert reasons["scale-misread"] == "kl weight of means was not measured."

@@ -7,6 +7,7 @@ import pytest
 
 from bayes_vae.diagnosis import Diagnosis, Finding, Measurement, NotChecked
 from bayes_vae.diagnosis.findings.examined import probability_above
+from bayes_vae.diagnosis.findings.table import KINDS
 
 FINDING = Finding(
     "kl-weight",
@@ -45,12 +46,37 @@ def test_a_measurement_says_value_error_unit_and_threshold():
 def test_the_diagnosis_in_a_sentence():
     sick = Diagnosis((FINDING, NOTE), {}, (), 0, "static", 800, 300, 16)
     assert sick.sentence() == "Found: kl-weight (warning, clear). It came to rest at 2."
-    assert not sick.healthy
+    assert sick.healthy is False
     assert sick.finding("kl-weight") is FINDING
     assert sick.finding("prior-hole") is None
     well = Diagnosis((NOTE,), {}, (), 0, "static", 800, 300, 16)
-    assert well.healthy
-    assert well.sentence() == "Nothing was found to be wrong."
+    assert well.healthy is True
+    assert well.sentence() == (
+        f"Nothing was found to be wrong, by any of the {well.num_checks} checks that apply to this pair."
+    )
+
+
+def test_nothing_asked_is_not_nothing_wrong():
+    missing = tuple(NotChecked(kind.name, "no codes") for kind in KINDS if not kind.first)[2:]
+    found = Diagnosis((NOTE,), {"train_elbo": Measurement(-3.0)}, missing, 0, "static", 800, 300, 16)
+    assert found.healthy is None
+    assert found.to_json()["healthy"] is None
+    assert found.num_made == 2
+    assert found.sentence() == (
+        f"2 of {len(missing) + 2} checks could be made on this pair, and they found nothing wrong; whether the rest is "
+        "right is not known."
+    )
+    few = Diagnosis((FINDING,), {}, missing, 0, "static", 800, 300, 16)
+    assert few.healthy is False
+    assert few.sentence().endswith(f"2 of {len(missing) + 2} checks could be made.")
+
+
+def test_what_does_not_apply_is_not_counted():
+    void = (NotChecked("likelihood-scale", "the likelihood has no deviation."),)
+    found = Diagnosis((), {}, (), 0, "static", 800, 300, 16, not_applicable=void)
+    assert found.healthy is True
+    assert found.num_checks == sum(not kind.first for kind in KINDS) - 1
+    assert "Does not apply\n   likelihood-scale: the likelihood has no deviation." in found.table()
 
 
 def test_the_table_has_all_of_it():

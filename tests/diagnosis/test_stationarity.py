@@ -14,18 +14,22 @@ from bayes_vae.terms.program import undisturbed
 
 
 class BestGuide(SingleLatentGuide):
-    """The factorized normal that maximizes E_q log p(x given z) − β KL for each x of a linear-Gaussian model."""
+    """The factorized normal that maximizes E_q log p(x given z) − β KL for each x of a linear-Gaussian model.
 
-    def __init__(self, model, weight, scale_of=None):
+    The KL is to a normal prior with a mean and variance that need not be those of the model.
+    """
+
+    def __init__(self, model, weight, scale_of=None, prior=(0.0, 1.0)):
         super().__init__()
-        self._model, self.weight, self.scale_of = (model,), weight, scale_of
+        self._model, self.weight, self.scale_of, self.prior = (model,), weight, scale_of, prior
 
     def variational_posterior(self, x) -> dist.TorchDistribution:
         model = self._model[0]
         pull = model.weight.T @ model.weight * (-2 * model.log_scale).exp()
-        held = pull + self.weight * torch.eye(model.latent_dim, dtype=x.dtype)
-        centred = (x - model.bias) @ model.weight * (-2 * model.log_scale).exp()
-        scale = (self.weight / (pull.diagonal() + self.weight)).sqrt()
+        centre, variance = self.prior
+        held = pull + self.weight / variance * torch.eye(model.latent_dim, dtype=x.dtype)
+        centred = (x - model.bias) @ model.weight * (-2 * model.log_scale).exp() + self.weight * centre / variance
+        scale = (self.weight / (pull.diagonal() + self.weight / variance)).sqrt()
         scale = self.scale_of(pull.diagonal()) if self.scale_of else scale
         return diagonal_normal(centred @ torch.linalg.inv(held).T, scale.expand(len(x), -1))
 
@@ -34,7 +38,7 @@ class BestGuide(SingleLatentGuide):
 def subject_at(linear_gaussian):
     model, _ = linear_gaussian
     data = load_data(model.sample(300, seed=2).detach(), kind="real", policy="none")
-    return lambda weight, scale_of=None: Subject(model, BestGuide(model, weight, scale_of), data)
+    return lambda weight, scale_of=None, **prior: Subject(model, BestGuide(model, weight, scale_of, **prior), data)
 
 
 def variance_in_kl(pull):
@@ -83,6 +87,61 @@ def test_draws_that_read_the_declared_deviations_otherwise(subject_at, within, s
     scales = found[f"kl_weight_of_scales_with_{drawn}"]
     within(scales.value, 1.0, scales.error)
     assert scales.error < 0.1
+
+
+@pytest.mark.parametrize(("centre", "variance"), [(0.0, 10.0), (0.0, 0.2), (1.5, 1.0), (-1.0, 4.0)])
+def test_another_prior_in_the_loss_is_read_off(subject_at, within, centre, variance):
+    subject = subject_at(1.0, prior=(centre, variance))
+    with undisturbed(subject.model, subject.guide):
+        found = measure_stationarity(subject)
+    assert found["prior_precision"].value == pytest.approx(1 / variance, rel=1e-4)
+    assert found["prior_centre_off"].value == pytest.approx(abs(centre), abs=1e-3)
+    under = found["kl_weight_of_scales_under_prior"]
+    within(under.value, 1.0, under.error)
+    assert under.error < 0.1
+
+
+def test_a_weight_is_not_taken_for_another_prior(subject_at):
+    subject = subject_at(4.0)
+    with undisturbed(subject.model, subject.guide):
+        found = measure_stationarity(subject)
+    assert found["prior_precision"].value == pytest.approx(4.0, rel=1e-4)
+    assert abs(found["kl_weight_of_scales_under_prior"].value - 1) > 0.3
+
+
+class OfMoments(SingleLatentGuide):
+    """Points that are at rest where the loss has the KL of the mean and variance of all points, on given rows."""
+
+    def __init__(self, model, x):
+        super().__init__()
+        self._model = (model,)
+        self.pull = model.weight.T @ model.weight * (-2 * model.log_scale).exp()
+        self.held, size = torch.ones(model.latent_dim, dtype=x.dtype), torch.eye(model.latent_dim, dtype=x.dtype)
+        mean = self.centred(x).mean(0)
+        self.middle = torch.linalg.solve(self.pull + size, mean)
+        for _ in range(200):
+            self.held = 1 - 1 / self.variational_posterior(x).mean.var(0, correction=0)
+
+    def centred(self, x):
+        model = self._model[0]
+        return (x - model.bias) @ model.weight * (-2 * model.log_scale).exp()
+
+    def variational_posterior(self, x) -> dist.TorchDistribution:
+        off = self.centred(x) - (self.pull @ self.middle + self.middle)
+        loc = self.middle + torch.linalg.solve(self.pull + self.held.diag(), off.T).T
+        return diagonal_normal(loc, torch.full_like(loc, 1e-4))
+
+
+def test_the_kl_of_all_codes_moments_is_read_off(linear_gaussian, subject_at):
+    """Where their variance is not that of the prior the means have a weight, and it is not 0: MNIST gives a quarter."""
+    model, x = linear_gaussian[0], subject_at(1.0).train.x[0]
+    subject = Subject(model, OfMoments(model, x), subject_at(1.0).data)
+    with undisturbed(subject.model, subject.guide):
+        found = measure_stationarity(subject)
+        usual = measure_stationarity(subject_at(1.0))
+    assert found["kl_weight_of_moments"].value == pytest.approx(1.0, abs=0.02)
+    assert abs(found["kl_weight_of_means"].value - 1) > 0.3
+    assert abs(usual["kl_weight_of_moments"].value - 1) > 0.3
 
 
 def test_the_pulls_balance_for_each_observation(subject_at):

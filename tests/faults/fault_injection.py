@@ -25,7 +25,8 @@ from faults.cases import CASES
 BEST_RANKS = 2
 """A fault counts as found where it is named first or second."""
 
-MARKS = ("<!-- table: begin -->", "<!-- table: end -->")
+MARKS = ("<!-- table: begin -->", "<!-- table: end -->"), ("<!-- wild: begin -->", "<!-- wild: end -->")
+"""Around the table of this suite, and around that of the wild one."""
 
 Row = dict[str, Any]
 
@@ -35,15 +36,15 @@ def examine(name: str, seed: int) -> Row:
     start = time.perf_counter()
     patient = CASES[name].build(seed)
     trained = time.perf_counter()
-    found = diagnose(
-        patient.model, patient.guide, patient.data, history=patient.history, settings=patient.settings, seed=seed
-    )
+    known: dict[str, Any] = {"history": patient.history, "settings": patient.settings}
+    found = diagnose(patient.model, patient.guide, patient.data, seed=seed, seconds=float("inf"), **known)
     seconds = time.perf_counter() - trained
-    row = {"case": name, "seed": seed, "train_seconds": trained - start, "seconds": seconds, **_told(found)}
+    row = {"case": name, "seed": seed, "train_seconds": trained - start, "seconds": seconds, **told(found)}
     return {**row, "settings": patient.settings, "num_pixels": patient.data.data_shape.numel()}
 
 
-def _told(found: Diagnosis) -> Row:
+def told(found: Diagnosis) -> Row:
+    """Findings and numbers of a diagnosis, to be kept."""
     content = found.to_json()
     findings = [{key: finding[key] for key in KEPT} for finding in content["findings"]]
     numbers = {name: [number.value, number.error, number.unit] for name, number in found.measurements.items()}
@@ -58,7 +59,7 @@ def decided_again(row: Row) -> Row:
     if not row["numbers"]:
         return row
     measured = {name: Measurement(*parts) for name, parts in row["numbers"].items()}
-    found, _ = judge(Examined(measured, row["num_pixels"], row["settings"] or {}))
+    found, *_ = judge(Examined(measured, row["num_pixels"], row["settings"] or {}))
     return {**row, "findings": [{key: getattr(finding, key) for key in KEPT} for finding in found]}
 
 
@@ -122,12 +123,12 @@ def summary(rows: Sequence[Row]) -> str:
     )
 
 
-def put_between_marks(page: Path, text: str) -> None:
-    """Replace what stands between the marks of a page."""
-    before, mark, rest = page.read_text(encoding="utf-8").partition(MARKS[0])
-    _, end, after = rest.partition(MARKS[1])
+def put_between_marks(page: Path, text: str, marks: tuple[str, str]) -> None:
+    """Replace what stands between two marks of a page."""
+    before, mark, rest = page.read_text(encoding="utf-8").partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not (mark and end):
-        raise SystemExit(f"{page} lacks the marks {' and '.join(MARKS)}.")
+        raise SystemExit(f"{page} lacks the marks {' and '.join(marks)}.")
     page.write_text(f"{before}{mark}\n\n{text}\n\n{end}{after}", encoding="utf-8")
 
 
@@ -171,7 +172,7 @@ def main() -> None:
     lines = [*table(rows), "", summary(rows)]
     print("\n".join(lines))
     if options.write:
-        put_between_marks(options.write, "\n".join(lines))
+        put_between_marks(options.write, "\n".join(lines), MARKS[0])
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -15,15 +16,24 @@ from bayes_vae.distributions import normal_parts
 from bayes_vae.terms.randomness import derived_seed
 
 __all__ = [
+    "ADAM",
     "Loss",
+    "Optimizer",
     "autoencoding",
     "averaged",
     "deterministic",
+    "free_bits",
+    "importance_weighted",
     "kl_across_the_batch",
     "log_variance_as_scale",
+    "one_noise_for_all",
+    "prior_of_deviation",
+    "reversed_kl",
+    "shifted_targets",
     "squares_drawn",
     "squares_in_kl",
     "train",
+    "uniform_noise",
     "weighted",
     "without_gradient",
 ]
@@ -31,12 +41,16 @@ __all__ = [
 Loss = Callable[[Any, Any, Tensor], Tensor]
 """From model, guide and a batch to what is minimized."""
 
+Optimizer = Callable[..., torch.optim.Optimizer]
+"""From parameters and the rate ``lr`` to an optimizer."""
+
+ADAM: Optimizer = partial(torch.optim.Adam, fused=True)
+"""The usual one."""
+
 
 def _pieces(model: Any, guide: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Means and deviations of q, each (B, D), and log p(x given z) at one draw, (B,)."""
-    parts = normal_parts(guide.variational_posterior(x))
-    assert parts is not None, "the guides of the suite are factorized normals"
-    loc, scale = parts
+    loc, scale = _moments(guide, x)
     return loc, scale, model.likelihood(loc + scale * torch.randn_like(loc)).log_prob(x)
 
 
@@ -71,33 +85,29 @@ def averaged(pixels: bool, dimensions: bool) -> Loss:
 
 def kl_across_the_batch(model: Any, guide: Any, x: Tensor) -> Tensor:
     """The KL of the batch's mean and deviation of the codes, in place of each observation's own."""
-    parts = normal_parts(guide.variational_posterior(x))
-    assert parts is not None, "the guides of the suite are factorized normals"
-    z = parts[0] + parts[1] * torch.randn_like(parts[0])
+    loc, scale = _moments(guide, x)
+    z = loc + scale * torch.randn_like(loc)
     value: Tensor = _kl(z.mean(0), z.std(0)).sum() - model.likelihood(z).log_prob(x).mean()
     return value
 
 
 def deterministic(model: Any, guide: Any, x: Tensor) -> Tensor:
     """The mean of q decoded, never a draw; the KL as it should be."""
-    parts = normal_parts(guide.variational_posterior(x))
-    assert parts is not None, "the guides of the suite are factorized normals"
+    parts = _moments(guide, x)
     value: Tensor = (_kl(*parts).sum(-1) - model.likelihood(parts[0]).log_prob(x)).mean()
     return value
 
 
 def autoencoding(model: Any, guide: Any, x: Tensor) -> Tensor:
     """The mean of q decoded, and no KL: an autoencoder, whose deviations are never trained."""
-    parts = normal_parts(guide.variational_posterior(x))
-    assert parts is not None, "the guides of the suite are factorized normals"
+    parts = _moments(guide, x)
     value: Tensor = -model.likelihood(parts[0]).log_prob(x).mean()
     return value
 
 
 def without_gradient(model: Any, guide: Any, x: Tensor) -> Tensor:
     """Draws without a gradient, as of ``sample`` in place of ``rsample``: the KL alone trains the encoder."""
-    parts = normal_parts(guide.variational_posterior(x))
-    assert parts is not None, "the guides of the suite are factorized normals"
+    parts = _moments(guide, x)
     z = (parts[0] + parts[1] * torch.randn_like(parts[0])).detach()
     value: Tensor = (_kl(*parts).sum(-1) - model.likelihood(z).log_prob(x)).mean()
     return value
@@ -105,8 +115,7 @@ def without_gradient(model: Any, guide: Any, x: Tensor) -> Tensor:
 
 def squares_drawn(model: Any, guide: Any, x: Tensor) -> Tensor:
     """Draws with exp(v) for a deviation where v is the log variance, as the KL knows."""
-    parts = normal_parts(guide.variational_posterior(x))
-    assert parts is not None, "the guides of the suite are factorized normals"
+    parts = _moments(guide, x)
     z = parts[0] + parts[1].square() * torch.randn_like(parts[0])
     value: Tensor = (_kl(*parts).sum(-1) - model.likelihood(z).log_prob(x)).mean()
     return value
@@ -117,6 +126,81 @@ def squares_in_kl(model: Any, guide: Any, x: Tensor) -> Tensor:
     loc, scale, log_likelihood = _pieces(model, guide, x)
     value: Tensor = (_kl(loc, scale.square()).sum(-1) - log_likelihood).mean()
     return value
+
+
+def prior_of_deviation(deviation: float) -> Loss:
+    """The KL to N(0, deviation²), where the model's prior is the standard normal."""
+
+    def loss(model: Any, guide: Any, x: Tensor) -> Tensor:
+        loc, scale, log_likelihood = _pieces(model, guide, x)
+        value: Tensor = (_kl(loc / deviation, scale / deviation).sum(-1) - log_likelihood).mean()
+        return value
+
+    return loss
+
+
+def one_noise_for_all(model: Any, guide: Any, x: Tensor) -> Tensor:
+    """One ε for the whole batch: right on average, with more noise in its gradient."""
+    loc, scale = _moments(guide, x)
+    z = loc + scale * torch.randn_like(loc[:1])
+    value: Tensor = (_kl(loc, scale).sum(-1) - model.likelihood(z).log_prob(x)).mean()
+    return value
+
+
+def uniform_noise(model: Any, guide: Any, x: Tensor) -> Tensor:
+    """ε drawn from [0, 1), as of ``rand`` in place of ``randn``."""
+    loc, scale = _moments(guide, x)
+    value: Tensor = (_kl(loc, scale).sum(-1) - model.likelihood(loc + scale * torch.rand_like(loc)).log_prob(x)).mean()
+    return value
+
+
+def shifted_targets(model: Any, guide: Any, x: Tensor) -> Tensor:
+    """Each observation is to be reconstructed as the next one of its batch."""
+    loc, scale = _moments(guide, x)
+    z = loc + scale * torch.randn_like(loc)
+    value: Tensor = (_kl(loc, scale).sum(-1) - model.likelihood(z).log_prob(x.roll(1, 0))).mean()
+    return value
+
+
+def reversed_kl(model: Any, guide: Any, x: Tensor) -> Tensor:
+    """KL(p(z) to q(z given x)) in place of KL(q to p)."""
+    loc, scale, log_likelihood = _pieces(model, guide, x)
+    kl = (loc.square() + 1) / (2 * scale.square()) - 0.5 + scale.log()
+    value: Tensor = (kl.sum(-1) - log_likelihood).mean()
+    return value
+
+
+def importance_weighted(draws: int) -> Loss:
+    """The importance-weighted objective of some draws."""
+
+    def loss(model: Any, guide: Any, x: Tensor) -> Tensor:
+        loc, scale = _moments(guide, x)
+        noise = torch.randn(draws, *loc.shape)
+        z = loc + scale * noise
+        log_q = (-0.5 * noise.square() - scale.log()).sum(-1)
+        weights = model.likelihood(z).log_prob(x) - 0.5 * z.square().sum(-1) - log_q
+        value: Tensor = -weights.logsumexp(0).mean()
+        return value
+
+    return loss
+
+
+def free_bits(nats: float) -> Loss:
+    """The KL of each dimension counts only above some nats, on average over the batch."""
+
+    def loss(model: Any, guide: Any, x: Tensor) -> Tensor:
+        loc, scale, log_likelihood = _pieces(model, guide, x)
+        value: Tensor = _kl(loc, scale).mean(0).clamp(min=nats).sum() - log_likelihood.mean()
+        return value
+
+    return loss
+
+
+def _moments(guide: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Means and deviations of q, each (B, D)."""
+    parts = normal_parts(guide.variational_posterior(x))
+    assert parts is not None, "the guides of the suite are factorized normals"
+    return parts
 
 
 def log_variance_as_scale(model: Any, guide: Any, x: Tensor) -> Tensor:
@@ -135,8 +219,10 @@ def train(
     seed: int,
     rate: float = 5e-3,
     falling: bool = True,
+    batch: int = 100,
+    optimizer: Optimizer = ADAM,
 ) -> None:
-    """A plain torch loop: Adam, batches of 100, the rate falling to a hundredth along a cosine.
+    """A plain torch loop: the rate falls to a hundredth along a cosine.
 
     Args:
         model, guide: trained in place.
@@ -146,17 +232,19 @@ def train(
         seed: of the batches and of the pixels' noise.
         rate: at the start.
         falling: whether the rate falls.
+        batch: rows of a batch.
+        optimizer: from parameters and rate.
     """
     split = data.train if isinstance(data, Data) else data
     generator = torch.Generator().manual_seed(derived_seed(seed, "batches of the fault suite"))
     parameters = [parameter for parameter in chain(model.parameters(), guide.parameters()) if parameter.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=rate, fused=True)
+    steps = optimizer(parameters, lr=rate)
     for epoch in range(epochs):
         along = epoch / epochs if falling else 0.0
-        optimizer.param_groups[0]["lr"] = rate * (0.01 + 0.99 * (1 + math.cos(math.pi * along)) / 2)
-        for rows in torch.randperm(len(split), generator=generator).split(100):
-            optimizer.zero_grad()
+        steps.param_groups[0]["lr"] = rate * (0.01 + 0.99 * (1 + math.cos(math.pi * along)) / 2)
+        for rows in torch.randperm(len(split), generator=generator).split(batch):
+            steps.zero_grad()
             loss(model, guide, split.training_batch(rows, generator)).backward()
-            optimizer.step()
+            steps.step()
     model.eval()
     guide.eval()

@@ -131,7 +131,7 @@ def command(run, capsys):
     def call(name, *words):
         code = main([name, str(run), *words, "--json"])
         captured = capsys.readouterr()
-        assert code == 0, captured.err
+        assert code in ((0, 1, 3) if name == "diagnose" else (0,)), captured.err  # 1 and 3 say what was found
         return json.loads(captured.out)
 
     return call

@@ -232,7 +232,9 @@ def test_what_was_not_checked_is_said_once_for_each_reason(contents):
     reasons = (NotChecked("kl-missing", "there is no z."), NotChecked("prior-hole", "there is no z."))
     found = replace(contents.diagnosis, findings=(), not_checked=reasons)
     section = diagnosis_section(replace(contents, diagnosis=found))
+    assert found.healthy is None
+    assert "whether the rest is right is not known" in found.sentence()
     assert section.sentences == (
-        "Nothing was found to be wrong.",
+        found.sentence(),
         "Not checked: kl-missing and prior-hole: there is no z.",
     )

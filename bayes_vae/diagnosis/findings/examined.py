@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from typing import Any, NamedTuple
@@ -13,11 +13,31 @@ from bayes_vae.diagnosis.measure.measurement import Measurement
 __all__ = ["Condition", "Examined", "agree", "probability_above"]
 
 
+THRESHOLD_ERROR = 0.1
+"""Share of a threshold by which it may be wrong for a model of another kind: it counts for what is called clear."""
+
+
+CLEARLY = 0.977
+"""Probability of two standard errors."""
+
+
 class Condition(NamedTuple):
-    """A number that is compared with a threshold, and how sure it is that it lies beyond."""
+    """A number that is compared with a threshold, and how sure it is that it lies beyond.
+
+    Attributes:
+        measurement: the number.
+        probability: given the number's standard error alone: what decides whether a finding is reported.
+        certainty: given also that the threshold may be wrong by a tenth; as ``probability`` when None.
+    """
 
     measurement: Measurement
     probability: float
+    certainty: float | None = None
+
+    @property
+    def certain(self) -> float:
+        """The certainty, or the probability where both are one."""
+        return self.probability if self.certainty is None else self.certainty
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +49,14 @@ class Examined:
         num_pixels: numbers in one observation.
         settings: of the training, where they are known.
         notes: name of a number → why it could not be measured, or in words what it does not say.
+        void: names of numbers of parts that the pair does not have.
     """
 
     measured: Mapping[str, Measurement]
     num_pixels: int
     settings: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+    void: Collection[str] = ()
 
     def setting(self, name: str, otherwise: float) -> float:
         """A number of the settings; another where it is not there or None."""
@@ -68,8 +90,17 @@ class Examined:
         return max(sides, key=lambda side: side.probability)
 
     def within(self, name: str, value: float, factor: float) -> Condition:
-        """A number that must agree with a value up to a factor; its error is not added to the factor."""
-        return self.holds(agree(self.value(name), value, factor), name)
+        """A number that must agree with a value up to a factor; its error counts for the certainty alone."""
+        seen = self.shown(name)
+        if not agree(seen.value, value, factor):
+            return Condition(seen, 0.0)
+        room = math.log(factor) - abs(math.log(seen.value / value))
+        error = math.hypot(seen.error / seen.value, THRESHOLD_ERROR * math.log(factor))
+        return Condition(seen, 1.0, probability_above(room, error, 0.0))
+
+    def clearly_positive(self, name: str) -> bool:
+        """Whether a number lies two standard errors above 0."""
+        return probability_above(self.value(name), self.shown(name).error, 0.0) > CLEARLY
 
     def holds(self, fact: bool, name: str = "") -> Condition:
         """A fact that must hold, and the number that is shown for it, if any."""
@@ -78,7 +109,9 @@ class Examined:
     def _beyond(self, name: str, threshold: float, sign: float) -> Condition:
         seen = self.shown(name)
         probability = probability_above(sign * seen.value, seen.error, sign * threshold)
-        return Condition(replace(seen, threshold=threshold), probability)
+        error = math.hypot(seen.error, THRESHOLD_ERROR * threshold)
+        certainty = min(probability, probability_above(sign * seen.value, error, sign * threshold))
+        return Condition(replace(seen, threshold=threshold), probability, certainty)
 
 
 def agree(value: float, other: float, factor: float) -> bool:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from bayes_vae.diagnosis.findings import table
 from bayes_vae.diagnosis.findings.examined import Examined
 from bayes_vae.diagnosis.findings.finding import SEVERITIES, Finding, NotChecked
-from bayes_vae.diagnosis.findings.kind import Kind
+from bayes_vae.diagnosis.findings.kind import Found, Kind
+from bayes_vae.vocabulary.number_text import joined
 
-__all__ = ["judge", "judge_first", "unasked"]
+__all__ = ["Judgement", "judge", "judge_first", "unasked"]
 
 TIGHTER = ("importance-weighted", "doubly-reparameterized")
 """Objectives that are a tighter bound than the ELBO, and have another best guide."""
 
 
-def judge_first(seen: Examined) -> Finding | None:
-    """What rules out every measurement, or None."""
+def judge_first(seen: Examined) -> Found | None:
+    """What rules out every measurement as it stands, or None."""
     found = (kind.find(seen) for kind in table.KINDS if kind.first and not _obstacle(kind, seen))
     return next(filter(None, found), None)
 
@@ -26,27 +28,36 @@ def unasked(reason: str) -> tuple[NotChecked, ...]:
     return tuple(NotChecked(kind.name, reason) for kind in table.KINDS if not kind.first)
 
 
-def judge(seen: Examined) -> tuple[tuple[Finding, ...], tuple[NotChecked, ...]]:
+class Judgement(NamedTuple):
+    """The findings, the most serious first, what could not be asked, and what does not apply to the pair."""
+
+    findings: tuple[Finding, ...]
+    not_checked: tuple[NotChecked, ...]
+    not_applicable: tuple[NotChecked, ...]
+
+
+def judge(seen: Examined) -> Judgement:
     """Ask every question, and put causes before what follows from them.
 
     Args:
         seen: the numbers, and what is known of the training.
-
-    Returns:
-        the findings, the most serious first, and what could not be asked.
     """
-    found: list[tuple[Kind, Finding]] = []
-    not_checked = []
+    found: list[Found] = []
+    findings = []
+    not_checked: list[NotChecked] = []
+    not_applicable: list[NotChecked] = []
     for kind in table.KINDS:
         if kind.first:
             continue
         reason = _obstacle(kind, seen)
-        finding = None if reason else kind.find(seen)
         if reason:
-            not_checked.append(NotChecked(kind.name, reason))
-        elif finding:
-            found.append((kind, _explained(kind, finding, found)))
-    return tuple(sorted((finding for _, finding in found), key=_place)), tuple(not_checked)
+            (not_applicable if set(kind.needs) & set(seen.void) else not_checked).append(NotChecked(kind.name, reason))
+            continue
+        answer = kind.find(seen)
+        if answer:
+            findings.append(_explained(answer, found))
+            found.append(answer)
+    return Judgement(tuple(sorted(findings, key=_place)), tuple(not_checked), tuple(not_applicable))
 
 
 def _obstacle(kind: Kind, seen: Examined) -> str:
@@ -58,13 +69,19 @@ def _obstacle(kind: Kind, seen: Examined) -> str:
     return "" if lacking is None else seen.notes.get(lacking, f"{lacking.replace('_', ' ')} was not measured.")
 
 
-def _explained(kind: Kind, finding: Finding, before: list[tuple[Kind, Finding]]) -> Finding:
+def _explained(answer: Found, before: list[Found]) -> Finding:
     """The finding with the first of the causes before it; a suspicion, of less than its usual severity, is no cause."""
-    for cause, found in before:
-        if found.severity == cause.severity and {kind.name, kind.symptom} & set(cause.explains):
-            advice = f"Fix {cause.name} first, then rerun diagnose."
-            return replace(finding, because=cause.name, advice=advice)
-    return finding
+    kind, finding = answer.kind, answer.finding
+    causes = [
+        cause.kind.name
+        for cause in before
+        if cause.finding.severity == cause.kind.severity and {kind.name, kind.symptom} & set(cause.explains)
+    ]
+    if not causes:
+        return finding
+    first, *others = causes
+    also = f" ({joined(others)} could cause it too)" if others else ""
+    return replace(finding, because=first, advice=f"Fix {first} first{also}, then rerun diagnose.")
 
 
 def _place(finding: Finding) -> tuple[bool, int]:

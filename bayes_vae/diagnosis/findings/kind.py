@@ -20,12 +20,26 @@ from bayes_vae.diagnosis.findings.examined import Condition, Examined
 from bayes_vae.diagnosis.findings.finding import SEVERITIES, Finding, Severity
 from bayes_vae.diagnosis.measure.measurement import Measurement
 
-__all__ = ["OF_DECODER", "OF_GUIDE", "OF_OBJECTIVE", "Case", "Kind", "fault", "note", "warning"]
+__all__ = [
+    "ANY_OTHER_BALANCE",
+    "AT_MOST_LIKELY",
+    "HELD_TOO_LITTLE",
+    "HELD_TOO_MUCH",
+    "OF_DECODER",
+    "OF_GUIDE",
+    "OF_OBJECTIVE",
+    "Case",
+    "Found",
+    "Kind",
+    "fault",
+    "note",
+    "warning",
+]
 
 LIKELY = 0.84
 """Probability from which a finding is reported: one standard error beyond the threshold."""
 
-Symptom: TypeAlias = Literal["guide", "objective", "decoder"]
+Symptom: TypeAlias = Literal["guide", "objective", "decoder", "latent"]
 
 OF_GUIDE: tuple[Symptom, ...] = ("guide",)
 """What follows where q is not the one that was meant: symptoms to be named in ``explains``."""
@@ -33,8 +47,28 @@ OF_GUIDE: tuple[Symptom, ...] = ("guide",)
 OF_OBJECTIVE: tuple[Symptom, ...] = (*OF_GUIDE, "objective")
 """What follows where the pair was trained on something else than the ELBO."""
 
-OF_DECODER: tuple[Symptom, ...] = (*OF_OBJECTIVE, "decoder")
+OF_DECODER: tuple[Symptom, ...] = (*OF_OBJECTIVE, "decoder", "latent")
 """What follows where p(x given z) is not the one that was meant."""
+
+
+ANY_OTHER_BALANCE = ("mismatched-pair", "amortization-gap", "undertraining", "importance-weights")
+"""What follows wherever q was trained for another balance than that of the ELBO."""
+
+HELD_TOO_LITTLE = (
+    "variance-collapse",
+    "scale-runaway",
+    "guide-too-narrow",
+    "prior-hole",
+    "overfitting",
+    *ANY_OTHER_BALANCE,
+)
+"""What follows where too little holds q to the prior; a latent that is given up does not."""
+
+HELD_TOO_MUCH = ("posterior-collapse", "unused-dimensions", "guide-too-wide", *ANY_OTHER_BALANCE)
+"""What follows where q is held to the prior too strongly."""
+
+AT_MOST_LIKELY = 0.95
+"""Certainty of a finding whose numbers have other causes too."""
 
 
 class Case(NamedTuple):
@@ -45,12 +79,26 @@ class Case(NamedTuple):
         conditions: all of which must hold; their smallest probability is the finding's.
         shown: names of further numbers.
         severity: another than the usual one.
+        advice: another than the usual one.
+        explains: what follows from it, where that is less than of the other cases: causes have a direction.
+        at_most: the largest certainty that it can have.
     """
 
     summary: str
     conditions: Sequence[Condition]
     shown: Sequence[str] = ()
     severity: Severity | None = None
+    advice: str = ""
+    explains: tuple[str, ...] | None = None
+    at_most: float = 1.0
+
+
+class Found(NamedTuple):
+    """A finding, its kind, and what follows from it."""
+
+    kind: Kind
+    finding: Finding
+    explains: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -81,17 +129,19 @@ class Kind:
     of_elbo: bool = False
     first: bool = False
 
-    def find(self, seen: Examined) -> Finding | None:
+    def find(self, seen: Examined) -> Found | None:
         """The finding of the first case whose conditions are all likely to hold, or None."""
         for case in self.cases(seen):
-            probability = min(condition.probability for condition in case.conditions)
-            if probability >= LIKELY:
+            if min(condition.probability for condition in case.conditions) >= LIKELY:
                 measurements: dict[str, Measurement] = {}
                 for number in (*(condition.measurement for condition in case.conditions), *map(seen.shown, case.shown)):
                     if not math.isnan(number.value):
                         measurements.setdefault(number.name, number)
+                certainty = min(case.at_most, *(condition.certain for condition in case.conditions))
                 shown, severity = tuple(measurements.values()), case.severity or self.severity
-                return Finding(self.name, severity, probability, case.summary, shown, self.why, self.advice)
+                texts = case.summary, shown, self.why, case.advice or self.advice
+                finding = Finding(self.name, severity, certainty, *texts)
+                return Found(self, finding, self.explains if case.explains is None else case.explains)
         return None
 
 

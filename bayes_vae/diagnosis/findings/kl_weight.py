@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from bayes_vae.diagnosis.findings.examined import Condition, Examined, agree
-from bayes_vae.diagnosis.findings.kind import OF_OBJECTIVE, Case, fault, warning
+from bayes_vae.diagnosis.findings.kind import AT_MOST_LIKELY, HELD_TOO_LITTLE, HELD_TOO_MUCH, Case, fault, warning
 from bayes_vae.diagnosis.findings.latent_use import UNUSED_KL
 from bayes_vae.diagnosis.measure.codes_and_prior import COLLAPSED_KL
 from bayes_vae.diagnosis.measure.measurement import Measurement
@@ -34,8 +34,9 @@ LARGEST_KL = "largest_mean_kl_of_a_dimension"
     "averaged-loss",
     needs=("kl_weight",),
     why="The loss is not the negative ELBO: the KL counts as if it had been multiplied.",
-    advice="Sum log p(x | z) over pixels and the KL over latent dimensions, and average over observations only.",
-    explains=(*OF_OBJECTIVE, "unused-dimensions"),
+    advice="Sum log p(x | z) over pixels and the KL over latent dimensions, and average over observations only: loss = "
+    "(reconstruction.flatten(1).sum(1) + kl.sum(1)).mean(). The estimated KL weight then reads 1.",
+    explains=(*HELD_TOO_MUCH, *HELD_TOO_LITTLE, "kl-weight"),
     symptom="decoder",
     of_elbo=True,
 )
@@ -51,16 +52,23 @@ def averaged_loss(seen: Examined) -> Iterator[Case]:
             "weight, draws without a gradient (sample in place of rsample) or too high a learning rate look the same.",
             [seen.below(LARGEST_KL, COLLAPSED_KL), seen.above("gain_of_starting_again", SETTLED_GAIN)],
             severity="warning",
+            at_most=AT_MOST_LIKELY,
         )
         return
     weight = seen.value("kl_weight")
     words, ratio = min(_averages(seen).items(), key=lambda average: abs(math.log(weight / average[1])))
     yield Case(
         f"The estimated KL weight {weight:.3g} is what {words} gives ({ratio:.3g}); a KL weight of that size would "
-        "look the same.",
+        "look the same: the line of the loss tells them apart.",
         [seen.within("kl_weight", ratio, 1.2), seen.off("kl_weight", 1.0, 4.0), *_weight_conditions(seen)],
         BOTH,
+        explains=(*_follows(weight), "kl-weight"),
     )
+
+
+def _follows(weight: float) -> tuple[str, ...]:
+    """What follows from a weight above 1, or below."""
+    return HELD_TOO_MUCH if weight > 1 else HELD_TOO_LITTLE
 
 
 def _averages(seen: Examined) -> dict[str, float]:
@@ -82,8 +90,9 @@ def _averages(seen: Examined) -> dict[str, float]:
     needs=("kl_weight",),
     why="Above 1 the objective is a looser bound on log p(x) than the ELBO, and the codes carry too little; below 1 "
     "it is not a bound, and the codes miss the prior.",
-    advice="End the training at weight 1, or report the weight with every figure and compare models at weight 1 only.",
-    explains=(*OF_OBJECTIVE, "unused-dimensions"),
+    advice="End the training at weight 1, or report the weight with every figure and compare models at weight 1 only. "
+    "After training at weight 1 the estimate reads 1.",
+    explains=HELD_TOO_LITTLE,
     symptom="objective",
     of_elbo=True,
 )
@@ -92,7 +101,8 @@ def kl_weight(seen: Examined) -> Iterator[Case]:
     known, free = seen.setting("kl_weight", 1.0), seen.setting("free_bits", 0.0)
     if known != 1:
         said = Measurement(known, unit="", name="kl_weight_of_the_settings", threshold=1.0)
-        yield Case(f"The run was trained with KL weight {known:g}.", [Condition(said, 1.0)], ("kl_weight",))
+        words = f"The run was trained with KL weight {known:g}."
+        yield Case(words, [Condition(said, 1.0)], ("kl_weight",), explains=_follows(known))
     elif free > 0:
         said = Measurement(free, name="free_bits_of_the_settings", threshold=0.0)
         words = f"The run was trained with {free:g} nats of free bits in each latent dimension of each observation."
@@ -102,6 +112,7 @@ def kl_weight(seen: Examined) -> Iterator[Case]:
             f"Training came to rest as if the KL had weight {seen.value('kl_weight'):.2g}.",
             _weight_conditions(seen),
             (*BOTH, "train_kl_to_prior", "gain_at_own_weight"),
+            explains=_follows(seen.value("kl_weight")),
         )
 
 

@@ -43,7 +43,7 @@ def decoder_ignores_latent(seen: Examined) -> Iterator[Case]:
     advice="Raise the KL weight from 0 over the first epochs (kl_warmup_epochs), give free bits, make the decoder "
     "weaker or its noise smaller.",
     explains=("undertraining", "unused-dimensions"),
-    symptom="objective",
+    symptom="latent",
 )
 def posterior_collapse(seen: Examined) -> Iterator[Case]:
     """Every dimension is the prior, or q is the same for every x, though not quite the prior."""

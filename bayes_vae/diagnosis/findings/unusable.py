@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from bayes_vae.diagnosis.findings.examined import Examined
 from bayes_vae.diagnosis.findings.kind import Case, fault
+from bayes_vae.diagnosis.measure.measurement import Measurement
 
 
 @fault(
@@ -51,6 +52,23 @@ def gray_data(seen: Examined) -> Iterator[Case]:
         "zeros and ones.",
         [seen.above("share_of_gray_values", 0.0), seen.holds(_is_gray(seen))],
         ("smallest_value", "largest_value"),
+    )
+
+
+def gray_summary(trained: Mapping[str, Measurement], density: Mapping[str, Measurement]) -> str:
+    """Both readings side by side: the objective of the training, and the density of binarized pixels."""
+    names = "kl_weight_of_means", "kl_weight_of_scales", "test_elbo"
+    if not all(name in trained and f"{name}_on_binarized" in density for name in names):
+        return "What follows is of binarized pixels." if not density else ""
+    (means, scales, elbo), other = (
+        [numbers[f"{name}{end}"].value for name in names]
+        for numbers, end in ((trained, ""), (density, "_on_binarized"))
+    )
+    return (
+        f"As it was trained, by cross-entropy, the KL weights read {means:.2f} and {scales:.2f}, at {elbo:.4g} a test "
+        "image; "
+        f"as a density of binarized pixels it is worth an ELBO of {other[2]:.4g} nats, and the weights there read "
+        f"{other[0]:.2f} and {other[1]:.2f}."
     )
 
 

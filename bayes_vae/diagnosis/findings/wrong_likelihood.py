@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bayes_vae.diagnosis.findings.examined import Examined
-from bayes_vae.diagnosis.findings.kind import OF_DECODER, OF_GUIDE, OF_OBJECTIVE, Case, fault, warning
+from bayes_vae.diagnosis.findings.kind import HELD_TOO_LITTLE, HELD_TOO_MUCH, OF_DECODER, OF_GUIDE, Case, fault, warning
 
 TINY = 1e-4
 """Logits so close to 0, or to 1, are taken as that."""
@@ -75,22 +75,31 @@ def output_relu(seen: Examined) -> Iterator[Case]:
     )
 
 
+LEARNED_SCALE = (
+    "The deviation is learned, and has not come to its best value: train it longer or at a higher rate, and look for a "
+    "floor, a ceiling or a weight decay that holds it. residual_over_scale then reads 1."
+)
+
+
 @warning(
     "likelihood-scale",
     needs=("residual_over_scale",),
     why="The deviation of the pixels sets the weight of the reconstruction: too wide and the latent is given up, too "
     "narrow and the KL hardly counts.",
-    advice="Learn the deviation (noise shared), or fix it near the residuals' own.",
-    explains=(*OF_OBJECTIVE, "averaged-loss", "overfitting", "unused-dimensions"),
+    advice="Learn the deviation: likelihood={'name': 'normal', 'noise': 'shared'}; or fix it near the residuals' own. "
+    "residual_over_scale then reads 1.",
+    explains=HELD_TOO_MUCH,
 )
 def likelihood_scale(seen: Examined) -> Iterator[Case]:
-    """Residuals that are not of the size that the likelihood says."""
-    ratio = seen.value("residual_over_scale")
+    """Residuals that are not of the size that the likelihood says; too wide a one acts as too large a KL weight."""
+    ratio, learned = seen.value("residual_over_scale"), seen.value("pixel_scale_is_learned") == 1.0
     yield Case(
         f"The normal likelihood is too {'narrow' if ratio > 1 else 'wide'}: residuals are {ratio:.2g} times its "
         f"deviation, and the one that fits them is worth {seen.value('gain_of_pixel_scale'):.3g} nats.",
         [seen.off("residual_over_scale", 1.0, 1.25), seen.above("gain_of_pixel_scale", 1.0)],
-        ("pixel_scale", "residual_deviation"),
+        ("pixel_scale", "residual_deviation", "pixel_scale_is_learned"),
+        advice=LEARNED_SCALE if learned else "",
+        explains=(*HELD_TOO_LITTLE, "kl-weight") if ratio > 1 else (*HELD_TOO_MUCH, "averaged-loss", "kl-weight"),
     )
 
 
@@ -100,7 +109,7 @@ def likelihood_scale(seen: Examined) -> Iterator[Case]:
     why="A deviation that nothing holds goes to zero where the data allow it: densities grow without bound, gradients "
     "with them, and training ends in NaN.",
     advice="Give deviations a floor, share one between pixels, or add noise to data that have constant pixels.",
-    explains=(*OF_GUIDE, "prior-hole", "overfitting"),
+    explains=HELD_TOO_LITTLE,
     symptom="objective",
 )
 def scale_runaway(seen: Examined) -> Iterator[Case]:
@@ -118,4 +127,8 @@ def scale_runaway(seen: Examined) -> Iterator[Case]:
         f"The smallest deviation of q is {seen.value('smallest_scale'):.2g} of the prior's: nothing holds it.",
         [seen.below("smallest_scale", 1e-4)],
         ("median_scale", "largest_code"),
+        advice="Look whether the KL of each observation is in the loss: it is what holds q's deviations. Make them by "
+        "exp of "
+        "half a log variance, or softplus plus a floor.",
+        explains=OF_GUIDE,
     )

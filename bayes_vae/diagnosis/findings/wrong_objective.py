@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bayes_vae.diagnosis.findings.examined import Condition, Examined
-from bayes_vae.diagnosis.findings.kind import OF_DECODER, OF_OBJECTIVE, Case, fault
+from bayes_vae.diagnosis.findings.kind import ANY_OTHER_BALANCE, HELD_TOO_LITTLE, OF_DECODER, Case, fault
 from bayes_vae.diagnosis.findings.kl_weight import (
     BOTH,
     FORGOTTEN_KL_WEIGHT,
@@ -17,6 +17,12 @@ from bayes_vae.diagnosis.findings.latent_use import MOMENTS, UNUSED_KL, VARIANCE
 ACROSS_BATCH_DEVIATION = 0.15
 """How far mean and deviation of all codes may be from the prior's to be called those of the prior."""
 
+MOMENTS_FACTOR = 1.5
+"""Factor within 1 of which the weight of a KL of all codes' moments is taken for it."""
+
+RIVALS = ("scale-misread", "averaged-loss", "kl-weight")
+"""Other accounts of the same balances, which the one before them rules out."""
+
 KL, CODES = "train_kl_to_prior", "scale_share"
 
 
@@ -24,14 +30,16 @@ KL, CODES = "train_kl_to_prior", "scale_share"
     "kl-sign",
     needs=(KL, "use_of_latent", "marginal_kl_bound", "gain_of_training"),
     why="Training drives q away from the prior and gains nothing for it: the loss falls without bound.",
-    advice="Minimize minus the expected log likelihood plus the KL, with KL = -0.5 sum(1 + log s² - m² - s²), which is "
-    "never negative.",
-    explains=(*OF_DECODER, "sigmoid-missing", "kl-missing", "decoder-ignores-latent"),
+    advice="Minimize minus the expected log likelihood plus the KL, which is never negative: kl = -0.5 * (1 + log_var "
+    "- "
+    "mean**2 - log_var.exp()).sum(1). Once it is right, both KL weights read 1.",
+    explains=(*OF_DECODER, "sigmoid-missing", "kl-missing", "decoder-ignores-latent", "mismatched-pair"),
     of_elbo=True,
 )
 def kl_sign(seen: Examined) -> Iterator[Case]:
-    """A KL that is paid and hardly used, with codes far from the prior and no balance anywhere near weight 1."""
+    """A KL that is paid and hardly used, with codes far from the prior, and no sign of a KL that was lowered."""
     kl, use = seen.value(KL), seen.value("use_of_latent")
+    lowered = all(map(seen.clearly_positive, BOTH))
     yield Case(
         f"The KL is {kl:.3g} nats, and the decoder gains only {use:.2g} nats from z: training seems to have raised the "
         "KL instead of lowering it.",
@@ -40,7 +48,9 @@ def kl_sign(seen: Examined) -> Iterator[Case]:
             seen.holds(use < 0.1 * kl, "use_of_latent"),
             seen.above("marginal_kl_bound", UNUSED_KL),
             seen.above("gain_of_training", 0.5 * kl),
+            seen.holds(not lowered, "kl_weight_of_means"),
         ],
+        ("kl_weight_of_scales",),
     )
 
 
@@ -49,15 +59,18 @@ def kl_sign(seen: Examined) -> Iterator[Case]:
     needs=(*BOTH, KL, CODES, "use_of_latent"),
     why="Without it this is an autoencoder: samples from the prior land where the decoder was never trained, and there "
     "is no bound on log p(x).",
-    advice="Add the KL of each observation's q to the loss, summed over latent dimensions, at weight 1.",
-    explains=(*OF_OBJECTIVE, "scale-misread", "averaged-loss", "overfitting", "sampling-off"),
+    advice="Add the KL of each observation's q to the loss, summed over latent dimensions, at weight 1: kl = -0.5 * "
+    "(1 + "
+    "log_var - mean**2 - log_var.exp()).sum(1), loss = (reconstruction + kl).mean(). Both KL weights then read 1.",
+    explains=(*HELD_TOO_LITTLE, *RIVALS, "sampling-off"),
     of_elbo=True,
 )
 def kl_missing(seen: Examined) -> Iterator[Case]:
     """Nothing holds q: the likelihood's pull is balanced at weight 0, at draws of q or at its means."""
     yield Case(
-        f"Training came to rest as if the KL had weight 0: it is {seen.value(KL):.3g} nats, and each q(z | x) is "
-        f"{seen.value(CODES):.2g} of the width of all codes.",
+        f"Training came to rest as if the KL had weight 0, or a tiny one ({seen.value('kl_weight'):.1g} is measured): "
+        "it is "
+        f"{seen.value(KL):.3g} nats, and each q(z | x) is {seen.value(CODES):.2g} of the width of all codes.",
         [*_forgotten(seen), seen.holds(not _like_the_prior(seen))],
         ("aggregate_deviation_largest", "marginal_kl_bound"),
     )
@@ -78,20 +91,34 @@ def kl_missing(seen: Examined) -> Iterator[Case]:
 
 @fault(
     "kl-across-batch",
-    needs=(*BOTH, KL, CODES, "use_of_latent", "aggregate_mean_off"),
+    needs=(*BOTH, KL, CODES, "use_of_latent", "kl_weight_of_moments"),
     why="The codes of a batch look like the prior, but no q(z | x) is held to it: each shrinks to a point, and the "
     "true KL is far larger than the one in the loss.",
-    advice="Take the KL of each observation's own q(z | x) (its mean and its deviation), then average over the batch.",
-    explains=(*OF_OBJECTIVE, "scale-misread", "averaged-loss", "overfitting"),
+    advice="Take the KL of each observation's own mean and deviation, then average over the batch: kl = -0.5 * (1 + "
+    "log_var - mean**2 - log_var.exp()).sum(1).mean(), not of z.mean(0) and z.std(0). Both KL weights then read 1.",
+    explains=(*HELD_TOO_LITTLE, *RIVALS),
     of_elbo=True,
 )
 def kl_across_batch(seen: Examined) -> Iterator[Case]:
-    """All codes together look like the prior, and no q by itself is held to it."""
+    """All codes together look like the prior, or are at rest at a KL of their moments; no q by itself is held to it."""
     yield Case(
         "All codes together have the prior's mean and deviation, and yet no q(z | x) is held to the prior: the KL is "
         f"{seen.value(KL):.3g} nats.",
         [*_forgotten(seen), seen.holds(_like_the_prior(seen))],
-        MOMENTS,
+        (*MOMENTS, "kl_weight_of_moments"),
+    )
+    yield Case(
+        "The means are at rest as if the loss had the KL of the mean and deviation of all codes together, at weight "
+        f"{seen.value('kl_weight_of_moments'):.2g}, and nothing holds q's own deviations: the KL is "
+        f"{seen.value(KL):.3g} nats.",
+        [
+            seen.below("kl_weight_of_scales", FORGOTTEN_KL_WEIGHT),
+            seen.within("kl_weight_of_moments", 1.0, MOMENTS_FACTOR),
+            seen.above("use_of_latent", UNUSED_KL),
+            seen.below(CODES, 2 * VARIANCE_SHARE),
+            seen.above(KL, 10 * UNUSED_KL),
+        ],
+        ("kl_weight_of_means", *MOMENTS),
     )
 
 
@@ -118,8 +145,9 @@ def _like_the_prior(seen: Examined) -> bool:
     "sampling-off",
     needs=("gain_of_decoding_means", "mean_square_scale", *BOTH),
     why="The decoder was trained on q's means only: it fails at draws of q, and so in the ELBO and for samples.",
-    advice="Decode z = m + s · noise in training, drawn anew at each step.",
-    explains=(*OF_OBJECTIVE, "scale-misread", "averaged-loss"),
+    advice="Decode a draw in training, new at each step: z = mean + torch.randn_like(mean) * (log_var / 2).exp(). "
+    "Decoding q's mean then gains a few nats at most.",
+    explains=(*RIVALS, "guide-too-wide", "prior-hole", *ANY_OTHER_BALANCE),
     symptom="decoder",
     of_elbo=True,
 )

@@ -10,10 +10,11 @@ from torch import Tensor
 from bayes_vae.diagnosis.measure.measurement import Measurement
 from bayes_vae.diagnosis.measure.subject import Rows, Subject
 from bayes_vae.distributions import BernoulliLogits
-from bayes_vae.errors import NotDefinedError
+from bayes_vae.distributions.properties import unwrap
+from bayes_vae.errors import DoesNotApplyError
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
 
-__all__ = ["measure_logits", "measure_pixel_scale", "pixels_of"]
+__all__ = ["measure_logits", "measure_pixel_scale", "measure_reach", "pixels_of"]
 
 DRAWS = 4
 
@@ -23,21 +24,26 @@ def pixels_of(subject: Subject, rows: Rows) -> tuple[Any, Tensor]:
     bound = subject.exposed.bind(*rows)
     with isolated_rng(derived_seed(subject.seed, "pixels"), subject.device):
         z = bound.variational_posterior.sample((DRAWS,))
-    found: Any = bound.model.likelihood(z)
-    while isinstance(found, torch.distributions.Independent):
-        found = found.base_dist
-    return found, bound.x
+    return unwrap(bound.model.likelihood(z)), bound.x
+
+
+def _learned(subject: Subject) -> bool:
+    """Whether a parameter moves the likelihood's deviation."""
+    model: Any = subject.model
+    with torch.enable_grad(), isolated_rng(derived_seed(subject.seed, "learned"), subject.device):
+        found = model.likelihood(model.prior().sample((1,)))
+        return bool(unwrap(found).scale.requires_grad)
 
 
 def measure_logits(subject: Subject) -> dict[str, Measurement]:
     """Range of a Bernoulli decoder's logits, and how the pixels fit them.
 
     Raises:
-        NotDefinedError: another likelihood.
+        DoesNotApplyError: another likelihood.
     """
     pixels, x = pixels_of(subject, subject.train)
     if not isinstance(pixels, BernoulliLogits | torch.distributions.Bernoulli):
-        raise NotDefinedError(f"the likelihood is {type(pixels).__name__}, not Bernoulli.")
+        raise DoesNotApplyError(f"the likelihood is {type(pixels).__name__}, not Bernoulli.")
     p = (pixels.logits.sigmoid() if isinstance(pixels, BernoulliLogits) else pixels.probs).double()
     logits = pixels.logits.double()
     wrong = torch.where(x > 0.5, p, 1 - p) < 1e-4
@@ -59,11 +65,11 @@ def measure_pixel_scale(subject: Subject) -> dict[str, Measurement]:
     """A normal decoder's deviation beside the residuals that it should describe.
 
     Raises:
-        NotDefinedError: another likelihood.
+        DoesNotApplyError: another likelihood.
     """
     pixels, x = pixels_of(subject, subject.train)
     if not isinstance(pixels, torch.distributions.Normal):
-        raise NotDefinedError(f"the likelihood is {type(pixels).__name__}, not a normal.")
+        raise DoesNotApplyError(f"the likelihood is {type(pixels).__name__}, not a normal.")
     residual = (x - pixels.loc).double()
     scale = pixels.scale.double().expand_as(residual)
     size = residual[0, 0].numel()
@@ -76,5 +82,33 @@ def measure_pixel_scale(subject: Subject) -> dict[str, Measurement]:
         "gain_of_pixel_scale": Measurement(size * 0.5 * (square - 1 - log_ratio)),
         "smallest_pixel_scale": Measurement.of(scale.min() / x.double().std()),
         "pixel_scale": Measurement.of(scale.log().mean().exp()),
+        "pixel_scale_is_learned": Measurement.of(float(_learned(subject))),
         "pixel_scale_is_one_number": Measurement.of(float(scale.min() == scale.max())),
+    }
+
+
+def measure_reach(subject: Subject) -> dict[str, Measurement]:
+    """How much of the data lies outside all means that a normal decoder gives, and how unlike their columns are.
+
+    The means are those of draws of q and of the prior. A value counts as out of reach where it lies beyond the least or
+    the largest of them all.
+
+    Raises:
+        DoesNotApplyError: another likelihood, or one without a mean of its own.
+    """
+    pixels, x = pixels_of(subject, subject.train)
+    if not isinstance(pixels, torch.distributions.Normal):
+        raise DoesNotApplyError(f"the likelihood is {type(pixels).__name__}, not a normal.")
+    model: Any = subject.model
+    with isolated_rng(derived_seed(subject.seed, "reach"), subject.device):
+        of_prior = unwrap(model.likelihood(model.prior().sample((256,)))).mean
+    means = torch.cat([pixels.mean.flatten(), of_prior.flatten()]).double()
+    least, most, x = means.min(), means.max(), x.double()
+    columns = x.flatten(1).std(0)
+    return {
+        "smallest_mean_decoded": Measurement.of(least),
+        "largest_mean_decoded": Measurement.of(most),
+        "share_below_reach": Measurement.mean((x < least).double().flatten(1).mean(1), ""),
+        "share_above_reach": Measurement.mean((x > most).double().flatten(1).mean(1), ""),
+        "largest_column_over_median": Measurement.of(columns.max() / columns.median().clamp(min=1e-12)),
     }

@@ -24,8 +24,10 @@ def measure_elbo(subject: Subject) -> dict[str, Measurement]:
 
 def measure_generalization(subject: Subject) -> dict[str, Measurement]:
     """The same on test rows, and how far training rows lie above."""
+    if "train_elbo" not in subject.measured:
+        raise NotDefinedError("the ELBO of training rows was not measured.")
     found = _terms(subject, "test", subject.test)
-    return found | {"generalization_gap": measure_elbo(subject)["train_elbo"] - found["test_elbo"]}
+    return found | {"generalization_gap": subject.measured["train_elbo"] - found["test_elbo"]}
 
 
 def _terms(subject: Subject, name: str, rows: Rows) -> dict[str, Measurement]:

@@ -18,7 +18,15 @@ from bayes_vae.terms.program import modules_of
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.traits import traits_of
 
-__all__ = ["measure_history", "start_again", "train_at_own_weight", "train_on"]
+__all__ = [
+    "measure_history",
+    "start_again",
+    "start_layers_again",
+    "train_a_little",
+    "train_at_own_weight",
+    "train_on",
+    "weighted_elbo",
+]
 
 STEPS, BATCH, DRAWS, LAST = 120, 100, 8, 0.2
 
@@ -65,9 +73,9 @@ def _train_a_copy(subject: Subject, kl_weight: float, name: str, rate: float) ->
     model, guide = subject.copy()
     held_out = subject.rows(subject.data.validation, subject.most_test)
     both = {name: held_out, f"{name}_on_train": subject.train.first(subject.most_test)}
-    before = {key: _weighted(subject, model, guide, rows, kl_weight) for key, rows in both.items()}
-    _train(subject, model, guide, kl_weight, STEPS, rate)
-    after = {key: _weighted(subject, model, guide, rows, kl_weight) for key, rows in both.items()}
+    before = {key: weighted_elbo(subject, model, guide, rows, kl_weight) for key, rows in both.items()}
+    train_a_little(subject, model, guide, kl_weight, STEPS, rate)
+    after = {key: weighted_elbo(subject, model, guide, rows, kl_weight) for key, rows in both.items()}
     return {key: Measurement.mean(after[key] - before[key]) for key in both}
 
 
@@ -84,19 +92,24 @@ def start_again(subject: Subject) -> dict[str, Measurement]:
         return {}
     model, guide = subject.copy()
     held_out = subject.rows(subject.data.validation, subject.most_test)
-    before = _weighted(subject, model, guide, held_out, 1.0)
+    before = weighted_elbo(subject, model, guide, held_out, 1.0)
+    if not start_layers_again(subject, model, guide):
+        raise NotDefinedError("the pair has no layers with reset_parameters, so no copy starts again.")
+    train_a_little(subject, model, guide, 1.0, AGAIN_STEPS, FAST_RATE)
+    return {"gain_of_starting_again": Measurement.mean(weighted_elbo(subject, model, guide, held_out, 1.0) - before)}
+
+
+def start_layers_again(subject: Subject, *programs: Any) -> int:
+    """Give every layer that knows how fresh weights; how many there were."""
     with isolated_rng(derived_seed(subject.seed, "again"), subject.device):
-        layers = [part for program in (model, guide) for owner in modules_of(program) for part in owner.modules()]
+        layers = [part for program in programs for owner in modules_of(program) for part in owner.modules()]
         layers = [layer for layer in layers if hasattr(layer, "reset_parameters")]
         for layer in layers:
             layer.reset_parameters()  # type: ignore[operator]
-    if not layers:
-        raise NotDefinedError("the pair has no layers with reset_parameters, so no copy starts again.")
-    _train(subject, model, guide, 1.0, AGAIN_STEPS, FAST_RATE)
-    return {"gain_of_starting_again": Measurement.mean(_weighted(subject, model, guide, held_out, 1.0) - before)}
+    return len(layers)
 
 
-def _train(subject: Subject, model: Any, guide: Any, kl_weight: float, steps: int, rate: float) -> None:
+def train_a_little(subject: Subject, model: Any, guide: Any, kl_weight: float, steps: int, rate: float) -> None:
     """Adam on the weighted ELBO, its rate falling to zero."""
     kind = EnumeratedElbo if traits_of(model).infers_labels else Elbo
     objective = kind(1, kl_weight=kl_weight)(model, guide)
@@ -112,7 +125,7 @@ def _train(subject: Subject, model: Any, guide: Any, kl_weight: float, steps: in
             optimizer.step()
 
 
-def _weighted(subject: Subject, model: Any, guide: Any, rows: Rows, kl_weight: float) -> Tensor:
+def weighted_elbo(subject: Subject, model: Any, guide: Any, rows: Rows, kl_weight: float) -> Tensor:
     """The weighted ELBO of some rows, shape (N,)."""
     seed = derived_seed(subject.seed, "weighted elbo")
     terms = elbo_terms(model, guide, rows.x, DRAWS, seed=seed, index=rows.index)

@@ -29,7 +29,10 @@ DRAWS, ROWS_AT_ONCE, BLOCKS = 16, 256, 8
 
 
 class Pulls(NamedTuple):
-    """Gradients for each observation with respect to q's mean m and log deviation, and q's deviations, all (N, D)."""
+    """Gradients for each observation with respect to q's mean m and log deviation, and q's deviations, all (N, D).
+
+    Means and deviations, and with them the gradients, are in units of the prior.
+    """
 
     likelihood_loc: Tensor
     likelihood_log_scale: Tensor
@@ -73,7 +76,8 @@ def _pulls_of(subject: Subject, rows: Rows, reading: Reading | None) -> tuple[Te
     prior = normal_parts(bound.model.prior())
     assert prior is not None, "the pair is factorized"
     middle, width = (part.detach() for part in prior)
-    return of_loc, of_scale, of_mean, (loc - middle) / width**2, scale.square() / width**2 - 1, scale / width
+    place, scale = (loc - middle) / width, scale / width
+    return of_loc * width, of_scale, of_mean * width, place, scale.square() - 1, scale
 
 
 def ratio_of_sums(top: Tensor, bottom: Tensor) -> Measurement:
@@ -110,7 +114,8 @@ def stationary_weights(p: Pulls) -> dict[str, Measurement]:
         ``kl_weight_of_means``, ``kl_weight_of_scales``, ``kl_weight`` (both); ``kl_weight_at_means`` with the
         likelihood's pull at q's mean in place of draws; ``kl_weight_of_scales_as_variances`` with the KL of a q whose
         variance is what was taken as deviation, ``kl_weight_of_scales_as_roots`` of one whose deviation is its square;
-        ``unbalanced_share``, what is left of the likelihood's pull.
+        ``unbalanced_share``, what is left of the likelihood's pull; the numbers of another prior and of the codes' own
+        moments.
     """
     means, scales = p.kl_loc, p.kl_log_scale
     both = torch.cat([p.likelihood_loc, p.likelihood_log_scale], -1)
@@ -129,7 +134,46 @@ def stationary_weights(p: Pulls) -> dict[str, Measurement]:
     }
     left = both - found["kl_weight"].value * kl
     found["unbalanced_share"] = Measurement.of(left.square().sum() / both.square().sum())
-    return found
+    return found | _of_another_prior(p) | _of_moments(p)
+
+
+def _of_another_prior(p: Pulls) -> dict[str, Measurement]:
+    r"""The normal prior for which the means are at rest at weight 1, and the weight that the deviations then give.
+
+    For the prior :math:`N(a, v)` the two balances are
+
+    .. math:: \nabla_m E_q \log p(x \mid z) = (m - a) / v, \qquad \nabla_{\log s} E_q \log p(x \mid z) = s^2 / v - 1,
+
+    so that 1/v is the slope of the first over m, and a is where it is 0. A weight β on the KL has the same slope in m,
+    but β (s² − 1) for the second.
+
+    Returns:
+        ``prior_precision`` 1/v, ``prior_centre_off`` the largest |a|, ``kl_weight_of_scales_under_prior``.
+    """
+    means, pull = p.kl_loc.mean(0), p.likelihood_loc.mean(0)
+    off = p.kl_loc - means
+    precision = ratio_of_sums((off * (p.likelihood_loc - pull)).sum(-1), off.square().sum(-1))
+    under = p.scale.square() * precision.value - 1
+    weight = ratio_of_sums((under * p.likelihood_log_scale).sum(-1), under.square().sum(-1))
+    return {
+        "prior_precision": precision,
+        "prior_centre_off": Measurement.of((means - pull / precision.value).abs().max()),
+        "kl_weight_of_scales_under_prior": weight,
+    }
+
+
+def _of_moments(p: Pulls) -> dict[str, Measurement]:
+    r"""The weight of a KL of the codes' own mean m̄ and variance v, by dimension, that the means are at rest at.
+
+    .. math:: \nabla_{m_n} \mathrm{KL}(N(\bar m, v) \,\|\, N(0, 1)) \propto \bar m + (m_n - \bar m)(1 - 1/v)
+
+    It is 1 where the loss has the KL of the batch's moments, and 0 where it has none.
+    """
+    middle = p.kl_loc.mean(0)
+    spread = p.kl_loc.var(0, correction=0) + p.scale.square().mean(0)
+    moments = middle + (p.kl_loc - middle) * (1 - 1 / spread)
+    weight = ratio_of_sums((moments * p.likelihood_loc).sum(-1), moments.square().sum(-1))
+    return {"kl_weight_of_moments": weight}
 
 
 def measure_parameters_balance(subject: Subject) -> dict[str, Measurement]:

@@ -57,6 +57,7 @@ class Subject:
         history: of the training, one row of named figures for each epoch.
         measured: the numbers by name.
         notes: name of a number → why it could not be measured, or in words what it does not say.
+        void: names of numbers of parts that the pair does not have.
     """
 
     model: Program
@@ -68,6 +69,7 @@ class Subject:
     history: Sequence[Mapping[str, float]] = ()
     measured: dict[str, Measurement] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
+    void: set[str] = field(default_factory=set)
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:

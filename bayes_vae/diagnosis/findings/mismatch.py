@@ -1,0 +1,93 @@
+"""Parts that do not belong together: encoder and decoder, or the prior of the loss and that of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bayes_vae.diagnosis.findings.examined import Examined, agree
+from bayes_vae.diagnosis.findings.kind import ANY_OTHER_BALANCE, OF_DECODER, Case, fault
+from bayes_vae.diagnosis.findings.kl_weight import BOTH
+
+KL, PRECISION = "train_kl_to_prior", "prior_precision"
+
+PRIOR_FACTOR, CENTRE_OFF = 1.6, 0.5
+"""How far the variance of the prior in the loss must be from the model's, as a factor, or its mean, in deviations."""
+
+REGAINED = 5.0
+"""Nats that a retrained encoder must regain for its decoder to be called another's."""
+
+
+@fault(
+    "prior-mismatch",
+    needs=(PRECISION, "kl_weight_of_scales_under_prior", *BOTH),
+    why="The ELBO, samples and L_K use another prior than the one that the codes were trained for.",
+    advice="Use one prior in the loss and in the model: the KL to N(0, 1) is 0.5 * (mean**2 + var - 1 - var.log()), "
+    "that to "
+    "N(0, v) is 0.5 * ((mean**2 + var) / v - 1 - (var / v).log()). Both KL weights then read 1.",
+    explains=(
+        "prior-hole",
+        "averaged-loss",
+        "kl-weight",
+        "guide-too-narrow",
+        "guide-too-wide",
+        *ANY_OTHER_BALANCE,
+    ),
+    of_elbo=True,
+)
+def prior_mismatch(seen: Examined) -> Iterator[Case]:
+    """Means and deviations are both at rest at weight 1 for another normal prior than the model's."""
+    precision, centre = seen.value(PRECISION), seen.value("prior_centre_off")
+    other = precision > 0 and not agree(precision, 1.0, PRIOR_FACTOR)
+    deviation = precision**-0.5 if precision > 0 else float("nan")
+    place = f" and a mean {centre:.2g} away from its own" if centre > CENTRE_OFF else ""
+    yield Case(
+        f"Means and deviations are at rest at KL weight 1 for a prior of deviation {deviation:.2g}{place}, in units "
+        "of the "
+        "model's prior: the KL in the loss was to another prior.",
+        [
+            seen.off(PRECISION, 1.0, PRIOR_FACTOR) if other else seen.above("prior_centre_off", CENTRE_OFF),
+            seen.holds(0.02 < precision < 50, PRECISION),
+            seen.within("kl_weight_of_scales_under_prior", 1.0, 1.2),
+            seen.off("kl_weight_of_scales", 1.0, 1.2),
+            seen.holds(not agree(seen.value("kl_weight_of_scales"), precision, 1.3), "kl_weight_of_scales"),
+        ],
+        ("prior_centre_off", "kl_weight_of_means", "marginal_kl_bound"),
+    )
+
+
+@fault(
+    "mismatched-pair",
+    needs=("train_amortization_gap", "gain_of_encoder", *BOTH),
+    why="The decoder is not the one that this encoder was trained with, or the encoder sees other inputs: no term of "
+    "the "
+    "pair says anything about the model that was meant.",
+    advice="Load both from one checkpoint; compare the order and scale of the latents, the orientation of images and "
+    "the "
+    "normalization of inputs with those of training, and whether outputs are logits. The gain of a retrained encoder "
+    "then "
+    "goes to 0.",
+    explains=(*OF_DECODER, "decoder-ignores-latent", "averaged-loss", "likelihood-scale"),
+    of_elbo=True,
+)
+def mismatched_pair(seen: Examined) -> Iterator[Case]:
+    """An encoder that was trained again, with the decoder held, regains far more than any imbalance would cost."""
+    gain, gap = seen.value("gain_of_encoder"), seen.value("train_amortization_gap")
+    means = seen.value("kl_weight_of_means")
+    words = f"The encoder by itself, trained a little with the decoder held, regains {gain:.3g} nats on held-out rows"
+    yield Case(
+        f"{words}, and the likelihood pulls the codes inwards (weight {means:.2g}) where the prior alone should: "
+        "encoder "
+        "and decoder do not belong together, or the encoder sees another input than in training.",
+        [seen.above("gain_of_encoder", REGAINED), seen.below("kl_weight_of_means", 0.0)],
+        ("train_amortization_gap", KL, "use_of_latent"),
+    )
+    yield Case(
+        f"{words}, more than the whole KL of {seen.value(KL):.3g}: encoder and decoder do not belong together, or the "
+        "encoder sees another input than in training.",
+        [
+            seen.above("gain_of_encoder", max(REGAINED, seen.value(KL))),
+            seen.holds(gap > 0, "train_amortization_gap"),
+        ],
+        ("kl_weight_of_means", "kl_weight_of_scales", "use_of_latent"),
+        at_most=0.95,
+    )

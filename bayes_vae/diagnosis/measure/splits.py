@@ -1,0 +1,33 @@
+"""Whether test rows are like training rows, and whether some of them are training rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from bayes_vae.data import Split
+from bayes_vae.diagnosis.measure.measurement import Measurement
+from bayes_vae.diagnosis.measure.subject import Subject
+
+__all__ = ["measure_splits"]
+
+
+def measure_splits(subject: Subject) -> dict[str, Measurement]:
+    """Mean and deviation of all test values beside those of training values, and test rows that are training rows."""
+    train, test = (rows.x[0].double().flatten(1) for rows in (subject.train, subject.test))
+    width = train.std().clamp(min=1e-12)
+    shift = (Measurement.mean(test.mean(1), "") - Measurement.mean(train.mean(1), "")).value / float(width)
+    seen = Counter(_rows(subject.data.train))
+    repeated = [row in seen for row in _rows(subject.data.test)]
+    in_train = sum(count for count in seen.values() if count > 1)
+    return {
+        "test_values_shifted": Measurement.of(abs(shift)),
+        "test_values_width": Measurement.of(test.std() / width),
+        "share_of_test_rows_in_train": Measurement.of(sum(repeated) / len(repeated)),
+        "share_of_train_rows_repeated": Measurement.of(in_train / len(subject.data.train)),
+    }
+
+
+def _rows(split: Split) -> list[bytes]:
+    """The bytes of each row as it is stored, before any pixel is drawn."""
+    values = split.values.cpu().contiguous().flatten(1).numpy()
+    return [row.tobytes() for row in values]
