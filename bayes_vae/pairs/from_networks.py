@@ -70,7 +70,7 @@ def pair_from_networks(
         (model, guide). :func:`bayes_vae.load` needs the pair built again: ``load(path, model=model, guide=guide)``.
 
     Raises:
-        SettingsError: an unknown name, a ``decoder_output`` that the likelihood does not take, or batch norm.
+        SettingsError: an unknown name, or a ``decoder_output`` that the likelihood does not take.
         ShapeError: a network that cannot be run, or that returns something else than was said.
         NumericalError: NaN, a scale that is not above 0, probabilities outside [0, 1].
         ProgramError: a network whose output depends on chance, or on the other observations of the batch.

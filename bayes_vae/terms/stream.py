@@ -11,6 +11,7 @@ from torch.distributions import constraints
 
 from bayes_vae.errors import NumericalError, SettingsError
 from bayes_vae.terms.containers import Draw, JointTerms
+from bayes_vae.terms.coupling import ROWS, refuse_coupled_rows
 from bayes_vae.terms.exposed import ExposedPair, exposes_distributions
 from bayes_vae.terms.probe import read_traced_pair
 from bayes_vae.terms.program import Observations, Program
@@ -98,6 +99,10 @@ def read_pair(model: Program, guide: Program, rows: Rows, source: Source = "auto
         model, guide: the programs.
         rows: observations to probe with.
         source: "auto" takes the distributions where both programs expose them, else traces.
+
+    Raises:
+        SettingsError: a source that this pair has not.
+        ProgramError: the terms cannot be read, or those of an observation change with the others of its batch.
     """
     exposed = exposes_distributions(model, guide)
     if source not in ("auto", "distributions", "traces") or (source == "distributions" and not exposed):
@@ -105,9 +110,10 @@ def read_pair(model: Program, guide: Program, rows: Rows, source: Source = "auto
             f"source={source!r} does not work here: 'distributions' needs a model with prior() and likelihood(z) "
             "and a guide with variational_posterior(x); use 'auto' or 'traces'."
         )
-    if exposed and source != "traces":
-        return ExposedPair(model, guide, rows)
-    return read_traced_pair(model, guide, rows)
+    pair = ExposedPair(model, guide, rows) if exposed and source != "traces" else read_traced_pair(model, guide, rows)
+    few = rows.take(slice(0, ROWS)) if pair.splittable else rows
+    refuse_coupled_rows(pair, few.read(), few.index)
+    return pair
 
 
 def refuse_impossible(draw: Draw, index: Tensor) -> None:
