@@ -18,7 +18,7 @@ from bayes_vae.distributions import (
     noise_shape,
 )
 from bayes_vae.errors import NotDefinedError, ProgramError
-from bayes_vae.terms.containers import Draw, JointTerms, join_particles
+from bayes_vae.terms.containers import Draw, JointTerms, ModelSite, join_particles
 from bayes_vae.terms.layout import PairLayout, Site, check_observed, latent_sites, observed_sites, scaled_sites
 from bayes_vae.terms.particles import ParticleLayout
 from bayes_vae.terms.program import Observations, Program
@@ -106,6 +106,24 @@ class TracedBatch:
             each = ({name: value[k : k + 1] for name, value in latents.items()} for k in range(count))
             return join_particles([self.evaluate(one) for one in each])
         layout = self._particle_layout(count)
+        return self._read(layout, *self._trace(layout, self._given(layout, latents)))
+
+    def model_sites(self, latents: dict[str, Tensor]) -> list[ModelSite]:
+        """The latent and observed sites of the model at given latents of one particle, each of shape (1, N, *rest)."""
+        layout, dim = self._particle_layout(1), self.pair.layout.model_dim
+        _, trace = self._trace(layout, self._given(layout, latents))
+
+        def to_rows(values: Tensor, num_batch_dims: int) -> Tensor:
+            return layout.from_site(values, dim, num_batch_dims)
+
+        sites = {**latent_sites(trace), **observed_sites(trace)}
+        return [
+            ModelSite(name, site["fn"], site["value"], site["mask"], to_rows)
+            for name, site in sites.items()
+            if site["value"].numel() > 0  # pyro.factor
+        ]
+
+    def _given(self, layout: ParticleLayout, latents: dict[str, Tensor]) -> Supply:
         dim = self.pair.layout.guide_dim
 
         def supply(name: str, site: Site) -> Tensor:
@@ -113,7 +131,7 @@ class TracedBatch:
                 return _point_of(site)
             return layout.to_site(latents[name], dim, len(site["fn"].batch_shape))
 
-        return self._read(layout, *self._trace(layout, supply))
+        return supply
 
     def log_joint(self, latents: dict[str, Tensor]) -> JointTerms:
         """The model's log densities at given latents, each of shape (K, N, *rest)."""

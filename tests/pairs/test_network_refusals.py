@@ -214,7 +214,7 @@ DECODERS = {
         lambda out: out,
         {"decoder_output": "mean-and-log-scale", "likelihood": PER_PIXEL},
         ShapeError,
-        r"a tuple of 2 tensors of shape \(8, 4, 4\), or one of shape \(8, 2, 4, 4\), but it returned a tensor of shape",
+        r"2 parameters for each number.*of shape \(N, 2, 4, 4\) or .*but it returned a tensor of shape \(8, 16\)",
     ),
     "numbers that are no probabilities": (
         lambda out: out,
