@@ -1,4 +1,4 @@
-"""Whether the terms of one observation change with the other observations of its batch: then they are no terms of it."""
+"""Whether the terms of one observation change with the others of its batch: then they are no terms of it."""
 
 from __future__ import annotations
 

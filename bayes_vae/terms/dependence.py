@@ -71,7 +71,7 @@ def refuse_likelihood_of_seen_data(pair: _Pair, x: Observations, index: Tensor) 
 
 
 def likelihood_dependence(pair: _Pair, x: Observations, index: Tensor) -> Dependence:
-    r"""Look whether parameters move with x at fixed z, and if so whether the numbers of x depend on each other in circles.
+    r"""Whether parameters move with x at fixed z, and if so whether numbers of x depend on each other in circles.
 
     .. math:: p(x \mid z) = \prod_i p(x_i \mid z, x_{\pi(1)}, \dots, x_{\pi(i-1)})
 
@@ -125,7 +125,7 @@ class _Look:
         return Dependence(True, int(circle[: len(order)].sum()), len(order), len(numbers), sites)
 
     def _columns(self, numbers: list[tuple[int, int]]) -> Iterator[tuple[Tensor, Tensor]]:
-        """For each number of x, then of each latent if the prior sees x: the nodes that it is, and that move with it."""
+        """For each number of x, and of z if the prior sees x: the nodes that it is, and those that move with it."""
         for place, j in numbers:
             replaced = list(self.x)
             replaced[place] = _one_replaced(self.x[place], self._others(self.x[place]), j)
@@ -160,9 +160,8 @@ class _Look:
     def _difference(self, other: _Nodes) -> tuple[Tensor, Tensor]:
         """Which nodes have other values, and which other parameters, in any row; each (M,)."""
         base = self.base
-        owned = torch.stack(
-            [~torch.eq(a, b).logical_or(a.isnan() & b.isnan()).all() for a, b in zip(base.values, other.values, strict=True)]
-        )
+        pairs = zip(base.values, other.values, strict=True)
+        owned = torch.stack([~(torch.eq(a, b) | (a.isnan() & b.isnan())).all() for a, b in pairs])
         same = torch.isclose(base.density, other.density, rtol=1e-5, atol=1e-5, equal_nan=True)
         moved = (~same & base.mask) | (base.mask != other.mask)
         return owned.cpu(), moved.any(0).cpu()
@@ -193,10 +192,11 @@ def _one_replaced(part: Tensor, others: Tensor, j: int) -> Tensor:
 def _numbers(site: ModelSite, held: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Density of the held value, mask and value of each number of a site that has parameters of its own."""
     base, batch_dims = site.fn, len(site.fn.batch_shape)
-    masks = [] if site.mask is None else [torch.as_tensor(site.mask)]
+    masks: list[Tensor] = [] if site.mask is None else [torch.as_tensor(site.mask)]
     while isinstance(base, dist.Independent | torch.distributions.Independent | dist.MaskedDistribution):
         if isinstance(base, dist.MaskedDistribution):
-            masks.append(torch.as_tensor(base._mask).expand(base.batch_shape))
+            own: Tensor = torch.as_tensor(base._mask)
+            masks.append(own.expand(base.batch_shape))
         base = base.base_dist
     density = base.log_prob(held)
     density = density.expand(torch.broadcast_shapes(density.shape, base.batch_shape))

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import nn
 
 from bayes_vae.errors import SettingsError, ShapeError
 from bayes_vae.guides import AmortizedNormalGuide
