@@ -154,7 +154,7 @@ class _Look:
             sites: list[ModelSite] = self.pair.bind(x, self.index).model_sites(latents)
         parts = [_numbers(site, self.held.setdefault(site.name, site.value)) for site in sites]
         names = [site.name for site, part in zip(sites, parts, strict=True) for _ in part[2]]
-        density, mask = (torch.cat([part[i] for part in parts], 1) for i in range(2))
+        density, mask = torch.cat([part[0] for part in parts], 1), torch.cat([part[1] for part in parts], 1)
         return _Nodes(density, mask, [value for part in parts for value in part[2]], names)
 
     def _difference(self, other: _Nodes) -> tuple[Tensor, Tensor]:

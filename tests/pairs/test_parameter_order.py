@@ -70,9 +70,7 @@ def test_a_flat_output_of_unsaid_order_is_refused_with_both_readings(build):
 
 
 def test_as_many_positions_as_categories_are_asked_about(build):
-    with pytest.raises(
-        ShapeError, match=r"may be \(N, 4, 4\) \(parameter_axis=1\) or \(N, 4, 4\) \(para"
-    ):
+    with pytest.raises(ShapeError, match=r"may be \(N, 4, 4\) \(parameter_axis=1\) or \(N, 4, 4\) \(para"):
         build(16, (4,), categories(4), unflatten=(4, 4))
 
 

@@ -238,3 +238,14 @@ def test_handlers_and_plates_over_numbers_are_looked_through():
 
     with pytest.raises(LikelihoodSeesDataError), open_pair(model, its_guide, REAL):
         pass
+
+
+def test_the_diagnosis_names_it(isolated_globals):
+    with isolated_globals(seed=0):
+        data = bv.load_data(torch.bernoulli(torch.full((200, P), 0.5)), kind="binary", policy="none")
+        vae = Skipping(skip=True)
+        said = {"encoder_output": "loc-and-log-scale", "split": True, "decoder_output": "logits"}
+        pair = bv.pair_from_networks(vae.encode, vae.decode, latent_dim=D, data_shape=(P,), **said)
+        found = bv.diagnose(*pair, data).findings
+    assert [finding.name for finding in found] == ["likelihood-sees-x"]
+    assert "8 of 8 numbers" in found[0].summary

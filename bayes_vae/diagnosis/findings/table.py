@@ -5,6 +5,7 @@ from __future__ import annotations
 from bayes_vae.diagnosis.findings import (
     kl_weight,
     latent_use,
+    likelihood_sees_x,
     training_length,
     unusable,
     wrong_guide,
@@ -18,6 +19,7 @@ KINDS = (
     unusable.not_finite,
     unusable.data_range,
     unusable.gray_data,
+    likelihood_sees_x.likelihood_sees_x,
     wrong_objective.kl_sign,
     wrong_likelihood.sigmoid_missing,
     wrong_likelihood.sigmoid_twice,
