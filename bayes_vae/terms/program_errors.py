@@ -91,9 +91,10 @@ def density_error(name: str, site: Site, error: Exception) -> BayesVaeError:
         torch.broadcast_shapes(expected, found)
     except RuntimeError:
         return ProgramError(
-            f"site {name!r}: its distribution has shape {expected} (batch shape {tuple(site['fn'].batch_shape)}, event "
-            f"shape {tuple(site['fn'].event_shape)}), and its value, obs= or the guide's draw, {found}: expected the "
-            "same. Give each number of an observation its parameter, and reshape x as the network returns it."
+            f"site {name!r}: its distribution has shape {shape_text(expected[1:])}, of which "
+            f"{tuple(site['fn'].event_shape)} are one event, and its value, obs= or the guide's draw, "
+            f"{shape_text(found[1:])}: expected the same. Give each number of an observation its parameter, and "
+            "reshape x as the network returns it."
         )
     return ProgramError(f"site {name!r}: its density raised {type(error).__name__}: {_short(error)}")
 

@@ -157,7 +157,7 @@ class Training:
             "train_elbo": likelihood - kl,
             "train_expected_log_likelihood": likelihood,
             "train_kl_to_prior": kl,
-            **self._validation(),
+            **self._checked_validation(),
             "train_seconds": self.seconds,
             "seconds": self.seconds + time.perf_counter() - start,
         }
@@ -169,6 +169,12 @@ class Training:
         self.order, self.steps_done, self.seconds = self.order[:0], 0, 0.0
         self.sums = torch.zeros_like(self.sums)
         return row
+
+    def _checked_validation(self) -> dict[str, float]:
+        try:
+            return self._validation()
+        except NumericalError as error:
+            raise self._diverged(str(error).rstrip(".")) from error
 
     def _validation(self) -> dict[str, float]:
         split = self.data.validation

@@ -12,6 +12,7 @@ from bayes_vae.errors import LikelihoodSeesDataError
 from bayes_vae.terms.dependence import MOST_NUMBERS, likelihood_dependence
 from bayes_vae.terms.opened import open_pair
 from bayes_vae.terms.probe import read_traced_pair
+from bayes_vae.terms.program import undisturbed
 from bayes_vae.terms.rows import TensorRows
 
 N, P, D = 9, 8, 2
@@ -53,7 +54,7 @@ def model_of(parameters, family):
 CIRCULAR = {
     "a skip connection": lambda h, x: h + x @ MIXING,
     "itself": lambda h, x: h + x,
-    "itself and no other": lambda h, x: h + 4 * (x - x.mean()),
+    "itself and no other": lambda h, x: h + 4 * (x - 0.5),
     "two neighbours that see each other": lambda h, x: h + x.reshape(-1, P // 2, 2).flip(-1).reshape(-1, P),
     "a ring": lambda h, x: h + x.roll(1, -1),
     "a total": lambda h, x: h + x.sum(-1, keepdim=True) / 9,
@@ -84,7 +85,7 @@ def test_densities_of_x_in_any_order_pass(kind, family):
 
 def dependence(model, x, its_guide=guide):
     rows = TensorRows(x, torch.arange(len(x[0])))
-    with torch.no_grad():
+    with undisturbed(model, its_guide):
         return likelihood_dependence(read_traced_pair(model, its_guide, rows), x, rows.index)
 
 

@@ -80,7 +80,7 @@ def test_a_decoder_that_is_nan_names_the_model(vae):
 def test_a_decoder_of_another_size(isolated_globals):
     with isolated_globals(seed=0):
         vae = VAE(outputs=5)
-    message = r"site 'x': its distribution has shape \(12, 5\).*obs= or the guide's draw, \(12, 6\): expected the same"
+    message = r"^site 'x': its distribution has shape \(N, 5\).*obs= or the guide's draw, \(N, 6\): expected the same"
     with pytest.raises(ProgramError, match=message):
         bv.elbo_terms(vae.model, vae.guide, coins(), 2)
 

@@ -14,8 +14,8 @@ __all__ = ["likelihood_sees_x"]
     "likelihood-sees-x",
     needs=("numbers_that_see_themselves",),
     why="p(x|z) is then no density of x: the loss can fall to zero without a code, and log p(x) means nothing.",
-    advice="Remove what leads from x to the likelihood past z, such as a skip connection from the encoder, and pass what "
-    "is computed from x, such as a total or a mask, as a covariate.",
+    advice="Remove what leads from x to the likelihood past z, such as a skip connection from the encoder, and pass "
+    "what is computed from x, such as a total or a mask, as a covariate.",
     first=True,
 )
 def likelihood_sees_x(seen: Examined) -> Iterator[Case]:
