@@ -61,12 +61,10 @@ def _other_observations(pair: _Pair, x: Observations, index: Tensor) -> _Compare
     """What the first row gives, beside its own and beside copies of it, from the same noise or at the same latents."""
     copies = tuple(_first_everywhere(part, 0) for part in x)
     before, after = (_quiet(pair.bind(rows, index)) for rows in (x, copies))
-    if pair.keyed:
-        one, two = (bound.draw(range(1), KeyedNoise(0)) for bound in (before, after))
-    else:
-        with isolated_rng(0, index.device):
-            one = before.draw(range(1), None)
-        two = after.evaluate(one.latents)
+    with isolated_rng(0, index.device):
+        one = before.draw(range(1), KeyedNoise(0) if pair.keyed else None)
+    with isolated_rng(0, index.device):
+        two = after.draw(range(1), KeyedNoise(0)) if pair.keyed else after.evaluate(one.latents)
     named = zip(("log_prior", "log_likelihood", "log_guide"), one[:3], two[:3], strict=True)
     terms = {name: (left[0, 0], right[0, 0]) for name, left, right in named}
     return terms | {f"latent {name!r}": (one.latents[name][0, 0], two.latents[name][0, 0]) for name in one.latents}
@@ -78,9 +76,12 @@ def _other_latents(pair: _Pair, x: Observations, index: Tensor) -> _Compared:
     with isolated_rng(0, index.device):
         latents = bound.draw(range(1), KeyedNoise(0) if pair.keyed else None).latents
     copies = {name: _first_everywhere(value, 1) for name, value in latents.items()}
-    one, two = (bound.log_joint(given) for given in (latents, copies))
+    runs = []
+    for given in (latents, copies):
+        with isolated_rng(0, index.device):
+            runs.append(bound.log_joint(given))
     names = ("log_prior", "log_likelihood")
-    return {name: (left[0, 0], right[0, 0]) for name, left, right in zip(names, one, two, strict=True)}
+    return {name: (left[0, 0], right[0, 0]) for name, left, right in zip(names, *runs, strict=True)}
 
 
 def _first_everywhere(value: Tensor, dim: int) -> Tensor:

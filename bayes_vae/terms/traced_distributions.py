@@ -166,6 +166,8 @@ def _parameters(site: ModelSite, what: str) -> tuple[Any, dict[str, Tensor]]:
     if not is_stock(base) or not base.arg_constraints or base.event_shape or hasattr(base, "base_dist"):
         raise NotDefinedError(f"the {what} is {type(base).__name__}: its parameters cannot be read number by number.")
     given = {name: vars(base).get(name) for name in base.arg_constraints}
+    if all(isinstance(given.get(name), Tensor) for name in ("probs", "logits")):  # one of them was computed when asked
+        del given["probs" if getattr(base, "_param", None) is given["logits"] else "logits"]
     found: dict[str, Tensor] = {}
     for name, value in given.items():
         if isinstance(value, Tensor):

@@ -93,3 +93,18 @@ def test_other_programs_keep_their_refusal(kind, isolated_globals):
         return
     with pytest.raises(NotDefinedError, match="does not expose its distributions"):
         bv.aggregate_posterior_terms(program, guide, x, 5)
+
+
+def test_a_diagnosis_asks_as_much_and_measures_the_same(pairs):
+    exposed, traced, _ = pairs
+    x = exposed[0].sample(300, seed=2)
+    binary = bool(((x == 0) | (x == 1)).all())
+    data = bv.load_data(x, kind="binary", policy="none") if binary else bv.load_data(x, kind="real")
+    single = [nothing.float() for pair in (exposed, traced) for nothing in pair if isinstance(nothing, torch.nn.Module)]
+    assert len(single) == 2  # the programs use the same networks
+    found, truth = (bv.diagnose(*pair, data, num_observations=60) for pair in (traced, exposed))
+    read = ("largest_logit", "train_amortization_gap", "marginal_kl_bound", "residual_over_scale", "median_scale")
+    names = [name for name in read if name in truth.measurements]
+    assert len(names) >= 3
+    for name in names:
+        assert found.measurements[name].value == pytest.approx(truth.measurements[name].value, rel=1e-3), name
