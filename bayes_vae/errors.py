@@ -8,6 +8,7 @@ __all__ = [
     "DataError",
     "DoesNotApplyError",
     "GridWarning",
+    "LikelihoodSeesDataError",
     "NetworkOutputWarning",
     "NotDefinedError",
     "NumericalError",
@@ -48,6 +49,27 @@ class NumericalError(BayesVaeError, ArithmeticError):
 
 class ProgramError(BayesVaeError, ValueError):
     """A pair of Pyro programs from which the terms cannot be read."""
+
+
+class LikelihoodSeesDataError(ProgramError):
+    """A likelihood whose parameters move with the numbers that it is the likelihood of, at a fixed z.
+
+    Attributes:
+        sites: the observed sites, and latents whose prior sees x.
+        circular, looked_at: of how many numbers it was found, of how many that were looked at.
+        numbers: how many an observation has.
+    """
+
+    def __init__(self, sites: tuple[str, ...], circular: int, looked_at: int, numbers: int) -> None:
+        super().__init__(
+            f"the likelihood sees x: at a fixed z the parameters of {circular} of {looked_at} numbers that were looked "
+            f"at, of {numbers} in an observation, move with these numbers themselves (site "
+            f"{', '.join(map(repr, sites))}), so that p(x given z) is no density of x and log p(x) means nothing. "
+            "Remove what leads from x to the likelihood past z, such as a skip connection from the encoder; what is "
+            "computed from x, such as a total or a mask, pass as a covariate: model(x, covariate). An autoregressive "
+            "likelihood may see the numbers before each, in any order."
+        )
+        self.sites, self.circular, self.looked_at, self.numbers = sites, circular, looked_at, numbers
 
 
 class NotDefinedError(BayesVaeError, ValueError):

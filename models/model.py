@@ -15,6 +15,7 @@ from bayes_vae.models.likelihoods import Likelihood
 from bayes_vae.models.priors import Prior
 from bayes_vae.terms.program import index_arguments
 from bayes_vae.terms.randomness import isolated_rng
+from bayes_vae.terms.reached import evaluation_mode
 from bayes_vae.terms.registration import register_at_each_call
 
 __all__ = ["Model", "PartsModel", "SingleLatentModel"]
@@ -103,8 +104,9 @@ class SingleLatentModel(Model):
         if seed is not None:
             with isolated_rng(seed, next(self.parameters()).device):
                 return self.sample(num_observations, mean=mean)
-        likelihood = self.likelihood(self.prior().sample((num_observations,)))
-        return likelihood.mean if mean else likelihood.sample()
+        with evaluation_mode(self):
+            likelihood = self.likelihood(self.prior().sample((num_observations,)))
+            return likelihood.mean if mean else likelihood.sample()
 
     @torch.no_grad()
     def reconstruct(
@@ -132,9 +134,10 @@ class SingleLatentModel(Model):
             with isolated_rng(seed, next(self.parameters()).device):
                 return self.reconstruct(x, guide, mean=mean, index=index)
         given = {} if index is None else index_arguments(guide, index)
-        z = guide.variational_posterior(self.check_observations(x), **given).sample()  # type: ignore[operator]
-        likelihood = self.likelihood(z)
-        return likelihood.mean if mean else likelihood.sample()
+        with evaluation_mode(self, guide):
+            z = guide.variational_posterior(self.check_observations(x), **given).sample()  # type: ignore[operator]
+            likelihood = self.likelihood(z)
+            return likelihood.mean if mean else likelihood.sample()
 
 
 class PartsModel(SingleLatentModel):

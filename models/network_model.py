@@ -15,6 +15,7 @@ from bayes_vae.errors import NetworkOutputWarning, NumericalError, SettingsError
 from bayes_vae.models.model import PartsModel
 from bayes_vae.networks.final_sigmoid import FinalSigmoid, at_the_ends, clamped_logits
 from bayes_vae.networks.foreign import ForeignNetwork, describe_output, reshape_rows
+from bayes_vae.networks.parameter_order import check_parameter_axis, parameters_first
 from bayes_vae.parts.registry import build_part
 
 __all__ = ["DecoderOutput", "NetworkModel"]
@@ -36,6 +37,9 @@ class NetworkModel(PartsModel):
         latent_dim: D, the size of z.
         data_shape: shape of one observation.
         decoder_output: what its output is.
+        parameter_axis: for likelihoods of several parameters for each number, which axis of the decoder's output they
+            lie along: 1 for (N, C, *data_shape), −1 for (N, *data_shape, C). May be left out where the sizes say it, or
+            the decoder returns a tuple.
         likelihood: name of p(x given z), or a mapping of "name" and options; see ``bayes_vae.models.likelihoods``.
         prior: name of p(z), or a mapping of "name" and options; see ``bayes_vae.models.priors``.
 
@@ -51,6 +55,7 @@ class NetworkModel(PartsModel):
         data_shape: Sequence[int],
         decoder_output: DecoderOutput,
         *,
+        parameter_axis: int | None = None,
         likelihood: str | Mapping[str, Any] = "bernoulli",
         prior: str | Mapping[str, Any] = "standard-normal",
     ) -> None:
@@ -58,6 +63,8 @@ class NetworkModel(PartsModel):
         self.latent_dim, self.data_shape = latent_dim, Size(data_shape)
         self.likelihood_family = build_part("likelihood", likelihood, data_shape=data_shape)
         self.decoder_output = self._taken(decoder_output)
+        count, name = self.likelihood_family.outputs_per_number, self.likelihood_family.name
+        self._parameter_place = check_parameter_axis(parameter_axis, count, self.data_shape, name)
         self.decoder = ForeignNetwork("decoder", decoder)
         self.prior_family = build_part("prior", prior, latent_dim=latent_dim, data_shape=data_shape)
         self._saturation_noted = False
@@ -166,13 +173,13 @@ class NetworkModel(PartsModel):
         what = f"the decoder's output, {self.decoder_output},"
         if isinstance(output, Tensor) and count == 1:
             return reshape_rows(what, output, num_rows, shape).unsqueeze(1)
-        if isinstance(output, Tensor) and tuple(output.shape[1:]) in ((count, *shape), (count * math.prod(shape),)):
-            return reshape_rows(what, output, num_rows, (count, *shape))
+        if isinstance(output, Tensor):
+            return parameters_first(output, num_rows, count, shape, self._parameter_place)
         tensors = isinstance(output, tuple | list) and all(isinstance(part, Tensor) for part in output)
         if count > 1 and tensors and len(output) == count:
             return torch.stack([reshape_rows(what, part, num_rows, shape) for part in output], 1)
         one = f"a tensor with one row of {math.prod(shape)} numbers for each of {num_rows} latents"
-        many = f"a tuple of {count} tensors of shape {(num_rows, *shape)}, or one of shape {(num_rows, count, *shape)}"
+        many = f"a tuple of {count} tensors of shape {(num_rows, *shape)}, or one tensor with an axis of {count}"
         raise ShapeError(
             f"decoder_output={self.decoder_output!r} with the likelihood {self.likelihood_family.name!r} asks for a "
             f"decoder that returns {one if count == 1 else many}, but it returned {describe_output(output)}. Pass a "

@@ -94,7 +94,8 @@ class Diagnosis:
         unknown = f" {UNKNOWN_SPLIT}" if self.split_by == "load_data" else ""
         if self.healthy is None:
             return (
-                f"{self.num_made} of {self.num_checks} checks could be made on this pair, and they found nothing wrong; "
+                f"{self.num_made} of {self.num_checks} checks could be made on this pair, and they found nothing "
+                f"wrong; "
                 f"whether the rest is right is not known.{unknown}"
             )
         return (

@@ -17,7 +17,7 @@ from bayes_vae.distributions.properties import (
     noise_shape,
     normal_parts,
 )
-from bayes_vae.distributions.support import check_support
+from bayes_vae.distributions.support import check_support, in_support_where_masked
 
 __all__ = [
     "BernoulliLogits",
@@ -27,6 +27,7 @@ __all__ = [
     "diagonal_normal",
     "draw_from_noise",
     "has_normal_base",
+    "in_support_where_masked",
     "is_discrete",
     "is_point_mass",
     "noise_like",

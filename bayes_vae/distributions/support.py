@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inspect import getattr_static
+from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -13,7 +14,7 @@ from bayes_vae.distributions.bernoulli_logits import BernoulliLogits
 from bayes_vae.distributions.properties import unwrap
 from bayes_vae.errors import SupportError
 
-__all__ = ["check_support"]
+__all__ = ["check_support", "in_support_where_masked"]
 
 
 def _inside(distribution: dist.TorchDistribution, value: Tensor) -> Tensor:
@@ -70,3 +71,53 @@ def check_support(
         f"site {name!r}: observations in [{low:g}, {high:g}] leave the support {support} of {type(base).__name__}.",
         "Rescale the data or choose a likelihood with that support.",
     )
+
+
+def in_support_where_masked(
+    distribution: dist.TorchDistribution, value: Tensor, mask: Tensor | bool | None = None
+) -> Tensor:
+    """The value, with some value of the support where it is masked and lies outside: NaN, say, of what is missing.
+
+    Its density is not counted, but would be refused where arguments are validated, and its gradient would be NaN.
+
+    Args:
+        distribution: whose density is taken.
+        value: shape (*batch, *event), or one that broadcasts to it.
+        mask: of the site, False where the density is not counted; masks within the distribution count too.
+    """
+    hidden = _hidden(distribution, mask)
+    if hidden is None:
+        return value
+    outside = hidden & (~_numbers_inside(distribution, value) if value.is_floating_point() else torch.zeros(()).bool())
+    if not bool(outside.any()):
+        return value
+    with torch.random.fork_rng(devices=[value.device] if value.is_cuda else []), torch.no_grad():
+        drawn = distribution.sample()
+    return torch.where(outside, drawn.to(value.dtype), value)
+
+
+def _hidden(distribution: Any, mask: Tensor | bool | None) -> Tensor | None:
+    """Which numbers are masked, broadcasting to the value; None where there is no mask."""
+    masks = [] if mask is None else [(torch.as_tensor(mask), len(distribution.event_shape))]
+    while isinstance(distribution, dist.Independent | torch.distributions.Independent | dist.MaskedDistribution):
+        if isinstance(distribution, dist.MaskedDistribution):
+            masks.append((torch.as_tensor(distribution._mask), len(distribution.event_shape)))
+        distribution = distribution.base_dist
+    hidden: Tensor | None = None
+    for one, event_dims in masks:
+        here = ~one.reshape(*one.shape, *(1,) * event_dims)
+        hidden = here if hidden is None else hidden | here.to(hidden.device)
+    return hidden
+
+
+def _numbers_inside(distribution: Any, value: Tensor) -> Tensor:
+    """Which numbers, or whole events, of a value lie in the support; broadcasting to the value."""
+    while isinstance(distribution, dist.Independent | torch.distributions.Independent | dist.MaskedDistribution):
+        distribution = distribution.base_dist
+    finite = value.isfinite()
+    try:
+        inside: Tensor = distribution.support.check(torch.where(finite, value, torch.zeros_like(value)))
+    except NotImplementedError:
+        return finite
+    inside = finite & inside.reshape(*inside.shape, *(1,) * (value.dim() - inside.dim()))
+    return inside

@@ -14,7 +14,7 @@ from bayes_vae.terms.particles import ParticleLayout
 from bayes_vae.terms.prior_as_guide import prior_as_guide
 from bayes_vae.terms.probe import read_traced_pair
 from bayes_vae.terms.program import Observations, Program, undisturbed
-from bayes_vae.terms.randomness import derived_seed, isolated_rng
+from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.rows import TensorRows, as_index, as_observations
 from bayes_vae.terms.traced import TracedPair
 from bayes_vae.terms.tracing import run_model
@@ -50,7 +50,7 @@ def simulate(model: Any, num_observations: int, seed: int, quantity: str, otherw
         )
     parameter = next(iter(model.parameters()), None)
     device = "cpu" if parameter is None else parameter.device
-    with torch.no_grad(), isolated_rng(derived_seed(seed, "simulated data"), device):
+    with undisturbed(model, device=device, seed=derived_seed(seed, "simulated data")):
         z = model.prior().sample((num_observations,))
         return Simulated({"z": z}, (model.likelihood(z).sample(),))
 

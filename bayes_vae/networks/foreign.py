@@ -9,14 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from bayes_vae.errors import SettingsError, ShapeError
-from bayes_vae.networks.perceptron import refuse_batch_norm
 
 __all__ = ["ForeignNetwork", "describe_output", "keeps_order", "reshape_rows", "shape_text"]
-
-FOLDING = (
-    " The batch norm of a trained network can be folded into the layer before it, which leaves what it computes in "
-    "evaluation mode as it is: torch.nn.utils.fusion.fuse_conv_bn_eval and fuse_linear_bn_eval."
-)
 
 
 class ForeignNetwork(nn.Module):
@@ -27,7 +21,7 @@ class ForeignNetwork(nn.Module):
         network: a module, or a bound method of one.
 
     Raises:
-        SettingsError: a function that belongs to no module, a module without parameters, or one with batch norm.
+        SettingsError: a function that belongs to no module, or a module without parameters.
     """
 
     def __init__(self, role: str, network: nn.Module | Callable[..., Any]) -> None:
@@ -44,10 +38,6 @@ class ForeignNetwork(nn.Module):
                 f"the {role} {_name(owner)} has no parameters, so nothing says in which dtype and where it computes. "
                 "Give it one; requires_grad=False will do."
             )
-        try:
-            refuse_batch_norm(role, owner)
-        except SettingsError as error:
-            raise SettingsError(f"{error}{FOLDING}") from None
         self.network = owner
         self._method = "" if owner is network else str(getattr(network, "__name__", ""))
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bayes_vae.errors import SettingsError
 from bayes_vae.networks.convolutions import ConvolutionalDecoder, ConvolutionalEncoder
-from bayes_vae.networks.layers import ACTIVATIONS, NO_BATCH_NORM, activation_named, glorot
+from bayes_vae.networks.layers import ACTIVATIONS, activation_named, glorot
 from bayes_vae.parts.registry import find
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "decoder_network",
     "encoder_network",
     "mlp",
-    "refuse_batch_norm",
     "set_output_bias",
 ]
 
@@ -103,19 +102,3 @@ def set_output_bias(decoder: nn.Module, bias: Tensor) -> None:
     """Give a decoder of :func:`decoder_network` its output bias, as many numbers as it has outputs."""
     own = decoder.output_bias if isinstance(decoder, ConvolutionalDecoder) else decoder[-1].bias  # type: ignore[index]
     own.copy_(bias.flatten().to(own))
-
-
-def refuse_batch_norm(role: str, network: nn.Module) -> None:
-    """Refuse a network that ties the observations of a batch together.
-
-    Args:
-        role: "encoder" or "decoder", for the message.
-        network: with any submodules.
-
-    Raises:
-        SettingsError: names the layer, and says why.
-    """
-    for name, layer in network.named_modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            where = f"{type(layer).__name__} {name!r}" if name else type(layer).__name__
-            raise SettingsError(f"the {role} has {where}: {NO_BATCH_NORM}")

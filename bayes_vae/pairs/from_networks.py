@@ -33,6 +33,7 @@ def pair_from_networks(
     data_shape: Sequence[int],
     encoder_output: EncoderOutput,
     decoder_output: DecoderOutput,
+    parameter_axis: int | None = None,
     split: bool = False,
     input_shape: Sequence[int] | None = None,
     likelihood: str | Mapping[str, Any] = "bernoulli",
@@ -59,6 +60,9 @@ def pair_from_networks(
             "mean-and-log-scale" (normal with noise "per-pixel": a tuple of the two), or for the other likelihoods
             "parameters", as their classes describe them. Of probabilities whose last step is a sigmoid, what it was
             given is used; others of exactly 0 and 1 count as the least and the largest between that their dtype has.
+        parameter_axis: where each number has several parameters (the logits of C categories, a mean and a scale), the
+            axis of the decoder's output along which they lie: 1 for (N, C, *data_shape), −1 for (N, *data_shape, C);
+            neighbouring axes may be flattened. Left out, the sizes must say it, or the decoder returns a tuple.
         split: whether the encoder returns one tensor, shape (N, 2 D), location first, in place of a tuple of two.
         input_shape: the shape in which the encoder takes an observation, such as (784,) or (1, 28, 28); ``data_shape``
             when None. The decoder's output is given ``data_shape`` wherever its numbers are in that order.
@@ -70,8 +74,9 @@ def pair_from_networks(
         (model, guide). :func:`bayes_vae.load` needs the pair built again: ``load(path, model=model, guide=guide)``.
 
     Raises:
-        SettingsError: an unknown name, a ``decoder_output`` that the likelihood does not take, or batch norm.
-        ShapeError: a network that cannot be run, or that returns something else than was said.
+        SettingsError: an unknown name, or a ``decoder_output`` that the likelihood does not take.
+        ShapeError: a network that cannot be run, that returns something else than was said, or several parameters for
+            each number whose order the sizes leave open.
         NumericalError: NaN, a scale that is not above 0, probabilities outside [0, 1].
         ProgramError: a network whose output depends on chance, or on the other observations of the batch.
 
@@ -89,7 +94,8 @@ def pair_from_networks(
     >>> model.sample(3, seed=0).shape
     torch.Size([3, 8, 8])
     """
-    model = NetworkModel(decoder, latent_dim, data_shape, decoder_output, likelihood=likelihood, prior=prior)
+    said = {"parameter_axis": parameter_axis, "likelihood": likelihood, "prior": prior}
+    model = NetworkModel(decoder, latent_dim, data_shape, decoder_output, **said)  # type: ignore[arg-type]
     guide = NetworkGuide(encoder, latent_dim, data_shape, encoder_output, split=split, input_shape=input_shape)
     with undisturbed(model, guide, device=model.decoder.like.device):
         _check_encoder(guide)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bayes_vae.terms.tabular import Tabular
 
-__all__ = ["Draw", "JointTerms", "LogTerms", "Provenance", "join_particles"]
+__all__ = ["Draw", "JointTerms", "LogTerms", "ModelSite", "Provenance", "join_particles"]
 
 
 class Draw(NamedTuple):
@@ -39,6 +39,20 @@ class JointTerms(NamedTuple):
 
     log_prior: Tensor
     log_likelihood: Tensor
+
+
+class ModelSite(NamedTuple):
+    """A site of the model in a run with given latents.
+
+    ``to_rows(values, num_batch_dims)`` lays out values over so many batch dimensions, and any more to their right, as
+    (K, N, *rest).
+    """
+
+    name: str
+    fn: Any
+    value: Tensor
+    mask: Tensor | bool | None
+    to_rows: Callable[[Tensor, int], Tensor]
 
 
 def join_particles(draws: Sequence[Draw]) -> Draw:

@@ -19,7 +19,7 @@ from bayes_vae.distributions import (
     noise_shape,
 )
 from bayes_vae.errors import NotDefinedError, ProgramError, ShapeError
-from bayes_vae.terms.containers import Draw, JointTerms
+from bayes_vae.terms.containers import Draw, JointTerms, ModelSite
 from bayes_vae.terms.layout import check_observed
 from bayes_vae.terms.masks import Masked
 from bayes_vae.terms.program import Observations, Program
@@ -117,6 +117,10 @@ class ExposedBatch:
         """The model's log densities at given latents, z of shape (K, N, D)."""
         z = latents["z"]
         return JointTerms(self.model.prior().log_prob(z), self.model.likelihood(z).log_prob(self.x))
+
+    def model_sites(self, latents: dict[str, Tensor]) -> list[ModelSite]:
+        """The observed site at given latents, z of shape (K, N, D)."""
+        return [ModelSite("x", self.model.likelihood(latents["z"]), self.x, None, lambda values, _: values)]
 
     def supports(self) -> dict[str, constraints.Constraint]:
         """Where each latent lives."""

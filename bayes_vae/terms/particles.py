@@ -8,7 +8,9 @@ from typing import Any
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 
+from bayes_vae.distributions import in_support_where_masked
 from bayes_vae.errors import ProgramError
+from bayes_vae.terms.program_errors import density_error
 
 __all__ = ["ParticleLayout"]
 
@@ -45,7 +47,11 @@ class ParticleLayout:
 
     def per_observation(self, name: str, site: Any, frame_dim: int) -> Tensor:
         """Log density of a site with its mask and without its scale, summed to (K, N)."""
-        log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+        value = in_support_where_masked(site["fn"], site["value"], site["mask"])
+        try:
+            log_prob = site["fn"].log_prob(value, *site["args"], **site["kwargs"])
+        except Exception as error:
+            raise density_error(name, site, error) from error
         return self.reduce(name, site, scale_and_mask(log_prob, 1.0, site["mask"]), frame_dim)
 
     def reduce(self, name: str, site: Any, values: Tensor, frame_dim: int) -> Tensor:

@@ -12,6 +12,7 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from bayes_vae.terms.randomness import isolated_rng
+from bayes_vae.terms.reached import evaluation_mode
 from bayes_vae.terms.traits import Program, modules_of, needs_index, traits_of
 
 __all__ = [
@@ -67,20 +68,6 @@ def prepare_guide(model: Program, guide: Program, x: Tensor, index: Tensor, *, a
 
 
 @contextmanager
-def _evaluation_mode(programs: tuple[Program, ...]) -> Iterator[None]:
-    """Switch dropout and the like off, then restore each submodule's own mode."""
-    modules = [part for program in programs for owner in modules_of(program) for part in owner.modules()]
-    modes = [module.training for module in modules]
-    try:
-        for module in modules:
-            module.training = False
-        yield
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
-
-
-@contextmanager
 def own_parameters(*programs: Program) -> Iterator[None]:
     """Run programs on their modules' own weights, and drop what they add to Pyro's parameter store.
 
@@ -120,7 +107,7 @@ def undisturbed(*programs: Program, device: torch.device | str = "cpu", seed: in
     """
     with ExitStack() as stack:
         stack.enter_context(own_parameters(*programs))
-        stack.enter_context(_evaluation_mode(programs))
+        stack.enter_context(evaluation_mode(*programs))
         stack.enter_context(isolated_rng(seed, device))
         stack.enter_context(torch.no_grad())
         yield

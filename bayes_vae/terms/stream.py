@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from bayes_vae.errors import NumericalError, SettingsError
-from bayes_vae.terms.containers import Draw, JointTerms
+from bayes_vae.terms.containers import Draw, JointTerms, ModelSite
+from bayes_vae.terms.coupling import ROWS, refuse_coupled_rows
+from bayes_vae.terms.dependence import refuse_likelihood_of_seen_data
 from bayes_vae.terms.exposed import ExposedPair, exposes_distributions
 from bayes_vae.terms.masks import Masked
 from bayes_vae.terms.probe import read_traced_pair
@@ -46,6 +48,9 @@ class BoundBatch(Protocol):
 
     def log_joint(self, latents: dict[str, Tensor]) -> JointTerms:
         """The model's log densities at given latents."""
+
+    def model_sites(self, latents: dict[str, Tensor]) -> list[ModelSite]:
+        """The model's sites at given latents of one particle."""
 
     def supports(self) -> dict[str, constraints.Constraint]:
         """Where each latent lives."""
@@ -103,6 +108,11 @@ def read_pair(model: Program, guide: Program, rows: Rows, source: Source = "auto
         model, guide: the programs.
         rows: observations to probe with.
         source: "auto" takes the distributions where both programs expose them, else traces.
+
+    Raises:
+        SettingsError: a source that this pair has not.
+        ProgramError: the terms cannot be read, or those of an observation change with the others of its batch.
+        LikelihoodSeesDataError: at a fixed z the parameters of the likelihood move with the numbers they are of.
     """
     exposed = exposes_distributions(model, guide)
     if source not in ("auto", "distributions", "traces") or (source == "distributions" and not exposed):
@@ -110,9 +120,12 @@ def read_pair(model: Program, guide: Program, rows: Rows, source: Source = "auto
             f"source={source!r} does not work here: 'distributions' needs a model with prior() and likelihood(z) "
             "and a guide with variational_posterior(x); use 'auto' or 'traces'."
         )
-    if exposed and source != "traces":
-        return ExposedPair(model, guide, rows)
-    return read_traced_pair(model, guide, rows)
+    pair = ExposedPair(model, guide, rows) if exposed and source != "traces" else read_traced_pair(model, guide, rows)
+    few = rows.take(slice(0, ROWS)) if pair.splittable else rows
+    x = few.read()
+    refuse_coupled_rows(pair, x, few.index)
+    refuse_likelihood_of_seen_data(pair, x, few.index)
+    return pair
 
 
 def refuse_impossible(draw: Draw, index: Tensor) -> None:

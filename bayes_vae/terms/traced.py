@@ -18,7 +18,7 @@ from bayes_vae.distributions import (
     noise_shape,
 )
 from bayes_vae.errors import NotDefinedError, ProgramError
-from bayes_vae.terms.containers import Draw, JointTerms, join_particles
+from bayes_vae.terms.containers import Draw, JointTerms, ModelSite, join_particles
 from bayes_vae.terms.layout import PairLayout, Site, check_observed, latent_sites, observed_sites, scaled_sites
 from bayes_vae.terms.masks import Masked, masked_in_both, masked_numbers, refuse_dependence, same_masks
 from bayes_vae.terms.particles import ParticleLayout
@@ -113,6 +113,37 @@ class TracedBatch:
             each = ({name: value[k : k + 1] for name, value in latents.items()} for k in range(count))
             return join_particles([self.evaluate(one) for one in each])
         layout = self._particle_layout(count)
+        return self._read(layout, *self._trace(layout, self._given(layout, latents)))
+
+    def model_sites(self, latents: dict[str, Tensor]) -> list[ModelSite]:
+        """The latent and observed sites of the model at given latents of one particle, each of shape (1, N, *rest)."""
+        layout = self._particle_layout(1)
+        return self._model_sites(layout, self._trace(layout, self._given(layout, latents))[1])
+
+    def model_sites_alone(self, latents: dict[str, Tensor]) -> list[ModelSite]:
+        """The same from a run of the model without its guide."""
+        return self._model_sites(*self._run_model(1, latents))
+
+    def guide_alone(self) -> tuple[ParticleLayout, Any]:
+        """The trace of a run of the guide for one particle, and how it is laid out."""
+        layout = self._particle_layout(1)
+        x, index, plate = self._laid_out(layout)
+        return layout, run_model(self.pair.guide, x, index, None, plate)
+
+    def _model_sites(self, layout: ParticleLayout, trace: Any) -> list[ModelSite]:
+        dim = self.pair.layout.model_dim
+
+        def to_rows(values: Tensor, num_batch_dims: int) -> Tensor:
+            return layout.from_site(values, dim, num_batch_dims)
+
+        sites = {**latent_sites(trace), **observed_sites(trace)}
+        return [
+            ModelSite(name, site["fn"], site["value"], site["mask"], to_rows)
+            for name, site in sites.items()
+            if site["value"].numel() > 0  # pyro.factor
+        ]
+
+    def _given(self, layout: ParticleLayout, latents: dict[str, Tensor]) -> Supply:
         dim = self.pair.layout.guide_dim
 
         def supply(name: str, site: Site) -> Tensor:
@@ -120,7 +151,7 @@ class TracedBatch:
                 return _point_of(site)
             return layout.to_site(latents[name], dim, len(site["fn"].batch_shape))
 
-        return self._read(layout, *self._trace(layout, supply))
+        return supply
 
     def log_joint(self, latents: dict[str, Tensor]) -> JointTerms:
         """The model's log densities at given latents, each of shape (K, N, *rest)."""
@@ -230,7 +261,9 @@ class TracedBatch:
         elif masked and not torch.is_grad_enabled():
             one = {name: value[:1] for name, value in latents.items()}
             single = self._particle_layout(1)
-            refuse_dependence(lambda supply: self._trace(single, supply), single, self.pair.layout, one, masked, self.index)
+            refuse_dependence(
+                lambda supply: self._trace(single, supply), single, self.pair.layout, one, masked, self.index
+            )
         self._masked = masked
 
     def _refuse_new_scales(self, sites: dict[str, Site]) -> None:

@@ -12,9 +12,9 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from bayes_vae.errors import ProgramError
 from bayes_vae.terms.layout import Site
 from bayes_vae.terms.program import Observations, Program, index_arguments
+from bayes_vae.terms.program_errors import traced_or_explained
 
 __all__ = ["PARTICLE_PLATE", "Supply", "run_model", "run_pair"]
 
@@ -45,8 +45,8 @@ def run_model(
     plate: tuple[int, int] | None = None,
 ) -> poutine.Trace:
     """Trace the model alone, with latents that are supplied or drawn from the prior; arguments as in run_pair."""
-    with _SupplyLatents(supply) if supply else nullcontext():
-        return poutine.trace(_within(model, x, index, plate)).get_trace()
+    call = _supplied(supply, _within(model, x, index, plate))
+    return traced_or_explained("model", model, call, x, index)
 
 
 def _within(program: Program, x: Observations, index: Tensor, plate: tuple[int, int] | None) -> Callable[[], Any]:
@@ -75,18 +75,19 @@ def run_pair(
         plate: size and dim of an outer plate of particles.
 
     Raises:
-        ProgramError: a site whose batch shape does not fit its plate.
+        NumericalError, ProgramError: what a program raised, as :func:`traced_or_explained` says it.
     """
-    try:
+    call = _supplied(supply, _within(guide, x, index, plate))
+    guide_trace = traced_or_explained("guide", guide, call, x, index)
+    call = poutine.replay(_within(model, x, index, plate), trace=guide_trace)
+    return guide_trace, traced_or_explained("model", model, call, x, index)
+
+
+def _supplied(supply: Supply | None, call: Callable[[], Any]) -> Callable[[], Any]:
+    """The call, its latents supplied."""
+
+    def supplied() -> Any:
         with _SupplyLatents(supply) if supply else nullcontext():
-            guide_trace = poutine.trace(_within(guide, x, index, plate)).get_trace()
-        model_trace = poutine.trace(poutine.replay(_within(model, x, index, plate), trace=guide_trace)).get_trace()
-    except ValueError as error:
-        if "Shape mismatch inside plate" not in str(error):
-            raise
-        raise ProgramError(
-            f"{error}. Either the dimensions of one observation are not declared with .to_event(n), so that they are "
-            "taken for plates, or the program holds as many rows as other data had (a plate of fixed size, parameters "
-            "per observation)."
-        ) from error
-    return guide_trace, model_trace
+            return call()
+
+    return supplied

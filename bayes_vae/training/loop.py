@@ -116,19 +116,25 @@ class Training:
         self.loss.kl_weight = kl_weight_at(epochs_done, self.settings)
         with autocast(self.settings.precision, self.device):  # the first epoch has looked at the support of every row
             seen = self.epochs_done > 0
-            terms = self.loss.terms_of_rows(self.model, self.guide, inputs, index, support_checked=seen)
+            try:
+                terms = self.loss.terms_of_rows(self.model, self.guide, inputs, index, support_checked=seen)
+            except NumericalError as error:
+                raise self._diverged(str(error).rstrip(".")) from error
         self.optimizer.zero_grad()
         terms.loss.mean().backward()
         norm = self._clip()
         self.optimizer.step()
         sums = torch.stack([*(term.detach().double().sum() for term in terms[:2]), norm]).cpu()
         if not all(map(math.isfinite, sums[:2].tolist())):
-            raise NumericalError(
-                f"training diverged in epoch {self.epochs_done + 1}: expected log likelihood {float(sums[0]):g}, KL "
-                f"{float(sums[1]):g}. Lower the learning rate (it is {self.settings.learning_rate:g}), and look for "
-                "values outside [0, 1] in the data and for a scale that reaches zero."
-            )
+            raise self._diverged(f"expected log likelihood {float(sums[0]):g}, KL {float(sums[1]):g}")
         return sums
+
+    def _diverged(self, found: str) -> NumericalError:
+        return NumericalError(
+            f"training diverged in epoch {self.epochs_done + 1}: {found}. Lower the learning rate (it is "
+            f"{self.settings.learning_rate:g}), and look for values outside [0, 1] in the data and for a scale that "
+            "reaches zero."
+        )
 
     def _clip(self) -> Tensor:
         """The norm of the gradient over all parameters, as it was before it was shortened to ``clip_norm``."""
@@ -152,7 +158,7 @@ class Training:
             "train_elbo": likelihood - kl,
             "train_expected_log_likelihood": likelihood,
             "train_kl_to_prior": kl,
-            **self._validation(),
+            **self._checked_validation(),
             "train_seconds": self.seconds,
             "seconds": self.seconds + time.perf_counter() - start,
         }
@@ -164,6 +170,12 @@ class Training:
         self.order, self.steps_done, self.seconds = self.order[:0], 0, 0.0
         self.sums = torch.zeros_like(self.sums)
         return row
+
+    def _checked_validation(self) -> dict[str, float]:
+        try:
+            return self._validation()
+        except NumericalError as error:
+            raise self._diverged(str(error).rstrip(".")) from error
 
     def _validation(self) -> dict[str, float]:
         split = self.data.validation

@@ -12,9 +12,10 @@ import pyro.poutine as poutine
 import torch
 from torch import Tensor, nn
 
-from bayes_vae.errors import ProgramError
+from bayes_vae.errors import ProgramError, SettingsError
 from bayes_vae.terms.program import Observations, Program, admit_rows, modules_of, pyro_module_parameters, relink_store
 from bayes_vae.terms.randomness import isolated_rng
+from bayes_vae.terms.reached import evaluation_mode, reached_modules
 from bayes_vae.terms.tracing import run_pair
 
 __all__ = ["Trainable", "gather", "own_store"]
@@ -84,6 +85,7 @@ def gather(model: Program, guide: Program, x: Observations, index: Tensor) -> Tr
 
     Raises:
         ProgramError: none found.
+        SettingsError: batch norm that would be in training mode.
     """
     admit_rows(guide, index)
     sites = _param_sites(model, guide, x, index)
@@ -99,6 +101,7 @@ def gather(model: Program, guide: Program, x: Observations, index: Tensor) -> Tr
             if value.requires_grad and id(value) not in known:  # model and guide may share a network
                 parameters[f"{name}.{key}"] = value
                 known.add(id(value))
+    _refuse_batch_norm(modules, reached_modules(model, guide))
     stray = {name: leaf for name, leaf in sites.items() if id(leaf) not in known}
     if not parameters and not stray:
         raise ProgramError(
@@ -110,7 +113,28 @@ def gather(model: Program, guide: Program, x: Observations, index: Tensor) -> Tr
 
 
 def _param_sites(model: Program, guide: Program, x: Observations, index: Tensor) -> dict[str, Tensor]:
-    with isolated_rng(0, index.device), poutine.trace(param_only=True) as captured:
+    with evaluation_mode(model, guide), isolated_rng(0, index.device), poutine.trace(param_only=True) as captured:
         run_pair(model, guide, x, index)
     nodes: dict[str, Any] = captured.trace.nodes
     return {name: site["value"].unconstrained() for name, site in nodes.items()}
+
+
+def _refuse_batch_norm(modules: dict[str, nn.Module], reached: list[nn.Module]) -> None:
+    """Refuse layers that would normalize over the batch while training: no observation then has an ELBO of its own."""
+    modes = [(layer, layer.training) for layer in reached]
+    try:
+        for module in modules.values():
+            module.train()
+        tying = [layer for layer in reached if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.training]
+    finally:
+        for layer, mode in modes:
+            layer.training = mode
+    if tying:
+        named = {id(layer): f" {name!r}" for module in modules.values() for name, layer in module.named_modules()}
+        raise SettingsError(
+            f"the networks have {type(tying[0]).__name__}{named.get(id(tying[0]), '')}, which in training mode "
+            "normalizes over the batch and ties its observations together: the ELBO of one would depend on the others. "
+            "Use layer norm or group norm; or, for a trained network, fold it into the layer before it "
+            "(torch.nn.utils.fusion.fuse_conv_bn_eval, fuse_linear_bn_eval) or keep it frozen (a train() that leaves "
+            "it in evaluation mode). Networks with batch norm that were trained elsewhere can be evaluated as they are."
+        )

@@ -2,13 +2,12 @@
 
 import pytest
 import torch
-from torch import nn
 
 from bayes_vae.errors import SettingsError, ShapeError
 from bayes_vae.guides import AmortizedNormalGuide
 from bayes_vae.models import VAE
 from bayes_vae.networks.convolutions import ConvolutionalDecoder, ConvolutionalEncoder
-from bayes_vae.networks.perceptron import decoder_network, encoder_network, refuse_batch_norm, set_output_bias
+from bayes_vae.networks.perceptron import decoder_network, encoder_network, set_output_bias
 from bayes_vae.terms import log_terms
 
 SHAPES = [(8, 8), (28, 28), (1, 28, 28), (3, 32, 32), (5, 7), (1, 1)]
@@ -98,15 +97,6 @@ def test_unknown_networks_are_refused():
 def test_batch_norm_is_refused_as_an_activation(name):
     with pytest.raises(SettingsError, match="batch norm ties the observations of a batch together"):
         ConvolutionalEncoder((8, 8), 2, (4,), name)
-
-
-def test_batch_norm_is_refused_within_a_network(clean_globals):
-    network = nn.Sequential(nn.Linear(2, 3), nn.Sequential(nn.BatchNorm1d(3)))
-    with pytest.raises(SettingsError, match=r"the decoder has BatchNorm1d '1.0': batch norm ties the observations"):
-        refuse_batch_norm("decoder", network)
-    with pytest.raises(SettingsError, match="the encoder has BatchNorm2d: batch norm ties the observations"):
-        refuse_batch_norm("encoder", nn.BatchNorm2d(3))
-    refuse_batch_norm("encoder", nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3)))
 
 
 def test_a_decoder_starts_at_the_data(clean_globals):

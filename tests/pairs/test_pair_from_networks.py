@@ -357,6 +357,7 @@ def test_likelihoods_whose_parameters_are_those_of_their_class(isolated_globals)
         **BERNOULLI,
         encoder_output="loc-and-log-scale",
         decoder_output="parameters",
+        parameter_axis=1,
         likelihood={"name": "categorical", "num_categories": 3},
     )
     x = torch.tensor([[0.0, 1, 2, 1]], dtype=torch.float64).expand(4, 4)[None]

@@ -37,6 +37,7 @@ def test_accumulators_share_their_draws(small_vae, monkeypatch):
     monkeypatch.setattr(model, "likelihood", lambda z: decoded.append(z.shape[0]) or likelihood(z))
     elbo, weights, terms = ElboAtDraws("sampled"), WeightsAtDraws(30), TermsAtDraws(most=7)
     with open_pair(model, guide, x, chunk_size=4) as opened:
+        decoded.clear()  # the probes of a pair that is opened
         collect(opened, 30, elbo, weights, terms)
         assert sum(decoded) == 30
         found = elbo.result(opened), weights.result(opened), terms.result(opened)

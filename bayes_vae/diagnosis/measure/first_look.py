@@ -10,7 +10,7 @@ from torch import Tensor
 from bayes_vae.diagnosis.measure.measurement import Measurement
 from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.distributions import check_support
-from bayes_vae.errors import NumericalError, SupportError
+from bayes_vae.errors import LikelihoodSeesDataError, NumericalError, SupportError
 from bayes_vae.estimators.elbo import elbo_terms
 from bayes_vae.terms.exposed import exposes_distributions
 
@@ -38,6 +38,9 @@ def look_first(subject: Subject) -> dict[str, Measurement]:
         between = Measurement.of(((x > 0) & (x < 1)).double().mean())
         ends = {"smallest_value": Measurement.of(x.min()), "share_of_gray_values": between}
         return ends | _noted(subject, "largest_value", float(x.max()), error.found)
+    except LikelihoodSeesDataError as error:
+        looked_at = Measurement.of(error.looked_at)
+        return {"numbers_that_see_themselves": Measurement.of(error.circular), "numbers_looked_at": looked_at}
     except NumericalError as error:
         return _noted(subject, "terms_that_are_not_finite", 1.0, str(error))
     return {}
