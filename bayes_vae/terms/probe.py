@@ -6,6 +6,7 @@ import warnings
 from dataclasses import replace
 
 import torch
+from pyro.contrib.easyguide import EasyGuide
 from torch import Tensor
 
 from bayes_vae.errors import ProgramError, ScaledSiteWarning
@@ -70,8 +71,16 @@ def _splittable_pair(model: Program, guide: Program, x: Observations, index: Ten
         try:
             pair = _single_run_pair(model, guide, x, index, splittable=True)
         except Exception:  # whatever a program raises on other rows than its own; the whole then says why
+            _forget_plates(guide)
             return None
         return pair if _rows_stand_alone(pair, x, index) else None
+
+
+def _forget_plates(guide: Program) -> None:
+    """An ``EasyGuide`` that raised keeps the plates of that run, whose size would be that of the probe ever after."""
+    for owner in modules_of(guide):
+        if isinstance(owner, EasyGuide):
+            owner.plates.clear()
 
 
 def _rows_stand_alone(pair: TracedPair, x: Observations, index: Tensor) -> bool:
@@ -84,6 +93,7 @@ def _rows_stand_alone(pair: TracedPair, x: Observations, index: Tensor) -> bool:
     try:
         again = _draw_again(pair.bind(take_rows(x, order), index[order]), range(1), moved)
     except Exception:  # a plate or a parameter of fixed size
+        _forget_plates(pair.guide)
         return False
     return _agree(again, moved)
 
@@ -92,6 +102,7 @@ def _agrees_with_single_runs(candidate: TracedPair, single: TracedPair, x: Obser
     try:
         draw = _draw(candidate.bind(x, index), range(2))
     except Exception:  # the program cannot run this way; the next way is tried
+        _forget_plates(single.guide)
         return False
     batch = single.bind(x, index)
     singles = [draw.select(slice(k, k + 1)) for k in range(2)]
