@@ -15,6 +15,7 @@ from bayes_vae.diagnosis.measure.groups import measure
 from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.diagnosis.result import Diagnosis
 from bayes_vae.errors import DataError, SettingsError
+from bayes_vae.terms.probe import warning_of_scales_once
 from bayes_vae.terms.program import Program, undisturbed
 from bayes_vae.terms.stream import Progress
 
@@ -24,6 +25,7 @@ LEAST = 20
 """Observations below which no mean has an error to be trusted."""
 
 
+@warning_of_scales_once()
 def diagnose(
     model: Program,
     guide: Program,

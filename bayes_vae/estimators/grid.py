@@ -226,7 +226,9 @@ def _plane(space: LatentSpace) -> FreeCoordinates:
     return plane
 
 
-def _axes(guide: FreeCoordinates, prior: FreeCoordinates, num_points: int, width: float | None) -> tuple[Tensor, Tensor]:
+def _axes(
+    guide: FreeCoordinates, prior: FreeCoordinates, num_points: int, width: float | None
+) -> tuple[Tensor, Tensor]:
     """The values along each dimension: one box that holds the prior and every guide."""
     if width is not None:
         middle = prior.loc.double().mean(0)

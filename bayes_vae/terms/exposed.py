@@ -94,11 +94,10 @@ class ExposedPair:
 class ExposedBatch:
     """A batch of observations with its variational posterior."""
 
-    masked: Masked = {}
-
     def __init__(self, model: Any, q: dist.TorchDistribution, x: Tensor, index: Tensor) -> None:
         self.model, self.variational_posterior, self.x, self.index = model, q, x, index
         self.support_checked = False
+        self.masked: Masked = {}
 
     def draw(self, particles: range, noise: KeyedNoise | None) -> Draw:
         """Draw latents and evaluate the three log densities.

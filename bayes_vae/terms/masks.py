@@ -97,8 +97,7 @@ def masked_in_both(layout: ParticleLayout, pair: PairLayout, traces: PairTraces,
     """
     dims = {"guide": pair.guide_dim, "model": pair.model_dim}
     guide, model = (
-        masked_numbers(layout, latent_sites(trace), dims[program])
-        for program, trace in zip(dims, traces, strict=True)
+        masked_numbers(layout, latent_sites(trace), dims[program]) for program, trace in zip(dims, traces, strict=True)
     )
     found = {}
     for name in guide.keys() | model.keys():

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 
 import torch
@@ -18,7 +21,7 @@ from bayes_vae.terms.rows import Rows
 from bayes_vae.terms.traced import TracedBatch, TracedPair
 from bayes_vae.terms.tracing import run_pair
 
-__all__ = ["read_traced_pair"]
+__all__ = ["read_traced_pair", "warning_of_scales_once"]
 
 PROBE_ROWS = (3, 5)
 """How many rows to probe with; the second where a plate within an observation happens to have the first's size."""
@@ -131,11 +134,30 @@ def _agree(left: Draw, right: Draw) -> bool:
     return True
 
 
+_warned: ContextVar[set[tuple[str, str]] | None] = ContextVar("scaled sites that a call has warned of", default=None)
+
+
+@contextmanager
+def warning_of_scales_once() -> Iterator[None]:
+    """One warning of each scaled site for all pairs that a call reads; also a decorator of such calls."""
+    token = _warned.set(set()) if _warned.get() is None else None
+    try:
+        yield
+    finally:
+        if token is not None:
+            _warned.reset(token)
+
+
 def _warn_of_scales(pair: TracedPair) -> None:
-    for site, factor in pair.layout.scaled:
+    told = _warned.get()
+    told = set() if told is None else told
+    new = [each for each in pair.layout.scaled if each not in told]
+    told.update(new)
+    if new:
+        sites = ", ".join(f"site {site!r} is scaled by {factor}" for site, factor in new)
         warnings.warn(
-            f"site {site!r} is scaled by {factor} (KL annealing, say): its density is evaluated at weight 1. "
-            "An ELBO with a weight below 1 on the KL is no bound on log p(x).",
+            f"{sites} (KL annealing, say): {'its density is' if len(new) == 1 else 'their densities are'} evaluated at "
+            "weight 1. An ELBO with a weight below 1 on the KL is no bound on log p(x).",
             ScaledSiteWarning,
             stacklevel=2,
         )

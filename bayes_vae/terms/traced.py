@@ -235,7 +235,9 @@ class TracedBatch:
         elif masked and not torch.is_grad_enabled():
             one = {name: value[:1] for name, value in latents.items()}
             single = self._particle_layout(1)
-            refuse_dependence(lambda supply: self._trace(single, supply), single, self.pair.layout, one, masked, self.index)
+            refuse_dependence(
+                lambda supply: self._trace(single, supply), single, self.pair.layout, one, masked, self.index
+            )
         self._masked = masked
 
     def _refuse_new_scales(self, sites: dict[str, Site]) -> None:
