@@ -5,6 +5,7 @@ the global random state goes inside ``with isolated_globals(seed=0): ...``; a te
 global (``pyro.infer.SVI`` and the param store, say) asks for ``clean_globals``.
 """
 
+import functools
 import os
 import random
 import signal
@@ -262,3 +263,110 @@ def small_vae() -> tuple[VAE, AmortizedNormalGuide, torch.Tensor]:
         settings: dict[str, Any] = {"latent_dim": 1, "data_shape": (2, 3), "hidden_dims": (4,)}
         model, guide = VAE(**settings).double(), AmortizedNormalGuide(**settings).double()
         return model, guide, model.sample(5, seed=2)
+
+
+NOISE = 0.5
+"""Deviation of x given z in :func:`masked_pairs`."""
+
+
+def unit_normals(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """log p(x) where each number of z is standard normal and x is z plus noise; of numbers that are not masked."""
+    each: torch.Tensor = torch.distributions.Normal(0.0, (1 + NOISE**2) ** 0.5).log_prob(x)
+    return (each * mask).sum(-1)
+
+
+def markov_chain(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """log p(x) where z_t is 0.8 z_{t-1} plus unit noise and x_t is z_t plus noise, up to each row's length."""
+    steps = torch.arange(x.shape[1])
+    innovations = torch.where(steps[:, None] >= steps, 0.8 ** (steps[:, None] - steps).clamp(min=0), 0.0).to(x)
+    covariance = innovations @ innovations.T + NOISE**2 * torch.eye(x.shape[1]).to(x)
+    found = []
+    for row, length in zip(x, mask.sum(-1).tolist(), strict=True):
+        part = torch.distributions.MultivariateNormal(torch.zeros(length).to(x), covariance[:length, :length])
+        found.append(part.log_prob(row[:length]))
+    return torch.stack(found)
+
+
+class MaskedPair(NamedTuple):
+    """A pair whose latents are masked by row, its arguments, and log p(x) of each row in closed form."""
+
+    model: Any
+    guide: Any
+    x: tuple[torch.Tensor, ...]
+    log_evidence: torch.Tensor
+
+
+class ByRow:
+    """The masks of :func:`masked_pairs`, each (N, 2) or (N, T), and how they reach the sites."""
+
+    def __init__(self, style: str) -> None:
+        self.style = style
+
+    def two_sites(self, x: torch.Tensor, mask: torch.Tensor, *, guide: bool) -> None:
+        """z1, x1 always, z2, x2 where they are seen: ``poutine.mask``, shape (N,)."""
+        shrunk, scale = x / (1 + NOISE**2), NOISE / (1 + NOISE**2) ** 0.5
+        with pyro.plate("data", len(x)):
+            for d in range(2):
+                with pyro.poutine.mask(mask=mask[:, d]):
+                    loc, spread = (shrunk[:, d], 1.3 * scale) if guide else (x.new_zeros(()), 1.0)
+                    z = pyro.sample(f"z{d + 1}", pyro.distributions.Normal(loc, spread))
+                    if not guide:
+                        pyro.sample(f"x{d + 1}", pyro.distributions.Normal(z, NOISE), obs=x[:, d])
+
+    def event_dims(self, x: torch.Tensor, mask: torch.Tensor, *, guide: bool) -> None:
+        """One site whose event dims are partly masked: ``.mask`` within ``to_event``, shape (N, 2)."""
+        shrunk, scale = x / (1 + NOISE**2), NOISE / (1 + NOISE**2) ** 0.5
+        loc, spread = (shrunk, 1.3 * scale) if guide else (torch.zeros_like(x), 1.0)
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", pyro.distributions.Normal(loc, spread).mask(mask).to_event(1))
+            if not guide:
+                pyro.sample("x", pyro.distributions.Normal(z, NOISE).mask(mask).to_event(1), obs=x)
+
+    def plate_dim(self, x: torch.Tensor, mask: torch.Tensor, *, guide: bool) -> None:
+        """Time as a plate of its own within the data's: ``poutine.mask``, shape (N, T)."""
+        shrunk, scale = x / (1 + NOISE**2), NOISE / (1 + NOISE**2) ** 0.5
+        loc, spread = (shrunk, 1.3 * scale) if guide else (x.new_zeros(()), 1.0)
+        with pyro.plate("data", len(x), dim=-2), pyro.plate("time", x.shape[1], dim=-1), pyro.poutine.mask(mask=mask):
+            z = pyro.sample("z", pyro.distributions.Normal(loc, spread))
+            if not guide:
+                pyro.sample("x", pyro.distributions.Normal(z, NOISE), obs=x)
+
+    def markov(self, x: torch.Tensor, mask: torch.Tensor, *, guide: bool) -> None:
+        """The idiom of Pyro's deep Markov model: a site a time step, ``.mask(mask[:, t : t + 1]).to_event(1)``."""
+        before = x.new_zeros(len(x), 1)
+        scale = NOISE / (1 + NOISE**2) ** 0.5
+        with pyro.plate("data", len(x)):
+            for t in range(x.shape[1]):
+                seen, now = mask[:, t : t + 1], x[:, t : t + 1]
+                loc = 0.8 * before + (now - 0.8 * before) / (1 + NOISE**2) if guide else 0.8 * before
+                spread = 1.2 * scale if guide else 1.0
+                z = pyro.sample(f"z_{t}", pyro.distributions.Normal(loc, spread).mask(seen).to_event(1))
+                if not guide:
+                    pyro.sample(f"x_{t}", pyro.distributions.Normal(z, NOISE).mask(seen).to_event(1), obs=now)
+                before = z
+
+    def pair(self, x: torch.Tensor, mask: torch.Tensor) -> MaskedPair:
+        """The pair with its arguments and its truth."""
+        program = getattr(self, self.style)
+        truth = markov_chain if self.style == "markov" else unit_normals
+        model, guide = (functools.partial(program, guide=which) for which in (False, True))
+        return MaskedPair(model, guide, (x, mask), truth(x, mask))
+
+
+@pytest.fixture(scope="session")
+def masked_pair() -> Callable[..., MaskedPair]:
+    """``masked_pair(style, num_rows)``: x in float64; rows with one, two (and three) numbers in turn."""
+
+    def make(style: str, num_rows: int) -> MaskedPair:
+        size = 3 if style == "markov" else 2
+        lengths = 1 + torch.arange(num_rows) % size
+        x = torch.randn(num_rows, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        return ByRow(style).pair(x, torch.arange(size) < lengths[:, None])
+
+    return make
+
+
+@pytest.fixture(params=["two_sites", "event_dims", "plate_dim", "markov"])
+def masked_style(request: pytest.FixtureRequest) -> str:
+    """How latents are masked."""
+    return str(request.param)

@@ -18,6 +18,7 @@ from bayes_vae.diagnosis.measure.groups import Announce, Budget, check_names, me
 from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.diagnosis.result import Diagnosis
 from bayes_vae.errors import SettingsError
+from bayes_vae.terms.probe import warning_of_scales_once
 from bayes_vae.terms.program import Program, undisturbed
 from bayes_vae.terms.stream import Progress
 
@@ -30,6 +31,7 @@ AS_TRAINED = "as it was trained, by cross-entropy on gray values, which is no de
 ON_BINARIZED = "on pixels that were binarized for it, since its likelihood has no density of gray ones"
 
 
+@warning_of_scales_once()
 def diagnose(
     model: Program,
     guide: Program,

@@ -14,6 +14,7 @@ __all__ = [
     "draw_from_noise",
     "has_normal_base",
     "is_discrete",
+    "is_masked",
     "is_point_mass",
     "is_stock",
     "noise_like",
@@ -67,6 +68,12 @@ def is_discrete(distribution: dist.TorchDistribution) -> bool:
     except NotImplementedError:
         return False
     return support is not None and bool(support.is_discrete)
+
+
+def is_masked(distribution: torch.distributions.Distribution) -> bool:
+    """Whether a distribution, or one within it, is masked."""
+    within = getattr(distribution, "base_dist", None)
+    return isinstance(distribution, dist.MaskedDistribution) or (within is not None and is_masked(within))
 
 
 def noise_shape(distribution: torch.distributions.Distribution) -> Size:

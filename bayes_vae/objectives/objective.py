@@ -114,6 +114,8 @@ class Objective(ELBO):
                 warnings.simplefilter("ignore", ScaledSiteWarning)  # refused below
                 pair = read_pair(model, guide, TensorRows(x, index), self._source)
                 self._refuse_untrainable(pair)
+                if pair.masks_latents:
+                    pair.bind(x, index).draw(range(1), None)  # looks at what depends on them, in evaluation mode
             self._read = (model, guide, pair)
         return self._read[2]
 

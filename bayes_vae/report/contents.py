@@ -22,6 +22,7 @@ from bayes_vae.estimators.ladder import Comparison, comparison_of
 from bayes_vae.report.latent_pictures import LatentMeans, Missing, Pictures, latent_means, pictures
 from bayes_vae.settings import LADDER, ReportSettings
 from bayes_vae.terms.opened import OpenPair, open_pair
+from bayes_vae.terms.probe import warning_of_scales_once
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.rows import prepare_for
 from bayes_vae.terms.stream import Progress
@@ -119,6 +120,7 @@ class ReportContents:
         return self.label_names[int(label)] if named else f"{label:g}"
 
 
+@warning_of_scales_once()
 def report_contents(
     model: Program,
     guide: Program,

@@ -14,6 +14,7 @@ from bayes_vae.distributions import (
     draw_from_noise,
     has_normal_base,
     is_discrete,
+    is_masked,
     is_point_mass,
     noise_like,
     noise_shape,
@@ -41,6 +42,7 @@ class ExposedPair:
     source = "distributions"
     particles = "vectorized"
     splittable = True
+    masks_latents = False
     scaled: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, model: Any, guide: Any, rows: Rows) -> None:
@@ -57,6 +59,12 @@ class ExposedPair:
             model.check_observations(rows.read()[0])  # says so of all of x, and not of the first row alone
         _expect_batch("prior()", model.prior(), ())
         q = self.bind(x, first.index).variational_posterior
+        for what, density in (("prior()", model.prior()), ("variational_posterior(x)", q)):
+            if is_masked(density):
+                raise ProgramError(
+                    f"{what} is masked: which numbers of z an observation has is read from the programs alone. Pass "
+                    'source="traces".'
+                )
         expected = tuple(model.prior().event_shape)
         if tuple(q.event_shape) != expected:
             raise ProgramError(

@@ -11,7 +11,7 @@ import torch
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from bayes_vae.distributions import check_support, has_normal_base, is_discrete, is_point_mass
+from bayes_vae.distributions import check_support, has_normal_base, is_discrete, is_masked, is_point_mass
 from bayes_vae.errors import NumericalError, ProgramError, SupportError
 from bayes_vae.terms.program import Observations
 
@@ -33,6 +33,7 @@ class PairLayout:
         scaled: (site, factor) of every scaled site.
         not_reparameterized: latents whose draws carry no gradient.
         discrete: latents with discrete values.
+        masks_latents: whether a latent lies under a mask, whatever it masks.
     """
 
     guide_dim: int
@@ -43,6 +44,7 @@ class PairLayout:
     scaled: tuple[tuple[str, str], ...]
     not_reparameterized: tuple[str, ...]
     discrete: tuple[str, ...]
+    masks_latents: bool = False
 
 
 def _sample_sites(trace: poutine.Trace) -> Iterator[tuple[str, Site]]:
@@ -70,12 +72,13 @@ def read_layout(guide_trace: poutine.Trace, model_trace: poutine.Trace, num_obse
     """
     guide_latents, model_latents = latent_sites(guide_trace), latent_sites(model_trace)
     observed = observed_sites(model_trace)
-    _match_sites(guide_latents, model_latents, observed)
-    _match_shapes(guide_latents, model_latents)
-    _refuse_what_is_no_density(guide_latents, observed_sites(guide_trace))
     sites = [*guide_latents.items(), *model_latents.items(), *observed.items()]
     for name, site in sites:
         _refuse_subsampling(name, site)
+    _refuse_global(model_latents, num_observations)
+    _match_sites(guide_latents, model_latents, observed)
+    _match_shapes(guide_latents, model_latents)
+    _refuse_what_is_no_density(guide_latents, observed_sites(guide_trace))
     guide_dim = _frame_dim("guide", guide_latents, num_observations)
     model_dim = _frame_dim("model", {**model_latents, **observed}, num_observations)
     dims = [frame.dim for _, site in sites for frame in site["cond_indep_stack"] if frame.vectorized]
@@ -88,7 +91,15 @@ def read_layout(guide_trace: poutine.Trace, model_trace: poutine.Trace, num_obse
         tuple(scaled_sites({**guide_latents, **model_latents, **observed})),
         tuple(name for name, site in guide_latents.items() if not site["fn"].has_rsample),
         tuple(name for name, site in guide_latents.items() if is_discrete(site["fn"])),
+        any(site["mask"] is not None or is_masked(site["fn"]) for _, site in sites if not site["is_observed"]),
     )
+
+
+def _refuse_global(model: dict[str, Site], num_observations: int) -> None:
+    """Name the model's global latents before their guide is looked at, which may have them under other names."""
+    outside = [name for name, site in model.items() if not _frames(site, num_observations)]
+    if outside:
+        raise ProgramError(_outside("model", outside[0], model[outside[0]], num_observations, outside))
 
 
 def _match_sites(guide: dict[str, Site], model: dict[str, Site], observed: dict[str, Site]) -> None:
@@ -158,13 +169,9 @@ def _frame_dim(program: str, sites: dict[str, Site], num_observations: int) -> i
     """The dim of the plate of size N that holds every site."""
     common: set[tuple[str, int]] | None = None
     for name, site in sites.items():
-        frames = {
-            (frame.name, frame.dim)
-            for frame in site["cond_indep_stack"]
-            if frame.vectorized and frame.size == num_observations
-        }
+        frames = _frames(site, num_observations)
         if not frames:
-            raise ProgramError(_outside(program, name, site, num_observations))
+            raise ProgramError(_outside(program, name, site, num_observations, [name]))
         common = frames if common is None else common & frames
     if not common:
         raise ProgramError(
@@ -180,14 +187,36 @@ def _frame_dim(program: str, sites: dict[str, Site], num_observations: int) -> i
     return min(dim for _, dim in common)
 
 
-def _outside(program: str, name: str, site: Site, num_observations: int) -> str:
-    plates = [f"{frame.name!r} of size {frame.size}" for frame in site["cond_indep_stack"]]
+def _frames(site: Site, num_observations: int) -> set[tuple[str, int]]:
+    """Name and dim of the plates of size N around a site."""
+    return {
+        (frame.name, frame.dim)
+        for frame in site["cond_indep_stack"]
+        if frame.vectorized and _size_of(frame, site) == num_observations
+    }
+
+
+def _size_of(frame: Any, site: Site) -> int:
+    """The size of a plate; of one that was given none, as ``pyro.plate("data")``, what the site has there."""
+    if frame.size != -1:
+        return int(frame.size)
+    value = site["value"]
+    batch_shape = value.shape[: value.dim() - site["fn"].event_dim]
+    return batch_shape[frame.dim] if len(batch_shape) >= -frame.dim else 1
+
+
+def _outside(program: str, name: str, site: Site, num_observations: int, all_outside: list[str]) -> str:
+    plates = [
+        f"{frame.name!r} {'without a size' if frame.size == -1 else f'of size {frame.size}'}"
+        for frame in site["cond_indep_stack"]
+    ]
     kind = "observed site" if site["is_observed"] else "latent"
     return (
         f"{kind} {name!r} of the {program} lies outside the frame of the observations: expected it in a "
         f"pyro.plate of size {num_observations}, the number of observations, but its plates are "
-        f"{', '.join(plates) or 'none'} (batch shape {tuple(site['fn'].batch_shape)}). Global latents have no terms "
-        "per observation; for a local one write `with pyro.plate('data', len(x)):` around it."
+        f"{', '.join(plates) or 'none'} (batch shape {tuple(site['fn'].batch_shape)}). Global latents (here "
+        f"{', '.join(map(repr, all_outside))}) have no terms per observation; for a local one write "
+        "`with pyro.plate('data', len(x)):` around it."
     )
 
 

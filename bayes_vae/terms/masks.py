@@ -24,7 +24,14 @@ from bayes_vae.errors import ProgramError
 from bayes_vae.terms.layout import PairLayout, Site, latent_sites, observed_sites
 from bayes_vae.terms.particles import ParticleLayout
 
-__all__ = ["Masked", "PairTraces", "masked_in_both", "refuse_dependence", "same_masks"]
+__all__ = [
+    "Masked",
+    "PairTraces",
+    "masked_in_both",
+    "masked_numbers",
+    "refuse_dependence",
+    "same_masks",
+]
 
 Masked: TypeAlias = dict[str, Tensor]
 """Site → (N, *rest), shaped like its value; True where an observation does not have this number."""
@@ -32,8 +39,8 @@ Masked: TypeAlias = dict[str, Tensor]
 PairTraces: TypeAlias = tuple[Any, Any]
 """Traces of the guide and of the model."""
 
-STEPS = (1.0, 10.0)
-"""How far masked numbers are moved, in unconstrained units, to see what depends on them."""
+STEPS = (1.0, 10.0, -10.0)
+"""How far masked numbers are moved, in unconstrained units, to see what depends on them: and up to twice as far."""
 
 ROUNDING = 100.0
 """Units in the last place by which a term may change all the same."""
@@ -43,7 +50,7 @@ def masked_numbers(layout: ParticleLayout, sites: dict[str, Site], frame_dim: in
     """Where the sites are masked, each (K, N, *rest) like its value; sites without any mask are left out.
 
     Raises:
-        ProgramError: a mask that does not fit the site, or that lies within a transformed distribution.
+        ProgramError: a mask that lies within a transformed distribution.
     """
     found = {}
     for name, site in sites.items():
@@ -60,14 +67,7 @@ def _kept(name: str, site: Site) -> Tensor | None:
     within = _kept_within(name, fn)
     if around is None:
         return within
-    around = torch.as_tensor(around, device=site["value"].device)
-    try:
-        around = around.expand(fn.batch_shape)
-    except RuntimeError as error:
-        raise ProgramError(
-            f"latent site {name!r} has a mask of shape {tuple(around.shape)} and batch shape {tuple(fn.batch_shape)}: "
-            "expected a mask that broadcasts to the batch shape, one value for each observation and plate."
-        ) from error
+    around = torch.as_tensor(around, device=site["value"].device).expand(fn.batch_shape)
     if within is None:
         return around
     return within & around.reshape(*around.shape, *(1,) * (within.dim() - around.dim()))
@@ -162,9 +162,10 @@ def refuse_dependence(
     Raises:
         ProgramError: names the site whose term moves, and an observation where it does.
     """
-    generator = torch.Generator().manual_seed(0)  # a fixed one: the draws of the caller's seed are left as they are
 
     def traces(step: float, everything: bool = False) -> PairTraces:
+        generator = torch.Generator().manual_seed(0)  # its own: the caller's draws are left as they are
+
         def supply(name: str, site: Site) -> Tensor:
             num_batch_dims = len(site["fn"].batch_shape)
             value = layout.to_site(latents[name], pair.guide_dim, num_batch_dims)
@@ -191,22 +192,22 @@ def _moved(fn: Any, value: Tensor, step: float, generator: torch.Generator) -> T
     if step == 0:
         return value
     if fn.support.is_discrete:
-        return _other_value(fn, value, int(step))
+        return _other_value(fn, value, STEPS.index(step))
     transform = biject_to(fn.support)
     at = transform.inv(value)
-    noise = torch.randn(at.shape, generator=generator, dtype=torch.float64).to(at)
-    moved: Tensor = transform(at + step * noise)
+    direction = 2 * torch.rand(at.shape, generator=generator) - 1
+    moved: Tensor = transform(at + step * (direction + direction.sign()).to(at))
     return moved
 
 
-def _other_value(fn: Any, value: Tensor, step: int) -> Tensor:
-    """A discrete value: the first for one step and the second for another where they can be listed, else a larger."""
+def _other_value(fn: Any, value: Tensor, which: int) -> Tensor:
+    """A discrete value: the first for one step, the second for another, … where they can be listed; else a larger."""
     while hasattr(fn, "base_dist"):
         fn = fn.base_dist
     if not fn.has_enumerate_support:
-        return value + step
+        return value + which + 1
     values = fn.enumerate_support(expand=False)
-    other: Tensor = values[STEPS.index(step) % len(values)].expand_as(value)
+    other: Tensor = values[which % len(values)].expand_as(value)
     return other
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from bayes_vae.errors import NotDefinedError, ProgramError, SettingsError
 from bayes_vae.terms.containers import Draw, Provenance
 from bayes_vae.terms.prior_as_guide import prior_as_guide
+from bayes_vae.terms.probe import warning_of_scales_once
 from bayes_vae.terms.program import Observations, undisturbed
 from bayes_vae.terms.randomness import KeyedNoise, derived_seed, isolated_rng
 from bayes_vae.terms.rows import Rows, X, as_rows
@@ -242,7 +243,7 @@ def open_pair(
     seed = whole_number("seed", seed, None)
     batch_size, chunk_size = whole_number("batch_size", batch_size), whole_number("chunk_size", chunk_size)
     rows = as_rows(x, model, index, data_policy)
-    with undisturbed(model, guide, device=rows.index.device, seed=seed):
+    with warning_of_scales_once(), undisturbed(model, guide, device=rows.index.device, seed=seed):
         pair = read_pair(model, guide, rows, source)
         yield OpenPair(model, guide, rows, pair, traits_of(model), source, seed, batch_size, chunk_size, progress)
 

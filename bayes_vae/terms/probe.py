@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 
 import torch
+from pyro.contrib.easyguide import EasyGuide
 from torch import Tensor
 
 from bayes_vae.errors import ProgramError, ScaledSiteWarning
@@ -17,7 +21,7 @@ from bayes_vae.terms.rows import Rows
 from bayes_vae.terms.traced import TracedBatch, TracedPair
 from bayes_vae.terms.tracing import run_pair
 
-__all__ = ["read_traced_pair"]
+__all__ = ["read_traced_pair", "warning_of_scales_once"]
 
 PROBE_ROWS = (3, 5)
 """How many rows to probe with; the second where a plate within an observation happens to have the first's size."""
@@ -70,8 +74,16 @@ def _splittable_pair(model: Program, guide: Program, x: Observations, index: Ten
         try:
             pair = _single_run_pair(model, guide, x, index, splittable=True)
         except Exception:  # whatever a program raises on other rows than its own; the whole then says why
+            _forget_plates(guide)
             return None
         return pair if _rows_stand_alone(pair, x, index) else None
+
+
+def _forget_plates(guide: Program) -> None:
+    """An ``EasyGuide`` that raised keeps the plates of that run, whose size would be that of the probe ever after."""
+    for owner in modules_of(guide):
+        if isinstance(owner, EasyGuide):
+            owner.plates.clear()
 
 
 def _rows_stand_alone(pair: TracedPair, x: Observations, index: Tensor) -> bool:
@@ -84,6 +96,7 @@ def _rows_stand_alone(pair: TracedPair, x: Observations, index: Tensor) -> bool:
     try:
         again = _draw_again(pair.bind(take_rows(x, order), index[order]), range(1), moved)
     except Exception:  # a plate or a parameter of fixed size
+        _forget_plates(pair.guide)
         return False
     return _agree(again, moved)
 
@@ -92,6 +105,7 @@ def _agrees_with_single_runs(candidate: TracedPair, single: TracedPair, x: Obser
     try:
         draw = _draw(candidate.bind(x, index), range(2))
     except Exception:  # the program cannot run this way; the next way is tried
+        _forget_plates(single.guide)
         return False
     batch = single.bind(x, index)
     singles = [draw.select(slice(k, k + 1)) for k in range(2)]
@@ -120,11 +134,30 @@ def _agree(left: Draw, right: Draw) -> bool:
     return True
 
 
+_warned: ContextVar[set[tuple[str, str]] | None] = ContextVar("scaled sites that a call has warned of", default=None)
+
+
+@contextmanager
+def warning_of_scales_once() -> Iterator[None]:
+    """One warning of each scaled site for all pairs that a call reads; also a decorator of such calls."""
+    token = _warned.set(set()) if _warned.get() is None else None
+    try:
+        yield
+    finally:
+        if token is not None:
+            _warned.reset(token)
+
+
 def _warn_of_scales(pair: TracedPair) -> None:
-    for site, factor in pair.layout.scaled:
+    told = _warned.get()
+    told = set() if told is None else told
+    new = [each for each in pair.layout.scaled if each not in told]
+    told.update(new)
+    if new:
+        sites = ", ".join(f"site {site!r} is scaled by {factor}" for site, factor in new)
         warnings.warn(
-            f"site {site!r} is scaled by {factor} (KL annealing, say): its density is evaluated at weight 1. "
-            "An ELBO with a weight below 1 on the KL is no bound on log p(x).",
+            f"{sites} (KL annealing, say): {'its density is' if len(new) == 1 else 'their densities are'} evaluated at "
+            "weight 1. An ELBO with a weight below 1 on the KL is no bound on log p(x).",
             ScaledSiteWarning,
             stacklevel=2,
         )

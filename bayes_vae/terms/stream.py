@@ -97,6 +97,10 @@ class Pair(Protocol):
     def not_reparameterized(self) -> tuple[str, ...]:
         """Latents whose draws carry no gradient."""
 
+    @property
+    def masks_latents(self) -> bool:
+        """Whether a latent was seen under a mask."""
+
     def bind(self, x: Observations, index: Tensor) -> BoundBatch:
         """A batch of observations."""
 

@@ -77,6 +77,11 @@ class TracedPair:
         """Latents whose draws carry no gradient."""
         return self.layout.not_reparameterized
 
+    @property
+    def masks_latents(self) -> bool:
+        """Whether a latent was seen under a mask."""
+        return self.layout.masks_latents
+
     def bind(self, x: Observations, index: Tensor) -> TracedBatch:
         """A batch of observations."""
         return TracedBatch(self, x, index)

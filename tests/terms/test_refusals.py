@@ -147,7 +147,7 @@ PROGRAMS = {
         r"'(z|x)': plate 'data' is subsampled \(2 of 5\).*plate\('data', len\(x\)\)",
     ),
     "part of a larger set": (part_of_a_larger_set, guide, r"plate 'data' is subsampled \(5 of 1000\)"),
-    "global latent": (global_latent, global_guide, r"latent 'w' of the guide lies outside the frame.*size 5.*none"),
+    "global latent": (global_latent, global_guide, r"latent 'w' of the model lies outside the frame.*size 5.*none"),
     "global latent, model": (two_plates, guide, r"sites \['x', 'z'\] of the model lie in different plates of size 5"),
     "no plate": (no_plate, guide, r"latent 'z' of the model lies outside the frame.*size 5.*plates are none"),
     "wrong dim": (model, wrong_dim, r"latent 'z' has shape \(5, 1, 2\) in the guide and \(5, 2\) in the model"),
