@@ -1,4 +1,4 @@
-"""A report on Pyro's usual programs has the pictures of one on our own pairs, and leaves their networks as they were."""
+"""A report on Pyro's usual programs has the pictures of one on our pairs, and leaves their networks as they were."""
 
 import pyro
 import pyro.distributions as dist
