@@ -63,11 +63,10 @@ class LikelihoodSeesDataError(ProgramError):
     def __init__(self, sites: tuple[str, ...], circular: int, looked_at: int, numbers: int) -> None:
         super().__init__(
             f"the likelihood sees x: at a fixed z the parameters of {circular} of {looked_at} numbers that were looked "
-            f"at, of {numbers} in an observation, move with these numbers themselves (site "
-            f"{', '.join(map(repr, sites))}), so that p(x given z) is no density of x and log p(x) means nothing. "
-            "Remove what leads from x to the likelihood past z, such as a skip connection from the encoder; what is "
-            "computed from x, such as a total or a mask, pass as a covariate: model(x, covariate). An autoregressive "
-            "likelihood may see the numbers before each, in any order."
+            f"at (an observation has {numbers}) move with these numbers themselves (site "
+            f"{', '.join(map(repr, sites))}), so p(x given z) is no density of x and log p(x) means nothing: remove "
+            "what leads from x to the likelihood past z, such as a skip connection from the encoder, and pass what is "
+            "computed from x, such as a total or a mask, as a covariate, model(x, covariate)."
         )
         self.sites, self.circular, self.looked_at, self.numbers = sites, circular, looked_at, numbers
 

@@ -278,3 +278,12 @@ def test_frozen_batch_norm_trains_and_keeps_its_statistics(data, isolated_global
     run = bv.fit(*pair, data, epochs=2, progress="none")
     assert torch.equal(encoder[1].running_mean, torch.zeros(8))
     assert run.history[-1]["train_elbo"] > run.history[0]["train_elbo"]
+
+
+def test_making_a_pair_changes_neither_modes_nor_statistics(isolated_globals):
+    with isolated_globals(seed=0):
+        networks = nn.ModuleList([encoder_network(), decoder_network()])
+    before = {key: value.clone() for key, value in networks.state_dict().items()}
+    from_networks(*networks)
+    assert all(torch.equal(before[key], value) for key, value in networks.state_dict().items())
+    assert all(module.training for module in networks.modules())
