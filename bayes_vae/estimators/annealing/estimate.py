@@ -19,7 +19,7 @@ LARGEST_ERROR = 0.6
 """Nats of its own error above which chains disagree: a few such weights say neither log p(x) nor their error."""
 
 EXCESS, MOST_EXCESS, NEGLIGIBLE = 3.0, 2.0, 0.01
-"""Errors, and nats, by which independent chains may lie above, and nats that do not matter: a weight is e² p(x) 1 time in 7 at most."""
+"""Errors, and nats, by which independent chains may lie above, since E[w'] = p(x); and nats that do not matter."""
 
 COARSEST = 0.3
 """Nats by which log p(x, z) may change from one float to the next."""
