@@ -12,8 +12,8 @@ NEWER := 3.13 3.12
 export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-statistical test-versions test-newest test-lowest lint types bench combinations faults reference mutants \
-  mutants-random docs dist clean
+.PHONY: help demo test test-statistical test-versions test-newest test-lowest lint types bench criterion combinations faults \
+  reference mutants mutants-random docs dist clean
 
 define CHECK_PYTHON
 import sys
@@ -92,6 +92,9 @@ lint: $(READY) types ## ruff (lint and format) and mypy, without changing a file
 
 types: $(READY) ## mypy, strict, on the package
 	$(BIN)/mypy
+
+criterion: $(READY) ## how often annealing's "not converged" is wrong, on the reference pairs; goes on where it stopped
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/annealed_criterion.py
 
 bench: $(READY) ## every script in benchmarks/ but the one below, as tables
 	@$(BIN)/python benchmarks/run.py

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-LONG = ("combinations",)
-"""Those that train dozens of pairs: `make combinations`."""
+LONG = ("annealed_criterion", "combinations")
+"""Those that take an hour: `make criterion`, `make combinations`."""
 
 
 def find_benchmarks() -> dict[str, Path]:

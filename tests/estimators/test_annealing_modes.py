@@ -138,3 +138,48 @@ def test_error_of_a_log_mean_by_hand():
     weights = torch.tensor([[1.0], [3.0]], dtype=torch.float64).log()
     assert error_of_log_mean(weights).item() == pytest.approx(3 * 0.5)
     assert error_of_log_mean(weights[:1]).isnan().all()
+
+
+def test_more_modes_than_normals_have_not_converged():
+    """Eight latents, each with two roots: 256 modes, of which the start has a few, and the chains may agree."""
+
+    def model(x):
+        with pyro.plate("rows", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros_like(x), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z**2, NOISE).to_event(1), obs=x)
+
+    def guide(x):
+        with pyro.plate("rows", len(x)):
+            pyro.sample("z", dist.Normal(x.sqrt(), NOISE / (2 * x.sqrt())).to_event(1))
+
+    x = torch.full((6, 8), 3.0, dtype=torch.float64)
+    estimate = bv.annealed_log_evidence(model, guide, x, num_temperatures=20)
+    truth = truth_of(x.flatten()).reshape(6, 8).sum(1)
+    assert (estimate.log_evidence < truth - 1).all()
+    assert estimate.more_modes.all()
+    agreeing = bv.AnnealedEstimate(
+        **{**vars(estimate), "log_weights": torch.zeros(4, 6), "check_log_weights": torch.zeros(4, 6) - 1}
+    )
+    assert not agreeing.converged.any()
+
+
+def test_heavy_tails_get_a_wider_normal(within):
+    """A Student t of two degrees of freedom, seen with a normal error that is wide: its tails lie beyond the normal."""
+
+    def model(x):
+        with pyro.plate("rows", len(x)):
+            z = pyro.sample("z", dist.StudentT(2.0, torch.zeros_like(x), 1.0))
+            pyro.sample("x", dist.StudentT(2.0, z, 30.0), obs=x)
+
+    def guide(x):
+        with pyro.plate("rows", len(x)):
+            pyro.sample("z", dist.Normal(torch.zeros_like(x), 1.0))
+
+    x = torch.tensor([0.0, 5.0], dtype=torch.float64)
+    t = torch.linspace(-40, 40, 400_001, dtype=torch.float64).unsqueeze(-1)  # z = sinh t
+    z = torch.sinh(t)
+    joint = dist.StudentT(2.0, 0.0, 1.0).log_prob(z) + dist.StudentT(2.0, z, 30.0).log_prob(x) + torch.cosh(t).log()
+    truth = joint.logsumexp(0) + math.log(80 / 400_000)
+    estimate = bv.annealed_log_evidence(model, guide, x, num_temperatures=20, num_chains=64)
+    assert estimate.start == "mixture of normals"
+    within(estimate.log_evidence, truth, estimate.standard_error)

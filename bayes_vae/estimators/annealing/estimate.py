@@ -18,14 +18,11 @@ __all__ = ["AnnealedEstimate"]
 LARGEST_ERROR = 0.6
 """Nats of its own error above which chains disagree: a few such weights say neither log p(x) nor their error."""
 
-EXCESS, MOST_EXCESS = 3.0, 2.0
-"""Errors, and nats, by which independent chains may lie above: a weight is e² p(x) 1 time in 7 at most."""
+EXCESS, MOST_EXCESS, NEGLIGIBLE = 3.0, 2.0, 0.01
+"""Errors, and nats, by which independent chains may lie above, since E[w'] = p(x); and nats that do not matter."""
 
 COARSEST = 0.3
 """Nats by which log p(x, z) may change from one float to the next."""
-
-ROUNDING = 1e-6
-"""Part of log p(x) within which two estimates count as equal: float32 sums do no better."""
 
 MORE_TEMPERATURES = 4
 """Times as many temperatures are proposed where chains have not converged."""
@@ -114,19 +111,14 @@ class AnnealedEstimate(
     def chains_agree(self) -> Tensor:
         r"""Whether the chains agree, with each other and with those of the independent start, shape (N,), bool.
 
-        .. math:: s \le 0.6, \qquad \log \bar w' - \log \bar w \le 3 s + \min(3 s', 2)
+        .. math:: s \le 0.6, \qquad \log \bar w' - \log \bar w \le 3 s + \min(3 s', 2) + 0.01
 
         s and s' are the errors of both figures. The check has fewer temperatures, so it may lie below, and that says
         nothing; but E[w'] = p(x), so that where it lies above by more, log p(x) does as well. Where more modes were
         found than the start has, the chains left some out and agree for no good reason.
         """
-        allowed = EXCESS * self.chain_error + (EXCESS * self.check_error).clamp(max=MOST_EXCESS) + self.rounding
+        allowed = EXCESS * self.chain_error + (EXCESS * self.check_error).clamp(max=MOST_EXCESS) + NEGLIGIBLE
         return ~self.more_modes & (self.chain_error <= LARGEST_ERROR) & (self.check - self.log_evidence <= allowed)
-
-    @property
-    def rounding(self) -> Tensor:
-        """How far rounding may move log p(x), shape (N,), nats."""
-        return self.resolution + ROUNDING * self.log_evidence.abs()
 
     @property
     def converged(self) -> Tensor:

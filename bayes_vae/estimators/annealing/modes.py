@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import permutations
 from typing import NamedTuple
@@ -26,6 +27,12 @@ many times the same more for each dimension."""
 
 LOWEST, LEAST = 12.0, 5.0
 """Nats below the best at which the top of a mode no longer matters, and at which a fitted mode does not."""
+
+DIRECTIONS, FAR_OUT, HEAVY = 8, 5.0, 4.0
+"""Where tails are looked at: random directions, deviations; and the nats that they must lie above a normal's."""
+
+WIDER, TAIL_SHARE = 2.0, 0.25
+"""The normal for heavy tails is wider by 1 + 2 / √D, so that it overlaps in any dimension; and its share."""
 
 MOST_MODES = 3
 """Modes beside the guide's that are fitted."""
@@ -105,29 +112,55 @@ def mixture_of_modes(batch: Batch, first: Fitted, places: dict[str, Tensor]) -> 
         the start, a single space where one normal is enough for every observation.
     """
     tops = _tops(batch, first.space, places)
-    if not bool(tops.wanted.any()):
-        return Modes(first.space, tops.more)
-    same = torch.eye(first.space.size).to(first.space.loc).expand(len(batch.index), -1, -1)
     found = [first]
-    for wanted, place in zip(tops.wanted, tops.places, strict=True):
-        again = fit_normal(batch, first.space.refitted(place, same))
-        found.append(again._replace(elbo=again.elbo.masked_fill(~wanted, -torch.inf)))
-    return Modes(_shares(found), tops.more)
+    if bool(tops.wanted.any()):
+        for wanted, place in zip(tops.wanted, tops.places, strict=True):
+            again = fit_normal(batch, first.space.refitted(place, _identity(first.space)))
+            found.append(again._replace(elbo=again.elbo.masked_fill(~wanted, -torch.inf)))
+    return Modes(_with_tails(batch, *_shares(found)), tops.more)
 
 
-def _shares(found: list[Fitted]) -> LatentSpace | Mixture:
-    """Shares by ELBO, none for what another and better fit covers or what is too small to matter."""
+def _identity(space: LatentSpace) -> Tensor:
+    return torch.eye(space.size).to(space.loc).expand(len(space.loc), -1, -1)
+
+
+def _with_tails(batch: Batch, best: LatentSpace, mixture: Mixture | None) -> LatentSpace | Mixture:
+    """A wider normal about the best one for observations whose posterior falls off more slowly than a normal.
+
+    At so many deviations in random directions, either way, a normal's logarithm has fallen by half their square.
+    """
+    noise = KeyedNoise(derived_seed(batch.seed, "tails")).normal(
+        "v", batch.index, range(DIRECTIONS), (best.size,), best.loc
+    )
+    far = FAR_OUT * noise / noise.norm(dim=-1, keepdim=True)
+    values = log_joint_gradient(batch.bound, best, torch.cat([torch.zeros_like(far[:1]), far, -far]))[0]
+    heavy = 0.5 * FAR_OUT**2 - (values[0] - values[1:]).mean(0) > HEAVY
+    if not bool(heavy.any()):
+        return best if mixture is None else mixture
+    if mixture is None:
+        mixture = Mixture([best], torch.zeros_like(values[:1]))
+    wider = best.refitted(torch.zeros_like(best.loc), (1 + WIDER / best.size**0.5) * _identity(best))
+    log_share = torch.where(heavy, math.log(TAIL_SHARE), -torch.inf)
+    others = torch.where(heavy, math.log1p(-TAIL_SHARE), 0.0)
+    return Mixture([*mixture.spaces, wider], torch.cat([mixture.log_shares + others, log_share.unsqueeze(0)]))
+
+
+def _shares(found: list[Fitted]) -> tuple[LatentSpace, Mixture | None]:
+    """The best normal, and the mixture where there are several.
+
+    Shares are by ELBO, none for what another and better fit covers or what is too small to matter.
+    """
     elbos = torch.stack([one.elbo for one in found])
     kept = elbos >= elbos.amax(0) - LEAST
     for (i, one), (j, other) in permutations(enumerate(found), 2):
         better = (other.elbo > one.elbo) | ((other.elbo == one.elbo) & (j < i))
         kept[i] &= ~(better & _near(one.space, other.space))
+    best = found[0].space
+    for i, one in enumerate(found[1:], 1):
+        best = best.where(elbos.argmax(0) == i, one.space)
     if bool((kept.sum(0) == 1).all()):
-        space = found[0].space
-        for one, mine in zip(found[1:], kept[1:], strict=True):
-            space = space.where(mine, one.space)
-        return space
-    return Mixture([one.space for one in found], elbos.masked_fill(~kept, -torch.inf).log_softmax(0))
+        return best, None
+    return best, Mixture([one.space for one in found], elbos.masked_fill(~kept, -torch.inf).log_softmax(0))
 
 
 def _near(one: LatentSpace, other: LatentSpace) -> Tensor:
