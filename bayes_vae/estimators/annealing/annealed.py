@@ -17,6 +17,7 @@ from bayes_vae.estimators.importance.bound import effective_sample_size, importa
 from bayes_vae.estimators.importance.pilot import check_tolerance
 from bayes_vae.terms.averages import Average, average, log_mean_bias
 from bayes_vae.terms.containers import Provenance
+from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import OpenPair, Options, open_pair
 from bayes_vae.terms.prior_as_guide import prior_as_guide
 from bayes_vae.terms.rows import X
@@ -134,6 +135,7 @@ class AnnealedEstimate(
         }
 
 
+@lists_options
 def annealed_log_evidence(
     model: Program,
     guide: Program | None,

@@ -21,6 +21,7 @@ from bayes_vae.estimators.importance.proposals import (
     fit_proposal,
 )
 from bayes_vae.terms.containers import Draw
+from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import Batch, OpenPair, Options, open_pair, part_of
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.traits import Program
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 
+@lists_options
 def estimate_log_evidence(
     model: Program,
     guide: Program,
