@@ -22,6 +22,7 @@ from bayes_vae.errors import NotDefinedError, NumericalError
 from bayes_vae.estimators.aggregate_terms import ACTIVE_VARIANCE, PARTS, AggregatePosteriorTerms
 from bayes_vae.terms.exposed import ExposedBatch, ExposedPair
 from bayes_vae.terms.factorized import factorized, variational_normal
+from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import OpenPair, Options, open_pair
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.randomness import KeyedNoise
@@ -31,6 +32,7 @@ from bayes_vae.terms.whole_numbers import whole_number
 __all__ = ["ACTIVE_VARIANCE", "AggregatePosteriorTerms", "aggregate_posterior_terms"]
 
 
+@lists_options
 def aggregate_posterior_terms(
     model: Program,
     guide: Program,

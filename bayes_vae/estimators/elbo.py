@@ -11,6 +11,7 @@ from torch import Tensor
 from bayes_vae.errors import NotDefinedError, SettingsError
 from bayes_vae.terms.averages import Average, average
 from bayes_vae.terms.containers import Draw, Provenance
+from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import Batch, OpenPair, Options, collect, open_pair
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.stream import BoundBatch
@@ -91,6 +92,7 @@ class ElboTerms(
         }
 
 
+@lists_options
 def elbo_terms(
     model: Program,
     guide: Program,

@@ -17,6 +17,7 @@ from bayes_vae.estimators.rungs.climb import climb
 from bayes_vae.estimators.rungs.rung import Rung, leading
 from bayes_vae.terms.averages import Average, average
 from bayes_vae.terms.containers import Provenance
+from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import Accumulator, OpenPair, Options, open_pair
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.rows import X
@@ -101,6 +102,7 @@ class Evaluation(Tabular, observation=("log_evidence", "inference_gap")):
         return figures
 
 
+@lists_options
 def evaluate(
     model: Program,
     guide: Program,

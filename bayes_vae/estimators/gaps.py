@@ -14,6 +14,7 @@ from bayes_vae.estimators.best_normal import Plan, best_normal, log_weights
 from bayes_vae.estimators.gap_terms import GapSplit, InferenceGap
 from bayes_vae.terms.exposed import ExposedBatch
 from bayes_vae.terms.factorized import factorized, variational_normal
+from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import WEIGHTS_AT_ONCE, Batch, OpenPair, Options, open_pair
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.randomness import KeyedNoise, derived_seed
@@ -29,6 +30,7 @@ ROUNDING = 100.0
 """Units in the last place of log p(x) that are forgiven as rounding."""
 
 
+@lists_options
 def inference_gap(
     model: Program,
     guide: Program,

@@ -15,6 +15,7 @@ from bayes_vae.estimators.free_coordinates import FreeCoordinates
 from bayes_vae.estimators.latent_space import LatentSpace, pilot_draws, whitened_space
 from bayes_vae.estimators.quadrature_nodes import product_indices
 from bayes_vae.terms.containers import Provenance
+from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import ROWS_AT_ONCE, Batch, OpenPair, Options, open_pair
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.rows import X
@@ -121,6 +122,7 @@ class BayesRuleOnGrid:
         return self.log_guide.flatten(1).logsumexp(1) + self.log_cell
 
 
+@lists_options
 def bayes_rule_on_grid(
     model: Program,
     guide: Program,

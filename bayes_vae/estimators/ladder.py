@@ -22,6 +22,7 @@ from bayes_vae.parts.registry import rows
 from bayes_vae.settings import LADDER
 from bayes_vae.terms.averages import Average, average
 from bayes_vae.terms.containers import Provenance
+from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import Accumulator, OpenPair, Options, open_pair
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.rows import X
@@ -121,6 +122,7 @@ class Comparison(Tabular):
         return "\n".join([*lines, *filter(None, [self.why_not_annealed]), self.sentence()])
 
 
+@lists_options
 def compare(
     model: Program,
     guide: Program,

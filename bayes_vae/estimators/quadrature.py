@@ -15,6 +15,7 @@ from bayes_vae.estimators.latent_space import LatentSpace, pilot_draws, whitened
 from bayes_vae.estimators.quadrature_nodes import GaussHermite, Rule, TrapezoidGrid, product_indices
 from bayes_vae.terms.averages import Average, average
 from bayes_vae.terms.containers import Provenance
+from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import ROWS_AT_ONCE, Batch, OpenPair, Options, open_pair
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.rows import X
@@ -81,6 +82,7 @@ class QuadratureEstimate(Tabular, observation=("log_evidence", "refinement_error
         return {"log_evidence": replace(figure, monte_carlo_error=float(self.refinement_error.mean()))}
 
 
+@lists_options
 def quadrature_log_evidence(
     model: Program,
     guide: Program,

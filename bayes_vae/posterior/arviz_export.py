@@ -22,6 +22,7 @@ from bayes_vae.estimators.importance.log_evidence import WeightsAtDraws
 from bayes_vae.posterior.draws import PosteriorDraws
 from bayes_vae.terms import LogTerms
 from bayes_vae.terms.at_draws import TermsAtDraws
+from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import OpenPair, Options, collect, open_pair
 from bayes_vae.terms.program import Observations, Program
 from bayes_vae.terms.rows import RowSource, X
@@ -43,6 +44,7 @@ Variable = tuple[tuple[str, ...], Any, dict[str, Any]]
 """Dims, values and attributes."""
 
 
+@lists_options
 def to_arviz(
     model: Program,
     guide: Program,

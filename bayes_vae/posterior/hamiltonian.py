@@ -15,6 +15,7 @@ from bayes_vae.estimators.annealing.path import State, hamiltonian_move, log_joi
 from bayes_vae.estimators.latent_space import LatentSpace, pilot_draws, whitened_space
 from bayes_vae.posterior.draws import PosteriorDraws, check_numbers
 from bayes_vae.posterior.warm_up import FIRST_STEP, StepTuner, windows
+from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.masks import Masked
 from bayes_vae.terms.opened import Batch, Options, open_pair
 from bayes_vae.terms.program import Program
@@ -37,6 +38,7 @@ MOVES_AT_ONCE = 16
 """Moves whose noise is drawn together."""
 
 
+@lists_options
 def posterior_draws(
     model: Program,
     guide: Program | None,

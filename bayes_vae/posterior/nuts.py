@@ -20,6 +20,7 @@ from bayes_vae.estimators.latent_space import fixed_supports
 from bayes_vae.posterior.draws import PosteriorDraws, check_numbers
 from bayes_vae.posterior.hamiltonian import refuse_discrete
 from bayes_vae.terms.layout import latent_sites
+from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import Options, open_pair
 from bayes_vae.terms.prior_as_guide import prior_as_guide
 from bayes_vae.terms.program import Observations, Program, index_arguments
@@ -31,6 +32,7 @@ from bayes_vae.terms.traced import TracedPair
 __all__ = ["nuts_draws"]
 
 
+@lists_options
 def nuts_draws(
     model: Program,
     x: X,

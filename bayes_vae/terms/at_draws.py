@@ -7,6 +7,7 @@ from typing import Unpack
 import torch
 
 from bayes_vae.terms.containers import Draw, LogTerms, join_particles
+from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import Batch, OpenPair, Options, collect, open_pair
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.traits import Program
@@ -14,6 +15,7 @@ from bayes_vae.terms.traits import Program
 __all__ = ["TermsAtDraws", "log_terms"]
 
 
+@lists_options
 def log_terms(
     model: Program,
     guide: Program,
@@ -34,7 +36,7 @@ def log_terms(
             ``data.test[:500]``, which bring index, labels, data policy, device and precision along.
         num_particles: K.
         keep_latents: store the draws too.
-        **options: seed, index, source, batch_size, chunk_size, data_policy, progress; see :class:`bayes_vae.Options`.
+        Others: the keywords that every estimator takes, :class:`bayes_vae.Options`.
 
     Returns:
         :class:`LogTerms`, each term of shape (K, N) in float64, nats.

@@ -164,7 +164,7 @@ def test_with_few_particles_there_is_no_reliability_and_it_says_so(command, run)
     result = command(*words, "--json").json
     assert result["reliability"]["pareto_k_share_above"] is None
     assert result["reliability"]["pareto_k_threshold"] is None
-    assert result["terms"]["log_evidence"]["monte_carlo_error"] is None
+    assert result["terms"]["importance_weighted_bound"]["monte_carlo_error"] is None
 
 
 def test_more_observations_than_there_are_means_all(command, run):

@@ -17,6 +17,7 @@ from bayes_vae.estimators.annealing.temperatures import Schedule
 from bayes_vae.estimators.importance.bound import importance_weighted_bound
 from bayes_vae.estimators.importance.pilot import check_tolerance
 from bayes_vae.estimators.latent_space import pilot_draws
+from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import OpenPair, Options, open_pair
 from bayes_vae.terms.prior_as_guide import prior_as_guide
 from bayes_vae.terms.rows import X
@@ -37,6 +38,7 @@ CHECK_SHARE, FEWEST_CHECKED, CHECK_CHAINS = 4, 8, 4
 """The check runs along one temperature in so many, and at least so many; and its chains."""
 
 
+@lists_options
 def annealed_log_evidence(
     model: Program,
     guide: Program | None,

@@ -22,6 +22,7 @@ from bayes_vae.estimators.importance.proposals import (
 )
 from bayes_vae.estimators.importance.variation import LOOKED_AT, trusted_pareto_k
 from bayes_vae.terms.containers import Draw
+from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import Batch, OpenPair, Options, open_pair, part_of
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.traits import Program
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 
+@lists_options
 def estimate_log_evidence(
     model: Program,
     guide: Program,
