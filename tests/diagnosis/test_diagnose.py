@@ -106,6 +106,7 @@ def test_any_pyro_programs_are_diagnosed_as_far_as_they_go(patient):
     assert "does not expose its distributions" in reasons["prior-hole"]
     assert "does not expose its distributions" in reasons["scale-misread"]
     assert {"overfitting", "undertraining", "kl-weight", "posterior-collapse"}.isdisjoint(reasons)
+    assert found.sentence().endswith("8 of 31 checks could be made."), "docs/diagnosis.md says so too"
 
 
 def test_networks_whose_log_variance_was_said_to_be_a_log_scale(patient, isolated_globals):

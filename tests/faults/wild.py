@@ -36,6 +36,7 @@ from faults.losses import (
     shifted_targets,
     squares_in_kl,
     train,
+    uniform_noise,
     weighted,
 )
 from faults.pairs import AlteredGuide
@@ -139,6 +140,9 @@ WILD: dict[str, Wild] = {
     ),
     "free-bits": Wild((), "1 nat free in each dimension", free_bits(1.0), also=("kl-weight", "amortization-gap")),
     "one-noise": Wild((), "one ε for a batch", one_noise_for_all, also=("undertraining",)),
+    "uniform-noise": Wild(
+        (), "ε from [0, 1)", uniform_noise, also=("guide-too-wide", "amortization-gap", "mismatched-pair")
+    ),
     "shifted-targets": Wild(("posterior-collapse",), "targets shifted by one row", shifted_targets),
     "relu-means": Wild(("encoder-confined",), "a ReLU on the means", change=heads(lambda m, v: (m.relu(), v))),
     "relu-log-variance": Wild(

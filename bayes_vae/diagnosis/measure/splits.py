@@ -27,7 +27,7 @@ def measure_splits(subject: Subject) -> dict[str, Measurement]:
     }
 
 
-def _rows(split: Split) -> list[bytes]:
-    """The bytes of each row as it is stored, before any pixel is drawn."""
+def _rows(split: Split) -> list[int]:
+    """A hash of each row as it is stored, before any pixel is drawn."""
     values = split.values.cpu().contiguous().flatten(1).numpy()
-    return [row.tobytes() for row in values]
+    return [hash(row.tobytes()) for row in values]
