@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.loading import OpenedRun, open_named
-from bayes_vae.cli.output import Progress, json_text, say
+from bayes_vae.cli.output import Progress, json_text
 from bayes_vae.settings import DiagnoseSettings
 
 if TYPE_CHECKING:
@@ -25,12 +25,11 @@ def run(arguments: Sequence[str]) -> int:
         DiagnoseSettings,
     )
     found, result = diagnose_run(opened, settings)
-    say(json_text(result) if as_json else diagnosis_text(found, result))
-    return 0
+    return opened.show(result, diagnosis_text(found, result), f"Written to {result['file']}", as_json)
 
 
 def diagnose_run(opened: OpenedRun, settings: DiagnoseSettings) -> tuple[Diagnosis, dict[str, Any]]:
-    """Diagnose a run with its history and settings; the diagnosis, and what was written to the run directory of it."""
+    """Diagnose a run with its history and settings; the diagnosis, and what will be stored of it in the run directory."""
     from bayes_vae.diagnosis import diagnose
 
     directory = opened.directory
@@ -56,4 +55,4 @@ def diagnosis_text(found: Diagnosis, result: dict[str, Any]) -> str:
     conditions = (
         f"Nats per observation; K = {found.num_particles}, {rows}, policy {found.data_policy}, seed {found.seed}."
     )
-    return "\n".join([found.table(), "", conditions, f"Written to {result['file']}"])
+    return "\n".join([found.table(), "", conditions])

@@ -12,7 +12,7 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
-from bayes_vae.errors import SettingsError
+from bayes_vae.errors import SettingsError, ToleranceError
 from bayes_vae.estimators.annealing.annealed import AnnealedEstimate, anneal
 from bayes_vae.estimators.evaluation import without_annealing
 from bayes_vae.estimators.importance.bound import grouped_bound
@@ -93,6 +93,8 @@ class Comparison(Tabular):
         why_not_annealed: why there is none; empty where there is.
         seconds: time for all of it.
         provenance: seed, source and policy.
+        why_no_converged_rung: why the levels did not come to agree within the tolerance; empty where they did, or where
+            there was none.
     """
 
     rungs: tuple[Rung, ...]
@@ -101,6 +103,7 @@ class Comparison(Tabular):
     why_not_annealed: str
     seconds: float
     provenance: Provenance
+    why_no_converged_rung: str = ""
 
     @property
     def num_particles(self) -> int:
@@ -158,7 +161,7 @@ class Comparison(Tabular):
         origin, counts, seconds = self.provenance, (self.num_particles, self.num_observations), f"{self.seconds:.1f} s"
         seeds: dict[str, Any] = {"seed": origin.seed, "pixel_seed": origin.pixel_seed}
         lines.append(conditions(*counts, origin.data_policy, seconds, kl_weight=origin.kl_weight, **seeds))
-        return "\n".join([*lines, *filter(None, [self.why_not_annealed]), self.sentence()])
+        return "\n".join([*lines, *filter(None, [self.why_not_annealed, self.why_no_converged_rung]), self.sentence()])
 
 
 def compare(
@@ -184,7 +187,7 @@ def compare(
             leaves it out. It has draws of its own, so for a single observation it may fall below L_K by chance. It is
             left out as well where a latent is discrete, and the result says so.
         tolerance: adds the rung "converged": annealed, the temperatures doubled until two levels' means agree to so
-            many nats.
+            many nats. Where they do not come to, the result says so and has the other rungs.
         Others: as in :func:`bayes_vae.log_terms`.
 
     Returns:
@@ -218,10 +221,10 @@ def comparison_of(
     estimate = weights.result(opened)
     steps = [_rung(size, bounds.of(place), estimate, seconds) for place, size in enumerate(rungs)]
     why_not = without_annealing(opened.pair.discrete, num_temperatures)
-    levels: list[AnnealedEstimate] = []
+    levels, why_no_converged = list[AnnealedEstimate](), ""
     if not why_not:
         tolerances = [None] if tolerance is None else [None, tolerance]
-        levels = [anneal(opened, num_temperatures=num_temperatures, tolerance=each) for each in tolerances]
+        levels, why_no_converged = _levels(opened, num_temperatures, tolerances)
     annealed = [_annealed_rung(name, level) for name, level in zip(("annealed", "converged"), levels, strict=False)]
     small = bounds.num_dimensions <= MOST_DIMENSIONS and not opened.pair.discrete
     exact = _exact_rung(opened) or (_quadrature_rung(opened) if small else [])
@@ -232,7 +235,21 @@ def comparison_of(
         why_not,
         time.perf_counter() - start,
         opened.provenance,
+        why_no_converged,
     )
+
+
+def _levels(
+    opened: OpenPair, num_temperatures: int, tolerances: Sequence[float | None]
+) -> tuple[list[AnnealedEstimate], str]:
+    """The annealed estimate for each tolerance, and why the last one is missing, if it is."""
+    found: list[AnnealedEstimate] = []
+    for tolerance in tolerances:
+        try:
+            found.append(anneal(opened, num_temperatures=num_temperatures, tolerance=tolerance))
+        except ToleranceError as error:  # hours of rungs are not thrown away for the one that is missing
+            return found, f"no converged rung: {error}"
+    return found, ""
 
 
 class _BoundsAtDraws:

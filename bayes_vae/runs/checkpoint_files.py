@@ -13,7 +13,7 @@ from bayes_vae.runs.manifest import FORMAT_VERSION
 from bayes_vae.runs.metrics import metrics_bytes, read_metrics
 from bayes_vae.runs.weights import pack_weights, unpack_weights
 
-__all__ = ["BEST", "LAST", "METRICS", "POSITION", "STATE", "checkpoint_files", "read_checkpoint"]
+__all__ = ["BEST", "LAST", "METRICS", "POSITION", "STATE", "checkpoint_files", "read_checkpoint", "read_position"]
 
 BEST, LAST, STATE = "best.safetensors", "last.safetensors", "training.safetensors"
 POSITION, METRICS = "training.json", "metrics.csv"
@@ -49,7 +49,7 @@ def read_checkpoint(read: Callable[[str], bytes], where: str) -> Checkpoint:
         part, _, name = key.partition(".")
         parts.get(part, {})[name] = value
     return Checkpoint(
-        **_position(read(POSITION), f"{where}: {POSITION}"),
+        **read_position(read(POSITION), f"{where}: {POSITION}"),
         weights=unpack_weights(read(LAST), f"{where}: {LAST}"),
         best_weights=unpack_weights(read(BEST), f"{where}: {BEST}"),
         history=read_metrics(read(METRICS), f"{where}: {METRICS}"),
@@ -57,7 +57,12 @@ def read_checkpoint(read: Callable[[str], bytes], where: str) -> Checkpoint:
     )
 
 
-def _position(content: bytes, name: str) -> dict[str, Any]:
+def read_position(content: bytes, name: str) -> dict[str, Any]:
+    """Where a training stands, as :func:`checkpoint_files` stored it.
+
+    Raises:
+        RunError: not a position in training.
+    """
     try:
         stored: Mapping[str, Any] = json.loads(content)
         if stored["format_version"] != FORMAT_VERSION:

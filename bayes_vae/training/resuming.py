@@ -87,6 +87,8 @@ def resume_point(resume: Run | str | Path) -> ResumePoint:
             finished=finished,
             extended_at=resume.extended_at,
         )
+    if not str(resume).strip():
+        raise RunError("resume is empty: name a run directory, or leave resume out to start a new training.")
     directory = RunDirectory(resume)
     unfinished = directory.unfinished
     return ResumePoint(

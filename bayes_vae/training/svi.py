@@ -10,12 +10,14 @@ from typing import Any
 
 from bayes_vae.data import Data, require_fit
 from bayes_vae.errors import DataError, RunError, SettingsError
+from bayes_vae.process import is_main_process
 from bayes_vae.runs import Ending, ParameterizedProgram, Run, RunWriter, run_writer
 from bayes_vae.settings import TrainingSettings, as_json
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.traits import traits_of
 from bayes_vae.training.callbacks import Callback, EpochState
+from bayes_vae.training.checking import check_sense
 from bayes_vae.training.interruption import Interruption, deferred_interruption
 from bayes_vae.training.loop import ADAM_EPSILON, VALIDATION_PARTICLES, Training
 from bayes_vae.training.machine import check_precision, describe_machine, resolve_device
@@ -57,7 +59,9 @@ def fit(
     Adam; after each epoch the ELBO of the validation split at KL weight 1. The modules are trained in place and end
     with the weights of the best epoch. Pyro's parameter store and torch's random state stay as they were.
 
-    Ctrl-C ends training after the step in progress (a second one at once). A resumed training is bit for bit the one
+    Ctrl-C ends training after the step in progress (a second one at once). So does SIGTERM, which is then sent once
+    more, so that by default it ends the process, with the checkpoint in ``out``. Of several processes that torchrun
+    started each trains by itself, and only that of rank 0 writes. A resumed training is bit for bit the one
     that was not interrupted, on the same machine, device and number of threads. With other ``epochs`` the schedules
     ``constant``, ``steps`` and ``burda`` go on as they would have; ``cosine`` depends on the total, so it goes on at
     the rate that a cosine over the new total has there.
@@ -122,7 +126,7 @@ def fit(
             extended_at=extended_at(point, settings) if point else (),
             **training.summary(),
         )
-        writer = _writer(stack, run, out, point)
+        writer = _writer(stack, run, out, point) if is_main_process() else None
         report.start(tuple(training.names), settings.epochs, describe_machine(settings, device), training.epochs_done)
         stack.callback(report.close)
         loop = _Loop(training, report, writer, callbacks)
@@ -152,6 +156,7 @@ def _resumed(
 def _go_on(point: ResumePoint, training: Training, report: Reporter) -> None:
     """Bring a training to where a run stood."""
     check_same_networks(point, training.model, training.guide, training.trainable.state())
+    check_sense(point.name, point.checkpoint, training)
     training.restore(point.checkpoint)
     note = schedule_note(point, training.settings)
     if note:

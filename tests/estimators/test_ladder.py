@@ -186,3 +186,13 @@ def test_discrete_latents_leave_annealing_out_and_say_so():
     assert comparison.annealed is None
     assert comparison.why_not_annealed == "not annealed: annealing moves along gradients, and 'z' is discrete"
     assert comparison.why_not_annealed in str(comparison)
+
+
+def test_a_tolerance_that_is_not_reached_costs_only_its_own_rung(linear_gaussian, rescaled_guide, monkeypatch):
+    monkeypatch.setattr("bayes_vae.estimators.annealing.annealed.MOST_TEMPERATURES", 2)
+    model, x = linear_gaussian
+    comparison = bv.compare(model, rescaled_guide(model, 1.5), x, (1, 5), num_temperatures=1, tolerance=1e-12)
+    assert [rung.name for rung in comparison.rungs] == ["ELBO", "L_5", "annealed", "exact"]
+    assert comparison.why_no_converged_rung.startswith("no converged rung: two levels still differ by ")
+    assert comparison.why_no_converged_rung in str(comparison)
+    assert comparison.annealed.num_temperatures == 1
