@@ -5,8 +5,14 @@ The docstrings of the fields are the help texts; what there is to choose from, `
 
 from __future__ import annotations
 
+import math
+import operator
+import reprlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from functools import cache
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bayes_vae.errors import SettingsError
 from bayes_vae.parts.part import DataKind, PartKind
@@ -69,8 +75,11 @@ PARTS: dict[Any, PartKind] = {
 }
 """Type of a setting → the kind of part that it chooses; a test compares the names of both."""
 
-REAL_SETTINGS = ("clip_norm", "free_bits", "kl_weight", "min_delta")
-"""Checked settings that need not be whole numbers."""
+SEEDS = (-(2**63), 2**63 - 1)
+"""The least and the largest seed: what fits 64 bits, as torch, JSON and netCDF have it."""
+
+LARGEST = 10**9
+"""The largest whole number that another setting takes; what fits the memory is found out where it is known."""
 
 LADDER = (1, 5, 50, 500, 5000)
 """Particles at each rung of the ladder from the ELBO to the tightest importance-weighted bound."""
@@ -104,6 +113,7 @@ class DataSettings:
     num_labelled: int | None = None
 
     def __post_init__(self) -> None:
+        _check_types(self)
         if self.image_size is not None:
             _at_least("image_size", self.image_size, 1)
         if self.num_labelled is not None:
@@ -153,6 +163,7 @@ class PairSettings:
     num_refinements: int = 5
 
     def __post_init__(self) -> None:
+        _check_types(self)
         for name in ("latent_dim", "top_latent_dim", "num_components", "rank", "num_transforms", "num_refinements"):
             _at_least(name, getattr(self, name), 1)
         if self.num_categories is not None:
@@ -220,6 +231,7 @@ class TrainingSettings:
     precision: Precision = "32"
 
     def __post_init__(self) -> None:
+        _check_types(self)
         for name in ("epochs", "batch_size", "num_particles", "step_epochs"):
             _at_least(name, getattr(self, name), 1)
         for name in (
@@ -310,6 +322,7 @@ class EvaluateSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        _check_types(self)
         _at_least("num_particles", self.num_particles, 2)
         _at_least("num_temperatures", self.num_temperatures, 0)
         _at_least("num_draws", self.num_draws, 0)
@@ -338,6 +351,7 @@ class CompareSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        _check_types(self)
         _at_least("num_observations", self.num_observations, 1)
         _at_least("num_temperatures", self.num_temperatures, 0)
         if self.tolerance is not None and not self.tolerance > 0:
@@ -371,6 +385,7 @@ class ReportSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        _check_types(self)
         for name in ("num_observations", "num_encoded"):
             _at_least(name, getattr(self, name), 1)
         _at_least("num_particles", self.num_particles, 2)
@@ -400,6 +415,7 @@ class ExplainSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        _check_types(self)
         for name, least in (("num_particles", 2), ("num_temperatures", 0), ("num_points", 5)):
             _at_least(name, getattr(self, name), least)
 
@@ -419,6 +435,7 @@ class DiagnoseSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        _check_types(self)
         _at_least("num_observations", self.num_observations, 20)
 
 
@@ -435,9 +452,64 @@ SECTIONS = {
 """Section of a settings file → its settings."""
 
 
+@cache
+def _hints(settings: type) -> dict[str, Any]:
+    return get_type_hints(settings)
+
+
+def _check_types(settings: Any) -> None:
+    """Make each number Python's own, whatever type it came in, and refuse what is none or cannot be meant.
+
+    Raises:
+        SettingsError: names the setting.
+    """
+    for name, hint in _hints(type(settings)).items():
+        value = getattr(settings, name)
+        kinds = [kind for kind in get_args(hint) or (hint,) if kind is not NoneType] if _is_union(hint) else [hint]
+        if value is None and _is_union(hint):
+            continue
+        object.__setattr__(settings, name, _typed(name, value, kinds[0]))
+
+
+def _is_union(hint: Any) -> bool:
+    return NoneType in get_args(hint)
+
+
+def _typed(name: str, value: Any, hint: Any) -> Any:
+    """One setting as its type has it."""
+    if get_origin(hint) is tuple:
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise SettingsError(f"{name} must be several whole numbers, such as (200, 200), got {reprlib.repr(value)}.")
+        return tuple(_typed(f"each of {name}", one, int) for one in value)
+    if hint is int:
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise SettingsError(f"{name} must be a whole number, got {reprlib.repr(value)}.")
+        return _within(name, operator.index(value))
+    if hint is float:
+        try:
+            number = math.nan if isinstance(value, bool | str | bytes) else float(value)
+        except (OverflowError, RuntimeError, TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise SettingsError(f"{name} must be a finite number, got {reprlib.repr(value)}.")
+        return number
+    if not isinstance(value, str):
+        raise SettingsError(f"{name} must be text, got {reprlib.repr(value)}.")
+    if not value.strip() or "\0" in value:
+        raise SettingsError(f"{name} must not be empty, nor hold a NUL, got {reprlib.repr(value)}.")
+    return value
+
+
+def _within(name: str, value: int) -> int:
+    """Refuse a whole number that no computer could mean, before any work is done for it."""
+    if name == "seed" and not SEEDS[0] <= value <= SEEDS[1]:
+        raise SettingsError(f"{name} must be a whole number from -2**63 to 2**63 - 1, got {reprlib.repr(value)}.")
+    if name != "seed" and value > LARGEST:
+        raise SettingsError(f"{name} must be at most {LARGEST:,}, got {reprlib.repr(value)}.")
+    return value
+
+
 def _at_least(name: str, value: float, bound: float) -> None:
-    if name not in REAL_SETTINGS and not hasattr(value, "__index__"):
-        raise SettingsError(f"{name} must be a whole number, got {value!r}.")
     if not value >= bound:
         raise SettingsError(f"{name} must be at least {bound}, got {value}.")
 

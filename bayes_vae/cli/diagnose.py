@@ -29,7 +29,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def diagnose_run(opened: OpenedRun, settings: DiagnoseSettings) -> tuple[Diagnosis, dict[str, Any]]:
-    """Diagnose a run with its history and settings; the diagnosis, and what will be stored of it in the run directory."""
+    """Diagnose a run with its history and settings; the diagnosis, and what will be stored of it in the run."""
     from bayes_vae.diagnosis import diagnose
 
     directory = opened.directory

@@ -17,6 +17,7 @@ from bayes_vae.diagnosis.result import Diagnosis
 from bayes_vae.errors import DataError, SettingsError
 from bayes_vae.terms.program import Program, undisturbed
 from bayes_vae.terms.stream import Progress
+from bayes_vae.terms.whole_numbers import seed_number
 
 __all__ = ["diagnose"]
 
@@ -65,7 +66,7 @@ def diagnose(
         )
     if num_observations < LEAST:
         raise SettingsError(f"num_observations must be at least {LEAST}, got {num_observations}.")
-    subject = Subject(model, guide, data, int(seed), num_observations, history=history or ())
+    subject = Subject(model, guide, data, seed_number("seed", seed), num_observations, history=history or ())
     seen = Examined(subject.measured, data.data_shape.numel(), settings or {}, subject.notes)
     few = min(len(data.train), len(data.test))
     if few < LEAST:

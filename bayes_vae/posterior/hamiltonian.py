@@ -163,7 +163,7 @@ class _Chains:
         self.batch, self.plan, self.tell = batch, plan, tell
         self.space = whitened_space(batch.bound, pilot_draws(batch, PILOT_DRAWS, "scales"))
         self.noise = KeyedNoise(derived_seed(batch.seed, "moves"))
-        self.drawn = torch.empty(0)
+        self.drawn = torch.empty(0, device="cpu")
         start = self.space.coordinates(pilot_draws(batch, plan.num_chains, "start"))
         self.state = self._path().state(start * (1.0 if plan.from_prior else START_WIDENING))
         self.moves, self.spread = 0, 2 * plan.num_leapfrog - 1

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from bayes_vae.errors import ProgramError, SettingsError
 from bayes_vae.terms.containers import Draw, Provenance
+from bayes_vae.terms.isolation import isolated_context
 from bayes_vae.terms.prior_as_guide import prior_as_guide
 from bayes_vae.terms.program import Observations, undisturbed
 from bayes_vae.terms.randomness import KeyedNoise, derived_seed, isolated_rng
 from bayes_vae.terms.rows import Rows, X, as_rows
 from bayes_vae.terms.stream import BoundBatch, Pair, Progress, Source, read_pair, refuse_impossible
 from bayes_vae.terms.traits import Program, Traits, traits_of
-from bayes_vae.terms.whole_numbers import whole_number
+from bayes_vae.terms.whole_numbers import seed_number, whole_number
 
 __all__ = ["Accumulator", "Batch", "OpenPair", "Options", "collect", "open_pair", "part_of"]
 
@@ -36,7 +37,8 @@ class Options(TypedDict, total=False):
     """The keywords that every estimator takes.
 
     Attributes:
-        seed: of every draw, any integer; torch's own random state stays as it was. 0 when not given.
+        seed: of every draw, a whole number from −2⁶³ to 2⁶³ − 1; torch's own random state stays as it was. 0 when not
+            given.
         index: the observations' indices, shape (N,), which key their noise; 0…N−1 when not given. Rows of a data set
             bring their own.
         source: how the terms are read: "distributions" (off what the pair exposes), "traces" (any pair), or "auto",
@@ -155,6 +157,16 @@ class OpenPair:
             if self.progress is not None:
                 self.progress(place.stop, count)
 
+    def check_support(self) -> None:
+        """Look whether the likelihood has a density for every observation, for what never draws its terms.
+
+        Raises:
+            SupportError: as the first draw of every other estimator.
+        """
+        for batch in self.quiet().batches(1, "support"):
+            for _ in batch.draws():
+                pass
+
     def take(self, rows: slice | Tensor) -> OpenPair:
         """Some of the observations, of the same pair."""
         return replace(self, rows=self.rows.take(rows))
@@ -221,8 +233,9 @@ def open_pair(
 ) -> Iterator[OpenPair]:
     """Open a pair for one call or one command, with :class:`Options`.
 
-    Inside the block the programs run in evaluation mode, without gradients; no global of the process is changed when
-    it ends.
+    Inside the block the programs run in evaluation mode, without gradients and without anything of the caller's
+    context (Pyro's handlers, autocast, inference mode, ``torch.func``), and other threads wait; no global of the
+    process is changed when it ends.
 
     Raises:
         ProgramError: the terms of this pair cannot be read; the message names the site.
@@ -230,12 +243,13 @@ def open_pair(
         SettingsError: sizes that are not whole numbers of at least 1.
     """
     _refuse_other_orders(model, guide, x)
-    seed = whole_number("seed", seed, None)
+    seed = seed_number("seed", seed)
     batch_size, chunk_size = whole_number("batch_size", batch_size), whole_number("chunk_size", chunk_size)
-    rows = as_rows(x, model, index, data_policy)
-    with undisturbed(model, guide, device=rows.index.device, seed=seed):
-        pair = read_pair(model, guide, rows, source)
-        yield OpenPair(model, guide, rows, pair, traits_of(model), source, seed, batch_size, chunk_size, progress)
+    with isolated_context():
+        rows = as_rows(x, model, index, data_policy)
+        with undisturbed(model, guide, device=rows.index.device, seed=seed):
+            pair = read_pair(model, guide, rows, source)
+            yield OpenPair(model, guide, rows, pair, traits_of(model), source, seed, batch_size, chunk_size, progress)
 
 
 def _refuse_other_orders(model: Any, guide: Any, x: Any) -> None:

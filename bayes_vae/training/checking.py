@@ -62,7 +62,7 @@ def _epoch(checkpoint: Checkpoint, training: Training) -> Iterator[str]:
     if order is None or sums is None or order.dtype != torch.int64 or order.dim() != 1:
         yield "it lacks the order of its rows, or the sums of its figures"
         return
-    if not torch.equal(order.sort().values, torch.arange(count if checkpoint.steps_done else 0)):
+    if not torch.equal(order.sort().values, torch.arange(count if checkpoint.steps_done else 0, device="cpu")):
         yield f"the order of its rows is none of the {count} training rows"
     if sums.shape != training.sums.shape or sums.dtype != training.sums.dtype or not bool(sums.isfinite().all()):
         yield f"the sums of its figures are of shape {tuple(sums.shape)}, or not all finite"

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while training: acted on between two steps, where the state is whole. A second one acts at once."""
+"""Ctrl-C and SIGTERM while training: acted on between two steps, where the state is whole; a second one at once."""
 
 from __future__ import annotations
 

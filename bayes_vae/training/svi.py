@@ -13,6 +13,7 @@ from bayes_vae.errors import DataError, RunError, SettingsError
 from bayes_vae.process import is_main_process
 from bayes_vae.runs import Ending, ParameterizedProgram, Run, RunWriter, run_writer
 from bayes_vae.settings import TrainingSettings, as_json
+from bayes_vae.terms.isolation import isolated_context
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.traits import traits_of
@@ -57,7 +58,9 @@ def fit(
     .. math:: \min -\frac1N \sum_n \Big( E_q \log p(x_n \mid z) - \beta \, \mathrm{KL}(q(z \mid x_n) \,\|\, p(z)) \Big)
 
     Adam; after each epoch the ELBO of the validation split at KL weight 1. The modules are trained in place and end
-    with the weights of the best epoch. Pyro's parameter store and torch's random state stay as they were.
+    with the weights of the best epoch. Pyro's parameter store and torch's random state stay as they were, and nothing
+    of the caller's context (Pyro's handlers, autocast, inference mode, ``no_grad``) gets in. Other threads that call
+    this library wait until training ends, so a callback must not wait for one of them.
 
     Ctrl-C ends training after the step in progress (a second one at once). So does SIGTERM, which is then sent once
     more, so that by default it ends the process, with the checkpoint in ``out``. Of several processes that torchrun
@@ -110,6 +113,7 @@ def fit(
     check_precision(settings.precision, device)
     stored = {**(point.settings if point else {}), **(sections or {}), "training": as_json(settings)}
     with ExitStack() as stack:
+        stack.enter_context(isolated_context(gradients=True))
         stack.enter_context(own_store(model, guide))
         stack.enter_context(isolated_rng(derived_seed(settings.seed, "training"), device))
         training = Training(model, guide, data, settings, device)
