@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -47,6 +48,12 @@ def read_array_file(path: Path) -> tuple[Any, Any]:
         ValueError,
         OSError,
         EOFError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        SyntaxError,
+        TypeError,
+        tokenize.TokenError,
         MemoryError,
         RuntimeError,
         zipfile.BadZipFile,

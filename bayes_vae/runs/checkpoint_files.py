@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from bayes_vae.runs.config import json_bytes
 from bayes_vae.runs.manifest import FORMAT_VERSION
 from bayes_vae.runs.metrics import metrics_bytes, read_metrics
 from bayes_vae.runs.weights import pack_weights, unpack_weights
+from bayes_vae.settings import LARGEST
 
 __all__ = ["BEST", "LAST", "METRICS", "POSITION", "STATE", "checkpoint_files", "read_checkpoint", "read_position"]
 
@@ -67,8 +69,11 @@ def read_position(content: bytes, name: str) -> dict[str, Any]:
         stored: Mapping[str, Any] = json.loads(content)
         if stored["format_version"] != FORMAT_VERSION:
             raise ValueError(f"its version is {stored['format_version']!r}")
+        for key, kind in _NUMBERS.items():
+            if type(stored[key]) not in (kind, int) or not 0 <= stored[key] <= LARGEST:
+                raise ValueError(f"{key} is {reprlib.repr(stored[key])}")
         return {key: kind(stored[key]) for key, kind in _NUMBERS.items()}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise RunError(
             f"{name} is not the position of a training ({error!r}): expected version {FORMAT_VERSION} with "
             f"{', '.join(_NUMBERS)}. Restore it from a copy of the run directory, or train again."
