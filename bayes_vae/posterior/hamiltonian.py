@@ -86,6 +86,7 @@ def posterior_draws(
     plan = _Plan(num_draws, num_chains, num_warmup, num_leapfrog, start == "prior")
     with open_pair(model, start_of(model, guide, start, options.get("source", "auto")), x, **options) as opened:
         refuse_discrete(opened.pair)
+        opened.check_memory(2 * num_draws * num_chains, f"{num_chains} chains of num_draws={num_draws}")
         tell, count = opened.progress, opened.num_observations
         batches = opened.quiet().batches(num_chains, "posterior")
         rows = [_Chains(batch, plan, _within(tell, batch.rows, count)).run() for batch in batches]

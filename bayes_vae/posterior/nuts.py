@@ -85,6 +85,7 @@ def nuts_draws(
                 "which draws for all of them at once."
             )
         refuse_discrete(pair)
+        opened.check_memory(2 * num_draws * num_chains, f"{num_chains} chains of num_draws={num_draws}")
         opened.check_support()
         bound = pair.bind(parts, indices)
         fixed_supports(bound)

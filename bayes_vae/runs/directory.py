@@ -196,6 +196,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
     Raises:
         RunError: not a run directory, or a configuration that is damaged or of another version.
     """
+    if not str(path).strip():
+        raise RunError("an empty path is not a run directory: name a folder. An unset variable of a shell looks so.")
     folder = Path(path)
     digests = read_manifest(folder)
     content = read_verified(folder, locate(digests, CONFIG), digests)

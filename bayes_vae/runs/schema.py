@@ -161,8 +161,8 @@ def check_size(role: str, program: Mapping[str, Any], weights: int) -> None:
     for name, size in sizes.items():
         if abs(size) > max(weights, 1024):
             raise RunError(
-                f"the {role} of this run has {name} of {size:,} in config.json, and its weights have {weights:,} bytes: "
-                "the two are not of one run. Restore the run directory from a copy."
+                f"the {role} of this run has {name} of {size:,} in config.json, and its weights have {weights:,} "
+                "bytes: the two are not of one run. Restore the run directory from a copy."
             )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from bayes_vae.errors import ProgramError, SettingsError
 from bayes_vae.terms.containers import Draw, Provenance
 from bayes_vae.terms.isolation import isolated_context
+from bayes_vae.terms.memory import check_memory
 from bayes_vae.terms.prior_as_guide import prior_as_guide
 from bayes_vae.terms.program import Observations, undisturbed
 from bayes_vae.terms.randomness import KeyedNoise, derived_seed, isolated_rng
@@ -147,6 +148,8 @@ class OpenPair:
         chosen = self.rows if rows is None else self.rows.take(rows)
         count, seed = len(chosen.index), derived_seed(self.seed, *purpose) if purpose else self.seed
         size, chunk = _sizes(self.pair, count, num_particles, self.batch_size or batch_size, self.chunk_size)
+        held = num_particles * min(size, count) + 8 * (num_particles // chunk)
+        check_memory(held, f"num_particles={num_particles:,}", self.index.device)
         chunks = tuple(range(start, min(start + chunk, num_particles)) for start in range(0, num_particles, chunk))
         for number, start in enumerate(range(0, count, size)):
             place = slice(start, min(start + size, count))
@@ -156,6 +159,18 @@ class OpenPair:
             yield Batch(place, bound, x, part.index, chunks, seed, self.pair.keyed, number)
             if self.progress is not None:
                 self.progress(place.stop, count)
+
+    def check_memory(self, numbers: int, what: str) -> None:
+        """Refuse a result that would not fit.
+
+        Args:
+            numbers: float64 numbers for each observation.
+            what: what asks for them.
+
+        Raises:
+            SettingsError: says how much would be needed, and how much is there.
+        """
+        check_memory(numbers * self.num_observations, what, self.index.device)
 
     def check_support(self) -> None:
         """Look whether the likelihood has a density for every observation, for what never draws its terms.

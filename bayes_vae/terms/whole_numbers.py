@@ -7,7 +7,7 @@ import reprlib
 from typing import SupportsIndex, overload
 
 from bayes_vae.errors import SettingsError
-from bayes_vae.settings import SEEDS
+from bayes_vae.settings import LARGEST, SEEDS
 
 __all__ = ["seed_number", "whole_number"]
 
@@ -22,10 +22,10 @@ def whole_number(name: str, value: SupportsIndex | None, least: int | None = 1) 
     Args:
         name: of the argument, for the message.
         value: an int, or a numpy or torch integer.
-        least: the smallest that is allowed; None allows any.
+        least: the smallest that is allowed; the largest is then 10⁹. None allows any.
 
     Raises:
-        SettingsError: not a whole number, or too small.
+        SettingsError: not a whole number, too small, or larger than any computer could mean.
 
     >>> whole_number("num_particles", 5)
     5
@@ -39,6 +39,8 @@ def whole_number(name: str, value: SupportsIndex | None, least: int | None = 1) 
     if number is None or (least is not None and number < least):
         bound = "" if least is None else f" of at least {least}"
         raise SettingsError(f"{name} must be a whole number{bound}, got {value!r}.")
+    if least is not None and number > LARGEST:
+        raise SettingsError(f"{name} must be at most {LARGEST:,}, got {reprlib.repr(number)}.")
     return number
 
 

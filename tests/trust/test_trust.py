@@ -30,3 +30,14 @@ def test_a_killed_process_leaves_the_old_run_or_the_new():
 
 def test_of_processes_that_start_at_once_one_has_the_run():
     assert sum(outcome("races", "--rounds", "6").values()) == 6
+
+
+def test_harmed_files_are_refused():
+    counts = outcome("flips", "--cases", "120")
+    assert counts["refused"] >= 90
+
+
+def test_changed_files_make_documented_errors_only():
+    counts = outcome("fuzz", "--cases", "400")
+    assert counts["refused"] >= 250
+    assert counts["refused"] + counts.get("read", 0) == 400
