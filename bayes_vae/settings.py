@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import operator
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
 from types import NoneType
@@ -453,7 +453,7 @@ SECTIONS = {
 
 
 @cache
-def _hints(settings: type) -> dict[str, Any]:
+def _hints(settings: Hashable) -> dict[str, Any]:
     return get_type_hints(settings)
 
 

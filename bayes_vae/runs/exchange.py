@@ -7,6 +7,7 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bayes_vae.errors import RunError
 
@@ -32,7 +33,7 @@ def exchange(one: Path, other: Path) -> None:
 
 def _exchange(one: bytes, other: bytes) -> str:
     """What keeps two paths from changing places; empty once they have."""
-    library = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
+    library: Any = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
     if sys.platform == "darwin" and hasattr(library, "renamex_np"):
         call = partial(library.renamex_np, one, other, _MAC_SWAP)
     elif hasattr(library, "renameat2"):

@@ -54,7 +54,7 @@ def deferred_interruption() -> Iterator[Interruption]:
     finally:
         for number, handler in deferred.items():
             signal.signal(number, handler)
-        if interruption.number in ENDING_SIGNALS:
+        if interruption.number is not None and interruption.number in ENDING_SIGNALS:
             signal.raise_signal(interruption.number)
 
 
