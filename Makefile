@@ -13,7 +13,7 @@ export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-statistical test-versions test-newest test-lowest lint types bench criterion combinations faults \
-  reference mutants mutants-random docs dist clean
+  reference mutants mutants-random trust docs dist clean
 
 define CHECK_PYTHON
 import sys
@@ -115,6 +115,9 @@ mutants: $(READY) ## each line of tests/mutants.toml broken, to see its test fai
 
 mutants-random: $(READY) ## a hundred random lines broken, to see which the tests do not notice (two hours; resumes)
 	$(BIN)/python tests/mutants.py --random 100 $(MUTANTS)
+
+trust: $(READY) ## kills, races, harmed and changed files by the thousand; writes the counts to SECURITY.md (half an hour)
+	PYTHONPATH=tests $(BIN)/python -m trust.record
 
 dist: $(READY) ## sdist and wheel of the tagged version, in dist/
 	@$(BIN)/python release.py

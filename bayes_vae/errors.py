@@ -8,6 +8,7 @@ __all__ = [
     "DataError",
     "DoesNotApplyError",
     "GridWarning",
+    "LeftoverWarning",
     "LikelihoodSeesDataError",
     "NetworkOutputWarning",
     "NotDefinedError",
@@ -18,6 +19,8 @@ __all__ = [
     "SettingsError",
     "ShapeError",
     "SupportError",
+    "Terminated",
+    "ToleranceError",
     "UnfinishedRunWarning",
     "UnscaledDataWarning",
 ]
@@ -29,6 +32,10 @@ class BayesVaeError(Exception):
 
 class SettingsError(BayesVaeError, ValueError):
     """A setting has a value that cannot work."""
+
+
+class ToleranceError(SettingsError):
+    """Two levels of an estimate did not come to agree within the tolerance, as far as it went."""
 
 
 class ShapeError(BayesVaeError, ValueError):
@@ -87,6 +94,19 @@ class RunError(BayesVaeError, ValueError):
     """A run directory that cannot be written, read or trusted."""
 
 
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end, by SIGTERM or because its terminal closed: treated as Ctrl-C is.
+
+    Args:
+        number: of the signal.
+        text: what a person should know.
+    """
+
+    def __init__(self, number: int, text: str = "") -> None:
+        super().__init__(text)
+        self.number = number
+
+
 class BayesVaeWarning(UserWarning):
     """Base of every warning that this library gives."""
 
@@ -101,6 +121,10 @@ class GridWarning(BayesVaeWarning):
 
 class NetworkOutputWarning(BayesVaeWarning):
     """What a network returns looks like something else than it was said to be."""
+
+
+class LeftoverWarning(BayesVaeWarning):
+    """A process that was killed left temporary files of a run."""
 
 
 class UnfinishedRunWarning(BayesVaeWarning):

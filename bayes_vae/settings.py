@@ -5,8 +5,13 @@ The docstrings of the fields are the help texts; what there is to choose from, `
 
 from __future__ import annotations
 
+import math
+import operator
+import reprlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bayes_vae.errors import SettingsError
 from bayes_vae.parts.part import DataKind, PartKind
@@ -69,8 +74,11 @@ PARTS: dict[Any, PartKind] = {
 }
 """Type of a setting → the kind of part that it chooses; a test compares the names of both."""
 
-REAL_SETTINGS = ("clip_norm", "free_bits", "kl_weight", "min_delta")
-"""Checked settings that need not be whole numbers."""
+SEEDS = (-(2**63), 2**63 - 1)
+"""The least and the largest seed: what fits 64 bits, as torch, JSON and netCDF have it."""
+
+LARGEST = 10**9
+"""The largest whole number that another setting takes; what fits the memory is found out where it is known."""
 
 LADDER = (1, 5, 50, 500, 5000)
 """Particles at each rung of the ladder from the ELBO to the tightest importance-weighted bound."""
@@ -115,7 +123,7 @@ class DataSettings:
     standardize: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "split", tuple(map(float, self.split)))  # JSON has lists
+        _check_types(self)
         if len(self.split) not in (0, 3) or min(self.split, default=0) < 0:
             raise SettingsError(
                 "split must be three fractions or numbers of rows, for training, validation and test, such as 0.8 0.1 "
@@ -170,6 +178,7 @@ class PairSettings:
     num_refinements: int = 5
 
     def __post_init__(self) -> None:
+        _check_types(self)
         for name in ("latent_dim", "top_latent_dim", "num_components", "rank", "num_transforms", "num_refinements"):
             _at_least(name, getattr(self, name), 1)
         if self.num_categories is not None:
@@ -237,6 +246,7 @@ class TrainingSettings:
     precision: Precision = "32"
 
     def __post_init__(self) -> None:
+        _check_types(self)
         for name in ("epochs", "batch_size", "num_particles", "step_epochs"):
             _at_least(name, getattr(self, name), 1)
         for name in (
@@ -327,6 +337,7 @@ class EvaluateSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        _check_types(self)
         _at_least("num_particles", self.num_particles, 2)
         _at_least("num_temperatures", self.num_temperatures, 0)
         _at_least("num_draws", self.num_draws, 0)
@@ -355,6 +366,7 @@ class CompareSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        _check_types(self)
         _at_least("num_observations", self.num_observations, 1)
         _at_least("num_temperatures", self.num_temperatures, 0)
         if self.tolerance is not None and not self.tolerance > 0:
@@ -388,6 +400,7 @@ class ReportSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        _check_types(self)
         for name in ("num_observations", "num_encoded"):
             _at_least(name, getattr(self, name), 1)
         _at_least("num_particles", self.num_particles, 2)
@@ -417,6 +430,7 @@ class ExplainSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        _check_types(self)
         for name, least in (("num_particles", 2), ("num_temperatures", 0), ("num_points", 5)):
             _at_least(name, getattr(self, name), least)
 
@@ -442,6 +456,7 @@ class DiagnoseSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        _check_types(self)
         _at_least("num_observations", self.num_observations, 20)
         if not self.seconds > 0:
             raise SettingsError(f"seconds must be above 0, got {self.seconds:g}.")
@@ -460,9 +475,67 @@ SECTIONS = {
 """Section of a settings file → its settings."""
 
 
+SEVERAL = {
+    int: "several whole numbers, such as (200, 200)",
+    float: "several numbers, such as (0.8, 0.1, 0.1)",
+    str: "several names, such as ('kl_weight', 'gap')",
+}
+"""What a tuple of each type must be."""
+
+
+def _check_types(settings: Any) -> None:
+    """Make each number Python's own, whatever type it came in, and refuse what is none or cannot be meant.
+
+    Raises:
+        SettingsError: names the setting.
+    """
+    for name, hint in get_type_hints(type(settings)).items():
+        value = getattr(settings, name)
+        kinds = [kind for kind in get_args(hint) or (hint,) if kind is not NoneType] if _is_union(hint) else [hint]
+        if value is None and _is_union(hint):
+            continue
+        object.__setattr__(settings, name, _typed(name, value, kinds[0]))
+
+
+def _is_union(hint: Any) -> bool:
+    return NoneType in get_args(hint)
+
+
+def _typed(name: str, value: Any, hint: Any) -> Any:
+    """One setting as its type has it."""
+    if get_origin(hint) is tuple:
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise SettingsError(f"{name} must be {SEVERAL[get_args(hint)[0]]}, got {reprlib.repr(value)}.")
+        return tuple(_typed(f"each of {name}", one, get_args(hint)[0]) for one in value)
+    if hint is int:
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise SettingsError(f"{name} must be a whole number, got {reprlib.repr(value)}.")
+        return _within(name, operator.index(value))
+    if hint is float:
+        try:
+            number = math.nan if isinstance(value, bool | str | bytes) else float(value)
+        except (OverflowError, RuntimeError, TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise SettingsError(f"{name} must be a finite number, got {reprlib.repr(value)}.")
+        return number
+    if not isinstance(value, str):
+        raise SettingsError(f"{name} must be text, got {reprlib.repr(value)}.")
+    if not value.strip() or "\0" in value:
+        raise SettingsError(f"{name} must not be empty, nor hold a NUL, got {reprlib.repr(value)}.")
+    return value
+
+
+def _within(name: str, value: int) -> int:
+    """Refuse a whole number that no computer could mean, before any work is done for it."""
+    if name == "seed" and not SEEDS[0] <= value <= SEEDS[1]:
+        raise SettingsError(f"{name} must be a whole number from -2**63 to 2**63 - 1, got {reprlib.repr(value)}.")
+    if name != "seed" and value > LARGEST:
+        raise SettingsError(f"{name} must be at most {LARGEST:,}, got {reprlib.repr(value)}.")
+    return value
+
+
 def _at_least(name: str, value: float, bound: float) -> None:
-    if name not in REAL_SETTINGS and not hasattr(value, "__index__"):
-        raise SettingsError(f"{name} must be a whole number, got {value!r}.")
     if not value >= bound:
         raise SettingsError(f"{name} must be at least {bound}, got {value}.")
 

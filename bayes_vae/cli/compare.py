@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from bayes_vae.cli.loading import OpenedRun, open_named
-from bayes_vae.cli.output import Progress, json_text, say
+from bayes_vae.cli.output import Progress
 from bayes_vae.cli.results import ladder
 from bayes_vae.cli.tables import ladder_table, trust_text
 from bayes_vae.settings import CompareSettings
+from bayes_vae.vocabulary.number_text import capitalized
 
-__all__ = ["compare_run", "comparison_text", "run"]
+__all__ = ["compare_run", "comparison_text", "drawn_text", "run"]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -24,8 +25,7 @@ def run(arguments: Sequence[str]) -> int:
         CompareSettings,
     )
     result = compare_run(opened, settings)
-    say(json_text(result) if as_json else comparison_text(result))
-    return 0
+    return opened.show(result, comparison_text(result), drawn_text(result), as_json)
 
 
 def compare_run(opened: OpenedRun, settings: CompareSettings) -> dict[str, Any]:
@@ -66,8 +66,12 @@ def comparison_text(result: dict[str, Any]) -> str:
         [
             ladder_table(rungs),
             "",
-            result["sentence"],
+            *filter(None, [capitalized(result["why_no_converged_rung"]), result["sentence"]]),
             trust_text(result, top),
-            " and ".join(filter(None, [f"Drawn in {result['figure']}", result["pareto_k_figure"]])),
         ]
     )
+
+
+def drawn_text(result: dict[str, Any]) -> str:
+    """Where the figures are stored."""
+    return " and ".join(filter(None, [f"Drawn in {result['figure']}", result["pareto_k_figure"]]))

@@ -9,7 +9,7 @@ from typing import Any
 from bayes_vae.cli.compare import compare_run
 from bayes_vae.cli.evaluate import evaluate, evaluation_text
 from bayes_vae.cli.flags import Flags, build_settings
-from bayes_vae.cli.output import json_text, say, table
+from bayes_vae.cli.output import say, table
 from bayes_vae.cli.repeating import on_threads
 from bayes_vae.cli.tables import ladder_table
 from bayes_vae.cli.train import command_line, default_folder, train
@@ -54,8 +54,8 @@ def run(arguments: Sequence[str]) -> int:
             "evaluation": evaluate(opened, EvaluateSettings(num_particles=PARTICLES, **shared)),
             "comparison": compare_run(opened, CompareSettings(rungs=RUNGS, **shared)),
         }
-    say(json_text(results) if options.json else _text(**results))
-    return 0
+    tried = f"\nThe run is in {trained['run']}: try bayes-vae report {trained['run']}"
+    return opened.show(results, _text(**results), tried, options.json)
 
 
 def _introduction() -> str:
@@ -79,6 +79,5 @@ def _text(training: dict[str, Any], evaluation: dict[str, Any], comparison: dict
             f"\n{comparison['sentence']}",
             "\nThe pictures:\n",
             table(["figure", "path"], list(figures.items())),
-            f"\nThe run is in {training['run']}: try bayes-vae report {training['run']}",
         ]
     )

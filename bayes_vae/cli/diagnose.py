@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.loading import OpenedRun, open_named, open_run
-from bayes_vae.cli.output import Progress, json_text, note, say
+from bayes_vae.cli.output import Progress, json_text, note
 from bayes_vae.settings import DiagnoseSettings
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ def run(arguments: Sequence[str]) -> int:
         DiagnoseSettings,
     )
     found, result = diagnose_run(opened, settings)
-    text = "" if as_json else diagnosis_text(found, result)
+    text = diagnosis_text(found, result)
     if settings.against is not None:
         compared = _against(opened, settings, found)
         result["against"] = {"run": settings.against, **compared.to_json()}
         text += f"\n\nAgainst {settings.against}\n{compared.table()}"
-    say(json_text(result) if as_json else text)
+    opened.show(result, text, f"Written to {result['file']}", as_json)
     return {True: HEALTHY, False: FOUND, None: UNKNOWN}[found.healthy]
 
 
@@ -49,7 +49,7 @@ def _against(opened: OpenedRun, settings: DiagnoseSettings, found: Diagnosis) ->
 
 
 def diagnose_run(opened: OpenedRun, settings: DiagnoseSettings) -> tuple[Diagnosis, dict[str, Any]]:
-    """Diagnose a run with its history and settings; the diagnosis, and what was written to the run directory of it."""
+    """Diagnose a run with its history and settings; the diagnosis, and what will be stored of it in the run."""
     found = _diagnosed(opened, settings, "diagnosis")
     content = {"data": {"name": opened.data.name, "policy": opened.data.policy}, **found.to_json()}
     file = opened.add("diagnosis.json", json_text(content).encode())
@@ -82,4 +82,4 @@ def diagnosis_text(found: Diagnosis, result: dict[str, Any]) -> str:
     conditions = (
         f"Nats per observation; K = {found.num_particles}, {rows}, policy {found.data_policy}, seed {found.seed}."
     )
-    return "\n".join([found.table(), "", conditions, f"Written to {result['file']}"])
+    return "\n".join([found.table(), "", conditions])

@@ -7,12 +7,14 @@ import contextlib
 import importlib
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 from bayes_vae import __version__
 from bayes_vae.cli.output import nearest, note
-from bayes_vae.errors import BayesVaeError
+from bayes_vae.errors import BayesVaeError, Terminated
+from bayes_vae.process import ending_signals_raise, is_main_process
 
 __all__ = ["COMMANDS", "main"]
 
@@ -27,12 +29,12 @@ COMMANDS = {
     "experiment": "a question answered by a script; without a name, the list of them",
 }
 
-INTERRUPTED, BROKEN_PIPE, FAILED = 130, 141, 2
-"""Exit codes: Ctrl-C, a reader that went away, and wrong input."""
+BY_A_SIGNAL, BROKEN_PIPE, FAILED = 128, 141, 2
+"""Exit codes: a signal (to which its number is added), a reader that went away, and wrong input."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command, and return the exit code: 0, 2 for wrong input, 130 after Ctrl-C.
+    """Run a command, and return the exit code: 0, 2 for wrong input, 130 after Ctrl-C, 143 after SIGTERM.
 
     Args:
         argv: the words after ``bayes-vae``; the process's own when None.
@@ -41,10 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None and isinstance(sys.stdout, io.TextIOWrapper):
         _choose_encoding(sys.stdout, arguments)
     try:
-        code = _run(arguments)
-        sys.stdout.flush()
+        with ending_signals_raise():
+            code = _run(arguments)
+            sys.stdout.flush()
     except KeyboardInterrupt as interruption:
-        code = _complain(str(interruption) or "interrupted.", INTERRUPTED)
+        number = interruption.number if isinstance(interruption, Terminated) else signal.SIGINT
+        code = _complain(str(interruption) or "interrupted.", BY_A_SIGNAL + number)
     except BrokenPipeError:
         code = BROKEN_PIPE
     except Exception as error:
@@ -83,7 +87,13 @@ def _flush_or_discard() -> None:
 def _run(arguments: list[str]) -> int:
     """The exit code of a command, of help (0), or of wrong flags (2)."""
     try:
-        module = importlib.import_module(f"bayes_vae.cli.{_command(arguments)}")
+        name = _command(arguments)
+        if not is_main_process():
+            note(
+                "bayes-vae: commands run in one process: that of rank 0 does the work, and this one has nothing to do."
+            )
+            return 0
+        module = importlib.import_module(f"bayes_vae.cli.{name}")
         code: int = module.run(arguments[1:])
     except SystemExit as ending:  # how argparse ends help and errors
         return _complain(ending.code, FAILED) if isinstance(ending.code, str) else ending.code or 0

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from bayes_vae.cli.loading import OpenedRun, open_named
-from bayes_vae.cli.output import Progress, json_text, say
+from bayes_vae.cli.output import Progress, json_text
 from bayes_vae.cli.results import bits, evaluation
 from bayes_vae.cli.tables import bits_text, evidence_lines, terms_table, trust_text
 from bayes_vae.settings import EvaluateSettings
 
-__all__ = ["evaluate", "evaluation_text", "run"]
+__all__ = ["evaluate", "evaluation_text", "run", "written_text"]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -24,12 +24,11 @@ def run(arguments: Sequence[str]) -> int:
         EvaluateSettings,
     )
     result = evaluate(opened, settings)
-    say(json_text(result) if as_json else evaluation_text(result))
-    return 0
+    return opened.show(result, evaluation_text(result), written_text(result), as_json)
 
 
 def evaluate(opened: OpenedRun, settings: EvaluateSettings) -> dict[str, Any]:
-    """Estimate the terms on the test set, and write them to the run directory; the result in JSON types."""
+    """Estimate the terms on the test set, to be stored in the run directory; the result in JSON types."""
     from bayes_vae.estimators.evaluation import evaluation_of
     from bayes_vae.posterior.arviz_export import container_of, netcdf_bytes
     from bayes_vae.terms.at_draws import TermsAtDraws
@@ -56,14 +55,11 @@ def evaluate(opened: OpenedRun, settings: EvaluateSettings) -> dict[str, Any]:
 def evaluation_text(result: dict[str, Any]) -> str:
     """The result as a person reads it."""
     terms = result["terms"]
+    more = [*bits_text(result["bits_per_dimension"]), *evidence_lines(terms["log_evidence"])]
+    return "\n".join([terms_table(terms), *more, "", trust_text(result, terms["elbo"])])
+
+
+def written_text(result: dict[str, Any]) -> str:
+    """Where the result is stored."""
     also = f" and, for ArviZ, {result['container']}" if result["container"] else ""
-    return "\n".join(
-        [
-            terms_table(terms),
-            *bits_text(result["bits_per_dimension"]),
-            *evidence_lines(terms["log_evidence"]),
-            "",
-            trust_text(result, terms["elbo"]),
-            f"Written to {result['file']}{also}",
-        ]
-    )
+    return f"Written to {result['file']}{also}"

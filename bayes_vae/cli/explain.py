@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.loading import OpenedRun, open_named
-from bayes_vae.cli.output import Progress, json_text, say
+from bayes_vae.cli.output import Progress
 from bayes_vae.cli.results import evaluation, figure
 from bayes_vae.cli.tables import terms_table, trust_text
 from bayes_vae.errors import SettingsError
@@ -40,8 +40,7 @@ def run(arguments: Sequence[str]) -> int:
         ExplainSettings,
     )
     result = explain(opened, settings)
-    say(json_text(result) if as_json else explanation_text(result))
-    return 0
+    return opened.show(result, explanation_text(result), f"Drawn in {result['figure']}", as_json)
 
 
 def explain(opened: OpenedRun, settings: ExplainSettings) -> dict[str, Any]:
@@ -172,7 +171,6 @@ def explanation_text(result: dict[str, Any]) -> str:
             "",
             _grid_text(result),
             trust_text(result, terms["elbo"]),
-            f"Drawn in {result['figure']}",
         ]
     )
 

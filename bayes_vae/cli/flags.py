@@ -10,7 +10,7 @@ from dataclasses import fields
 from functools import partial
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
-from bayes_vae.cli.output import nearest, say
+from bayes_vae.cli.output import nearest, printable, say
 from bayes_vae.cli.settings_files import (
     TYPE_WORDS,
     bundled_settings,
@@ -141,7 +141,9 @@ class Flags(argparse.ArgumentParser):
             advice = f"; did you mean --{close}?" if close else ""
             self.error(f"unrecognized arguments: {' '.join(unknown)}{advice}")
         for name, value in vars(options).items():
-            if value == "":
+            if isinstance(value, str) and "\0" in value:
+                self.error(f"{'RUN' if name == 'run' else _flag(name)}: expected text without a NUL, got {value!r}")
+            if isinstance(value, str) and not value.strip():
                 self.error(f"{'RUN' if name == 'run' else _flag(name)}: expected {TYPE_WORDS[str]}, got nothing")
         return options
 
@@ -190,7 +192,9 @@ class Flags(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and what is wrong, in one line each, and exit with code 2."""
-        self.exit(2, f"usage: {self.usage}\n{self.prog}: {' '.join(message.split())} (see {self.prog} --help)\n")
+        self.exit(
+            2, f"usage: {self.usage}\n{self.prog}: {printable(' '.join(message.split()))} (see {self.prog} --help)\n"
+        )
 
 
 def _flag(name: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bayes_vae.cli.flags import Flags, build_settings
-from bayes_vae.cli.output import note
+from bayes_vae.cli.output import json_text, note, say
 from bayes_vae.errors import DataError, RunError, SettingsError, SupportError
 from bayes_vae.settings import DataSettings
 
@@ -33,6 +34,7 @@ class OpenedRun:
         guide: q(z given x), on the device.
         data: the data set.
         device: name of the device.
+        pending: what is to be done to the run's files once its result was printed, in order.
     """
 
     directory: RunDirectory
@@ -40,6 +42,7 @@ class OpenedRun:
     guide: Any
     data: Data
     device: str
+    pending: list[Callable[[], object]] = field(default_factory=list)
 
     @property
     def about_data(self) -> dict[str, str]:
@@ -52,18 +55,44 @@ class OpenedRun:
         return path.with_name(f"{path.stem}{self.directory.suffix_for(self.data.summary())}{path.suffix}").as_posix()
 
     def add(self, name: str, content: bytes) -> str:
-        """Write a file into the run directory, or replace it, and return its path."""
-        return str(self.directory.add_file(self.file(name), content))
+        """Let :meth:`store` write a file into the run directory, or replace it; return its path."""
+        name = self.file(name)
+        self.pending.append(partial(self.directory.add_file, name, content))
+        return str(self.directory.path / name)
 
     def draw(self, name: str, figure: Figure) -> str:
-        """Write a figure into the folder of figures, and return its path."""
+        """Let :meth:`store` write a figure into the folder of figures; return its path."""
         from bayes_vae.plots import save_figure
 
         return self.add(f"figures/{name}.png", save_figure(figure))
 
     def remove(self, name: str) -> None:
-        """Delete a file that an older command wrote, if there is one."""
-        self.directory.remove_file(self.file(name))
+        """Let :meth:`store` delete a file that an older command wrote, if there is one."""
+        self.pending.append(partial(self.directory.remove_file, self.file(name)))
+
+    def store(self) -> None:
+        """Do what is pending; call it once the figures were printed, which a full disk then cannot take away.
+
+        Raises:
+            RunError: the first thing that could not be stored.
+        """
+        while self.pending:
+            self.pending.pop(0)()
+
+    def show(self, result: dict[str, Any], text: str, written: str, as_json: bool) -> int:
+        """Print a result, then store its files.
+
+        Args:
+            result: in JSON types.
+            text: as a person reads it.
+            written: what to say to a person once the files are stored.
+            as_json: whether a program reads it.
+        """
+        say(json_text(result) if as_json else text)
+        self.store()
+        if not as_json:
+            say(written)
+        return 0
 
     def test_rows(self, num_observations: int | None, seed: int) -> Split:
         """The first test observations, their pixels drawn with the seed.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 import sys
 import time
 import unicodedata
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-__all__ = ["Progress", "json_text", "nearest", "note", "say", "table"]
+__all__ = ["Progress", "json_text", "nearest", "note", "printable", "say", "table"]
 
 SECONDS_BETWEEN_LINES = 10.0
 """Between two lines of progress, if standard error is not a terminal."""
@@ -20,12 +21,24 @@ SECONDS_BETWEEN_LINES = 10.0
 
 def say(text: str) -> None:
     """Print a result on standard output, at once."""
-    print(text, flush=True)
+    print(printable(text), flush=True)
 
 
 def note(text: str) -> None:
     """A line for people beside the result, on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    r"""Text without what a terminal obeys: control characters, but for line ends and tabs, and changes of direction.
+
+    >>> printable("runs/\x1b[2Ja")
+    'runs/\\x1b[2Ja'
+    """
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.output import note
-from bayes_vae.errors import DataError, SettingsError
+from bayes_vae.errors import BayesVaeError, DataError, SettingsError
 from bayes_vae.settings import DataSettings, PairSettings, TrainingSettings, as_json
 
 if TYPE_CHECKING:
@@ -92,9 +92,10 @@ def how_to_resume(folder: Path) -> str:
     """Where a training was interrupted, and the command that resumes it."""
     from bayes_vae.runs import RunDirectory
 
-    if not folder.exists():
+    try:
+        checkpoint = RunDirectory(folder).checkpoint()
+    except BayesVaeError:
         return "interrupted before training began: nothing was saved."
-    checkpoint = RunDirectory(folder).checkpoint()
     where = f"after {checkpoint.epochs_done} epochs and {checkpoint.steps_done} steps"
     return f"interrupted {where}. Go on with: bayes-vae train --resume {shlex.quote(str(folder))}"
 

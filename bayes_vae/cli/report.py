@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from bayes_vae.cli.loading import OpenedRun, open_named
-from bayes_vae.cli.output import Progress, json_text, say
+from bayes_vae.cli.output import Progress
 from bayes_vae.settings import ReportSettings
 
 __all__ = ["report", "report_text", "run"]
@@ -23,14 +23,15 @@ def run(arguments: Sequence[str]) -> int:
             ReportSettings,
         )
         result = report(opened, settings)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("interrupted: no report was written, and an older one is as it was.") from None
-    say(json_text(result) if as_json else report_text(result))
-    return 0
+    except KeyboardInterrupt as interruption:
+        interruption.args = ("interrupted: no report was written, and an older one is as it was.",)
+        raise
+    size = f"{result['bytes'] / 1e6:.1f} MB, {result['seconds']:.0f} s"
+    return opened.show(result, report_text(result), f"Written to {result['file']} ({size})", as_json)
 
 
 def report(opened: OpenedRun, settings: ReportSettings) -> dict[str, Any]:
-    """Write the report of a run; where it is, what it says first, and what it leaves out, in JSON types."""
+    """Make the report of a run; where it will be, what it says first, and what it leaves out, in JSON types."""
     from bayes_vae.report import report_contents, report_page
     from bayes_vae.report.summary import sections, summary
 
@@ -58,5 +59,4 @@ def _progress(stage: str) -> Progress:
 def report_text(result: dict[str, Any]) -> str:
     """The result as a person reads it."""
     left_out = [f"Left out: {title}: {reason}" for title, reason in result["left_out"].items()]
-    size = f"{result['bytes'] / 1e6:.1f} MB, {result['seconds']:.0f} s"
-    return "\n".join([*result["sentences"], *left_out, f"Written to {result['file']} ({size})"])
+    return "\n".join([*result["sentences"], *left_out])

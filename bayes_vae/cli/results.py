@@ -111,6 +111,7 @@ def ladder(comparison: Comparison) -> dict[str, Any]:
             for rung in comparison.rungs
         ],
         "sentence": comparison.sentence(),
+        "why_no_converged_rung": comparison.why_no_converged_rung,
         "reliability": reliability(comparison.estimate),
         "annealing": annealing(comparison.annealed, comparison.why_not_annealed),
         "num_particles": comparison.num_particles,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import re
 import reprlib
@@ -16,6 +17,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bayes_vae.cli.output import nearest
 from bayes_vae.errors import RunError, SettingsError
+from bayes_vae.plain_files import read_plain_file
 from bayes_vae.settings import SECTIONS, choices_of
 
 __all__ = [
@@ -105,11 +107,11 @@ def _parsed(path: Path) -> dict[Any, Any]:
     """The YAML of a file, which must be a mapping."""
     import yaml
 
-    if path.is_file() and path.stat().st_size > LARGEST_FILE:
-        raise SettingsError(f"{path} is no settings file: it has more than {LARGEST_FILE:,} bytes.")
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _loader())
+        content = yaml.load(read_plain_file(path, LARGEST_FILE).decode("utf-8"), _loader())
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise SettingsError(f"{path} is no settings file: it has more than {LARGEST_FILE:,} bytes.") from error
         close = nearest(str(path), bundled_settings())
         raise SettingsError(
             f"the settings file {path} cannot be read ({error.strerror}). Expected YAML, a run directory, or one of "
@@ -120,7 +122,7 @@ def _parsed(path: Path) -> dict[Any, Any]:
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise SettingsError(f"{path}{line}: {' '.join(str(error.problem or error).split())}.") from error
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError, yaml.YAMLError) as error:
+    except Exception as error:  # whatever a parser raises
         raise SettingsError(f"{path} is not YAML that can be read ({type(error).__name__}).") from error
     if content is not None and not isinstance(content, dict):
         raise SettingsError(f"{path}: expected the sections {', '.join(SECTIONS)}, got {reprlib.repr(content)}.")

@@ -85,13 +85,12 @@ def run(arguments: Sequence[str]) -> int:
             if options.json:
                 say(json_text({"run": resumed, "nothing_left": done}))
             return 0
-        result, _ = resume(Path(resumed), data, training, out, **shared)
+        result, opened = resume(Path(resumed), data, training, out, **shared)
     else:
         with threads_of(options.repeats):
             out = out or default_folder(Path(data.data).stem)
-            result, _ = train(data, pair, training, out, repeats=options.repeats, **shared)
-    say(json_text(result) if options.json else training_text(result))
-    return 0
+            result, opened = train(data, pair, training, out, repeats=options.repeats, **shared)
+    return opened.show(result, training_text(result), next_text(result), options.json)
 
 
 def default_folder(name: str) -> Path:
@@ -209,8 +208,9 @@ def _train(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnscaledDataWarning)  # it is said above
             trained = fit(model, guide, data, settings, **options)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(how_to_resume(folder)) from None
+    except KeyboardInterrupt as interruption:
+        interruption.args = (how_to_resume(folder),)
+        raise
     if trained.interrupted:
         raise KeyboardInterrupt(how_to_resume(folder))
     opened = OpenedRun(RunDirectory(folder), model, guide, data, settings.device)
@@ -273,8 +273,10 @@ def training_text(result: dict[str, Any]) -> str:
             f"  {_conditions(validation)}.",
             "",
             table(["file", "path"], list(files.items())),
-            "",
-            f"Next: bayes-vae evaluate {result['run']}",
-            f"      bayes-vae compare {result['run']}",
         ]
     )
+
+
+def next_text(result: dict[str, Any]) -> str:
+    """What to do with the run."""
+    return f"\nNext: bayes-vae evaluate {result['run']}\n      bayes-vae compare {result['run']}"

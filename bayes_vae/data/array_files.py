@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import tokenize
 import zipfile
 import zlib
 from dataclasses import replace
@@ -91,6 +92,12 @@ def read_array_file(path: Path) -> tuple[Any, Any]:
         ValueError,
         OSError,
         EOFError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        SyntaxError,
+        TypeError,
+        tokenize.TokenError,
         MemoryError,
         RuntimeError,
         zipfile.BadZipFile,

@@ -26,7 +26,7 @@ from bayes_vae.errors import ProgramError
 from bayes_vae.networks.labels import UNKNOWN
 from bayes_vae.terms.rows import Rows
 from bayes_vae.terms.traits import Program, modules_of, traits_of
-from bayes_vae.terms.whole_numbers import whole_number
+from bayes_vae.terms.whole_numbers import seed_number
 
 __all__ = ["Selection", "Split", "inputs_of"]
 
@@ -73,7 +73,7 @@ class Split:
 
     def seeded(self, pixel_seed: int) -> Split:
         """The same rows, their pixels drawn with another seed under the policy ``stochastic``."""
-        return replace(self, pixel_seed=whole_number("pixel_seed", pixel_seed, least=None))
+        return replace(self, pixel_seed=seed_number("pixel_seed", pixel_seed))
 
     def rows_for(self, model: Program) -> Rows:
         """These rows as a model takes them: what every estimator reads."""

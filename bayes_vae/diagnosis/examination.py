@@ -21,6 +21,7 @@ from bayes_vae.errors import SettingsError
 from bayes_vae.terms.probe import warning_of_scales_once
 from bayes_vae.terms.program import Program, undisturbed
 from bayes_vae.terms.stream import Progress
+from bayes_vae.terms.whole_numbers import seed_number
 
 __all__ = ["diagnose"]
 
@@ -84,7 +85,7 @@ def diagnose(
     if not seconds > 0:
         raise SettingsError(f"seconds must be above 0, got {seconds:g}: it is the time that a diagnosis may take.")
     check_names(checks)
-    subject = Subject(model, guide, data, int(seed), num_observations, history=history or ())
+    subject = Subject(model, guide, data, seed_number("seed", seed), num_observations, history=history or ())
     few = min(len(data.train), len(data.test))
     if few < LEAST:
         reason = (

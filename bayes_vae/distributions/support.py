@@ -17,6 +17,9 @@ from bayes_vae.errors import SupportError
 __all__ = ["check_support", "in_support_where_masked"]
 
 
+_EVERYWHERE = torch.ones((), dtype=torch.bool, device="cpu")
+
+
 def _inside(distribution: dist.TorchDistribution, value: Tensor) -> Tensor:
     """Which values lie in the support or are masked, over the batch shape."""
     if isinstance(distribution, dist.Independent | torch.distributions.Independent):
@@ -26,9 +29,9 @@ def _inside(distribution: dist.TorchDistribution, value: Tensor) -> Tensor:
     if isinstance(distribution, dist.MaskedDistribution):
         return _inside(distribution.base_dist, value) | ~torch.as_tensor(distribution._mask)
     if isinstance(getattr_static(type(distribution), "support", None), constraints.dependent_property):
-        return torch.ones((), dtype=torch.bool)  # it may depend on z: that log p(x | z) = -inf says it rightly
+        return _EVERYWHERE  # it may depend on z: that log p(x | z) = -inf says it rightly
     support = distribution.support
-    return torch.ones((), dtype=torch.bool) if support is None else support.check(value)
+    return _EVERYWHERE if support is None else support.check(value)
 
 
 def check_support(

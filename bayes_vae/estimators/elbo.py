@@ -214,9 +214,9 @@ class _Moments:
 
     def __init__(self) -> None:
         self.count = 0
-        self.mean: Tensor = torch.zeros(())
-        self.squares: Tensor = torch.zeros(())
-        self.infinite: Tensor = torch.zeros(())
+        self.mean: Tensor = torch.zeros((), device="cpu")
+        self.squares: Tensor = torch.zeros((), device="cpu")
+        self.infinite: Tensor = torch.zeros((), device="cpu")
 
     def update(self, values: Tensor) -> None:
         """Add values of shape (K, N); an infinite one makes the mean infinite, whatever the chunks."""

@@ -169,6 +169,7 @@ def on_grid(opened: OpenPair, *, num_points: int = 201, width: float | None = No
     num_points = whole_number("num_points", num_points, least=5)
     if width is not None and not width > 0:
         raise SettingsError(f"width must be positive, in units of z, got {width}.")
+    opened.check_memory(3 * num_points**2, f"num_points={num_points}")
     space = _spaces(opened, "guide")
     plane = _plane(space)
     axes = _axes(plane, _plane(_spaces(opened.with_prior_as_guide(), "prior")), num_points, width)

@@ -45,6 +45,8 @@ class Comparison(Tabular):
         why_not_annealed: why there is no annealed rung; empty where there is one.
         seconds: time for all of it.
         provenance: seed, source and policy.
+        why_no_converged_rung: why the levels did not come to agree within the tolerance; empty where they did, or where
+            there was none.
     """
 
     rungs: tuple[Rung, ...]
@@ -52,6 +54,7 @@ class Comparison(Tabular):
     why_not_annealed: str
     seconds: float
     provenance: Provenance
+    why_no_converged_rung: str = ""
 
     @property
     def leading(self) -> Rung:
@@ -119,7 +122,7 @@ class Comparison(Tabular):
         origin, counts, seconds = self.provenance, (self.num_particles, self.num_observations), f"{self.seconds:.1f} s"
         seeds: dict[str, Any] = {"seed": origin.seed, "pixel_seed": origin.pixel_seed}
         lines.append(conditions(*counts, origin.data_policy, seconds, kl_weight=origin.kl_weight, **seeds))
-        return "\n".join([*lines, *filter(None, [self.why_not_annealed]), self.sentence()])
+        return "\n".join([*lines, *filter(None, [self.why_not_annealed, self.why_no_converged_rung]), self.sentence()])
 
 
 @lists_options
@@ -147,7 +150,7 @@ def compare(
             leaves it out. It has draws of its own, so for a single observation it may fall below L_K by chance. It is
             left out as well where a latent is discrete, and the result says so.
         tolerance: adds the rung "converged": annealed, the temperatures doubled until two levels' means agree to so
-            many nats.
+            many nats. Where they do not come to, the result says so and has the other rungs.
         proposal: another than "guide" adds the rung "refined": K draws from a proposal fitted to each posterior, as in
             :func:`bayes_vae.estimate_log_evidence`.
         Others: as in :func:`bayes_vae.log_terms`.
@@ -181,7 +184,8 @@ def comparison_of(
     shared = climb(opened, sizes, *accumulators, num_temperatures=temperatures, tolerance=tolerance, proposal=proposal)
     found = shared.rungs()
     seconds = time.perf_counter() - start
-    return Comparison(found, shared.estimate, shared.why_not_annealed, seconds, opened.provenance)
+    missing = " ".join(shared.missing)
+    return Comparison(found, shared.estimate, shared.why_not_annealed, seconds, opened.provenance, missing)
 
 
 def _checked_rungs(rungs: Sequence[int]) -> tuple[int, ...]:

@@ -86,7 +86,7 @@ def rank_p_values(ranks: Tensor, num_draws: int, num_bins: int) -> Tensor:
     half = torch.tensor((num_bins - 1) / 2, dtype=torch.float64, device=ranks.device)
     uniformity = torch.special.gammaincc(half, chi_square / 2)
     centred = (ranks.double() + 0.5) / (num_draws + 1) - 0.5
-    every = ((torch.arange(num_draws + 1, dtype=torch.float64) + 0.5) / (num_draws + 1) - 0.5).square()
+    every = ((torch.arange(num_draws + 1, dtype=torch.float64, device="cpu") + 0.5) / (num_draws + 1) - 0.5).square()
     first, second = float(every.mean()), float(every.var(correction=0))
     variance = centred.var(0, correction=0).clamp(min=first)
     shift = centred.mean(0) / (variance / count).sqrt()
@@ -159,8 +159,8 @@ def binomial_interval(count: int, probability: float, level: float) -> tuple[int
     >>> binomial_interval(100, 0.5, 0.95)
     (40, 60)
     """
-    k = torch.arange(count + 1, dtype=torch.float64)
-    n = torch.tensor(float(count), dtype=torch.float64)
+    k = torch.arange(count + 1, dtype=torch.float64, device="cpu")
+    n = torch.tensor(float(count), dtype=torch.float64, device="cpu")
     log_choose = torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
     log_mass = log_choose + k * math.log(probability) + (n - k) * math.log1p(-probability)
     held = log_mass.exp().cumsum(0)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError
+from bayes_vae.terms.isolation import isolated_context
 from bayes_vae.terms.layout import Site, latent_sites, observed_sites
 from bayes_vae.terms.particles import ParticleLayout
 from bayes_vae.terms.prior_as_guide import prior_as_guide
@@ -19,6 +20,7 @@ from bayes_vae.terms.rows import TensorRows, as_index, as_observations
 from bayes_vae.terms.traced import TracedPair
 from bayes_vae.terms.tracing import run_model
 from bayes_vae.terms.traits import traits_of
+from bayes_vae.terms.whole_numbers import seed_number
 
 __all__ = ["Simulated", "simulate", "simulate_like"]
 
@@ -50,7 +52,8 @@ def simulate(model: Any, num_observations: int, seed: int, quantity: str, otherw
         )
     parameter = next(iter(model.parameters()), None)
     device = "cpu" if parameter is None else parameter.device
-    with undisturbed(model, device=device, seed=derived_seed(seed, "simulated data")):
+    seed = derived_seed(seed_number("seed", seed), "simulated data")
+    with isolated_context(), undisturbed(model, device=device, seed=seed):
         z = model.prior().sample((num_observations,))
         return Simulated({"z": z}, (model.likelihood(z).sample(),))
 
@@ -70,7 +73,7 @@ def simulate_like(model: Program, template: Tensor | tuple[Tensor, ...], seed: i
         NotDefinedError: an observed site that is no argument of the program, a ``pyro.factor``, or a density of x
             that reads x itself.
     """
-    parts = as_observations(template)
+    parts, seed = as_observations(template), seed_number("seed", seed)
     indices = as_index(None, len(parts[0]), parts[0].device)
     prior = prior_as_guide(model, "traces")
     with undisturbed(model, device=parts[0].device, seed=derived_seed(seed, "simulated data")):

@@ -14,6 +14,7 @@ from bayes_vae.parts.part import Part, class_at
 from bayes_vae.parts.registry import find
 from bayes_vae.settings import PairSettings
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
+from bayes_vae.terms.whole_numbers import seed_number
 
 __all__ = ["build_pair"]
 
@@ -42,7 +43,7 @@ def build_pair(settings: PairSettings, data: Data, seed: int = 0) -> tuple[Any, 
         find(kind, getattr(settings, kind)) for kind in ("structure", "likelihood", "prior", "guide")
     )
     require_fit(data, likelihood)
-    with isolated_rng(derived_seed(seed, "initial weights")):
+    with isolated_rng(derived_seed(seed_number("seed", seed), "initial weights")):
         parts = {part.kind: _choice(part, settings, data) for part in (likelihood, prior)}
         model = structure.cls(**_arguments(structure.cls, structure, settings, data, **parts))
         if structure.guide:

@@ -55,6 +55,8 @@ def exact_posterior_draws(
     began = time.perf_counter()
     proposal = prior_as_guide(model, "distributions")
     with open_pair(model, proposal, x, seed=seed, source="distributions", data_policy=data_policy) as opened:
+        opened.check_memory(2 * num_draws * num_chains, f"{num_chains} chains of num_draws={num_draws}")
+        opened.check_support()
         parts, index, origin = opened.rows.read(), opened.index, opened.provenance
         with isolated_rng(derived_seed(opened.seed, "exact posterior"), index.device):
             z = traits.exact_posterior(*parts).sample((num_chains, num_draws))

@@ -91,6 +91,7 @@ def posterior_draws(
     plan = _Plan(num_draws, num_chains, num_warmup, num_leapfrog, start == "prior")
     with open_pair(model, start_of(model, guide, start, options.get("source", "auto")), x, **options) as opened:
         refuse_discrete(opened.pair)
+        opened.check_memory(2 * num_draws * num_chains, f"{num_chains} chains of num_draws={num_draws}")
         tell, count = opened.progress, opened.num_observations
         batches = opened.quiet().batches(num_chains, "posterior")
         rows = [_Chains(batch, plan, _within(tell, batch.rows, count)).run() for batch in batches]
@@ -173,7 +174,7 @@ class _Chains:
         self.batch, self.plan, self.tell = batch, plan, tell
         self.space = whitened_space(batch.bound, pilot_draws(batch, PILOT_DRAWS, "scales"))
         self.noise = KeyedNoise(derived_seed(batch.seed, "moves"))
-        self.drawn = torch.empty(0)
+        self.drawn = torch.empty(0, device="cpu")
         start = self.space.coordinates(pilot_draws(batch, plan.num_chains, "start"))
         self.state = self._path().state(start * (1.0 if plan.from_prior else START_WIDENING))
         self.moves, self.spread = 0, 2 * plan.num_leapfrog - 1

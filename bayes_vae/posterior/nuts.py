@@ -28,6 +28,7 @@ from bayes_vae.terms.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.stream import Progress
 from bayes_vae.terms.traced import TracedPair
+from bayes_vae.terms.whole_numbers import seed_number
 
 __all__ = ["nuts_draws"]
 
@@ -75,7 +76,8 @@ def nuts_draws(
     began = time.perf_counter()
     if options.get("source", "traces") == "distributions":
         raise SettingsError("nuts_draws reads the program itself: leave source out.")
-    proposal, seed, progress = prior_as_guide(model, "traces"), options.get("seed", 0), options.get("progress")
+    seed, progress = seed_number("seed", options.get("seed", 0)), options.get("progress")
+    proposal = prior_as_guide(model, "traces")
     options["source"] = "traces"
     with open_pair(model, proposal, x, **options) as opened:
         parts, indices, origin = opened.rows.read(), opened.index, opened.provenance
@@ -86,15 +88,18 @@ def nuts_draws(
                 "which draws for all of them at once."
             )
         refuse_discrete(pair)
+        opened.check_memory(2 * num_draws * num_chains, f"{num_chains} chains of num_draws={num_draws}")
+        opened.check_support()
         bound = pair.bind(parts, indices)
         with isolated_rng(derived_seed(seed, "held"), parts[0].device):
             held = bound.draw(range(1), None).latents
         fixed_supports(bound)
+        dtype = next(iter(bound.draw(range(1), None).latents.values())).dtype
         program = _Program(model, parts, indices)
         frames = program.frames(pair.layout.model_dim)
         chains = []
         for chain in range(num_chains):
-            with isolated_rng(derived_seed(seed, "nuts", chain), parts[0].device), torch.enable_grad(), _quiet():
+            with isolated_rng(derived_seed(seed, "nuts", chain), parts[0].device), _sampler(parts[0], dtype):
                 ended = _Ended(progress, chain, num_chains, num_warmup, num_draws)
                 kernel = NUTS(program, jit_compile=False, max_tree_depth=max_tree_depth)
                 sampler = MCMC(kernel, num_draws, num_warmup, hook_fn=ended, disable_progbar=True)
@@ -181,11 +186,17 @@ class _Ended:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Put back Pyro's logger, which every run of its sampler gives a handler of its own."""
-    logger = logging.getLogger("pyro.infer.mcmc")
+def _sampler(x: Tensor, dtype: torch.dtype) -> Iterator[None]:
+    """What Pyro's sampler needs: gradients, and defaults that are those of the latents, as it makes tensors of its own.
+
+    Its logger, which every run gives a handler, is put back.
+    """
+    logger, default = logging.getLogger("pyro.infer.mcmc"), torch.get_default_dtype()
     before = logger.handlers, logger.propagate
     try:
-        yield
+        torch.set_default_dtype(dtype)
+        with torch.enable_grad(), x.device:
+            yield
     finally:
+        torch.set_default_dtype(default)
         logger.handlers, logger.propagate = before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,8 +13,9 @@ from bayes_vae.runs.config import json_bytes
 from bayes_vae.runs.manifest import FORMAT_VERSION
 from bayes_vae.runs.metrics import metrics_bytes, read_metrics
 from bayes_vae.runs.weights import pack_weights, unpack_weights
+from bayes_vae.settings import LARGEST
 
-__all__ = ["BEST", "LAST", "METRICS", "POSITION", "STATE", "checkpoint_files", "read_checkpoint"]
+__all__ = ["BEST", "LAST", "METRICS", "POSITION", "STATE", "checkpoint_files", "read_checkpoint", "read_position"]
 
 BEST, LAST, STATE = "best.safetensors", "last.safetensors", "training.safetensors"
 POSITION, METRICS = "training.json", "metrics.csv"
@@ -49,7 +51,7 @@ def read_checkpoint(read: Callable[[str], bytes], where: str) -> Checkpoint:
         part, _, name = key.partition(".")
         parts.get(part, {})[name] = value
     return Checkpoint(
-        **_position(read(POSITION), f"{where}: {POSITION}"),
+        **read_position(read(POSITION), f"{where}: {POSITION}"),
         weights=unpack_weights(read(LAST), f"{where}: {LAST}"),
         best_weights=unpack_weights(read(BEST), f"{where}: {BEST}"),
         history=read_metrics(read(METRICS), f"{where}: {METRICS}"),
@@ -57,13 +59,21 @@ def read_checkpoint(read: Callable[[str], bytes], where: str) -> Checkpoint:
     )
 
 
-def _position(content: bytes, name: str) -> dict[str, Any]:
+def read_position(content: bytes, name: str) -> dict[str, Any]:
+    """Where a training stands, as :func:`checkpoint_files` stored it.
+
+    Raises:
+        RunError: not a position in training.
+    """
     try:
         stored: Mapping[str, Any] = json.loads(content)
         if stored["format_version"] != FORMAT_VERSION:
             raise ValueError(f"its version is {stored['format_version']!r}")
+        for key, kind in _NUMBERS.items():
+            if type(stored[key]) not in (kind, int) or not 0 <= stored[key] <= LARGEST:
+                raise ValueError(f"{key} is {reprlib.repr(stored[key])}")
         return {key: kind(stored[key]) for key, kind in _NUMBERS.items()}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise RunError(
             f"{name} is not the position of a training ({error!r}): expected version {FORMAT_VERSION} with "
             f"{', '.join(_NUMBERS)}. Restore it from a copy of the run directory, or train again."

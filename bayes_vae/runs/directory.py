@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import warnings
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from bayes_vae.errors import RunError, UnfinishedRunWarning
 from bayes_vae.pairs import build_program
+from bayes_vae.runs.boundary import documented
 from bayes_vae.runs.checkpoint import Checkpoint
 from bayes_vae.runs.checkpoint_files import BEST, METRICS, POSITION, STATE, read_checkpoint
 from bayes_vae.runs.files import write_atomically
@@ -32,9 +34,13 @@ from bayes_vae.runs.manifest import (
 from bayes_vae.runs.metrics import read_metrics
 from bayes_vae.runs.pairs import fill_pair
 from bayes_vae.runs.saving import CORE_FILES, OWN_FILES
+from bayes_vae.runs.schema import check_config, check_size
 from bayes_vae.runs.weights import unpack_weights
 
 __all__ = ["RunDirectory", "load", "read_config", "unfinished_note"]
+
+LARGEST_CONFIG = 10_000_000
+"""Bytes; a configuration has a few thousand."""
 
 
 class RunDirectory:
@@ -68,12 +74,14 @@ class RunDirectory:
     @cached_property
     def history(self) -> list[dict[str, float]]:
         """One row of named figures for each epoch."""
-        return read_metrics(self._read(METRICS), str(self.path / METRICS))
+        with documented(self.path / METRICS):
+            return read_metrics(self._read(METRICS), str(self.path / METRICS))
 
     def weights(self, which: Literal["best", "last"] = "best") -> dict[str, Tensor]:
         """The weights of the best epoch or of the last, keyed as :class:`~bayes_vae.runs.Run` says."""
         name = f"{which}.safetensors"
-        return unpack_weights(self._read(name), str(self.path / "checkpoints" / name))
+        with documented(self.path / "checkpoints" / name):
+            return unpack_weights(self._read(name), str(self.path / "checkpoints" / name))
 
     def checkpoint(self) -> Checkpoint:
         """Where training stands, for :func:`bayes_vae.fit` to go on from.
@@ -87,7 +95,8 @@ class RunDirectory:
                 f"{self.path} holds no checkpoint to resume from (no optimizer state): it was saved without one. Its "
                 "weights can start a new training: model, guide = load(path), then fit(model, guide, ...)."
             )
-        return read_checkpoint(self._read, str(self.path))
+        with documented(f"the checkpoint of {self.path}"):
+            return read_checkpoint(self._read, str(self.path))
 
     def _read(self, name: str) -> bytes:
         digests = read_manifest(self.path)
@@ -96,14 +105,17 @@ class RunDirectory:
     def pair(self, *, model: Any = None, guide: Any = None) -> tuple[Any, Any]:
         """The pair with the weights of the best epoch, in evaluation mode. See :func:`load`."""
         built = {role for role, given in (("model", model), ("guide", guide)) if given is None}
-        if "model" in built:
-            model = build_program("model", self.config["model"])
-        if "guide" in built:
-            guide = build_program("guide", self.config["guide"], model)
         digests = read_manifest(self.path)
         name = locate(digests, BEST) if self.unfinished else "model.safetensors"
         content = read_verified(self.path, name, digests)
-        return fill_pair(model, guide, unpack_weights(content, str(self.path / name)), built)
+        with documented(self.path):
+            for role in sorted(built):
+                check_size(role, self.config[role], len(content))
+            if "model" in built:
+                model = build_program("model", self.config["model"])
+            if "guide" in built:
+                guide = build_program("guide", self.config["guide"], model)
+            return fill_pair(model, guide, unpack_weights(content, str(self.path / name)), built)
 
     def suffix_for(self, data: Mapping[str, Any]) -> str:
         """What sets apart the names of files on other data than the run's, which must not replace its own.
@@ -184,14 +196,17 @@ def read_config(path: str | Path) -> dict[str, Any]:
     Raises:
         RunError: not a run directory, or a configuration that is damaged or of another version.
     """
+    if not str(path).strip():
+        raise RunError("an empty path is not a run directory: name a folder. An unset variable of a shell looks so.")
     folder = Path(path)
     digests = read_manifest(folder)
     content = read_verified(folder, locate(digests, CONFIG), digests)
     try:
-        config = json.loads(content)
+        with documented(folder / CONFIG):
+            config = json.loads(content) if len(content) <= LARGEST_CONFIG else {}
         complete = config["format_version"] == FORMAT_VERSION
         complete = complete and all(isinstance(config[part], dict) for part in ("model", "guide", "data", "settings"))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, RunError):
         complete = False
     if not complete:
         raise RunError(
@@ -199,6 +214,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
             "format_version, model, guide, data and settings. Install the release that wrote it, or train "
             "again."
         )
+    check_config(config, str(folder / CONFIG))
     return dict(config)
 
 
@@ -229,8 +245,8 @@ def load(path: str | Path, *, model: Any = None, guide: Any = None) -> tuple[Any
 def unfinished_note(directory: RunDirectory) -> str:
     """What to know of an unfinished run before it is used."""
     history, epochs = directory.history, directory.settings.get("training", {}).get("epochs", "?")
-    best = max(history, key=lambda row: row["validation_elbo"], default=None)
-    weights = f"the best weights so far, of epoch {int(best['epoch'])}" if best else "the weights of its start"
+    best = max(history, key=lambda row: row.get("validation_elbo", -math.inf), default=None)
+    weights = f"the best weights so far, of epoch {best.get('epoch', '?')}" if best else "the weights of its start"
     return (
         f"the run {directory.path} is unfinished ({len(history)} of {epochs} epochs are done): these are {weights}. "
         f"Finish it with: bayes-vae train --resume {directory.path}"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
 import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bayes_vae.errors import RunError
+from bayes_vae.runs.locking import hold
 
-__all__ = ["is_temporary", "sync_folder", "temporary_name", "write_atomically"]
+__all__ = ["is_temporary", "new_folder", "sync_folder", "temporary_name", "write_atomically"]
 
 
 def temporary_name(path: Path) -> Path:
@@ -19,7 +24,7 @@ def temporary_name(path: Path) -> Path:
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether a name is one of :func:`temporary_name`, left by a process that was killed."""
+    """Whether a name is one of :func:`temporary_name`, in use or left by a process that was killed."""
     return re.fullmatch(r"\..+\.[0-9a-f]{16}\.tmp", path.name) is not None
 
 
@@ -37,10 +42,13 @@ def write_atomically(path: Path, content: bytes) -> None:
     temporary = temporary_name(path)
     try:
         with temporary.open("xb") as file:
+            hold(file.fileno())
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+            if os.name != "posix":  # an open file cannot be renamed there
+                file.close()
+            os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
         raise RunError(
@@ -48,7 +56,24 @@ def write_atomically(path: Path, content: bytes) -> None:
             "you may write to."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it would hide the error that matters
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside ``path``, held as one in use; whatever has its name at the end is deleted."""
+    temporary = temporary_name(path)
+    temporary.mkdir(parents=True)
+    descriptor = os.open(temporary, os.O_RDONLY) if os.name == "posix" else None
+    try:
+        if descriptor is not None:
+            hold(descriptor)
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:

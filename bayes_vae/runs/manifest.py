@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bayes_vae.errors import RunError
+from bayes_vae.plain_files import read_plain_file
 
 __all__ = [
     "CONFIG",
@@ -26,6 +27,9 @@ __all__ = [
 MANIFEST = "manifest.json"
 CONFIG = "config.json"
 FORMAT_VERSION = 1
+
+LARGEST_MANIFEST, LARGEST_FILE = 10_000_000, 2**36
+"""Bytes that a manifest and any other file of a run may have."""
 
 _AT_THE_TOP = (CONFIG, "metrics.csv")
 """Files that are not in ``checkpoints/`` once a run is finished."""
@@ -61,13 +65,17 @@ def inside(folder: Path, name: str) -> Path:
     """
     plain = PurePosixPath(name)
     path = folder / plain
-    if (
-        plain.as_posix() != name
-        or plain.is_absolute()
-        or {"", ".", ".."} & {name, *plain.parts}
-        or any(sign in name for sign in "\\:\0")
-        or not path.resolve().is_relative_to(folder.resolve())
-    ):
+    try:
+        leads_out = (
+            plain.as_posix() != name
+            or plain.is_absolute()
+            or bool({"", ".", ".."} & {name, *plain.parts})
+            or any(sign in name for sign in "\\:\0")
+            or not path.resolve().is_relative_to(folder.resolve())
+        )
+    except (OSError, RuntimeError, ValueError):  # links in a circle, or half of a character
+        leads_out = True
+    if leads_out:
         raise RunError(
             f"{name!r} is no file name within the run directory {folder}: expected a relative one with "
             "forward slashes and without '..', such as 'figures/ladder.png'."
@@ -89,13 +97,13 @@ def read_manifest(folder: Path) -> dict[str, str]:
         RunError: not a run directory, a damaged manifest, or one of another version.
     """
     try:
-        content: Any = json.loads((folder / MANIFEST).read_bytes())
+        content: Any = json.loads(read_plain_file(folder / MANIFEST, LARGEST_MANIFEST))
     except OSError as error:
         raise RunError(
             f"{folder} is not a run directory: it has no {MANIFEST} that can be read. Expected a folder "
             "that `bayes-vae train --out` or bayes_vae.save wrote."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError, MemoryError) as error:
         raise RunError(_damaged(folder, f"it is not JSON ({error})")) from error
     version = content.get("format_version") if isinstance(content, dict) else None
     if isinstance(version, int) and version != FORMAT_VERSION:
@@ -130,7 +138,7 @@ def read_verified(folder: Path, name: str, digests: Mapping[str, str]) -> bytes:
             f"the run directory {folder} has no file {name}: its manifest lists {', '.join(sorted(digests))}."
         )
     try:
-        content = path.read_bytes()
+        content = read_plain_file(path, LARGEST_FILE)
     except OSError as error:
         raise RunError(
             f"{path} is listed in the manifest but cannot be read ({error}). Restore it from a copy of the "

@@ -39,5 +39,5 @@ def read_metrics(content: bytes, name: str) -> list[dict[str, float]]:
     try:
         rows = csv.DictReader(io.StringIO(content.decode()))
         return [{key: _number(value) for key, value in row.items() if value} for row in rows]
-    except (AttributeError, TypeError, ValueError, csv.Error) as error:
+    except (AttributeError, OverflowError, TypeError, ValueError, csv.Error) as error:
         raise RunError(f"{name} is not a table of numbers ({error}). Restore it from a copy of the run.") from error

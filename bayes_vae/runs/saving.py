@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bayes_vae.errors import RunError
+from bayes_vae.process import is_main_process
 from bayes_vae.runs.card import CARD, card_bytes
 from bayes_vae.runs.checkpoint_files import POSITION, STATE, checkpoint_files
 from bayes_vae.runs.config import config_of, json_bytes
-from bayes_vae.runs.files import is_temporary, sync_folder, temporary_name, write_atomically
+from bayes_vae.runs.exchange import exchange
+from bayes_vae.runs.files import is_temporary, new_folder, sync_folder, write_atomically
+from bayes_vae.runs.leftovers import clean_leftovers
+from bayes_vae.runs.locking import locked, only_trainer
 from bayes_vae.runs.manifest import CONFIG, MANIFEST, manifest_bytes, read_manifest
 from bayes_vae.runs.metrics import metrics_bytes
 from bayes_vae.runs.run import Run
@@ -35,18 +40,26 @@ OWN_FILES = (*CORE_FILES, CARD, f"checkpoints/{STATE}", f"checkpoints/{POSITION}
 
 
 def save(run: Run, path: str | Path, *, overwrite: bool = False) -> None:
-    """Write a run to a new run directory.
+    """Write a run to a new run directory, complete or not at all.
+
+    Of several processes that torchrun started, only the one of rank 0 writes.
 
     Args:
         run: what :func:`bayes_vae.fit` returned.
         path: the folder to make.
-        overwrite: replace the run directory that is there; it stays as it is until the new one is complete.
+        overwrite: replace the run directory that is there, in one step: at any instant one of the two has the name.
 
     Raises:
-        RunError: something is there already, or the folder could not be written.
+        RunError: something is there already, another process trains the run that is to be replaced, or the folder
+            could not be written.
     """
+    if not is_main_process():
+        return
     check_destination(path, overwrite=overwrite)
-    put_folder(Path(path).resolve(), contents(run))
+    folder = Path(path).resolve()
+    clean_leftovers(folder)
+    with put_folder(folder, contents(run), replace=overwrite and (folder / MANIFEST).is_file()):
+        pass
 
 
 def contents(run: Run) -> dict[str, bytes]:
@@ -66,24 +79,34 @@ def contents(run: Run) -> dict[str, bytes]:
     return files
 
 
-def put_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files and their manifest to a new folder, and put it in place when it is complete.
+@contextmanager
+def put_folder(folder: Path, files: Mapping[str, bytes], *, replace: bool = False) -> Iterator[None]:
+    """Write files and their manifest to a new folder, and put it in place when it is complete, in one step.
+
+    Inside the block this process holds the lock of the run's trainer, taken before anybody could see the folder.
+
+    Args:
+        folder: where it goes: nothing may be there, or an empty folder.
+        files: name → content.
+        replace: whether to change places with the run directory that is there instead, which is then deleted.
 
     Raises:
-        RunError: it could not be written; nothing is then left of it.
+        RunError: it could not be written; nothing is then left of it, and what was there is untouched.
     """
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    temporary = temporary_name(folder)
-    try:
-        _write_folder(temporary, {**files, MANIFEST: manifest_bytes(digests)})
-        _put_in_place(temporary, folder)
-    except OSError as error:
-        raise RunError(
-            f"the run directory {folder} could not be written ({error}). Make room on that disk, or choose "
-            "another folder that you may write to."
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with ExitStack() as trainer:
+        try:
+            with new_folder(folder) as temporary:
+                _write_folder(temporary, {**files, MANIFEST: manifest_bytes(digests)})
+                trainer.enter_context(only_trainer(temporary))
+                (_exchange if replace else _take)(temporary, folder)
+                sync_folder(folder.parent)
+        except OSError as error:
+            raise RunError(
+                f"the run directory {folder} could not be written ({error}). Make room on that disk, or choose "
+                "another folder that you may write to."
+            ) from error
+        yield
 
 
 def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -94,23 +117,26 @@ def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         write_atomically(folder / name, content)
 
 
-def _put_in_place(temporary: Path, folder: Path) -> None:
-    """Rename the finished folder; an old one is set aside, put back if the rename fails, and then deleted."""
-    if not folder.exists() or not any(folder.iterdir()):
-        if folder.exists():
-            folder.rmdir()
-        os.replace(temporary, folder)
-        sync_folder(folder.parent)
-        return
-    old = temporary_name(folder)
-    os.replace(folder, old)
+def _take(temporary: Path, folder: Path) -> None:
+    """Give a finished folder its name: a rename that fails where another process came first."""
+    if os.name != "posix" and folder.exists():  # there a rename fails for an empty folder too
+        folder.rmdir()
     try:
         os.replace(temporary, folder)
-    except BaseException:
-        os.replace(old, folder)
-        raise
-    sync_folder(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        raise RunError(
+            f"another process wrote to {folder} while this one was starting: nothing was changed there. Choose another "
+            "--out."
+        ) from error
+
+
+def _exchange(temporary: Path, folder: Path) -> None:
+    """Let a finished folder change places with a run that nobody trains or adds to meanwhile."""
+    with only_trainer(folder), locked(folder):
+        check_destination(folder, overwrite=True)
+        exchange(temporary, folder)
 
 
 _ALLOW = "allow it from Python with save(..., overwrite=True)"
@@ -138,6 +164,8 @@ def check_destination(path: str | Path, *, overwrite: bool = False) -> None:
     Raises:
         RunError: a file, a folder with something in it, or with ``overwrite`` one that holds more than a run.
     """
+    if not str(path).strip():
+        raise RunError("the path of a run directory is empty: name a folder. An unset variable of a shell looks so.")
     folder = Path(path).resolve()
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file, but a run directory is a folder. Choose another --out.")

@@ -17,9 +17,10 @@ from typing import Any
 
 from bayes_vae.errors import RunError
 from bayes_vae.runs.checkpoint import Checkpoint
-from bayes_vae.runs.checkpoint_files import BEST, checkpoint_files
+from bayes_vae.runs.checkpoint_files import BEST, POSITION, checkpoint_files, read_position
 from bayes_vae.runs.config import config_of, json_bytes
 from bayes_vae.runs.files import sync_folder, write_atomically
+from bayes_vae.runs.leftovers import clean_leftovers
 from bayes_vae.runs.locking import locked, only_trainer
 from bayes_vae.runs.manifest import (
     CONFIG,
@@ -28,6 +29,7 @@ from bayes_vae.runs.manifest import (
     locate,
     manifest_bytes,
     read_manifest,
+    read_verified,
     step_folder,
 )
 from bayes_vae.runs.run import Run
@@ -47,20 +49,36 @@ def run_writer(path: str | Path, run: Run, *, resume: bool = False) -> Iterator[
         resume: whether the folder is there.
 
     Raises:
-        RunError: something is there already, or another process trains this run.
+        RunError: something is there already, another process trains this run, or it went on since it was read.
     """
-    folder = Path(path).resolve()
     config = config_of(run)
     del config["outcome"]
     assert run.checkpoint is not None
     if not resume:
         check_destination(path)
-        put_folder(folder, _checkpoint_contents(1, config, run.checkpoint, with_best=True))
-    with only_trainer(folder):
-        writer = RunWriter(folder, config)
-        if resume:
+    folder = Path(path).resolve()
+    clean_leftovers(folder)
+    if resume:
+        with only_trainer(folder):
+            _check_unchanged(folder, run.checkpoint)
+            writer = RunWriter(folder, config)
             writer.write(run.checkpoint)
-        yield writer
+            yield writer
+    else:
+        with put_folder(folder, _checkpoint_contents(1, config, run.checkpoint, with_best=True)):
+            yield RunWriter(folder, config)
+
+
+def _check_unchanged(folder: Path, checkpoint: Checkpoint) -> None:
+    """Refuse a run that another process trained between the reading of its checkpoint and the taking of its lock."""
+    digests = read_manifest(folder)
+    stored = read_position(read_verified(folder, locate(digests, POSITION), digests), str(folder / POSITION))
+    same = all(stored[name] == getattr(checkpoint, name) for name in ("epochs_done", "steps_done"))
+    if CONFIG in digests or not same:
+        raise RunError(
+            f"{folder} was trained by another process since its checkpoint was read: it stands after "
+            f"{stored['epochs_done']} epochs and {stored['steps_done']} steps now. Resume it once more."
+        )
 
 
 class RunWriter:

@@ -11,6 +11,7 @@ from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import Batch, OpenPair, Options, collect, open_pair
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.traits import Program
+from bayes_vae.terms.whole_numbers import whole_number
 
 __all__ = ["TermsAtDraws", "log_terms"]
 
@@ -48,6 +49,7 @@ def log_terms(
     """
     terms = TermsAtDraws(keep_latents=keep_latents)
     with open_pair(model, guide, x, **options) as opened:
+        opened.check_memory(3 * whole_number("num_particles", num_particles), f"num_particles={num_particles}")
         collect(opened, num_particles, terms)
         return terms.result(opened)
 

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from bayes_vae.errors import NotDefinedError, ProgramError, SettingsError
 from bayes_vae.terms.containers import Draw, Provenance
+from bayes_vae.terms.isolation import isolated_context
+from bayes_vae.terms.memory import check_memory
 from bayes_vae.terms.prior_as_guide import prior_as_guide
 from bayes_vae.terms.probe import warning_of_scales_once
 from bayes_vae.terms.program import Observations, undisturbed
@@ -21,7 +23,7 @@ from bayes_vae.terms.stream import BoundBatch, Pair, Progress, Source, read_pair
 from bayes_vae.terms.traced import TracedPair
 from bayes_vae.terms.traced_distributions import distributions_of_traces
 from bayes_vae.terms.traits import Program, Traits, traits_of
-from bayes_vae.terms.whole_numbers import whole_number
+from bayes_vae.terms.whole_numbers import seed_number, whole_number
 
 __all__ = ["Accumulator", "Batch", "OpenPair", "Options", "collect", "open_pair", "part_of"]
 
@@ -39,7 +41,8 @@ class Options(TypedDict, total=False):
     """The keywords that every estimator takes.
 
     Attributes:
-        seed: of every draw, any integer; torch's own random state stays as it was. 0 when not given.
+        seed: of every draw, a whole number from −2⁶³ to 2⁶³ − 1; torch's own random state stays as it was. 0 when not
+            given.
         index: the observations' indices, shape (N,), which key their noise; 0…N−1 when not given. Rows of a data set
             bring their own.
         source: how the terms are read: "distributions" (off what the pair exposes), "traces" (any pair), or "auto",
@@ -148,6 +151,8 @@ class OpenPair:
         chosen = self.rows if rows is None else self.rows.take(rows)
         count, seed = len(chosen.index), derived_seed(self.seed, *purpose) if purpose else self.seed
         size, chunk = _sizes(self.pair, count, num_particles, self.batch_size or batch_size, self.chunk_size)
+        held = num_particles * min(size, count) + 8 * (num_particles // chunk)
+        check_memory(held, f"num_particles={num_particles:,}", self.index.device)
         chunks = tuple(range(start, min(start + chunk, num_particles)) for start in range(0, num_particles, chunk))
         for number, start in enumerate(range(0, count, size)):
             place = slice(start, min(start + size, count))
@@ -157,6 +162,28 @@ class OpenPair:
             yield Batch(place, bound, x, part.index, chunks, seed, self.pair.keyed, number)
             if self.progress is not None:
                 self.progress(place.stop, count)
+
+    def check_memory(self, numbers: int, what: str) -> None:
+        """Refuse a result that would not fit.
+
+        Args:
+            numbers: float64 numbers for each observation.
+            what: what asks for them.
+
+        Raises:
+            SettingsError: says how much would be needed, and how much is there.
+        """
+        check_memory(numbers * self.num_observations, what, self.index.device)
+
+    def check_support(self) -> None:
+        """Look whether the likelihood has a density for every observation, for what never draws its terms.
+
+        Raises:
+            SupportError: as the first draw of every other estimator.
+        """
+        for batch in self.quiet().batches(1, "support"):
+            for _ in batch.draws():
+                pass
 
     def take(self, rows: slice | Tensor) -> OpenPair:
         """Some of the observations, of the same pair."""
@@ -231,8 +258,9 @@ def open_pair(
 ) -> Iterator[OpenPair]:
     """Open a pair for one call or one command, with :class:`Options`.
 
-    Inside the block the programs run in evaluation mode, without gradients; no global of the process is changed when
-    it ends.
+    Inside the block the programs run in evaluation mode, without gradients and without anything of the caller's
+    context (Pyro's handlers, autocast, inference mode, ``torch.func``), and other threads wait; no global of the
+    process is changed when it ends.
 
     Raises:
         ProgramError: the terms of this pair cannot be read; the message names the site.
@@ -240,12 +268,13 @@ def open_pair(
         SettingsError: sizes that are not whole numbers of at least 1.
     """
     _refuse_other_orders(model, guide, x)
-    seed = whole_number("seed", seed, None)
+    seed = seed_number("seed", seed)
     batch_size, chunk_size = whole_number("batch_size", batch_size), whole_number("chunk_size", chunk_size)
-    rows = as_rows(x, model, index, data_policy)
-    with warning_of_scales_once(), undisturbed(model, guide, device=rows.index.device, seed=seed):
-        pair = read_pair(model, guide, rows, source)
-        yield OpenPair(model, guide, rows, pair, traits_of(model), source, seed, batch_size, chunk_size, progress)
+    with isolated_context():
+        rows = as_rows(x, model, index, data_policy)
+        with warning_of_scales_once(), undisturbed(model, guide, device=rows.index.device, seed=seed):
+            pair = read_pair(model, guide, rows, source)
+            yield OpenPair(model, guide, rows, pair, traits_of(model), source, seed, batch_size, chunk_size, progress)
 
 
 def _refuse_other_orders(model: Any, guide: Any, x: Any) -> None:

@@ -11,6 +11,7 @@ import torch
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from bayes_vae.terms.isolation import PROCESS_STATE, isolated_context
 from bayes_vae.terms.randomness import isolated_rng
 from bayes_vae.terms.reached import evaluation_mode
 from bayes_vae.terms.traits import Program, modules_of, needs_index, traits_of
@@ -73,16 +74,17 @@ def own_parameters(*programs: Program) -> Iterator[None]:
 
     Entries of the store that other modules left under the same names are neither used nor changed.
     """
-    store = pyro.get_param_store()
-    state = store.get_state()
-    for name, _ in pyro_module_parameters(programs):
-        state["params"].pop(name, None)
-        state["constraints"].pop(name, None)
-    try:
-        with store.scope(state):
-            yield
-    finally:
-        relink_store()
+    with PROCESS_STATE:
+        store = pyro.get_param_store()
+        state = store.get_state()
+        for name, _ in pyro_module_parameters(programs):
+            state["params"].pop(name, None)
+            state["constraints"].pop(name, None)
+        try:
+            with store.scope(state):
+                yield
+        finally:
+            relink_store()
 
 
 def relink_store() -> None:
@@ -103,11 +105,12 @@ def pyro_module_parameters(programs: tuple[Program, ...]) -> Iterator[tuple[str,
 def undisturbed(*programs: Program, device: torch.device | str = "cpu", seed: int = 0) -> Iterator[None]:
     """Run programs in evaluation mode, without gradients, and leave no global of the process changed.
 
-    Pyro's parameter store keeps what it holds; what a program adds to it is dropped at the end.
+    Nothing of the caller's context gets in (see :func:`~bayes_vae.terms.isolation.isolated_context`), and other threads
+    wait. Pyro's parameter store keeps what it holds; what a program adds to it is dropped at the end.
     """
     with ExitStack() as stack:
+        stack.enter_context(isolated_context())
         stack.enter_context(own_parameters(*programs))
         stack.enter_context(evaluation_mode(*programs))
         stack.enter_context(isolated_rng(seed, device))
-        stack.enter_context(torch.no_grad())
         yield

@@ -17,6 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bayes_vae.terms.isolation import PROCESS_STATE
+from bayes_vae.terms.whole_numbers import seed_number
+
 __all__ = ["PARTICLE_BLOCK", "KeyedNoise", "derived_seed", "isolated_rng"]
 
 PARTICLE_BLOCK = 64
@@ -39,10 +42,10 @@ def _digest(words: Sequence[int | str]) -> bytes:
 
 @contextmanager
 def isolated_rng(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
-    """Seed torch's generators inside the block and restore the caller's state after it."""
-    device = torch.device(device)
+    """Seed torch's generators inside the block and restore the caller's state after it; other threads wait."""
+    device, seed = torch.device(device), seed_number("seed", seed)
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with PROCESS_STATE, torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
 
@@ -51,11 +54,11 @@ class KeyedNoise:
     """Noise keyed by (seed, site, observation index, block).
 
     Args:
-        seed: any integer; the same seed gives the same noise on every device, in every order and batch.
+        seed: a whole number; the same seed gives the same noise on every device, in every order and batch.
     """
 
     def __init__(self, seed: int) -> None:
-        self.seed = int(seed)
+        self.seed = operator.index(seed)
         self._bits = np.random.Philox(key=np.zeros(2, dtype=np.uint64))
         self._generator = np.random.Generator(self._bits)
 

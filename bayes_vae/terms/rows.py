@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import torch
 from torch import Tensor
 
-from bayes_vae.errors import SettingsError, ShapeError
+from bayes_vae.errors import DataError, SettingsError, ShapeError
 from bayes_vae.terms.program import Observations, prepare_guide, take_rows
 from bayes_vae.terms.traits import Program, traits_of
 
@@ -123,6 +123,7 @@ def as_observations(x: Tensor | tuple[Tensor, ...]) -> Observations:
 
     Raises:
         ShapeError: no observation, or first dimensions that differ.
+        DataError: complex, sparse, nested, meta, quantized or batched tensors.
     """
     parts = x if isinstance(x, tuple) else (x,)
     if not all(isinstance(part, Tensor) and part.dim() > 0 for part in parts) or not parts:
@@ -131,6 +132,14 @@ def as_observations(x: Tensor | tuple[Tensor, ...]) -> Observations:
             "x must be a tensor of shape (N, *event) or a tuple of tensors with a common first dimension, "
             f"got ({kinds}). Of data in other forms pass rows of a data set, such as load_data(...).test."
         )
+    for part in parts:
+        strange = _strange(part)
+        if strange:
+            raise DataError(
+                f"x must be a dense tensor of real numbers, got {strange}. Pass its values as such a tensor, outside "
+                "torch.func.vmap."
+            )
+    parts = tuple(part.clone() if part.is_inference() else part for part in parts)  # which autograd refuses
     sizes = {len(part) for part in parts}
     if len(sizes) > 1:
         raise ShapeError(
@@ -140,6 +149,19 @@ def as_observations(x: Tensor | tuple[Tensor, ...]) -> Observations:
     if sizes == {0}:
         raise ShapeError("x holds no observation: expected shape (N, *event) with N of at least 1.")
     return parts
+
+
+def _strange(part: Tensor) -> str:
+    """What makes a tensor one that no estimator can read; empty for others."""
+    if torch._C._functorch.is_functorch_wrapped_tensor(part):
+        return "a tensor of torch.func, as inside vmap, whose values cannot be looked at"
+    if part.layout != torch.strided or part.is_nested:
+        return f"one of layout {part.layout}"
+    if part.is_meta:
+        return "one on the meta device, which holds no values"
+    if part.is_complex() or part.is_quantized:
+        return f"one of {part.dtype}"
+    return ""
 
 
 def as_index(index: Tensor | None, num_observations: int, device: torch.device) -> Tensor:

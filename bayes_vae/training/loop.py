@@ -52,7 +52,7 @@ class Training:
         self.dtype = set_precision(programs, settings.precision)
         for program in programs:
             program.to(self.device)
-        rows = torch.arange(min(3, len(data.train)))
+        rows = torch.arange(min(3, len(data.train)), device="cpu")
         first = data.train.observations(rows).to(self.device, self.dtype)
         probe = inputs_of(model, data.train, first, rows, training=True)
         self.index = as_index(data.train.index, len(data.train), data.train.index.device)
@@ -67,8 +67,8 @@ class Training:
         self.seconds = 0.0
         self.history: list[dict[str, float]] = []
         self.best_weights = self.trainable.state()
-        self.order = torch.empty(0, dtype=torch.int64)
-        self.sums = torch.zeros(len(_SUMS), dtype=torch.float64)
+        self.order = torch.empty(0, dtype=torch.int64, device="cpu")
+        self.sums = torch.zeros(len(_SUMS), dtype=torch.float64, device="cpu")
         mixed = settings.precision == "bf16-mixed"
         self._hooks = keep_outputs_in_float32(self.trainable.modules.values()) if mixed else []
 

@@ -40,6 +40,8 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
     if device is None or device.type not in ("cpu", "cuda", "mps"):
         raise SettingsError(f"unknown device {name!r}: use cpu, cuda, cuda:1 and so on, mps, or auto.")
+    if device.type == "cpu":
+        return torch.device("cpu")  # there is one, whatever its number
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise SettingsError(
             f"device {name!r} is not here: torch sees {torch.cuda.device_count()} CUDA devices. Use device auto or cpu."

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bayes_vae.errors import ProgramError, SettingsError
+from bayes_vae.terms.isolation import PROCESS_STATE
 from bayes_vae.terms.program import Observations, Program, admit_rows, modules_of, pyro_module_parameters, relink_store
 from bayes_vae.terms.randomness import isolated_rng
 from bayes_vae.terms.reached import evaluation_mode, reached_modules
@@ -68,16 +69,17 @@ def own_store(*programs: Program) -> Iterator[None]:
     It starts with copies of the caller's values, but for those of modules (from ``pyro.module``, or of a ``PyroModule``
     among the programs): a module holds its own, and a stale entry of the same name would be trained in its place.
     """
-    store = pyro.get_param_store()
-    caller = store.get_state()
-    of_modules = {name for name, _ in pyro_module_parameters(programs)}
-    names = [name for name in caller["params"] if "$$$" not in name and name not in of_modules]
-    copies = {name: caller["params"][name].detach().clone().requires_grad_() for name in names}
-    try:
-        with store.scope({"params": copies, "constraints": {name: caller["constraints"][name] for name in names}}):
-            yield
-    finally:
-        relink_store()
+    with PROCESS_STATE:
+        store = pyro.get_param_store()
+        caller = store.get_state()
+        of_modules = {name for name, _ in pyro_module_parameters(programs)}
+        names = [name for name in caller["params"] if "$$$" not in name and name not in of_modules]
+        copies = {name: caller["params"][name].detach().clone().requires_grad_() for name in names}
+        try:
+            with store.scope({"params": copies, "constraints": {name: caller["constraints"][name] for name in names}}):
+                yield
+        finally:
+            relink_store()
 
 
 def gather(model: Program, guide: Program, x: Observations, index: Tensor) -> Trainable:

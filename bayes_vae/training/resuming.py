@@ -87,6 +87,8 @@ def resume_point(resume: Run | str | Path) -> ResumePoint:
             finished=finished,
             extended_at=resume.extended_at,
         )
+    if not str(resume).strip():
+        raise RunError("resume is empty: name a run directory, or leave resume out to start a new training.")
     directory = RunDirectory(resume)
     unfinished = directory.unfinished
     return ResumePoint(
@@ -97,7 +99,7 @@ def resume_point(resume: Run | str | Path) -> ResumePoint:
         data=directory.config["data"],
         programs={role: directory.config[role] for role in ("model", "guide")},
         folder=directory.path if unfinished else None,
-        finished=not unfinished and not directory.config["outcome"]["interrupted"],
+        finished=not unfinished and not directory.config.get("outcome", {}).get("interrupted", False),
         extended_at=tuple(directory.config.get("extended_at", ())),
     )
 
@@ -109,7 +111,7 @@ def _programs(model: Program, guide: Program) -> dict[str, dict[str, Any]]:
 def _stored_settings(sections: Mapping[str, Any], name: str) -> TrainingSettings:
     try:
         return TrainingSettings(**sections["training"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, SettingsError) as error:
         raise RunError(
             f"{name} has training settings that this release does not know ({error}). Resume with the release that "
             "wrote the run (config.json names it)."

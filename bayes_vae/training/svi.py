@@ -11,12 +11,15 @@ from typing import Any
 
 from bayes_vae.data import Data, as_data, require_fit, unscaled_note
 from bayes_vae.errors import RunError, SettingsError, UnscaledDataWarning
+from bayes_vae.process import is_main_process
 from bayes_vae.runs import Ending, ParameterizedProgram, Run, RunWriter, run_writer
 from bayes_vae.settings import TrainingSettings, as_json
+from bayes_vae.terms.isolation import isolated_context
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.traits import traits_of
 from bayes_vae.training.callbacks import Callback, EpochState
+from bayes_vae.training.checking import check_sense
 from bayes_vae.training.interruption import Interruption, deferred_interruption
 from bayes_vae.training.loop import ADAM_EPSILON, VALIDATION_PARTICLES, Training
 from bayes_vae.training.machine import check_precision, describe_machine, resolve_device
@@ -56,9 +59,13 @@ def fit(
     .. math:: \min -\frac1N \sum_n \Big( E_q \log p(x_n \mid z) - \beta \, \mathrm{KL}(q(z \mid x_n) \,\|\, p(z)) \Big)
 
     Adam; after each epoch the ELBO of the validation split at KL weight 1. The modules are trained in place and end
-    with the weights of the best epoch. Pyro's parameter store and torch's random state stay as they were.
+    with the weights of the best epoch. Pyro's parameter store and torch's random state stay as they were, and nothing
+    of the caller's context (Pyro's handlers, autocast, inference mode, ``no_grad``) gets in. Other threads that call
+    this library wait until training ends, so a callback must not wait for one of them.
 
-    Ctrl-C ends training after the step in progress (a second one at once). A resumed training is bit for bit the one
+    Ctrl-C ends training after the step in progress (a second one at once). So does SIGTERM, which is then sent once
+    more, so that by default it ends the process, with the checkpoint in ``out``. Of several processes that torchrun
+    started each trains by itself, and only that of rank 0 writes. A resumed training is bit for bit the one
     that was not interrupted, on the same machine, device and number of threads. With other ``epochs`` the schedules
     ``constant``, ``steps`` and ``burda`` go on as they would have; ``cosine`` depends on the total, so it goes on at
     the rate that a cosine over the new total has there.
@@ -108,6 +115,7 @@ def fit(
     check_precision(settings.precision, device)
     stored = {**(point.settings if point else {}), **(sections or {}), "training": as_json(settings)}
     with ExitStack() as stack:
+        stack.enter_context(isolated_context(gradients=True))
         stack.enter_context(own_store(model, guide))
         stack.enter_context(isolated_rng(derived_seed(settings.seed, "training"), device))
         training = Training(model, guide, data, settings, device)
@@ -124,7 +132,7 @@ def fit(
             extended_at=extended_at(point, settings) if point else (),
             **training.summary(),
         )
-        writer = _writer(stack, run, out, point)
+        writer = _writer(stack, run, out, point) if is_main_process() else None
         report.start(tuple(training.names), settings.epochs, describe_machine(settings, device), training.epochs_done)
         stack.callback(report.close)
         loop = _Loop(training, report, writer, callbacks)
@@ -154,6 +162,7 @@ def _resumed(
 def _go_on(point: ResumePoint, training: Training, report: Reporter) -> None:
     """Bring a training to where a run stood."""
     check_same_networks(point, training.model, training.guide, training.trainable.state())
+    check_sense(point.name, point.checkpoint, training)
     training.restore(point.checkpoint)
     note = schedule_note(point, training.settings)
     if note:

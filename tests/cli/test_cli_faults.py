@@ -5,13 +5,16 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from bayes_vae.cli import main
 from bayes_vae.cli.entry import BROKEN_PIPE, COMMANDS
+from bayes_vae.errors import RunError
 from bayes_vae.runs import RunDirectory
 
 SMALL = ["--num-observations", "3"]
@@ -22,6 +25,16 @@ WORDS = {
     "compare": ["RUN", "--rungs", "1,2", "--num-temperatures", "0", *SMALL],
     "experiment": ["svi_by_hand"],
 }
+FEW = {
+    "explain": ["--num-particles", "2", "--num-temperatures", "0"],
+    "diagnose": ["--num-observations", "20"],
+    "report": [
+        *("--num-observations", "4", "--num-particles", "4", "--num-temperatures", "0", "--num-gap-observations", "0"),
+        *("--num-encoded", "20", "--num-simulated", "0", "--num-diagnosed", "0"),
+    ],
+}
+"""What makes a command quick."""
+
 OF_A_RUN = [name for name in COMMANDS if name not in ("train", "demo", "experiment")]
 """Commands whose first word is a run; a command that the table lacks is called with nothing else."""
 
@@ -179,8 +192,10 @@ def test_ctrl_c(clean_globals, fails, words, monkeypatch, name):
     assert "interrupted" in fails([*words(name), *json_too], code=130)
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "compare"])
-def test_a_full_disk_leaves_everything_as_it_was(command, words, trained, tmp_path, monkeypatch, name):
+@pytest.mark.parametrize("name", ["train", *OF_A_RUN])
+def test_a_full_disk_leaves_everything_as_it_was_but_figures_are_printed(
+    command, words, trained, tmp_path, monkeypatch, name
+):
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -189,14 +204,35 @@ def test_a_full_disk_leaves_everything_as_it_was(command, words, trained, tmp_pa
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("bayes_vae.runs.files.os.fsync", full)
-    outcome = command(*words(name, run))
-    assert (outcome.code, outcome.out) == (2, "")
+    outcome = command(*words(name, run), *FEW.get(name, []), "--json")
+    assert outcome.code == 2
+    assert (json.loads(outcome.out)["run"] if name != "train" else str(run)) == str(run)
     last = outcome.err.splitlines()[-1]
     assert "could not be written" in last
     assert "No space left on device" in last
     assert "Make room on that disk" in last
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     assert not (tmp_path / "new").exists()
+
+
+def test_figures_of_a_training_that_cannot_be_drawn_do_not_take_its_result_away(command, words, monkeypatch):
+    def full(self, name, content):
+        raise RunError("the disk is full")
+
+    monkeypatch.setattr(RunDirectory, "add_file", full)
+    outcome = command(*words("train"))
+    assert outcome.code == 2
+    assert "Trained on digits" in outcome.out
+    assert outcome.err.splitlines()[-1] == "bayes-vae: the disk is full"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_of_several_processes_only_that_of_rank_0_works(command, words, monkeypatch, tmp_path, name):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    message = "bayes-vae: commands run in one process: that of rank 0 does the work, and this one has nothing to do.\n"
+    assert command(*words(name)) == (0, "", message)
+    assert list(tmp_path.iterdir()) == []
 
 
 class Terminal:
@@ -317,3 +353,17 @@ def test_an_error_on_a_terminal_without_greek_letters():
     assert process.returncode == 2
     assert errors.startswith("bayes-vae: the settings file ")
     assert len(errors.splitlines()) == 1
+
+
+def test_a_process_that_is_asked_to_end_says_how_to_resume(tmp_path):
+    folder = tmp_path / "run"
+    process = child("train", "--latent-dim", "2", "--hidden-dims", "4", "--epochs", "9999", "--out", str(folder))
+    while not (folder / "manifest.json").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    last = errors.splitlines()[-1]
+    assert last.startswith("bayes-vae: interrupted after ")
+    assert last.endswith(f"Go on with: bayes-vae train --resume {folder}")
+    assert RunDirectory(folder).unfinished

@@ -337,3 +337,13 @@ def test_every_average_of_a_rung_has_its_bias(gamma_poisson, linear_gaussian, re
     assert quadrature.average.monte_carlo_error > 0
     assert quadrature.reading == expected.reading
     assert elbo.bias == 0
+
+
+def test_a_tolerance_that_is_not_reached_costs_only_its_own_rung(linear_gaussian, rescaled_guide, monkeypatch):
+    monkeypatch.setattr("bayes_vae.estimators.annealing.annealed.MOST_TEMPERATURES", 2)
+    model, x = linear_gaussian
+    comparison = bv.compare(model, rescaled_guide(model, 1.5), x, (1, 5), num_temperatures=1, tolerance=1e-12)
+    assert [rung.name for rung in comparison.rungs] == ["ELBO", "L_5", "annealed", "exact"]
+    assert comparison.why_no_converged_rung.startswith("no converged rung: two levels still differ by ")
+    assert comparison.why_no_converged_rung in str(comparison)
+    assert comparison.annealed.num_temperatures == 1

@@ -5,13 +5,18 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from bayes_vae.errors import RunError
-from bayes_vae.runs import RunDirectory, check_destination, load, read_config, save
-from bayes_vae.runs.files import temporary_name, write_atomically
+from bayes_vae.errors import LeftoverWarning, RunError
+from bayes_vae.runs import RunDirectory, check_destination, load, read_config, save, saving
+from bayes_vae.runs.exchange import exchange
+from bayes_vae.runs.files import new_folder, temporary_name, write_atomically
+from bayes_vae.runs.leftovers import clean_leftovers
+from bayes_vae.runs.locking import hold, only_trainer
 
 
 class Killed(BaseException):
@@ -118,7 +123,7 @@ def test_a_run_that_cannot_be_saved_leaves_nothing(run, tmp_path, monkeypatch, f
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-@pytest.mark.parametrize(("name", "call"), [("fsync", 1), ("replace", 3), ("replace", 7), ("replace", 8)])
+@pytest.mark.parametrize(("name", "call"), [("fsync", 1), ("replace", 3), ("replace", 7)])
 def test_the_old_run_survives_a_failed_replacement(run, saved, tmp_path, monkeypatch, failure, name, call):
     before = snapshot(tmp_path)
     fail_at(monkeypatch, name, FAILURES[failure], call)
@@ -128,20 +133,86 @@ def test_the_old_run_survives_a_failed_replacement(run, saved, tmp_path, monkeyp
     load(saved)
 
 
-def test_the_new_run_is_complete_before_the_old_one_goes(make_run, saved, tmp_path, monkeypatch):
-    seen = []
-    original = os.replace
+def test_the_two_runs_change_places_in_one_step_when_the_new_one_is_complete(make_run, saved, tmp_path, monkeypatch):
+    seen, before = [], snapshot(saved)
 
-    def replace(source, target):
-        if target == saved:
-            seen.append(snapshot(source))
-        original(source, target)
+    def record(one, other):
+        seen.append((snapshot(one), snapshot(other)))
+        exchange(one, other)
+        seen.append((snapshot(one), snapshot(other)))
 
-    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr("bayes_vae.runs.saving.exchange", record)
     save(make_run(best_epoch=1), saved, overwrite=True)
-    assert seen == [snapshot(saved)]
+    after = snapshot(saved)
+    assert seen == [(after, before), (before, after)]
     assert read_config(saved)["outcome"]["best_epoch"] == 1
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("failure", ["no call", "the file system cannot"])
+def test_where_two_folders_cannot_change_places_the_old_run_stays(run, saved, monkeypatch, failure):
+    before = snapshot(saved)
+    if failure == "no call":
+        monkeypatch.setattr("bayes_vae.runs.exchange.ctypes.CDLL", lambda *_, **__: object())
+    else:
+        monkeypatch.setattr("bayes_vae.runs.exchange._LINUX_EXCHANGE", 1 << 20)
+    with pytest.raises(
+        RunError, match=r"run cannot be replaced in one step here \(.*Save to a new folder, then delete"
+    ):
+        save(run, saved, overwrite=True)
+    assert snapshot(saved) == before
+
+
+def test_a_run_that_is_being_trained_is_not_replaced(run, saved):
+    with only_trainer(saved), pytest.raises(RunError, match="is being trained by another process"):
+        save(run, saved, overwrite=True)
+
+
+def test_a_file_that_is_added_while_a_run_is_replaced_is_not_lost(run, saved, monkeypatch):
+    """Who waits for the lock of the old folder gets that of the new one, to which the path now leads."""
+    adding = threading.Thread(target=lambda: RunDirectory(saved).add_file("notes.txt", b"mine"))
+
+    def slowly(one, other):
+        adding.start()
+        time.sleep(0.3)
+        exchange(one, other)
+
+    monkeypatch.setattr("bayes_vae.runs.saving.exchange", slowly)
+    save(run, saved, overwrite=True)
+    adding.join()
+    assert RunDirectory(saved).read_file("notes.txt") == b"mine"
+
+
+def test_a_folder_that_another_process_took_meanwhile_is_left_alone(run, tmp_path, monkeypatch):
+    write = saving._write_folder
+
+    def late(folder, files):
+        write(folder, files)
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "theirs").write_text("theirs")
+
+    monkeypatch.setattr(saving, "_write_folder", late)
+    with pytest.raises(RunError, match="another process wrote to .*run while this one was starting: nothing was chang"):
+        save(run, tmp_path / "run")
+    assert snapshot(tmp_path) == {Path("run/theirs"): b"theirs"}
+
+
+@pytest.mark.parametrize("path", ["", " "])
+def test_an_empty_path_is_not_the_folder_one_stands_in(run, tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match="the path of a run directory is empty: name a folder"):
+        save(run, path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_rank_0_writes(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    save(run, tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv("RANK", "0")
+    save(run, tmp_path / "run")
+    load(tmp_path / "run")
 
 
 def test_a_run_is_never_replaced_unasked(run, saved):
@@ -173,9 +244,34 @@ def test_replacing_a_run_never_deletes_the_users_own_files(run, saved):
     assert (saved / "figures" / "notes.txt").read_text() == "mine"
 
 
-def test_what_a_killed_process_left_does_not_stand_in_the_way(run, saved):
-    temporary_name(saved / "config.json").write_bytes(b"half")
-    save(run, saved, overwrite=True)
+def test_what_killed_processes_left_is_told_and_deleted(run, saved, tmp_path):
+    left = [temporary_name(saved / "config.json"), temporary_name(saved / "figures" / "a.png"), temporary_name(saved)]
+    for path in left[:2]:
+        path.write_bytes(b"half")
+    shutil.copytree(saved, left[2])
+    with pytest.warns(LeftoverWarning, match="3 unfinished .* that killed processes had left of .*run were deleted: "):
+        save(run, saved, overwrite=True)
+    assert [path.name for path in tmp_path.rglob("*.tmp")] == []
+
+
+def test_what_a_living_process_holds_is_left_alone(run, saved):
+    with new_folder(saved) as theirs:
+        (theirs / "half").write_text("half")
+        save(run, saved, overwrite=True)
+        assert (theirs / "half").exists()
+    mine = temporary_name(saved / "config.json")
+    with mine.open("xb") as file:
+        hold(file.fileno())
+        clean_leftovers(saved)
+        assert mine.exists()
+
+
+def test_a_run_that_has_lost_its_name_is_never_deleted(run, saved):
+    aside = temporary_name(saved)
+    saved.rename(aside)
+    with pytest.warns(LeftoverWarning, match="may hold a run that a process was replacing .* Rename it to keep it"):
+        save(run, saved)
+    load(aside)
 
 
 def test_the_destination_can_be_checked_before_a_long_training(saved, tmp_path):

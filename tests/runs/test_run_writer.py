@@ -200,6 +200,19 @@ def test_only_one_process_writes(at, tmp_path):
         pass
 
 
+def test_a_run_that_went_on_since_it_was_read_is_not_set_back(at, tmp_path):
+    with run_writer(tmp_path / "run", at(1)) as writer:
+        writer.write(at(3).checkpoint)
+    message = "was trained by another process since its checkpoint was read: it stands after 3 epochs and 0 steps now"
+    with pytest.raises(RunError, match=message), run_writer(tmp_path / "run", at(1), resume=True):
+        pass
+    with run_writer(tmp_path / "run", at(3), resume=True) as writer:
+        writer.finish(at(3))
+    with pytest.raises(RunError, match="was trained by another"), run_writer(tmp_path / "run", at(3), resume=True):
+        pass
+    assert not RunDirectory(tmp_path / "run").unfinished
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"format_version": 2}', b'{"format_version": 1}'])
 def test_a_position_that_is_none_is_refused(at, content):
     files = {**checkpoint_files(at(1).checkpoint), "best.safetensors": pack_weights(at(1).best_state)}

@@ -1,6 +1,7 @@
 """A resumed training is bit for bit the one that was not interrupted; without part of its state it is not."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from torch import nn
 
 import bayes_vae as bv
 from bayes_vae.data import Data
-from bayes_vae.errors import RunError, SettingsError, UnfinishedRunWarning
+from bayes_vae.errors import RunError, SettingsError, Terminated, UnfinishedRunWarning
+from bayes_vae.process import ENDING_SIGNALS, ending_signals_raise
 from bayes_vae.runs import Run, RunDirectory
 from bayes_vae.runs.config import config_of, extension_note
 from bayes_vae.settings import PairSettings
@@ -138,16 +140,14 @@ def lose(checkpoint, part):
         order = checkpoint.epoch["order"]
         return replace(checkpoint, epoch={**checkpoint.epoch, "order": order.flip(0)})
     if part in ("torch", "batches"):
-        kept = {name: state for name, state in checkpoint.random.items() if name != part}
-        return replace(checkpoint, random=kept)
+        other = torch.Generator().manual_seed(5).get_state()
+        return replace(checkpoint, random={**checkpoint.random, part: other})
     if part == "sums":
         return replace(checkpoint, epoch={**checkpoint.epoch, "sums": torch.zeros_like(checkpoint.epoch["sums"])})
     if part == "steps_done":
         return replace(checkpoint, steps_done=checkpoint.steps_done + 1)
     if part == "best":
-        return replace(checkpoint, best_weights=checkpoint.weights, best_epoch=0)
-    if part == "history":
-        return replace(checkpoint, history=[])
+        return replace(checkpoint, best_weights=checkpoint.weights)
     return replace(checkpoint, optimizer={} if part == "optimizer" else only(checkpoint.optimizer, part))
 
 
@@ -157,7 +157,7 @@ def only(optimizer, part):
 
 
 @pytest.mark.parametrize(
-    "part", ["optimizer", "exp_avg", "exp_avg_sq", "step", "torch", "batches", "order", "sums", "steps_done", "history"]
+    "part", ["optimizer", "exp_avg", "exp_avg_sq", "step", "torch", "batches", "order", "sums", "steps_done"]
 )
 def test_without_part_of_the_state_it_is_another_training(data, whole, monkeypatch, part):
     """The negative control of all the above."""
@@ -451,3 +451,110 @@ def test_a_second_ctrl_c_acts_at_once(data, monkeypatch):
     run = fit(data)
     assert run.interrupted
     assert (run.checkpoint.epochs_done, run.checkpoint.steps_done) == (2, 0)
+
+
+@pytest.mark.parametrize("number", ENDING_SIGNALS)
+def test_a_process_that_is_asked_to_end_leaves_a_checkpoint_and_ends(data, whole, monkeypatch, tmp_path, number):
+    with monkeypatch.context() as patched:
+        interrupted_after(patched, 10, lambda: os.kill(os.getpid(), number))
+        with ending_signals_raise(), pytest.raises(Terminated) as ending:
+            fit(data, out=tmp_path / "run")
+    assert ending.value.number == number
+    done = RunDirectory(tmp_path / "run").checkpoint()
+    assert (done.epochs_done, done.steps_done) == (3, 1)
+    assert signal.getsignal(number) is signal.SIG_DFL
+    assert differences(fit(data, resume=tmp_path / "run"), whole) == []
+
+
+def test_a_handler_of_the_users_own_is_left_alone(data, monkeypatch):
+    arrived = []
+    before = signal.signal(signal.SIGTERM, lambda *_: arrived.append("SIGTERM"))
+    try:
+        interrupted_after(monkeypatch, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        assert not fit(data, epochs=2).interrupted
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert arrived == ["SIGTERM"]
+
+
+@pytest.mark.parametrize("resume", ["", " "])
+def test_an_empty_name_is_no_new_training(data, resume):
+    with pytest.raises(RunError, match="resume is empty: name a run directory, or leave resume out"):
+        fit(data, resume=resume)
+
+
+def test_under_torchrun_only_rank_0_writes(data, monkeypatch, tmp_path):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert len(fit(data, out=tmp_path / "run", epochs=1).history) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def midway(data):
+    """A run that stopped after three epochs and one step."""
+    with pytest.MonkeyPatch.context() as patched:
+        interrupted_after(patched, 10)
+        return fit(data)
+
+
+def altered(checkpoint, part, key, value):
+    return {part: {**getattr(checkpoint, part), key: value}}
+
+
+NONSENSE = {
+    "more steps than an epoch has": (
+        lambda c: {"steps_done": 4},
+        "it stands after 3 epochs and 4 steps of an epoch that has 3",
+    ),
+    "steps below zero": (lambda c: {"steps_done": -1}, "it stands after 3 epochs and -1 steps of an epoch that has 3"),
+    "more epochs than history": (lambda c: {"epochs_done": 4}, "its history has 3 epochs, and 4 are done"),
+    "less history": (lambda c: {"history": c.history[:-1]}, "its history has 2 epochs, and 3 are done"),
+    "an epoch twice": (
+        lambda c: {"history": c.history[:2] + c.history[:1]},
+        "its history has 3 epochs, and 3 are done",
+    ),
+    "no figure": (
+        lambda c: {"history": [*c.history[:2], {"epoch": 3}]},
+        "epoch 3 of its history has no train_elbo",
+    ),
+    "a figure that is none": (
+        lambda c: {"history": [*c.history[:2], {**c.history[2], "validation_elbo": float("nan")}]},
+        "epoch 3 of its history has no validation_elbo",
+    ),
+    "another best epoch": (lambda c: {"best_epoch": 0}, "its best epoch is 0, and that of its history "),
+    "time that runs backwards": (lambda c: {"seconds": -1.0}, "its epoch took -1.0 seconds so far"),
+    "no order": (lambda c: {"epoch": {"sums": c.epoch["sums"]}}, "it lacks the order of its rows"),
+    "a row twice": (
+        lambda c: altered(c, "epoch", "order", torch.zeros_like(c.epoch["order"])),
+        "the order of its rows is none of the 48 training rows",
+    ),
+    "sums that are none": (
+        lambda c: altered(c, "epoch", "sums", c.epoch["sums"] * float("inf")),
+        "the sums of its figures are of shape (3,), or not all finite",
+    ),
+    "an optimizer of another parameter": (
+        lambda c: altered(c, "optimizer", "nobody/step", torch.tensor(1.0)),
+        "its optimizer holds nobody/step of shape (), which no parameter here has",
+    ),
+    "an optimizer that diverged": (
+        lambda c: altered(c, "optimizer", next(iter(c.optimizer)), torch.tensor(float("nan"))),
+        ", which is not finite",
+    ),
+    "a generator of another kind": (
+        lambda c: altered(c, "random", "torch", torch.zeros(3, dtype=torch.uint8)),
+        "the state of its generator 'torch' is of another kind",
+    ),
+    "no generator": (lambda c: {"random": {}}, "it lacks the states of its generators"),
+}
+
+
+@pytest.mark.parametrize("case", NONSENSE)
+def test_a_checkpoint_that_makes_no_sense_is_refused(data, midway, case):
+    change, problem = NONSENSE[case]
+    run = replace(midway, checkpoint=replace(midway.checkpoint, **change(midway.checkpoint)))
+    message = (
+        re.escape(f"the checkpoint of the run makes no sense: {problem}") if problem[0] != "," else re.escape(problem)
+    )
+    with pytest.raises(RunError, match=message):
+        fit(data, resume=run)

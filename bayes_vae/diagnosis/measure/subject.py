@@ -107,7 +107,7 @@ class Subject:
 
     def rows(self, split: Split, most: int, *, training: bool = False) -> Rows:
         """The first observations of a split, with their labels where the model takes them."""
-        rows = torch.arange(min(most, len(split)))
+        rows = torch.arange(min(most, len(split)), device="cpu")
         x = split.observations(rows, seed=self.seed, device=self.device).to(self.dtype)
         index = split.index[rows].to(self.device)
         if split is not self.data.train:

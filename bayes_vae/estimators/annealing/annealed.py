@@ -10,7 +10,7 @@ from typing import Literal, Unpack, get_args
 import torch
 from torch import Tensor
 
-from bayes_vae.errors import SettingsError
+from bayes_vae.errors import SettingsError, ToleranceError
 from bayes_vae.estimators.annealing.chains import Chains, Plan, join_observations, make_plan, ticker, tune
 from bayes_vae.estimators.annealing.estimate import AnnealedEstimate
 from bayes_vae.estimators.annealing.temperatures import Schedule
@@ -201,7 +201,7 @@ def _agreed_level(level: Callable[[int], Tensor], temperatures: int, tolerance: 
         if abs(float(step.mean())) <= tolerance:
             return temperatures, step
         if temperatures >= MOST_TEMPERATURES:
-            raise SettingsError(
+            raise ToleranceError(
                 f"two levels still differ by {float(step.mean()):.3g} nats at {temperatures} temperatures, more than "
                 f"tolerance={tolerance:g}: allow more, or ask for more chains."
             )

@@ -134,7 +134,7 @@ class _Fit(NamedTuple):
 def _curvature(batch: Batch, space: LatentSpace) -> Tensor:
     """Minus the second derivatives of log p(x, z) about the guide's mean, by central differences, shape (N, D, D)."""
     count, size = space.loc.shape
-    axes = REACH * torch.eye(size).to(space.loc).unsqueeze(1).expand(-1, count, -1)
+    axes = REACH * torch.eye(size, device=space.loc.device).to(space.loc).unsqueeze(1).expand(-1, count, -1)
     pieces = torch.cat([axes, -axes]).split(max(1, ROWS_AT_ONCE // count))
     gradients = torch.cat([log_joint_gradient(batch.bound, space, piece)[1] for piece in pieces])
     curvature = (gradients[size:] - gradients[:size]).transpose(0, 1) / (2 * REACH)
@@ -146,7 +146,7 @@ def _roots(curvature: Tensor, widest: float = WIDEST) -> list[tuple[Tensor, Tens
 
     Beside each, whether a bound was met, shape (N,).
     """
-    same = torch.eye(curvature.shape[-1]).to(curvature).expand_as(curvature)
+    same = torch.eye(curvature.shape[-1], device=curvature.device).to(curvature).expand_as(curvature)
     finite = curvature.isfinite().all(-1).all(-1)
     curvature = torch.where(finite[:, None, None], curvature, same)
     diagonal = curvature.diagonal(dim1=-2, dim2=-1)

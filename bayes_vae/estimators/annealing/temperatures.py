@@ -29,7 +29,7 @@ def inverse_temperatures(num_temperatures: int, schedule: str) -> Tensor:
         num_temperatures: T.
         schedule: "linear", "sigmoid", or "cubic", (t/T)³.
     """
-    grid = torch.linspace(0, 1, num_temperatures + 1, dtype=torch.float64)
+    grid = torch.linspace(0, 1, num_temperatures + 1, dtype=torch.float64, device="cpu")
     if schedule == "cubic":
         return grid**PRIOR_POWER
     if schedule == "sigmoid":

@@ -217,7 +217,7 @@ def _normal_fit(moments: _Moments) -> tuple[Tensor, Tensor]:
     """m (N, D) and R (N, D, D) of the normal; the guide's own where the chains left the finite numbers."""
     position, gradient, spread, gradient_spread = moments
     finite = (spread + gradient_spread).isfinite().all(-1).all(-1)
-    same = torch.eye(spread.shape[-1]).to(spread)
+    same = torch.eye(spread.shape[-1], device=spread.device).to(spread)
     spread, gradient_spread = (torch.where(finite[:, None, None], part, same) for part in (spread, gradient_spread))
     half = _power(spread, 0.5)
     root = half @ _power(half @ gradient_spread @ half, -0.25)

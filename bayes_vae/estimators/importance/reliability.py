@@ -51,7 +51,7 @@ def pareto_k(log_importance_weights: Tensor) -> Tensor:
         raise NumericalError("pareto_k: the log weights hold NaN or +infinity: look for them in the log terms.")
     if (weights == -np.inf).all(axis=1).any():
         raise NumericalError("pareto_k: every weight of an observation is zero, so there is no tail to fit.")
-    return torch.tensor([_one(row) for row in weights], dtype=torch.float64)
+    return torch.tensor([_one(row) for row in weights], dtype=torch.float64, device="cpu")
 
 
 def _one(log_weights: np.ndarray) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bayes_vae.errors import ToleranceError
 from bayes_vae.estimators.annealing.annealed import AnnealedEstimate, anneal
 from bayes_vae.estimators.rungs.climb import Climb
 from bayes_vae.estimators.rungs.rung import Rung
@@ -23,7 +24,11 @@ def converged_rung(climb: Climb) -> list[Rung]:
     """The temperatures doubled until two levels' means agree, where a tolerance is given."""
     if climb.why_not_annealed or climb.tolerance is None:
         return []
-    found = anneal(climb.opened, num_temperatures=climb.num_temperatures, tolerance=climb.tolerance)
+    try:
+        found = anneal(climb.opened, num_temperatures=climb.num_temperatures, tolerance=climb.tolerance)
+    except ToleranceError as error:  # hours of rungs are not thrown away for the one that is missing
+        climb.missing.append(f"no converged rung: {error}")
+        return []
     return [rung_of("converged", found)]
 
 

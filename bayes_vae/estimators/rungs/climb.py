@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -36,6 +36,7 @@ class Climb:
         groups: mean and standard error of each nested bound below L_K, both (N,), in the order of ``sizes``.
         num_dimensions: numbers in z.
         seconds: time of the draws that the bounds share.
+        missing: why a rung is missing that was asked for, as its function found.
     """
 
     opened: OpenPair
@@ -47,6 +48,7 @@ class Climb:
     groups: Sequence[tuple[Tensor, Tensor]]
     num_dimensions: int
     seconds: float
+    missing: list[str] = field(default_factory=list)
 
     @property
     def why_not_annealed(self) -> str:
