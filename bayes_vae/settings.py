@@ -507,6 +507,10 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
         if isinstance(value, str) or not isinstance(value, Iterable):
             raise SettingsError(f"{name} must be {SEVERAL[get_args(hint)[0]]}, got {reprlib.repr(value)}.")
         return tuple(_typed(f"each of {name}", one, get_args(hint)[0]) for one in value)
+    if hint is bool:
+        if not isinstance(value, bool):
+            raise SettingsError(f"{name} must be true or false, got {reprlib.repr(value)}.")
+        return value
     if hint is int:
         if isinstance(value, bool) or not hasattr(value, "__index__"):
             raise SettingsError(f"{name} must be a whole number, got {reprlib.repr(value)}.")
