@@ -125,6 +125,17 @@ def test_another_order_of_the_pixels_keeps_its_own_logits(pair_of):
     torch.testing.assert_close(model.likelihood(torch.zeros(1, 2)).logits[0], truth, rtol=0, atol=1e-2)
 
 
+def test_another_order_of_equal_pixels_gives_each_its_own_gradient(pair_of):
+    """Where all pixels are equal, only the gradients tell their order."""
+    decoder = Decoder(lambda h: h.unflatten(1, (3, 4)).sigmoid().transpose(1, 2))
+    torch.nn.init.constant_(decoder.logits, 0.3)
+    model, _ = pair_of(decoder, "bernoulli", (4, 3))
+    x = X.round().reshape(1, 4, 3)
+    model.likelihood(torch.zeros(1, 2)).log_prob(x).sum().backward()
+    gradient = x[0].T.flatten() - decoder.logits.detach().sigmoid()
+    torch.testing.assert_close(decoder.logits.grad, gradient)
+
+
 def test_few_at_the_clamp_are_not_worth_a_word(pair_of):
     half = torch.full((12,), 0.5)
     with warnings.catch_warnings():
