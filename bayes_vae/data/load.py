@@ -158,24 +158,17 @@ def _of_parts(parts: Mapping[str, Any], settings: DataSettings, labels: Any) -> 
         )
     if labels is not None and not isinstance(labels, str):
         raise DataError(
-            "labels= goes with one source: rows in several parts bring their own, as a tuple (x, y) or a column."
+            "labels= goes with one source: rows in several parts bring their own, as a column that is named or in "
+            "TensorDataset(x, y)."
         )
-    brought = {name: part for name, part in parts.items() if part is not None and not is_share(part)}
-    raws = [_raw(part, settings, labels) for part in brought.values()]
-    counts = dict(zip(brought, (len(raw.values) for raw in raws), strict=True))
-    starts = dict(zip(brought, (sum(list(counts.values())[:place]) for place in range(len(counts))), strict=True))
-    shares = {name: parts[name] for name in ("validation", "test") if name not in brought}
-    inside = dict(
-        zip(
-            ("train", "validation", "test"),
-            split_rows(counts["train"], **{"validation": 0, "test": 0, **shares}),
-            strict=True,
-        )
-    )
-    inside["train"] = inside["train"].sort().values
-    for name in brought:
-        if name != "train":
-            inside[name] = torch.arange(starts[name], starts[name] + counts[name])
+    brought = [name for name, part in parts.items() if part is not None and not is_share(part)]
+    raws = [_raw(parts[name], settings, labels) for name in brought]
+    shares = {name: 0 if name in brought else parts[name] for name in ("validation", "test")}
+    inside = dict(zip(parts, split_rows(len(raws[0].values), **shares), strict=True))
+    inside["train"], start = inside["train"].sort().values, len(raws[0].values)
+    for name, raw in list(zip(brought, raws, strict=True))[1:]:
+        inside[name] = torch.arange(start, start + len(raw.values))
+        start += len(raw.values)
     return joined(raws), (inside["train"], inside["validation"], inside["test"]), "caller"
 
 
