@@ -163,7 +163,7 @@ def report_contents(
             aggregate = _aggregate(replace(encoded, progress=progress))
         x, codes = first.rows.read(), encoded.rows.read()[0]
         read = first.with_distributions().pair
-    pair = (read.model, read.guide) if isinstance(read, ExposedPair) else (model, guide)
+    pair: tuple[Any, Any] = (read.model, read.guide) if isinstance(read, ExposedPair) else (model, guide)
     with undisturbed(model, guide, device=x[0].device), counted("pictures"):
         seen = _or_missing(lambda: pictures(*pair, x, first.index, _mean_kl(aggregate), settings.seed))
         latents = _or_missing(lambda: latent_means(*pair, codes, encoded.index, _on_cpu(encoded.rows.labels)))
