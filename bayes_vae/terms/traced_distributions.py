@@ -18,6 +18,7 @@ from bayes_vae.terms.dependence import likelihood_dependence
 from bayes_vae.terms.exposed import ExposedPair
 from bayes_vae.terms.layout import latent_sites
 from bayes_vae.terms.program import Observations
+from bayes_vae.terms.randomness import KeyedNoise
 from bayes_vae.terms.reached import reached_modules
 from bayes_vae.terms.rows import Rows
 from bayes_vae.terms.traced import TracedPair
@@ -51,8 +52,7 @@ def distributions_of_traces(pair: TracedPair, rows: Rows) -> TracedDistributions
         raise NotDefinedError("the programs take more than x, or depend on the number or place of its rows.")
     model = _TracedModel(pair, x, index)
     guide = _TracedGuide(pair)
-    if normal_parts(guide.variational_posterior(x[0], index=index)) is None:  # pragma: no cover - says so itself
-        raise NotDefinedError("q(z given x) is no normal with independent dimensions.")
+    guide.variational_posterior(x[0], index=index)  # which says so where it is no such normal
     if likelihood_dependence(pair, x, index).seen:
         raise NotDefinedError("the likelihood depends on x beside z, so it is no function of z alone.")
     return TracedDistributions(model, guide, rows)
@@ -71,7 +71,9 @@ class _TracedModel:
         self.data_shape = x[0].shape[1:]
         bound = pair.bind(x, index)
         bound.support_checked = True
-        sites = bound.model_sites(bound.draw(range(1), None).latents)
+        if not pair.keyed:
+            raise NotDefinedError("q(z given x) is no normal with independent dimensions.")
+        sites = bound.model_sites(bound.draw(range(1), KeyedNoise(0)).latents)
         self._prior = self._constant_prior(sites)
         observed = [site for site in sites if site.name != self.name]
         self._check_observed(observed, x[0])
