@@ -75,7 +75,8 @@ class InferenceGap(
     Attributes:
         log_evidence: log p(x), shape (N,).
         elbo: of the guide's q, shape (N,).
-        log_evidence_error: Monte-Carlo standard error, shape (N,); zero for the closed form.
+        log_evidence_error: Monte-Carlo standard error, shape (N,); zero for the closed form, NaN where annealing has not
+            converged.
         elbo_error: the same.
         rounding: what floating-point rounding may do to a gap, shape (N,), nats.
         split: what is known of q*; None where the gap is not split.
@@ -206,8 +207,10 @@ class InferenceGap(
     @property
     def _readings(self) -> dict[str, Reading]:
         """How each figure over the data set reads."""
-        exact = not bool(self.log_evidence_error.any())
+        exact, failed = not bool(self.log_evidence_error.any()), int(self.log_evidence_error.isnan().sum())
         evidence = Reading("exact" if exact else "lower_bound_in_expectation")
+        if failed:
+            evidence = Reading("lower_bound_not_converged", failed, len(self.log_evidence), "chains")
         return {
             "log_evidence": evidence,
             "elbo": LOWER_BOUND,

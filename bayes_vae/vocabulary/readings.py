@@ -154,8 +154,9 @@ def why_not_converged(reading: Reading) -> str:
     if reading.cause == "precision":
         return f"log p(x, z) is too sharp for its floats {where}; use float64"
     if reading.cause == "chains":
-        had, more = reading.temperatures or (1, 1)
-        return f"annealed chains disagree {where}; num_temperatures={more} takes {more / had:g} times as long"
+        had, more = reading.temperatures or (0, 0)
+        advice = f"; num_temperatures={more} takes {more / had:g} times as long" if had else ""
+        return f"annealed chains disagree {where}{advice}"
     if reading.cause == "few_particles" and reading.particles:
         return f"{reading.particles[1]} particles are too few for a k̂"
     if reading.thresholds is None:

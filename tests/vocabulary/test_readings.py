@@ -59,6 +59,11 @@ SENTENCES = [
         "lower bound, not converged: annealed chains disagree for 3 of 7; num_temperatures=200 takes 4 times as long",
     ),
     (
+        Reading(FAILED, 2, 7, "chains"),
+        "lower bound, not converged",
+        "lower bound, not converged: annealed chains disagree for 2 of 7",
+    ),
+    (
         Reading(FAILED, 3, 7, "precision"),
         "lower bound, not converged",
         "lower bound, not converged: log p(x, z) is too sharp for its floats for 3 of 7; use float64",

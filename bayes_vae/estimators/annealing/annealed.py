@@ -168,13 +168,13 @@ def anneal(
 def _run(opened: OpenPair, plan: Plan, prior: Pair, starts: set[str], *purpose: int | str) -> Chains:
     """Chains of every observation; the names of their starts are added to a set.
 
-    The prior's draws, keyed by observation, are where other modes are looked for; a prior whose noise is not keyed
-    would make a row depend on its batch, and gives none.
+    The prior's draws, keyed by observation, are where other modes are looked for. Those of a prior whose noise is not
+    keyed would make a row depend on its batch, and places about the fit stand in.
     """
     found = []
     for batch in opened.batches(plan.num_chains, *purpose):
         tick = ticker(opened.progress, batch.rows, opened.num_observations, plan.pilot_ticks + plan.run_ticks)
-        places = None
+        places: dict[str, Tensor] = {}
         if plan.refine and prior.keyed:
             there = replace(batch, bound=prior.bind(batch.x, batch.index), keyed=True)
             places = pilot_draws(there, PLACES, "places")

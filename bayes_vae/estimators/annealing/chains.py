@@ -218,7 +218,8 @@ def tune(batch: Batch, plan: Plan, tick: Tick | None = None, places: dict[str, T
         batch: the pair, bound to observations.
         plan: how the chains run.
         tick: told of the pilot's progress.
-        places: latents from which other modes are looked for, site → (J, N, *rest).
+        places: latents from which other modes are looked for, site → (J, N, *rest), as :func:`mixture_of_modes` takes
+            them; None to look for none.
     """
     space, more_modes = _start(batch, plan, places)
     betas = inverse_temperatures(plan.pilot_temperatures, plan.pilot_schedule).to(batch.index.device)

@@ -21,6 +21,9 @@ __all__ = ["Mixture", "Modes", "mixture_of_modes"]
 STEPS, LONGER, SHORTER = 20, 10.0, 0.3
 """Steps of the search, how much longer a step may be than the one before, and how much shorter where it failed."""
 
+DISTANCES = (3.0, 3.0, 10.0, 10.0, 30.0, 30.0, 100.0)
+"""Deviations of the places about a fit, where the prior gives none."""
+
 SAME, NEAR, BY_DIMENSION = 1.0, 6.25, 0.25
 """Squared distances within which two climbs ended at one place, and two fitted normals are one, in deviations; and so
 many times the same more for each dimension."""
@@ -106,7 +109,7 @@ def mixture_of_modes(batch: Batch, first: Fitted, places: dict[str, Tensor]) -> 
     Args:
         batch: the pair, bound to observations.
         first: the fit from the guide, or the prior.
-        places: latents from which to climb, site → (J, N, *rest); draws of the prior.
+        places: latents from which to climb, site → (J, N, *rest): draws of the prior; empty for places about the fit.
 
     Returns:
         the start, a single space where one normal is enough for every observation.
@@ -169,6 +172,13 @@ def _near(one: LatentSpace, other: LatentSpace) -> Tensor:
     return torch.stack([each[0].square().sum(-1) for each in distances]).amin(0) <= NEAR * (1 + BY_DIMENSION * one.size)
 
 
+def _around(batch: Batch, space: LatentSpace) -> Tensor:
+    """Places (J, N, D) about the origin of a space, some near and some far."""
+    noise = KeyedNoise(derived_seed(batch.seed, "places around"))
+    far = space.loc.new_tensor(DISTANCES)
+    return far[:, None, None] * noise.normal("v", batch.index, range(len(DISTANCES)), (space.size,), space.loc)
+
+
 class _Tops(NamedTuple):
     """Places (C, N, D), in the coordinates of a space, of modes beside its own, whether there is one, (C, N), or more.
 
@@ -183,7 +193,7 @@ class _Tops(NamedTuple):
 
 def _tops(batch: Batch, space: LatentSpace, places: dict[str, Tensor]) -> _Tops:
     """The highest distinct modes that a climb reaches from some places."""
-    start = space.coordinates(places)
+    start = space.coordinates(places) if places else _around(batch, space)
     position, height = _climbed(batch, space, torch.cat([torch.zeros_like(start[:1]), start]))
     free, rows = height >= height.amax(0) - LOWEST, torch.arange(height.shape[1], device=height.device)
     origin = torch.zeros_like(position[0])
