@@ -64,7 +64,7 @@ def ladder_section(contents: ReportContents) -> Section:
         "The same rungs under the same conditions; the bounds share their draws, and so their seconds.",
         numeric=(1, 2, 3, 4),
     )
-    why_not = (f"There is no annealed rung: {comparison.why_not_annealed}.",) if comparison.why_not_annealed else ()
+    why_not = [f"There is no {name} rung: {reason.rstrip('.')}." for name, reason in comparison.left_out.items()]
     return Section(
         "ladder",
         "From the ELBO up to log p(x)",

@@ -315,6 +315,8 @@ def test_what_no_grid_can_integrate_has_no_quadrature():
     x = torch.tensor([0.1, -0.4, 0.2]).double()
     ladder = bv.compare(model, guide, x, (1, 50), num_temperatures=0)
     assert [rung.name for rung in ladder.rungs] == ["ELBO", "L_50"]
+    assert ladder.left_out["quadrature"].startswith("no quadrature: log p(x, z) is NaN or +infinity at a node for 3 ")
+    assert ladder.left_out["quadrature"] in str(ladder)
     with pytest.raises(NumericalError, match="infinity at a node"):
         bv.quadrature_log_evidence(model, guide, x, method="grid")
 
