@@ -22,9 +22,10 @@ import bayes_vae as bv
 from bayes_vae.objectives import Objective
 from bayes_vae.plots.colours import COLOURS, GREY
 from bayes_vae.plots.ladder_figure import spread_apart
-from bayes_vae.plots.style import caption, new_figure, plain_axes, save_figure, thousands
+from bayes_vae.plots.style import caption, new_figure, plain_axes, save_figure
 from bayes_vae.settings import PairSettings
 from bayes_vae.training import build_pair
+from bayes_vae.vocabulary.number_text import thousands
 
 GROUPS = 20
 

@@ -36,8 +36,9 @@ from bayes_vae.plots.colours import COLOURS
 from bayes_vae.plots.images import draw_pictures, value_range
 from bayes_vae.plots.style import caption, new_figure
 from bayes_vae.settings import PairSettings
-from bayes_vae.terms.averages import Average, with_error
+from bayes_vae.terms.averages import Average
 from bayes_vae.terms.randomness import isolated_rng
+from bayes_vae.vocabulary.number_text import with_error
 
 NETWORKS = {
     "digits": PairSettings(latent_dim=8, hidden_dims=(200, 200)),

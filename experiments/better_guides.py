@@ -29,7 +29,8 @@ from bayes_vae.guides import (
 from bayes_vae.plots.colours import COLOURS
 from bayes_vae.plots.style import caption, new_figure, plain_axes
 from bayes_vae.settings import PairSettings
-from bayes_vae.terms.averages import Average, with_error
+from bayes_vae.terms.averages import Average
+from bayes_vae.vocabulary.number_text import with_error
 
 NETWORKS = {
     "digits": PairSettings(latent_dim=8, hidden_dims=(100, 100)),

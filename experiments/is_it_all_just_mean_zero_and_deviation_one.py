@@ -25,8 +25,9 @@ from bayes_vae.experiments.study import observe, resolve_device, told, trained_p
 from bayes_vae.plots.colours import COLOURS, GREY
 from bayes_vae.plots.gap_figures import PARTS
 from bayes_vae.plots.images import draw_pictures
-from bayes_vae.plots.style import caption, new_figure, plain_axes, signed
+from bayes_vae.plots.style import caption, new_figure, plain_axes
 from bayes_vae.settings import PairSettings
+from bayes_vae.vocabulary.number_text import signed
 
 NETWORKS = PairSettings(latent_dim=2, hidden_dims=(200, 200))
 EPOCHS = {"digits": 60, "mnist": 10}

@@ -15,9 +15,10 @@ from bayes_vae.plots.style import save_figure
 from bayes_vae.runs import Run
 from bayes_vae.runs.pairs import fill_pair
 from bayes_vae.settings import PairSettings
-from bayes_vae.terms.averages import Average, with_error
+from bayes_vae.terms.averages import Average
 from bayes_vae.training import build_pair
 from bayes_vae.training.machine import resolve_device
+from bayes_vae.vocabulary.number_text import with_error
 
 __all__ = [
     "descend",

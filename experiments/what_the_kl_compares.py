@@ -24,7 +24,7 @@ from bayes_vae.experiments.study import mean_error, observe, resolve_device, tra
 from bayes_vae.plots.colours import COLOURS, GREY
 from bayes_vae.plots.style import caption, new_figure, plain_axes
 from bayes_vae.settings import PairSettings
-from bayes_vae.terms.averages import with_error
+from bayes_vae.vocabulary.number_text import with_error
 
 NETWORKS = {
     "digits": PairSettings(latent_dim=4, hidden_dims=(200, 200)),

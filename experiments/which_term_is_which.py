@@ -20,7 +20,7 @@ from bayes_vae.errors import SettingsError
 from bayes_vae.experiments.study import observe, resolve_device, trained_pair, write_figure
 from bayes_vae.plots import bayes_rule_figure
 from bayes_vae.settings import PairSettings
-from bayes_vae.terms.averages import with_error
+from bayes_vae.vocabulary.number_text import with_error
 
 NETWORKS = PairSettings(latent_dim=2, hidden_dims=(200, 200))
 EPOCHS = {"digits": 40, "mnist": 10}

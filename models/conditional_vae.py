@@ -6,19 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyro
-import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from bayes_vae.distributions import diagonal_normal
-from bayes_vae.models.structured import StructuredModel, drawn
-from bayes_vae.networks.labels import append_label, check_labels
-from bayes_vae.parts.registry import as_setting
+from bayes_vae.models.structured import LabelledModel, drawn
+from bayes_vae.networks.labels import check_labels
 
 __all__ = ["ConditionalVAE"]
 
 
-class ConditionalVAE(StructuredModel):
+class ConditionalVAE(LabelledModel):
     r"""A VAE given a label: the decoder reads z and the label y, and nothing is said of how probable y is.
 
     .. math:: p(x, z \mid y) = p(z) \, p(x \mid z, y), \quad p(z) = N(0, I)
@@ -45,10 +42,6 @@ class ConditionalVAE(StructuredModel):
     torch.Size([3, 8, 8])
     """
 
-    needs_labels = True
-    prior_loc: Tensor
-    prior_scale: Tensor
-
     def __init__(
         self,
         latent_dim: int,
@@ -59,26 +52,14 @@ class ConditionalVAE(StructuredModel):
         *,
         likelihood: str | Mapping[str, Any] = "bernoulli",
     ) -> None:
-        settings: dict[str, Any] = {
-            "latent_dim": latent_dim,
-            "data_shape": tuple(data_shape),
-            "num_classes": num_classes,
-            "hidden_dims": tuple(hidden_dims),
-            "activation": activation,
-            "likelihood": as_setting(likelihood),
-        }
-        super().__init__(latent_dim + num_classes, settings)
-        self.latent_dim, self.num_classes = latent_dim, num_classes
-        self.register_buffer("prior_loc", torch.zeros(latent_dim), persistent=False)
-        self.register_buffer("prior_scale", torch.ones(latent_dim), persistent=False)
-
-    def prior(self) -> dist.TorchDistribution:
-        """p(z), the standard normal, whatever the label; batch shape (), event shape (D,)."""
-        return diagonal_normal(self.prior_loc, self.prior_scale)
-
-    def likelihood(self, z: Tensor, y: Tensor) -> dist.TorchDistribution:
-        """p(x given z, y) for z of shape (*batch, D) and labels that broadcast with it; event shape ``data_shape``."""
-        return self._decoded(append_label(z, y, self.num_classes))
+        super().__init__(
+            latent_dim=latent_dim,
+            data_shape=data_shape,
+            num_classes=num_classes,
+            hidden_dims=hidden_dims,
+            activation=activation,
+            likelihood=likelihood,
+        )
 
     def forward(self, x: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         """The Pyro program of p(x, z given y).

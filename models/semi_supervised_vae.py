@@ -10,18 +10,16 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from bayes_vae.distributions import diagonal_normal
 from bayes_vae.errors import SettingsError
-from bayes_vae.models.structured import StructuredModel, drawn
-from bayes_vae.networks.labels import append_label, check_labels
-from bayes_vae.parts.registry import as_setting
+from bayes_vae.models.structured import LabelledModel, drawn
+from bayes_vae.networks.labels import check_labels
 
 __all__ = ["SemiSupervisedVAE"]
 
 LABEL_PRIORS = ("uniform", "learned")
 
 
-class SemiSupervisedVAE(StructuredModel):
+class SemiSupervisedVAE(LabelledModel):
     r"""The class y of an observation is a latent beside z.
 
     .. math:: p(x, y, z) = p(y) \, p(z) \, p(x \mid z, y), \quad p(y) = \mathrm{Categorical}(\pi), \quad p(z) = N(0, I)
@@ -49,11 +47,8 @@ class SemiSupervisedVAE(StructuredModel):
     torch.Size([3, 8, 8])
     """
 
-    needs_labels = True
     infers_labels = True
     label_logits: Tensor
-    prior_loc: Tensor
-    prior_scale: Tensor
 
     def __init__(
         self,
@@ -68,36 +63,24 @@ class SemiSupervisedVAE(StructuredModel):
     ) -> None:
         if label_prior not in LABEL_PRIORS:
             raise SettingsError(f"unknown label_prior {label_prior!r}: choose one of {', '.join(LABEL_PRIORS)}.")
-        settings: dict[str, Any] = {
-            "latent_dim": latent_dim,
-            "data_shape": tuple(data_shape),
-            "num_classes": num_classes,
-            "hidden_dims": tuple(hidden_dims),
-            "activation": activation,
-            "likelihood": as_setting(likelihood),
-            "label_prior": label_prior,
-        }
-        super().__init__(latent_dim + num_classes, settings)
-        self.latent_dim, self.num_classes = latent_dim, num_classes
+        super().__init__(
+            latent_dim=latent_dim,
+            data_shape=data_shape,
+            num_classes=num_classes,
+            hidden_dims=hidden_dims,
+            activation=activation,
+            likelihood=likelihood,
+            label_prior=label_prior,
+        )
         uniform = torch.zeros(num_classes)
         if label_prior == "learned":
             self.label_logits = nn.Parameter(uniform)
         else:
             self.register_buffer("label_logits", uniform, persistent=False)
-        self.register_buffer("prior_loc", torch.zeros(latent_dim), persistent=False)
-        self.register_buffer("prior_scale", torch.ones(latent_dim), persistent=False)
 
     def label_prior(self) -> dist.TorchDistribution:
         """p(y); batch shape (), values 0…C−1."""
         return dist.Categorical(logits=self.label_logits, validate_args=False)
-
-    def prior(self) -> dist.TorchDistribution:
-        """p(z), the standard normal, whatever the class; batch shape (), event shape (D,)."""
-        return diagonal_normal(self.prior_loc, self.prior_scale)
-
-    def likelihood(self, z: Tensor, y: Tensor) -> dist.TorchDistribution:
-        """p(x given z, y) for z of shape (*batch, D) and classes that broadcast with it; event shape ``data_shape``."""
-        return self._decoded(append_label(z, y, self.num_classes))
 
     def forward(self, x: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         """The Pyro program of p(x, y, z).

@@ -1,8 +1,8 @@
-"""What the models with several latents or a label share: a likelihood behind a decoder, and draws."""
+"""What models with several latents or a label share: a standard normal, a likelihood behind a decoder, draws."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,15 +11,17 @@ import pyro.poutine as poutine
 import torch
 from torch import Size, Tensor
 
+from bayes_vae.distributions import diagonal_normal
 from bayes_vae.models.likelihoods import Likelihood
 from bayes_vae.models.model import Model
+from bayes_vae.networks.labels import append_label
 from bayes_vae.networks.perceptron import decoder_network, set_output_bias
 from bayes_vae.parts.registry import build_part
 from bayes_vae.terms.program import Program, index_arguments
 from bayes_vae.terms.randomness import isolated_rng
 from bayes_vae.terms.rows import as_observations
 
-__all__ = ["StructuredModel", "drawn"]
+__all__ = ["LabelledModel", "StructuredModel", "drawn"]
 
 
 class StructuredModel(Model):
@@ -27,11 +29,16 @@ class StructuredModel(Model):
 
     Args:
         code_dim: numbers that the decoder reads.
+        prior_dim: size of the latent whose prior is the standard normal.
         settings: the subclass's arguments, from which it is built again; data_shape, hidden_dims, activation and
             likelihood among them, as :class:`~bayes_vae.models.VAE` takes them.
     """
 
-    def __init__(self, code_dim: int, settings: Mapping[str, Any]) -> None:
+    prior_loc: Tensor
+    prior_scale: Tensor
+
+    def __init__(self, code_dim: int, prior_dim: int, **settings: Any) -> None:
+        settings = {name: _plain(value) for name, value in settings.items()}
         super().__init__(**settings)
         self.data_shape = Size(settings["data_shape"])
         self.likelihood_family: Likelihood = build_part(
@@ -45,6 +52,12 @@ class StructuredModel(Model):
             settings["hidden_dims"],
             settings["activation"],
         )
+        self.register_buffer("prior_loc", torch.zeros(prior_dim), persistent=False)
+        self.register_buffer("prior_scale", torch.ones(prior_dim), persistent=False)
+
+    def prior(self) -> dist.TorchDistribution:
+        """The standard normal of the latent that depends on nothing; batch shape (), event shape (prior_dim,)."""
+        return diagonal_normal(self.prior_loc, self.prior_scale)
 
     def set_output_bias(self, mean: Tensor) -> None:
         """Start the decoder where the mean of p(x given z) is the data's.
@@ -95,6 +108,32 @@ class StructuredModel(Model):
         else:
             with isolated_rng(seed, next(self.parameters()).device):
                 yield
+
+
+class LabelledModel(StructuredModel):
+    """A model whose decoder reads z, a standard normal whatever the label, and the label y.
+
+    Args:
+        settings: as of :class:`StructuredModel`, with latent_dim and num_classes.
+    """
+
+    needs_labels = True
+
+    def __init__(self, **settings: Any) -> None:
+        latent_dim, num_classes = settings["latent_dim"], settings["num_classes"]
+        super().__init__(latent_dim + num_classes, latent_dim, **settings)
+        self.latent_dim, self.num_classes = latent_dim, num_classes
+
+    def likelihood(self, z: Tensor, y: Tensor) -> dist.TorchDistribution:
+        """p(x given z, y) for z of shape (*batch, D) and labels that broadcast with it; event shape ``data_shape``."""
+        return self._decoded(append_label(z, y, self.num_classes))
+
+
+def _plain(setting: Any) -> Any:
+    """A setting as it is stored: a sequence as a tuple, a mapping as a dict."""
+    if isinstance(setting, Mapping):
+        return dict(setting)
+    return tuple(setting) if isinstance(setting, Sequence) and not isinstance(setting, str) else setting
 
 
 def drawn(likelihood: dist.TorchDistribution, mean: bool) -> Tensor:

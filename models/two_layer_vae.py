@@ -10,11 +10,9 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from bayes_vae.distributions import diagonal_normal
 from bayes_vae.distributions.normal_outputs import normal_of_outputs
 from bayes_vae.models.structured import StructuredModel, drawn
 from bayes_vae.networks.perceptron import mlp
-from bayes_vae.parts.registry import as_setting
 
 __all__ = ["TwoLayerVAE"]
 
@@ -46,9 +44,6 @@ class TwoLayerVAE(StructuredModel):
     torch.Size([3, 8, 8])
     """
 
-    prior_loc: Tensor
-    prior_scale: Tensor
-
     def __init__(
         self,
         latent_dim: int,
@@ -60,24 +55,19 @@ class TwoLayerVAE(StructuredModel):
         *,
         likelihood: str | Mapping[str, Any] = "bernoulli",
     ) -> None:
-        settings: dict[str, Any] = {
-            "latent_dim": latent_dim,
-            "top_latent_dim": top_latent_dim,
-            "data_shape": tuple(data_shape),
-            "hidden_dims": tuple(hidden_dims),
-            "top_hidden_dims": tuple(top_hidden_dims),
-            "activation": activation,
-            "likelihood": as_setting(likelihood),
-        }
-        super().__init__(latent_dim, settings)
+        super().__init__(
+            latent_dim,
+            top_latent_dim,
+            latent_dim=latent_dim,
+            top_latent_dim=top_latent_dim,
+            data_shape=data_shape,
+            hidden_dims=hidden_dims,
+            top_hidden_dims=top_hidden_dims,
+            activation=activation,
+            likelihood=likelihood,
+        )
         self.latent_dim, self.top_latent_dim = latent_dim, top_latent_dim
         self.top_decoder = mlp([top_latent_dim, *reversed(top_hidden_dims), 2 * latent_dim], activation)
-        self.register_buffer("prior_loc", torch.zeros(top_latent_dim), persistent=False)
-        self.register_buffer("prior_scale", torch.ones(top_latent_dim), persistent=False)
-
-    def prior(self) -> dist.TorchDistribution:
-        """p(z2), the standard normal; batch shape (), event shape (top_latent_dim,)."""
-        return diagonal_normal(self.prior_loc, self.prior_scale)
 
     def layer_prior(self, z2: Tensor) -> dist.TorchDistribution:
         """p(z1 given z2) for z2 of shape (*batch, top_latent_dim); event shape (latent_dim,)."""

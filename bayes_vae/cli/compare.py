@@ -10,7 +10,6 @@ from bayes_vae.cli.output import Progress
 from bayes_vae.cli.results import ladder
 from bayes_vae.cli.tables import ladder_table, trust_text
 from bayes_vae.settings import CompareSettings
-from bayes_vae.vocabulary.number_text import capitalized
 
 __all__ = ["compare_run", "comparison_text", "drawn_text", "run"]
 
@@ -66,7 +65,7 @@ def comparison_text(result: dict[str, Any]) -> str:
         [
             ladder_table(rungs),
             "",
-            *filter(None, [capitalized(result["why_no_converged_rung"]), result["sentence"]]),
+            result["sentence"],
             trust_text(result, top),
         ]
     )

@@ -38,23 +38,14 @@ def figure(average: Average, estimator: str, provenance: Provenance) -> dict[str
 
 def evaluation(result: Evaluation) -> dict[str, Any]:
     """Every term, name → figure, and how far to trust the log evidence."""
-    closed = result.terms.kl == "analytic"
-    sampled = "mean over draws from q"
-    estimators = {
-        "expected_log_likelihood": sampled,
-        "kl_to_prior": "closed form" if closed else sampled,
-        "elbo": sampled + (", KL in closed form" if closed else ""),
-        "importance_weighted_bound": result.bound.estimator,
-        "log_evidence": result.estimator,
-        "inference_gap": f"log p(x) ({result.estimator}) minus the ELBO",
-    }
     averages, origin = result.averages(), result.terms.provenance
-    terms = {name: figure(averages[name], words, origin) for name, words in estimators.items()}
+    terms = {name: figure(averages[name], words, origin) for name, words in result.estimators.items()}
     terms["importance_weighted_bound"]["symbol"] = f"L_{result.bound.num_particles}"
     return {
         "terms": terms,
         "reliability": reliability(result.bound),
         "annealing": annealing(result.annealed, result.why_not_annealed),
+        "left_out": dict(result.left_out),
     }
 
 
@@ -111,7 +102,7 @@ def ladder(comparison: Comparison) -> dict[str, Any]:
             for rung in comparison.rungs
         ],
         "sentence": comparison.sentence(),
-        "why_no_converged_rung": comparison.why_no_converged_rung,
+        "left_out": dict(comparison.left_out),
         "reliability": reliability(comparison.estimate),
         "annealing": annealing(comparison.annealed, comparison.why_not_annealed),
         "num_particles": comparison.num_particles,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Unpack
 
@@ -39,14 +40,14 @@ class Evaluation(Tabular, observation=("log_evidence", "inference_gap")):
         bound: L_K with its reliability.
         rungs: what is known of log p(x), from L_K up to the exact value, as on the ladder of
             :func:`bayes_vae.compare`.
-        why_not_annealed: why none is annealed; empty where one is.
+        left_out: name of a rung → why it is not there, where that must be said.
         seconds: time of the ELBO and L_K together; the other rungs have their own.
     """
 
     terms: ElboTerms
     bound: LogEvidenceEstimate
     rungs: tuple[Rung, ...]
-    why_not_annealed: str
+    left_out: Mapping[str, str]
     seconds: float
 
     @property
@@ -58,6 +59,11 @@ class Evaluation(Tabular, observation=("log_evidence", "inference_gap")):
     def log_evidence(self) -> Tensor:
         """log p(x) of the leading rung, shape (N,), nats."""
         return self.leading.values
+
+    @property
+    def why_not_annealed(self) -> str:
+        """Why nothing is annealed; empty where something is."""
+        return self.left_out.get("annealed", "")
 
     @property
     def annealed(self) -> AnnealedEstimate | None:
@@ -73,6 +79,19 @@ class Evaluation(Tabular, observation=("log_evidence", "inference_gap")):
     def estimator(self) -> str:
         """Which estimator log_evidence is from."""
         return self.leading.estimator
+
+    @property
+    def estimators(self) -> dict[str, str]:
+        """How each of :meth:`averages` was computed."""
+        closed, draws = self.terms.kl == "analytic", "mean over draws from q"
+        return {
+            "expected_log_likelihood": draws,
+            "kl_to_prior": "closed form" if closed else draws,
+            "elbo": draws + (", KL in closed form" if closed else ""),
+            "importance_weighted_bound": self.bound.estimator,
+            "log_evidence": self.estimator,
+            "inference_gap": f"log p(x) ({self.estimator}) minus the ELBO",
+        }
 
     @property
     def num_observations(self) -> int:
@@ -156,4 +175,4 @@ def evaluation_of(
     shared = climb(
         opened, sizes, elbo, *accumulators, num_temperatures=num_temperatures, tolerance=None, proposal=proposal
     )
-    return Evaluation(elbo.result(opened), shared.estimate, shared.rungs(), shared.why_not_annealed, shared.seconds)
+    return Evaluation(elbo.result(opened), shared.estimate, shared.rungs(), shared.left_out, shared.seconds)

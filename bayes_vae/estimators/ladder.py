@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Unpack
@@ -42,24 +42,26 @@ class Comparison(Tabular):
         rungs: from the ELBO to L_K, then those of a refined proposal and annealing, then the exact evidence where the
             model knows it, or quadrature where z has one or two dimensions.
         estimate: L_K with its reliability.
-        why_not_annealed: why there is no annealed rung; empty where there is one.
+        left_out: name of a rung → why it is not there, where that must be said.
         seconds: time for all of it.
         provenance: seed, source and policy.
-        why_no_converged_rung: why the levels did not come to agree within the tolerance; empty where they did, or where
-            there was none.
     """
 
     rungs: tuple[Rung, ...]
     estimate: LogEvidenceEstimate
-    why_not_annealed: str
+    left_out: Mapping[str, str]
     seconds: float
     provenance: Provenance
-    why_no_converged_rung: str = ""
 
     @property
     def leading(self) -> Rung:
         """The rung that stands for log p(x), see :func:`~bayes_vae.estimators.rungs.rung.leading`."""
         return leading(self.rungs)
+
+    @property
+    def why_not_annealed(self) -> str:
+        """Why nothing is annealed; empty where something is."""
+        return self.left_out.get("annealed", "")
 
     @property
     def annealed(self) -> AnnealedEstimate | None:
@@ -122,7 +124,7 @@ class Comparison(Tabular):
         origin, counts, seconds = self.provenance, (self.num_particles, self.num_observations), f"{self.seconds:.1f} s"
         seeds: dict[str, Any] = {"seed": origin.seed, "pixel_seed": origin.pixel_seed}
         lines.append(conditions(*counts, origin.data_policy, seconds, kl_weight=origin.kl_weight, **seeds))
-        return "\n".join([*lines, *filter(None, [self.why_not_annealed, self.why_no_converged_rung]), self.sentence()])
+        return "\n".join([*lines, *self.left_out.values(), self.sentence()])
 
 
 @lists_options
@@ -184,8 +186,7 @@ def comparison_of(
     shared = climb(opened, sizes, *accumulators, num_temperatures=temperatures, tolerance=tolerance, proposal=proposal)
     found = shared.rungs()
     seconds = time.perf_counter() - start
-    missing = " ".join(shared.missing)
-    return Comparison(found, shared.estimate, shared.why_not_annealed, seconds, opened.provenance, missing)
+    return Comparison(found, shared.estimate, shared.left_out, seconds, opened.provenance)
 
 
 def _checked_rungs(rungs: Sequence[int]) -> tuple[int, ...]:

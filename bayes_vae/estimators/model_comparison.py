@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import SettingsError, ShapeError
+from bayes_vae.estimators.annealing.estimate import AnnealedEstimate
+from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
+from bayes_vae.estimators.quadrature import QuadratureEstimate
 from bayes_vae.terms.averages import Average, average, log_mean_bias
 from bayes_vae.terms.tabular import Column, Tabular
 from bayes_vae.vocabulary.number_text import joined, share, with_error
@@ -220,19 +223,18 @@ def contender_of(name: str, given: Any) -> Contender:
 
     Args:
         name: of the model.
-        given: a result with ``log_evidence`` and ``standard_error``, or numbers of shape (N,), whose errors are then
+        given: what an estimator of log p(x) returned, or numbers of shape (N,), whose errors are then
             unknown.
 
     Raises:
         ShapeError: neither.
     """
-    if hasattr(given, "log_evidence") and not callable(given.log_evidence):
-        values = given.log_evidence
-        if hasattr(given, "refinement_error"):  # of quadrature
-            return Contender(name, values, given.refinement_error, given.reading, "quadrature")
-        count, error = given.averages()["log_evidence"].num_particles, given.standard_error
-        more = {"num_particles": count, "bias": log_mean_bias(error)}
-        return Contender(name, values, error, given.reading, given.estimator, **more)
+    if isinstance(given, QuadratureEstimate):
+        return Contender(name, given.log_evidence, given.refinement_error, given.reading, "quadrature")
+    if isinstance(given, AnnealedEstimate | LogEvidenceEstimate):
+        count = given.averages()["log_evidence"].num_particles
+        more = {"num_particles": count, "bias": log_mean_bias(given.standard_error)}
+        return Contender(name, given.log_evidence, given.standard_error, given.reading, given.estimator, **more)
     try:
         values = torch.as_tensor(given, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError):

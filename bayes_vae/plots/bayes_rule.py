@@ -15,7 +15,8 @@ from bayes_vae.errors import ShapeError
 from bayes_vae.estimators.grid import BayesRuleOnGrid
 from bayes_vae.plots.colours import COLOURS, GREY
 from bayes_vae.plots.images import as_pictures
-from bayes_vae.plots.style import caption, new_figure, signed
+from bayes_vae.plots.style import caption, new_figure
+from bayes_vae.vocabulary.number_text import signed
 from bayes_vae.vocabulary.symbols import dimension_symbol, mathtext
 
 __all__ = ["bayes_rule_figure", "draw_density", "highest_density_levels"]

@@ -14,8 +14,9 @@ from matplotlib.ticker import PercentFormatter
 from bayes_vae.estimators.calibration import GuideCalibration
 from bayes_vae.estimators.rank_tests import binomial_interval
 from bayes_vae.plots.colours import COLOURS, GREY
-from bayes_vae.plots.style import new_figure, plain_axes, thousands
+from bayes_vae.plots.style import new_figure, plain_axes
 from bayes_vae.vocabulary.conditions import conditions
+from bayes_vae.vocabulary.number_text import thousands
 from bayes_vae.vocabulary.symbols import mathtext
 
 __all__ = ["calibration_figure", "draw_coverage", "draw_ranks"]

@@ -13,9 +13,9 @@ from matplotlib.patheffects import withStroke
 from bayes_vae.estimators.ladder import Comparison
 from bayes_vae.estimators.rungs.rung import Rung
 from bayes_vae.plots.colours import COLOURS, GREY
-from bayes_vae.plots.style import caption, new_figure, plain_axes, signed, thousands
+from bayes_vae.plots.style import caption, new_figure, plain_axes
 from bayes_vae.vocabulary.conditions import PER_OBSERVATION
-from bayes_vae.vocabulary.number_text import short_error
+from bayes_vae.vocabulary.number_text import short_error, signed, thousands
 from bayes_vae.vocabulary.readings import words
 from bayes_vae.vocabulary.symbols import mathtext
 

@@ -11,7 +11,8 @@ from bayes_vae.estimators.evaluation import Evaluation
 from bayes_vae.plots.colours import COLOURS, GREY
 from bayes_vae.plots.gap_figures import GAPS, draw_kl_per_dimension
 from bayes_vae.plots.images import draw_pictures, value_range
-from bayes_vae.plots.style import caption, new_figure, plain_axes, signed
+from bayes_vae.plots.style import caption, new_figure, plain_axes
+from bayes_vae.vocabulary.number_text import signed
 from bayes_vae.vocabulary.symbols import TERMS, mathtext
 
 __all__ = ["draw_log_weights", "draw_terms", "one_observation_figure"]

@@ -15,8 +15,8 @@ from torch import Tensor
 from bayes_vae.errors import SettingsError
 from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
 from bayes_vae.plots.colours import COLOURS, GREY, LABEL_COLOURS
-from bayes_vae.plots.style import caption, new_figure, plain_axes, thousands
-from bayes_vae.vocabulary.number_text import dash
+from bayes_vae.plots.style import caption, new_figure, plain_axes
+from bayes_vae.vocabulary.number_text import dash, thousands
 from bayes_vae.vocabulary.readings import ESTIMATE, Reading, words
 from bayes_vae.vocabulary.symbols import TERMS
 

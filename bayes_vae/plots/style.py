@@ -10,9 +10,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from bayes_vae.plots.colours import GREY
 from bayes_vae.vocabulary.conditions import conditions
-from bayes_vae.vocabulary.number_text import signed, thousands
 
-__all__ = ["caption", "new_figure", "plain_axes", "save_figure", "signed", "thousands"]
+__all__ = ["caption", "new_figure", "plain_axes", "save_figure"]
 
 DOTS_PER_INCH = 150
 TITLE_INCHES = 0.62

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bayes_vae.plots.colours import COLOURS, GREY
-from bayes_vae.plots.style import caption, new_figure, plain_axes, signed
+from bayes_vae.plots.style import caption, new_figure, plain_axes
 from bayes_vae.vocabulary.conditions import PER_OBSERVATION
+from bayes_vae.vocabulary.number_text import signed
 from bayes_vae.vocabulary.symbols import TERMS, mathtext
 
 __all__ = ["draw_term_by_epoch", "training_figure"]

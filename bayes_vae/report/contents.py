@@ -220,7 +220,7 @@ def _ladder(opened: OpenPair, settings: ReportSettings) -> tuple[Comparison, Eva
     elbo, temperatures = ElboAtDraws("auto"), settings.num_temperatures
     found = comparison_of(opened, _rungs(settings.num_particles), elbo, num_temperatures=temperatures)
     terms = elbo.result(opened)
-    return found, Evaluation(terms, found.estimate, found.rungs, found.why_not_annealed, found.rungs[0].seconds)
+    return found, Evaluation(terms, found.estimate, found.rungs, found.left_out, found.rungs[0].seconds)
 
 
 def _aggregate(opened: OpenPair) -> AggregatePosteriorTerms | Missing:

@@ -64,7 +64,7 @@ def ladder_section(contents: ReportContents) -> Section:
         "The same rungs under the same conditions; the bounds share their draws, and so their seconds.",
         numeric=(1, 2, 3, 4),
     )
-    why_not = (f"There is no annealed rung: {comparison.why_not_annealed}.",) if comparison.why_not_annealed else ()
+    why_not = [f"{capitalized(left_out.rstrip('.'))}." for left_out in comparison.left_out.values()]
     return Section(
         "ladder",
         "From the ELBO up to log p(x)",

@@ -16,8 +16,6 @@ from bayes_vae.vocabulary.symbols import TERMS
 
 __all__ = ["Term", "terms", "terms_section"]
 
-DRAWS = "mean over draws from q"
-
 AGGREGATE = ("index_code_mutual_information", "marginal_kl_to_prior", "total_correlation", "dimensionwise_kl")
 
 
@@ -54,17 +52,12 @@ def _term(averages: Mapping[str, Average], name: str, estimator: str, **other: s
 
 def _evidence(contents: ReportContents) -> list[Term]:
     result, averages = contents.evaluation, contents.evaluation.averages()
-    closed = result.terms.kl == "analytic"
-    bound = result.bound
-    gap = f"log p(x) ({result.estimator}) minus the ELBO"
-    return [
-        _term(averages, "expected_log_likelihood", DRAWS),
-        _term(averages, "kl_to_prior", "closed form" if closed else DRAWS),
-        _term(averages, "elbo", DRAWS + (", KL in closed form" if closed else "")),
-        _term(averages, "importance_weighted_bound", bound.estimator, symbol=f"L_{bound.num_particles}"),
-        _term(averages, "log_evidence", result.estimator, function=result.leading.function),
-        _term(averages, "inference_gap", gap, function="evaluate(…).inference_gap"),
-    ]
+    other = {
+        "importance_weighted_bound": {"symbol": f"L_{result.bound.num_particles}"},
+        "log_evidence": {"function": result.leading.function},
+        "inference_gap": {"function": "evaluate(…).inference_gap"},
+    }
+    return [_term(averages, name, words, **other.get(name, {})) for name, words in result.estimators.items()]
 
 
 def _references(contents: ReportContents) -> list[Term]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from bayes_vae.vocabulary.number_text import short_error, with_error
+from bayes_vae.vocabulary.number_text import short_error
 from bayes_vae.vocabulary.readings import ESTIMATE, Reading
 
-__all__ = ["Average", "average", "log_mean_bias", "with_error"]
+__all__ = ["Average", "average", "log_mean_bias"]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypedDict
 
 import torch
@@ -117,6 +117,7 @@ class OpenPair:
     batch_size: int | None
     chunk_size: int | None
     progress: Progress | None
+    _prior: list[tuple[Program, Pair]] = field(default_factory=list, repr=False)
 
     @property
     def num_observations(self) -> int:
@@ -191,8 +192,11 @@ class OpenPair:
 
     def with_prior_as_guide(self) -> OpenPair:
         """The same observations under the prior in the guide's place."""
-        prior = prior_as_guide(self.model, self.source)
-        return replace(self, guide=prior, pair=read_pair(self.model, prior, self.rows, self.source))
+        if not self._prior:
+            prior = prior_as_guide(self.model, self.source)
+            self._prior.append((prior, read_pair(self.model, prior, self.rows, self.source)))
+        prior, pair = self._prior[0]
+        return replace(self, guide=prior, pair=pair)
 
     def with_distributions(self) -> OpenPair:
         """The same, its distributions read off its traces where it exposes none, and they can be."""

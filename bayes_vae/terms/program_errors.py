@@ -60,9 +60,10 @@ def _explained(
     reached: poutine.Trace,
     x: Observations,
     index: Tensor,
-    error: Exception,
+    raised: Exception,
 ) -> BayesVaeError:
-    if isinstance(error, TypeError):
+    """The error for what a program raised: of another library, which says what it is in words only."""
+    if isinstance(raised, TypeError):
         other = _other_arguments(role, program, x, index)
         if other:
             return ProgramError(other)
@@ -73,14 +74,14 @@ def _explained(
     where = f"after its site {names[-1]!r}" if names else "before its first site"
     shapes = ", ".join(shape_text(part.shape[1:]) for part in x)
     hint = ""
-    if "Shape mismatch inside plate" in str(error):
+    if "Shape mismatch inside plate" in str(raised):
         hint = (
             " Either the dimensions of one observation are not declared with .to_event(n), so that they are taken for "
             "plates, or the program holds as many rows as other data had (a plate of fixed size, parameters per "
             "observation)."
         )
     return ProgramError(
-        f"the {role} raised {type(error).__name__} {where}, called with {shapes}: {_short(error)}{hint}"
+        f"the {role} raised {type(raised).__name__} {where}, called with {shapes}: {_short(raised)}{hint}"
     )
 
 
@@ -175,7 +176,7 @@ def _where(bad: Tensor, site: Site, index: Tensor) -> str:
     return ""
 
 
-def _short(error: Exception) -> str:
+def _short(raised: Exception) -> str:
     """The first line of a message, without the tensors that torch prints."""
-    line = next(iter(str(error).splitlines()), "").split(", but found invalid values")[0]
+    line = next(iter(str(raised).splitlines()), "").split(", but found invalid values")[0]
     return line if len(line) <= LONGEST else f"{line[:LONGEST]} …"

@@ -8,7 +8,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from bayes_vae.distributions.discretized_logistic import DiscretizedLogistic, loc_of_mean
+from bayes_vae.distributions.logistic_bins import DiscretizedLogistic, loc_of_mean
 from bayes_vae.distributions.positive import positive, raw_of_positive
 from bayes_vae.models.likelihoods.likelihood import Likelihood
 

@@ -315,6 +315,8 @@ def test_what_no_grid_can_integrate_has_no_quadrature():
     x = torch.tensor([0.1, -0.4, 0.2]).double()
     ladder = bv.compare(model, guide, x, (1, 50), num_temperatures=0)
     assert [rung.name for rung in ladder.rungs] == ["ELBO", "L_50"]
+    assert ladder.left_out["quadrature"].startswith("no quadrature: log p(x, z) is NaN or +infinity at a node for 3 ")
+    assert ladder.left_out["quadrature"] in str(ladder)
     with pytest.raises(NumericalError, match="infinity at a node"):
         bv.quadrature_log_evidence(model, guide, x, method="grid")
 
@@ -344,6 +346,6 @@ def test_a_tolerance_that_is_not_reached_costs_only_its_own_rung(linear_gaussian
     model, x = linear_gaussian
     comparison = bv.compare(model, rescaled_guide(model, 1.5), x, (1, 5), num_temperatures=1, tolerance=1e-12)
     assert [rung.name for rung in comparison.rungs] == ["ELBO", "L_5", "annealed", "exact"]
-    assert comparison.why_no_converged_rung.startswith("no converged rung: two levels still differ by ")
-    assert comparison.why_no_converged_rung in str(comparison)
+    assert comparison.left_out["converged"].startswith("no converged rung: two levels still differ by ")
+    assert comparison.left_out["converged"] in str(comparison)
     assert comparison.annealed.num_temperatures == 1

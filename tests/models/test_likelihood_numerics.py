@@ -12,7 +12,7 @@ from bayes_vae.distributions.continuous_bernoulli_logits import (
     logits_of_mean,
     mean_of_logits,
 )
-from bayes_vae.distributions.discretized_logistic import DiscretizedLogistic, loc_of_mean
+from bayes_vae.distributions.logistic_bins import DiscretizedLogistic, loc_of_mean
 from bayes_vae.distributions.negative_binomial_log_mean import NegativeBinomialLogMean
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.models import VAE, LinearGaussianVAE

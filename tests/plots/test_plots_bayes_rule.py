@@ -13,8 +13,8 @@ from bayes_vae.errors import ShapeError
 from bayes_vae.estimators.grid import BayesRuleOnGrid
 from bayes_vae.plots import COLOURS, bayes_rule_figure, save_figure
 from bayes_vae.plots.bayes_rule import highest_density_levels
-from bayes_vae.plots.style import signed
 from bayes_vae.terms import Provenance
+from bayes_vae.vocabulary.number_text import signed
 
 
 @pytest.fixture(scope="module")

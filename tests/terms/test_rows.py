@@ -77,7 +77,7 @@ def test_only_the_rows_of_a_batch_are_made(data, pair, monkeypatch):
     )
     bv.elbo_terms(*pair, data.test[:100], 2, batch_size=30)
     assert max(made) == 30
-    assert sum(made) <= 100 + 2
+    assert sum(made) <= 100 + 4  # one row and three are read to see how the pair works
 
 
 def test_rows_are_chosen_by_slice_places_and_number(data):

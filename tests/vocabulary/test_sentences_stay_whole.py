@@ -23,7 +23,6 @@ SPEECH = {
     "sentence",
     "sentences",
     "why",
-    "why_no_converged_rung",
     "why_no_grid",
     "why_no_kl_per_dimension",
     "why_not_annealed",

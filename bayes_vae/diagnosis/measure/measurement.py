@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bayes_vae.terms.averages import with_error
+from bayes_vae.vocabulary.number_text import with_error
 
 __all__ = ["Measurement"]
 

@@ -15,21 +15,32 @@ __all__ = ["annealed_of", "annealed_rung", "converged_rung", "rung_of"]
 
 def annealed_rung(climb: Climb) -> list[Rung]:
     """At ``num_temperatures``; none with discrete latents."""
-    if climb.why_not_annealed:
+    why_not = _why_not(climb)
+    if why_not:
+        climb.left_out["annealed"] = why_not
         return []
     return [rung_of("annealed", anneal(climb.opened, num_temperatures=climb.num_temperatures))]
 
 
 def converged_rung(climb: Climb) -> list[Rung]:
     """The temperatures doubled until two levels' means agree, where a tolerance is given."""
-    if climb.why_not_annealed or climb.tolerance is None:
+    if climb.tolerance is None or _why_not(climb):
         return []
     try:
         found = anneal(climb.opened, num_temperatures=climb.num_temperatures, tolerance=climb.tolerance)
     except ToleranceError as error:  # hours of rungs are not thrown away for the one that is missing
-        climb.missing.append(f"no converged rung: {error}")
+        climb.left_out["converged"] = f"no converged rung: {error}"
         return []
     return [rung_of("converged", found)]
+
+
+def _why_not(climb: Climb) -> str:
+    """Why nothing is annealed; empty where something is."""
+    if climb.num_temperatures == 0:
+        return "not annealed: num_temperatures is 0"
+    discrete = climb.opened.pair.discrete
+    sites = ", ".join(map(repr, discrete))
+    return f"not annealed: annealing moves along gradients, and {sites} is discrete" if discrete else ""
 
 
 def annealed_of(rungs: Iterable[Rung]) -> AnnealedEstimate | None:

@@ -36,7 +36,7 @@ class Climb:
         groups: mean and standard error of each nested bound below L_K, both (N,), in the order of ``sizes``.
         num_dimensions: numbers in z.
         seconds: time of the draws that the bounds share.
-        missing: why a rung is missing that was asked for, as its function found.
+        left_out: name of a rung → why it is not there, where that must be said; its own function writes it.
     """
 
     opened: OpenPair
@@ -48,18 +48,7 @@ class Climb:
     groups: Sequence[tuple[Tensor, Tensor]]
     num_dimensions: int
     seconds: float
-    missing: list[str] = field(default_factory=list)
-
-    @property
-    def why_not_annealed(self) -> str:
-        """Why there is no annealed rung; empty where there is one."""
-        discrete = self.opened.pair.discrete
-        if self.num_temperatures == 0:
-            return "not annealed: num_temperatures is 0"
-        if discrete:
-            sites = ", ".join(map(repr, discrete))
-            return f"not annealed: annealing moves along gradients, and {sites} is discrete"
-        return ""
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def rungs(self) -> tuple[Rung, ...]:
         """Every rung, from the ELBO up, in the order of the table."""

@@ -24,8 +24,8 @@ MOST_DIMENSIONS = 2
 def quadrature_rung(climb: Climb) -> list[Rung]:
     """A grid over what the prior and the guide cover, refined until two levels agree.
 
-    There is none where the joint density cannot be integrated on a grid: a support that has no coordinates, or a
-    likelihood that overflows somewhere on it.
+    The ladder says why there is none where the joint density cannot be integrated on a grid: a support that has no
+    coordinates, or a likelihood that overflows somewhere on it.
     """
     opened = climb.opened
     if climb.num_dimensions > MOST_DIMENSIONS or opened.pair.discrete or opened.traits.log_evidence is not None:
@@ -33,7 +33,8 @@ def quadrature_rung(climb: Climb) -> list[Rung]:
     start = time.perf_counter()
     try:
         found = integrate(opened, **GRID)
-    except (NotDefinedError, NumericalError):
+    except (NotDefinedError, NumericalError) as error:
+        climb.left_out["quadrature"] = f"no quadrature: {error}"
         return []
     return [
         Rung(
