@@ -36,6 +36,8 @@ SEEN = [
     ("posterior-collapse", {**COLLAPSED, "gain_of_starting_again": 0.0}),
     ("kl-missing", {**NOTHING_HOLDS, "aggregate_deviation_largest": 4.0, "train_kl_to_prior": 60.0}),
     ("kl-across-batch", {**NOTHING_HOLDS, "train_kl_to_prior": 30.0}),
+    ("kl-across-batch", {**NOTHING_HOLDS, "kl_weight_of_means": 0.15, "train_kl_to_prior": 27.0}),
+    ("variance-collapse", {**NOTHING_HOLDS, "kl_weight_of_means": 1.0, "train_kl_to_prior": 27.0}),
     ("kl-missing", {**AUTOENCODER, "marginal_kl_bound": 18.0}),
     (
         "kl-sign",

@@ -20,6 +20,9 @@ ACROSS_BATCH_DEVIATION = 0.15
 MOMENTS_FACTOR = 1.5
 """Factor within 1 of which the weight of a KL of all codes' moments is taken for it."""
 
+HALF_HELD = 0.5
+"""Weight of the means below which a KL of all codes' moments holds them: 1 − 1/v; above it, each observation's own."""
+
 RIVALS = ("scale-misread", "averaged-loss", "kl-weight")
 """Other accounts of the same balances, which the one before them rules out."""
 
@@ -124,7 +127,7 @@ def kl_across_batch(seen: Examined) -> Iterator[Case]:
 
 def _forgotten(seen: Examined) -> list[Condition]:
     """No pull of the prior on q's deviations, and little on its means."""
-    means = 10 * FORGOTTEN_KL_WEIGHT if _like_the_prior(seen) else FORGOTTEN_KL_WEIGHT
+    means = HALF_HELD if _like_the_prior(seen) else FORGOTTEN_KL_WEIGHT
     return [
         seen.below("kl_weight_of_scales", FORGOTTEN_KL_WEIGHT),
         seen.below("kl_weight_of_means", means),
