@@ -38,6 +38,10 @@ SEEN = [
     ("kl-across-batch", {**NOTHING_HOLDS, "train_kl_to_prior": 30.0}),
     ("kl-across-batch", {**NOTHING_HOLDS, "kl_weight_of_means": 0.15, "train_kl_to_prior": 27.0}),
     ("variance-collapse", {**NOTHING_HOLDS, "kl_weight_of_means": 1.0, "train_kl_to_prior": 27.0}),
+    (
+        "kl-missing",
+        {**NOTHING_HOLDS, "kl_weight_of_means": 0.04, "aggregate_deviation_largest": 1.5, "kl_weight_of_moments": 0.04},
+    ),
     ("kl-missing", {**AUTOENCODER, "marginal_kl_bound": 18.0}),
     (
         "kl-sign",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bayes_vae.diagnosis.findings.examined import Condition, Examined
+from bayes_vae.diagnosis.findings.examined import Condition, Examined, agree
 from bayes_vae.diagnosis.findings.kind import ANY_OTHER_BALANCE, HELD_TOO_LITTLE, OF_DECODER, Case, fault
 from bayes_vae.diagnosis.findings.kl_weight import (
     BOTH,
@@ -19,6 +19,9 @@ ACROSS_BATCH_DEVIATION = 0.15
 
 MOMENTS_FACTOR = 1.5
 """Factor within 1 of which the weight of a KL of all codes' moments is taken for it."""
+
+HARDLY_HELD = 0.1
+"""Weight of the means that is taken as none where that of the deviations is none: it is the noisier one by far."""
 
 HALF_HELD = 0.5
 """Weight of the means below which a KL of all codes' moments holds them: 1 − 1/v; above it, each observation's own."""
@@ -70,11 +73,12 @@ def kl_sign(seen: Examined) -> Iterator[Case]:
 )
 def kl_missing(seen: Examined) -> Iterator[Case]:
     """Nothing holds q: the likelihood's pull is balanced at weight 0, at draws of q or at its means."""
+    of_moments = agree(seen.value("kl_weight_of_moments"), 1.0, MOMENTS_FACTOR)
     yield Case(
         f"Training came to rest as if the KL had weight 0, or a tiny one ({seen.value('kl_weight'):.1g} is measured): "
         "it is "
         f"{seen.value(KL):.3g} nats, and each q(z | x) is {seen.value(CODES):.2g} of the width of all codes.",
-        [*_forgotten(seen), seen.holds(not _like_the_prior(seen))],
+        [*_forgotten(seen), seen.holds(not _like_the_prior(seen)), seen.holds(not of_moments)],
         ("aggregate_deviation_largest", "marginal_kl_bound"),
     )
     yield Case(  # means at rest without any KL where they are decoded themselves, and deviations that did nothing
@@ -127,7 +131,7 @@ def kl_across_batch(seen: Examined) -> Iterator[Case]:
 
 def _forgotten(seen: Examined) -> list[Condition]:
     """No pull of the prior on q's deviations, and little on its means."""
-    means = HALF_HELD if _like_the_prior(seen) else FORGOTTEN_KL_WEIGHT
+    means = HALF_HELD if _like_the_prior(seen) else HARDLY_HELD
     return [
         seen.below("kl_weight_of_scales", FORGOTTEN_KL_WEIGHT),
         seen.below("kl_weight_of_means", means),
