@@ -18,6 +18,7 @@ HEALTHY = {
     "kl_of_z_1": 2.0,
     "scale_share": 0.4,
     "smallest_scale": 0.2,
+    "largest_scale": 0.9,
     "median_scale": 0.4,
     "mean_square_scale": 0.2,
     "largest_code": 3.0,

@@ -7,7 +7,13 @@ from bayes_vae.diagnosis.findings.kind import OF_DECODER
 from bayes_vae.diagnosis.findings.table import KINDS
 from bayes_vae.diagnosis.measure.deviations import READINGS
 
-NOTHING_HOLDS = {"kl_weight": 0.0, "kl_weight_of_means": 0.001, "kl_weight_of_scales": 0.0, "scale_share": 0.004}
+NOTHING_HOLDS = {
+    "kl_weight": 0.0,
+    "kl_weight_of_means": 0.001,
+    "kl_weight_of_scales": 0.0,
+    "kl_weight_of_scales_under_prior": 0.0,
+    "scale_share": 0.004,
+}
 COLLAPSED = {"largest_mean_kl_of_a_dimension": 1e-4, "train_kl_to_prior": 2e-4, "collapsed_dimensions": 2.0}
 WEIGHT_2 = {"kl_weight": 2.0, "kl_weight_of_means": 2.0, "kl_weight_of_scales": 2.1}
 
@@ -16,6 +22,7 @@ AUTOENCODER = {
     "kl_weight_of_means": 0.05,
     "kl_weight_at_means": 0.006,
     "kl_weight_of_scales": -1.3,
+    "kl_weight_of_scales_under_prior": 0.1,
     "gain_of_decoding_means": 4.4,
     "train_kl_to_prior": 44.0,
 }
@@ -36,6 +43,12 @@ SEEN = [
     ("posterior-collapse", {**COLLAPSED, "gain_of_starting_again": 0.0}),
     ("kl-missing", {**NOTHING_HOLDS, "aggregate_deviation_largest": 4.0, "train_kl_to_prior": 60.0}),
     ("kl-across-batch", {**NOTHING_HOLDS, "train_kl_to_prior": 30.0}),
+    ("kl-across-batch", {**NOTHING_HOLDS, "kl_weight_of_means": 0.15, "train_kl_to_prior": 27.0}),
+    ("variance-collapse", {**NOTHING_HOLDS, "kl_weight_of_means": 1.0, "train_kl_to_prior": 27.0}),
+    (
+        "kl-missing",
+        {**NOTHING_HOLDS, "kl_weight_of_means": 0.04, "aggregate_deviation_largest": 1.5, "kl_weight_of_moments": 0.04},
+    ),
     ("kl-missing", {**AUTOENCODER, "marginal_kl_bound": 18.0}),
     (
         "kl-sign",
@@ -99,6 +112,28 @@ SEEN = [
             "kl_weight_of_means": 0.1,
             "kl_weight_of_scales": 1.8,
             "kl_weight_of_scales_under_prior": 1.02,
+        },
+    ),
+    (  # wide deviations in the loss of an N(0, 10) look like no KL at all where they are read for themselves
+        "prior-mismatch",
+        {**AUTOENCODER, "prior_precision": 0.1, "kl_weight_of_scales_under_prior": 0.98, "marginal_kl_bound": 7.9},
+    ),
+    (
+        "prior-mismatch",
+        {"prior_precision": 0.09, **weights(0.1), "kl_weight_of_scales": 1.13, "train_kl_to_prior": 33.0},
+    ),
+    (
+        "prior-mismatch",
+        {
+            "smallest_scale": 3.13,
+            "median_scale": 3.15,
+            "largest_scale": 3.19,
+            "scale_share": 1.0,
+            "use_of_latent": -0.003,
+            "train_kl_to_prior": 13.3,
+            "marginal_kl_bound": 7.3,
+            "gain_of_training": 13.4,
+            **weights(-0.0001),
         },
     ),
     ("prior-mismatch", {"prior_centre_off": 2.0, **weights(0.2), "kl_weight_of_scales_under_prior": 1.02}),

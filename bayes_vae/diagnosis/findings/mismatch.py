@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bayes_vae.diagnosis.findings.examined import Examined, agree
-from bayes_vae.diagnosis.findings.kind import ANY_OTHER_BALANCE, OF_DECODER, Case, fault
+from bayes_vae.diagnosis.findings.kind import ANY_OTHER_BALANCE, AT_MOST_LIKELY, OF_DECODER, Case, fault
 from bayes_vae.diagnosis.findings.kl_weight import BOTH
+from bayes_vae.diagnosis.findings.latent_use import UNUSED_KL
+from bayes_vae.diagnosis.findings.wrong_objective import PRIOR_AGREEMENT, same_for_every_x
 
 KL, PRECISION = "train_kl_to_prior", "prior_precision"
 
@@ -26,6 +28,7 @@ REGAINED = 5.0
     "N(0, v) is 0.5 * ((mean**2 + var) / v - 1 - (var / v).log()). Both KL weights then read 1.",
     explains=(
         "prior-hole",
+        "decoder-ignores-latent",
         "averaged-loss",
         "kl-weight",
         "guide-too-narrow",
@@ -47,11 +50,22 @@ def prior_mismatch(seen: Examined) -> Iterator[Case]:
         [
             seen.off(PRECISION, 1.0, PRIOR_FACTOR) if other else seen.above("prior_centre_off", CENTRE_OFF),
             seen.holds(0.02 < precision < 50, PRECISION),
-            seen.within("kl_weight_of_scales_under_prior", 1.0, 1.2),
-            seen.off("kl_weight_of_scales", 1.0, 1.2),
+            seen.within("kl_weight_of_scales_under_prior", 1.0, PRIOR_AGREEMENT),
             seen.holds(not agree(seen.value("kl_weight_of_scales"), precision, 1.3), "kl_weight_of_scales"),
         ],
-        ("prior_centre_off", "kl_weight_of_means", "marginal_kl_bound"),
+        ("prior_centre_off", "kl_weight_of_means", "kl_weight_of_scales", "marginal_kl_bound"),
+        at_most=AT_MOST_LIKELY if agree(seen.value("kl_weight_of_scales"), 1.0, PRIOR_AGREEMENT) else 1.0,
+    )
+    yield Case(
+        f"q(z | x) is one normal whatever x is, of deviation {seen.value('median_scale'):.3g} in units of the model's "
+        "prior: "
+        "z carries no information, and the KL in the loss was to another prior.",
+        [
+            seen.holds(same_for_every_x(seen), "median_scale"),
+            seen.above(KL, UNUSED_KL),
+            seen.below("use_of_latent", 0.1),
+        ],
+        ("smallest_scale", "largest_scale", "largest_code"),
     )
 
 

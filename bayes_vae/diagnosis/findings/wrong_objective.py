@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bayes_vae.diagnosis.findings.examined import Condition, Examined
+from bayes_vae.diagnosis.findings.examined import Condition, Examined, agree
 from bayes_vae.diagnosis.findings.kind import ANY_OTHER_BALANCE, HELD_TOO_LITTLE, OF_DECODER, Case, fault
 from bayes_vae.diagnosis.findings.kl_weight import (
     BOTH,
@@ -19,6 +19,15 @@ ACROSS_BATCH_DEVIATION = 0.15
 
 MOMENTS_FACTOR = 1.5
 """Factor within 1 of which the weight of a KL of all codes' moments is taken for it."""
+
+PRIOR_AGREEMENT = 1.2
+"""Factor within 1 of which the deviations must be at rest under another prior, for it to be the loss's."""
+
+HARDLY_HELD = 0.1
+"""Weight of the means that is taken as none where that of the deviations is none: it is the noisier one by far."""
+
+HALF_HELD = 0.5
+"""Weight of the means below which a KL of all codes' moments holds them: 1 − 1/v; above it, each observation's own."""
 
 RIVALS = ("scale-misread", "averaged-loss", "kl-weight")
 """Other accounts of the same balances, which the one before them rules out."""
@@ -49,6 +58,7 @@ def kl_sign(seen: Examined) -> Iterator[Case]:
             seen.above("marginal_kl_bound", UNUSED_KL),
             seen.above("gain_of_training", 0.5 * kl),
             seen.holds(not lowered, "kl_weight_of_means"),
+            seen.holds(not same_for_every_x(seen)),
         ],
         ("kl_weight_of_scales",),
     )
@@ -67,11 +77,13 @@ def kl_sign(seen: Examined) -> Iterator[Case]:
 )
 def kl_missing(seen: Examined) -> Iterator[Case]:
     """Nothing holds q: the likelihood's pull is balanced at weight 0, at draws of q or at its means."""
+    other_prior = agree(seen.value("kl_weight_of_scales_under_prior"), 1.0, PRIOR_AGREEMENT)
+    of_moments = agree(seen.value("kl_weight_of_moments"), 1.0, MOMENTS_FACTOR)
     yield Case(
         f"Training came to rest as if the KL had weight 0, or a tiny one ({seen.value('kl_weight'):.1g} is measured): "
         "it is "
         f"{seen.value(KL):.3g} nats, and each q(z | x) is {seen.value(CODES):.2g} of the width of all codes.",
-        [*_forgotten(seen), seen.holds(not _like_the_prior(seen))],
+        [*_forgotten(seen), seen.holds(not _like_the_prior(seen)), seen.holds(not (of_moments or other_prior))],
         ("aggregate_deviation_largest", "marginal_kl_bound"),
     )
     yield Case(  # means at rest without any KL where they are decoded themselves, and deviations that did nothing
@@ -84,6 +96,7 @@ def kl_missing(seen: Examined) -> Iterator[Case]:
             seen.above("gain_of_decoding_means", UNUSED_KL),
             seen.above("use_of_latent", UNUSED_KL),
             seen.above(KL, 10 * UNUSED_KL),
+            seen.holds(not other_prior, "kl_weight_of_scales_under_prior"),
         ],
         ("median_scale", "aggregate_deviation_largest", "marginal_kl_bound"),
     )
@@ -124,7 +137,7 @@ def kl_across_batch(seen: Examined) -> Iterator[Case]:
 
 def _forgotten(seen: Examined) -> list[Condition]:
     """No pull of the prior on q's deviations, and little on its means."""
-    means = 10 * FORGOTTEN_KL_WEIGHT if _like_the_prior(seen) else FORGOTTEN_KL_WEIGHT
+    means = HALF_HELD if _like_the_prior(seen) else HARDLY_HELD
     return [
         seen.below("kl_weight_of_scales", FORGOTTEN_KL_WEIGHT),
         seen.below("kl_weight_of_means", means),
@@ -132,6 +145,12 @@ def _forgotten(seen: Examined) -> list[Condition]:
         seen.below(CODES, 2 * VARIANCE_SHARE),
         seen.above(KL, UNUSED_KL),
     ]
+
+
+def same_for_every_x(seen: Examined) -> bool:
+    """Whether q is one normal whatever x is: all deviations are one number, and the means do not spread beside it."""
+    smallest, largest = seen.value("smallest_scale"), seen.value("largest_scale")
+    return agree(smallest, largest, 1.1) and seen.value(CODES) > 0.95
 
 
 def _like_the_prior(seen: Examined) -> bool:
