@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import reprlib
 from collections.abc import Hashable, Iterable
 from dataclasses import asdict, dataclass
@@ -493,6 +494,7 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
         if not math.isfinite(number):
             raise SettingsError(f"{name} must be a finite number, got {reprlib.repr(value)}.")
         return number
+    value = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(value, str):
         raise SettingsError(f"{name} must be text, got {reprlib.repr(value)}.")
     if not value.strip() or "\0" in value:
