@@ -9,7 +9,7 @@ import math
 import operator
 import os
 import reprlib
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
 from types import NoneType
@@ -453,9 +453,7 @@ SECTIONS = {
 """Section of a settings file → its settings."""
 
 
-@cache
-def _hints(settings: Hashable) -> dict[str, Any]:
-    return get_type_hints(settings)
+_hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)
 
 
 def _check_types(settings: Any) -> None:
