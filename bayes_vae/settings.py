@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import cache
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -482,6 +484,8 @@ SEVERAL = {
 }
 """What a tuple of each type must be."""
 
+_hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)
+
 
 def _check_types(settings: Any) -> None:
     """Make each number Python's own, whatever type it came in, and refuse what is none or cannot be meant.
@@ -489,7 +493,7 @@ def _check_types(settings: Any) -> None:
     Raises:
         SettingsError: names the setting.
     """
-    for name, hint in get_type_hints(type(settings)).items():
+    for name, hint in _hints(type(settings)).items():
         value = getattr(settings, name)
         kinds = [kind for kind in get_args(hint) or (hint,) if kind is not NoneType] if _is_union(hint) else [hint]
         if value is None and _is_union(hint):
@@ -523,6 +527,7 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
         if not math.isfinite(number):
             raise SettingsError(f"{name} must be a finite number, got {reprlib.repr(value)}.")
         return number
+    value = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(value, str):
         raise SettingsError(f"{name} must be text, got {reprlib.repr(value)}.")
     if not value.strip() or "\0" in value:

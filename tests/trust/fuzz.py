@@ -145,8 +145,8 @@ def targets(folder: Path) -> list[Target]:
                 found.append(Target(f"{run}: {name.rpartition('/')[2]}", read_run, folder / run, name))
     (folder / "settings").mkdir()
     (folder / "settings" / "a.yaml").write_text(
-        "data: {data: digits, policy: static}\npair:\n  latent_dim: 2\n  hidden_dims: [20, 10]\ntraining:\n"
-        "  epochs: 5\n  learning_rate: 1e-3\n  seed: 7\n"
+        "data: {data: digits, policy: static}\npair:\n  latent_dim: 2\n  hidden_dims: [20, 10]\n"
+        "training:\n  epochs: 5\n  learning_rate: 1e-3\n  seed: 7\n"
         "evaluate: {num_particles: 5}\ncompare:\n  rungs: [1, 5]\n  tolerance: 0.1\n"
     )
     (folder / "arrays").mkdir()
