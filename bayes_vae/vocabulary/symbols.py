@@ -78,7 +78,7 @@ TERMS = {
         "annealed_log_evidence": (
             ("log_weights", "log w", "log weights of the chains", "chain"),
             ("spread", "spread", "deviation of the chains' log weights"),
-            ("check", "log p(x), other start", "annealed from an independent start"),
+            ("check", "check", "figure of chains from an independent start"),
             ("acceptance", "acceptance", "mean acceptance probability of the moves", "observation", "1"),
         ),
         "quadrature_log_evidence": (
