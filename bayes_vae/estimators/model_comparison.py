@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -233,8 +233,9 @@ def contender_of(name: str, given: Any) -> Contender:
         return Contender(name, given.log_evidence, given.refinement_error, given.reading, "quadrature")
     if isinstance(given, AnnealedEstimate | LogEvidenceEstimate):
         count = given.averages()["log_evidence"].num_particles
-        more = {"num_particles": count, "bias": log_mean_bias(given.standard_error)}
-        return Contender(name, given.log_evidence, given.standard_error, given.reading, given.estimator, **more)
+        error = given.standard_error
+        found = Contender(name, given.log_evidence, error, given.reading, given.estimator)
+        return replace(found, num_particles=count, bias=log_mean_bias(error))
     try:
         values = torch.as_tensor(given, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError):
