@@ -234,8 +234,8 @@ def contender_of(name: str, given: Any) -> Contender:
     if isinstance(given, AnnealedEstimate | LogEvidenceEstimate):
         count = given.averages()["log_evidence"].num_particles
         error = given.standard_error
-        found = Contender(name, given.log_evidence, error, given.reading, given.estimator)
-        return replace(found, num_particles=count, bias=log_mean_bias(error))
+        alone = Contender(name, given.log_evidence, error, given.reading, given.estimator)
+        return replace(alone, num_particles=count, bias=log_mean_bias(error))
     try:
         values = torch.as_tensor(given, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError):
