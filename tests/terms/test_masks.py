@@ -47,7 +47,8 @@ def test_l_k_is_right(masked_style, masked_pair, within):
 def laid_out(x, mask, *, particles, guide):
     """One site: a decoder that knows (N, 2) alone asks for repeated rows, a plate of fixed size for a loop."""
     with pyro.plate("data", 6 if particles == "loop" else len(x)):
-        z = pyro.sample("z", dist.Normal(torch.zeros_like(x), 1.0).mask(mask).to_event(1))
+        loc, scale = (x / 1.25, 0.6) if guide else (torch.zeros_like(x), 1.0)
+        z = pyro.sample("z", dist.Normal(loc, scale).mask(mask).to_event(1))
         if not guide:
             z = z if particles == "plate" else z.reshape(len(x), 2)
             pyro.sample("x", dist.Normal(z, 0.5).mask(mask).to_event(1), obs=x)

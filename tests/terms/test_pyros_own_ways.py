@@ -181,8 +181,7 @@ CALLS = {
     "quadrature": functools.partial(bv.quadrature_log_evidence, method="grid"),
     "evaluate": functools.partial(bv.evaluate, num_particles=5, num_temperatures=2),
     "compare": functools.partial(bv.compare, rungs=(1, 5), num_temperatures=2),
-    "calibrate_guide": lambda model, guide, x: bv.calibrate_guide(model, guide, like=x, num_draws=9),
-    "diagnose": lambda model, guide, x: bv.diagnose(model, guide, x),
+    "calibrate_guide": lambda model, guide, x: bv.calibrate_guide(model, guide, like=x),
 }
 
 
