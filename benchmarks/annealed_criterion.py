@@ -1,4 +1,4 @@
-"""How often annealing's criterion is wrong: reference pairs with damaged guides, whole pairs left out in turn.
+"""How often annealing's criterion is wrong, on reference pairs with damaged guides.
 
 Two counts. Missed: of the rows that read "lower bound in expectation", those whose error exceeds three claimed errors.
 Needless: of the rows within 0.05 nats of log p(x), those that read "lower bound, not converged". Each cell, a pair with
@@ -107,7 +107,7 @@ def interval(hits: int, count: int) -> tuple[float, float]:
     z2, share = 1.96**2, hits / count
     middle = (share + z2 / (2 * count)) / (1 + z2 / count)
     half = 1.96 * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2)) / (1 + z2 / count)
-    return middle - half, middle + half
+    return max(0.0, middle - half), middle + half
 
 
 def counts(cells: list[dict[str, Any]]) -> tuple[int, int, int, int]:

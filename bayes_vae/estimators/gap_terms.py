@@ -75,8 +75,8 @@ class InferenceGap(
     Attributes:
         log_evidence: log p(x), shape (N,).
         elbo: of the guide's q, shape (N,).
-        log_evidence_error: Monte-Carlo standard error, shape (N,); zero for the closed form, NaN where annealing
-            did not converge.
+        log_evidence_error: Monte-Carlo standard error, shape (N,); zero for the closed form, NaN where annealing has
+            not converged.
         elbo_error: the same.
         rounding: what floating-point rounding may do to a gap, shape (N,), nats.
         split: what is known of q*; None where the gap is not split.
