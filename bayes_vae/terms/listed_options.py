@@ -27,16 +27,16 @@ def lists_options(estimator: Estimator) -> Estimator:
     defaults = inspect.signature(open_pair).parameters
     listed = [defaults[name].replace(annotation=Options.__annotations__[name]) for name in get_type_hints(Options)]
     setattr(estimator, "__signature__", signature.replace(parameters=[*own, *listed]))  # noqa: B010
-    text, about = estimator.__doc__, Options.__doc__
+    text, about = inspect.getdoc(estimator), inspect.getdoc(Options)
     place = OTHERS.search(text) if text else None
     if text and about and place:  # no docstrings under python -OO
         known = [entry for entry in _entries(about) if not re.search(rf"^ *{entry[0]}: ", text, re.MULTILINE)]
-        described = "".join(f"        {name}: {words}\n" for name, words in known)
+        described = "".join(f"    {name}: {words}\n" for name, words in known)
         estimator.__doc__ = text[: place.start()] + described + text[place.start() :]
     return estimator
 
 
 def _entries(about: str) -> list[tuple[str, str]]:
     """Name and description of each attribute in a docstring, the lines of one broken as they are."""
-    found = re.findall(r"^        (\w+): (.*(?:\n {12,}.*)*)", about, re.MULTILINE)
+    found = re.findall(r"^    (\w+): (.*(?:\n {8,}.*)*)", about, re.MULTILINE)
     return [(name, words) for name, words in found]

@@ -26,7 +26,7 @@ def test_help_lists_and_describes_every_keyword(name):
     for keyword in KEYWORDS:
         assert parameters[keyword].default == defaults[keyword].default
         assert parameters[keyword].kind is inspect.Parameter.KEYWORD_ONLY
-        assert text.count(f"\n            {keyword}: ") == 1, text
+        assert text.count(f"\n        {keyword}: ") == 1, text
     assert "options" not in parameters
     assert "seed: of every draw, any integer; torch's own random state stays as it was." in text
 
