@@ -63,6 +63,7 @@ CONFINED = {
     "relu-means": (lambda m, v: (m.relu(), v), "No mean of q lies below 0"),
     "relu-log-variance": (lambda m, v: (m, v.relu()), "deviation is 1 there"),
     "log-variance-always-zero": (lambda m, v: (m, (v - 99).relu()), "100% of q's deviations are exactly 1"),
+    "dead-units": (lambda m, v: (torch.cat([m[:, :2], (m[:, 2:] - 99).relu()], -1), v), "1 of 2 means"),
     "clamped-below": (lambda m, v: (m, v.clamp(min=-0.3)), "No log variance of q lies below -0.3"),
     "clamped-above": (lambda m, v: (m, v.clamp(max=0.4)), "No log variance of q lies above 0.4"),
     "tanh-means": (lambda m, v: ((4 * m).tanh(), v), "an activation such as tanh or sigmoid"),

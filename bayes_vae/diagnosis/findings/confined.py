@@ -63,6 +63,14 @@ def encoder_confined(seen: Examined) -> Iterator[Case]:
         [seen.above("share_of_unit_deviations", AT_AN_END)],
         ("smallest_log_variance", "largest_log_variance"),
     )
+    constant, count = seen.value("constant_means"), seen.value("latent_dimensions")
+    yield Case(
+        f"{constant:.0f} of {count:.0f} means of q are one number whatever x is, and the others vary: the units "
+        "before them are "
+        "dead, as behind a ReLU that is 0 for every observation.",
+        [seen.above("constant_means", 0.0), seen.holds(constant < count, "latent_dimensions")],
+        ("smallest_mean", "largest_mean"),
+    )
     size = max(abs(smallest), abs(largest))
     yield Case(
         f"All means of q lie within [{smallest:.3g}, {largest:.3g}]: an activation such as tanh or sigmoid sits "
