@@ -183,6 +183,9 @@ class PairSettings:
         _check_types(self)
         for name in ("latent_dim", "top_latent_dim", "num_components", "rank", "num_transforms", "num_refinements"):
             _at_least(name, getattr(self, name), 1)
+        for name in ("hidden_dims", "top_hidden_dims"):
+            for width in getattr(self, name):
+                _at_least(f"each of {name}", width, 1)
         if self.num_categories is not None:
             _at_least("num_categories", self.num_categories, 2)
         if not self.noise_scale > 0:
@@ -516,9 +519,13 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
             raise SettingsError(f"{name} must be true or false, got {reprlib.repr(value)}.")
         return value
     if hint is int:
-        if isinstance(value, bool) or not hasattr(value, "__index__"):
+        try:
+            whole = None if isinstance(value, bool) else operator.index(value)
+        except (RuntimeError, TypeError, ValueError):
+            whole = None
+        if whole is None:
             raise SettingsError(f"{name} must be a whole number, got {reprlib.repr(value)}.")
-        return _within(name, operator.index(value))
+        return _within(name, whole)
     if hint is float:
         try:
             number = math.nan if isinstance(value, bool | str | bytes) else float(value)
