@@ -68,7 +68,6 @@ def aggregate_posterior_terms(
 def aggregate_of(opened: OpenPair, num_particles: int = 10) -> AggregatePosteriorTerms:
     """:func:`aggregate_posterior_terms` of a pair that is open."""
     num_particles = whole_number("num_particles", num_particles)
-    opened = opened.with_distributions()
     why_undefined = _why_undefined(opened)
     found = _general(opened, num_particles) if why_undefined else _factorized(opened, num_particles)
     means, covariance = (torch.cat(column) for column in zip(*found.rows, strict=True))

@@ -96,7 +96,6 @@ def gap_of(
     num_particles = whole_number("num_particles", num_particles, least=2)
     num_chains = whole_number("num_chains", num_chains, least=2)
     plan = _checked_plan(tolerance, max_steps)
-    traced, opened = opened, opened.with_distributions()
     why_not_split = _why_not_split(opened)
     rounds = 1 if opened.traits.log_evidence else 2
     size = max(1, min(OBSERVATIONS_AT_ONCE, WEIGHTS_AT_ONCE // num_particles))
@@ -111,7 +110,7 @@ def gap_of(
             elbo, split = _compare_elbos(batch, KeyedNoise(derived_seed(opened.seed, "best q")), plan)
             elbos.append(elbo)
             splits.append(split)
-    evidence = _evidence(traced, num_temperatures, num_chains)
+    evidence = _evidence(opened, num_temperatures, num_chains)
     found = _Elbo(*map(torch.cat, zip(*elbos, strict=True)))
     return InferenceGap(
         evidence.value,

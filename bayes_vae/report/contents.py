@@ -21,7 +21,6 @@ from bayes_vae.estimators.gaps import InferenceGap, gap_of
 from bayes_vae.estimators.ladder import Comparison, comparison_of
 from bayes_vae.report.latent_pictures import LatentMeans, Missing, Pictures, latent_means, pictures
 from bayes_vae.settings import LADDER, ReportSettings
-from bayes_vae.terms.exposed import ExposedPair
 from bayes_vae.terms.opened import OpenPair, open_pair
 from bayes_vae.terms.program import Program, undisturbed
 from bayes_vae.terms.rows import prepare_for
@@ -162,11 +161,9 @@ def report_contents(
         with counted("aggregate posterior") as progress:
             aggregate = _aggregate(replace(encoded, progress=progress))
         x, codes = first.rows.read(), encoded.rows.read()[0]
-        read = first.with_distributions().pair
-    pair: tuple[Any, Any] = (read.model, read.guide) if isinstance(read, ExposedPair) else (model, guide)
     with undisturbed(model, guide, device=x[0].device), counted("pictures"):
-        seen = _or_missing(lambda: pictures(*pair, x, first.index, _mean_kl(aggregate), settings.seed))
-        latents = _or_missing(lambda: latent_means(*pair, codes, encoded.index, _on_cpu(encoded.rows.labels)))
+        seen = _or_missing(lambda: pictures(model, guide, x, first.index, _mean_kl(aggregate), settings.seed))
+        latents = _or_missing(lambda: latent_means(model, guide, codes, encoded.index, _on_cpu(encoded.rows.labels)))
     with counted("calibration") as progress:
         calibration = _calibration(model, guide, settings, progress)
     with counted("diagnosis") as progress:

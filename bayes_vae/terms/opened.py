@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypedDict
 
 import torch
 from torch import Tensor, nn
 
-from bayes_vae.errors import NotDefinedError, ProgramError, SettingsError
+from bayes_vae.errors import ProgramError, SettingsError
 from bayes_vae.terms.containers import Draw, Provenance
 from bayes_vae.terms.prior_as_guide import prior_as_guide
 from bayes_vae.terms.program import Observations, undisturbed
 from bayes_vae.terms.randomness import KeyedNoise, derived_seed, isolated_rng
 from bayes_vae.terms.rows import Rows, X, as_rows
 from bayes_vae.terms.stream import BoundBatch, Pair, Progress, Source, read_pair, refuse_impossible
-from bayes_vae.terms.traced import TracedPair
-from bayes_vae.terms.traced_distributions import distributions_of_traces
 from bayes_vae.terms.traits import Program, Traits, traits_of
 from bayes_vae.terms.whole_numbers import whole_number
 
@@ -165,13 +163,6 @@ class OpenPair:
         """The same observations under the prior in the guide's place."""
         prior = prior_as_guide(self.model, self.source)
         return replace(self, guide=prior, pair=read_pair(self.model, prior, self.rows, self.source))
-
-    def with_distributions(self) -> OpenPair:
-        """The same, its distributions read off its traces where it exposes none, and they can be."""
-        if isinstance(self.pair, TracedPair) and self.source == "auto":
-            with suppress(NotDefinedError):
-                return replace(self, pair=distributions_of_traces(self.pair, self.rows))
-        return self
 
     def quiet(self) -> OpenPair:
         """The same, whose progress nobody is told of."""

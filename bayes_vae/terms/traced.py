@@ -113,16 +113,6 @@ class TracedBatch:
         layout = self._particle_layout(1)
         return self._model_sites(layout, self._trace(layout, self._given(layout, latents))[1])
 
-    def model_sites_alone(self, latents: dict[str, Tensor]) -> list[ModelSite]:
-        """The same from a run of the model without its guide."""
-        return self._model_sites(*self._run_model(1, latents))
-
-    def guide_alone(self) -> tuple[ParticleLayout, Any]:
-        """The trace of a run of the guide for one particle, and how it is laid out."""
-        layout = self._particle_layout(1)
-        x, index, plate = self._laid_out(layout)
-        return layout, run_model(self.pair.guide, x, index, None, plate)
-
     def _model_sites(self, layout: ParticleLayout, trace: Any) -> list[ModelSite]:
         dim = self.pair.layout.model_dim
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,13 +15,11 @@ from bayes_vae.data import Data, Split
 from bayes_vae.data.split import inputs_of
 from bayes_vae.diagnosis.measure.measurement import Measurement
 from bayes_vae.errors import NotDefinedError
-from bayes_vae.terms.exposed import ExposedPair
+from bayes_vae.terms.exposed import ExposedPair, exposes_distributions
 from bayes_vae.terms.factorized import factorized
 from bayes_vae.terms.program import Observations, Program, modules_of, prepare_guide, take_rows
 from bayes_vae.terms.rows import TensorRows
-from bayes_vae.terms.stream import Pair, read_pair
-from bayes_vae.terms.traced import TracedPair
-from bayes_vae.terms.traced_distributions import distributions_of_traces
+from bayes_vae.terms.stream import read_pair
 
 __all__ = ["Rows", "Subject"]
 
@@ -119,24 +116,13 @@ class Subject:
         Raises:
             NotDefinedError: it does not expose them.
         """
-        pair = self._pair
-        if not isinstance(pair, ExposedPair):
+        if not exposes_distributions(self.model, self.guide):
             raise NotDefinedError(
                 "this pair does not expose its distributions: give the model prior() and likelihood(z) and the guide "
                 "variational_posterior(x), as SingleLatentModel and SingleLatentGuide do, or build the pair with "
                 "bayes_vae.pair_from_networks."
             )
-        return pair
-
-    @cached_property
-    def _pair(self) -> Pair:
-        """The pair as distributions, exposed or read off its traces, else as traces."""
-        rows = TensorRows(self.train.x, self.train.index)
-        pair = read_pair(self.model, self.guide, rows)
-        if isinstance(pair, TracedPair):
-            with suppress(NotDefinedError):
-                return distributions_of_traces(pair, rows)
-        return pair
+        return ExposedPair(self.model, self.guide, TensorRows(self.train.x, self.train.index))
 
     @cached_property
     def factorized(self) -> ExposedPair:
@@ -147,7 +133,7 @@ class Subject:
         """
         wanted = "reads q's means and deviations"
         rows = TensorRows(self.train.x, self.train.index)
-        return factorized(self._pair, rows, "this check", wanted)
+        return factorized(read_pair(self.model, self.guide, rows), rows, "this check", wanted)
 
     def copy(self) -> tuple[Any, Any]:
         """The programs on parameters of their own. What was held stays so, unless all is, as in a pair put to use.
