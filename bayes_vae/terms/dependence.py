@@ -163,7 +163,8 @@ class _Look:
         pairs = zip(base.values, other.values, strict=True)
         owned = torch.stack([~(torch.eq(a, b) | (a.isnan() & b.isnan())).all() for a, b in pairs])
         same = torch.isclose(base.density, other.density, rtol=1e-5, atol=1e-5, equal_nan=True)
-        moved = (~same & base.mask) | (base.mask != other.mask)
+        observed = torch.tensor([name not in self.latents for name in base.names], device=same.device)
+        moved = (~same & base.mask) | ((base.mask != other.mask) & observed)  # the mask of a latent is a length, say
         return owned.cpu(), moved.any(0).cpu()
 
     def _others(self, part: Tensor) -> Tensor:
