@@ -29,7 +29,7 @@ def pixels_of(subject: Subject, rows: Rows) -> tuple[Any, Tensor]:
 
 def _learned(subject: Subject) -> bool:
     """Whether a parameter moves the likelihood's deviation."""
-    model: Any = subject.model
+    model = subject.exposed.model
     with torch.enable_grad(), isolated_rng(derived_seed(subject.seed, "learned"), subject.device):
         found = model.likelihood(model.prior().sample((1,)))
         return bool(unwrap(found).scale.requires_grad)
