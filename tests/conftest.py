@@ -271,7 +271,8 @@ NOISE = 0.5
 
 def unit_normals(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """log p(x) where each number of z is standard normal and x is z plus noise; of numbers that are not masked."""
-    each: torch.Tensor = torch.distributions.Normal(0.0, (1 + NOISE**2) ** 0.5).log_prob(x)
+    scale = x.new_tensor((1 + NOISE**2) ** 0.5)
+    each: torch.Tensor = torch.distributions.Normal(torch.zeros_like(scale), scale).log_prob(x)
     return (each * mask).sum(-1)
 
 
