@@ -271,13 +271,14 @@ NOISE = 0.5
 
 def unit_normals(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """log p(x) where each number of z is standard normal and x is z plus noise; of numbers that are not masked."""
-    each: torch.Tensor = torch.distributions.Normal(0.0, (1 + NOISE**2) ** 0.5).log_prob(x)
+    scale = x.new_tensor((1 + NOISE**2) ** 0.5)
+    each: torch.Tensor = torch.distributions.Normal(torch.zeros_like(scale), scale).log_prob(x)
     return (each * mask).sum(-1)
 
 
 def markov_chain(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """log p(x) where z_t is 0.8 z_{t-1} plus unit noise and x_t is z_t plus noise, up to each row's length."""
-    steps = torch.arange(x.shape[1])
+    steps = torch.arange(x.shape[1], dtype=x.dtype)
     innovations = torch.where(steps[:, None] >= steps, 0.8 ** (steps[:, None] - steps).clamp(min=0), 0.0).to(x)
     covariance = innovations @ innovations.T + NOISE**2 * torch.eye(x.shape[1]).to(x)
     found = []

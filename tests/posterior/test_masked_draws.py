@@ -20,8 +20,8 @@ def check(draws, x, mask, within):
 
 
 def test_hamiltonian_draws(masked_pair, within):
-    pair = masked_pair("event_dims", 4)
-    draws = bv.posterior_draws(pair.model, pair.guide, pair.x, num_draws=600, num_warmup=200)
+    pair = masked_pair("event_dims", 3)
+    draws = bv.posterior_draws(pair.model, pair.guide, pair.x, num_draws=400, num_warmup=150)
     check(draws, *pair.x, within)
     assert draws.r_hat["z"][~pair.x[1]].isnan().all()
     assert draws.converged.all()
@@ -40,7 +40,7 @@ def test_draws_do_not_depend_on_the_other_rows(masked_pair):
 @pytest.mark.parametrize("style", ["event_dims", "two_sites"])
 def test_nuts(style, masked_pair, within):
     pair = masked_pair(style, 1)
-    draws = bv.nuts_draws(pair.model, pair.x, num_draws=400, num_warmup=150, num_chains=2)
+    draws = bv.nuts_draws(pair.model, pair.x, num_draws=150, num_warmup=100, num_chains=2)
     x, mask = pair.x
     if style == "event_dims":
         check(draws, x, mask, within)
