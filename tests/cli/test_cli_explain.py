@@ -78,7 +78,9 @@ def test_a_person_reads_the_rule_and_where_it_was_drawn(command, run):
 
 def test_more_dimensions_have_no_grid_and_the_reason_is_said(deep):
     settings = ExplainSettings(num_particles=40, num_temperatures=2, num_points=121)
-    result = explain(open_run(str(deep), "cpu", None, None, None), settings)
+    opened = open_run(str(deep), "cpu", None, None, None)
+    result = explain(opened, settings)
+    opened.store()
     text = explanation_text(result)
     assert "No grid: z has 3 numbers, and 121 nodes along each would make 2e+06; the terms are means over" in text
     assert "KL by dimension: " in text

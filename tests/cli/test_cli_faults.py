@@ -73,7 +73,8 @@ def data_that_raise(monkeypatch, error):
     def load_data(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr("bayes_vae.data.load_data", load_data)
+    for place in ("bayes_vae.data.load_data", "bayes_vae.runs.run_data.load_data"):
+        monkeypatch.setattr(place, load_data)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

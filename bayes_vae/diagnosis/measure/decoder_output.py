@@ -99,7 +99,7 @@ def measure_reach(subject: Subject) -> dict[str, Measurement]:
     pixels, x = pixels_of(subject, subject.train)
     if not isinstance(pixels, torch.distributions.Normal):
         raise DoesNotApplyError(f"the likelihood is {type(pixels).__name__}, not a normal.")
-    model: Any = subject.model
+    model = subject.exposed.model
     with isolated_rng(derived_seed(subject.seed, "reach"), subject.device):
         of_prior = unwrap(model.likelihood(model.prior().sample((256,)))).mean
     means = torch.cat([pixels.mean.flatten(), of_prior.flatten()]).double()
