@@ -84,7 +84,7 @@ OURS_ONLY = {
     ),
     "inference_gap": (
         lambda pair, x, seed=0: (
-            bv.inference_gap(*pair, x, num_particles=8, num_temperatures=0, max_steps=3, seed=seed).approximation_gap
+            bv.inference_gap(*pair, x, num_particles=8, num_temperatures=2, max_steps=3, seed=seed).approximation_gap
         )
     ),
     "calibrate_guide": (

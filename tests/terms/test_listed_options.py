@@ -28,7 +28,7 @@ def test_help_lists_and_describes_every_keyword(name):
         assert parameters[keyword].kind is inspect.Parameter.KEYWORD_ONLY
         assert text.count(f"\n        {keyword}: ") == 1, text
     assert "options" not in parameters
-    assert "seed: of every draw, any integer; torch's own random state stays as it was." in text
+    assert "seed: of every draw, a whole number from −2⁶³ to 2⁶³ − 1; torch's own random state stays as it was." in text
 
 
 def test_what_a_function_says_of_a_keyword_itself_stays(small_vae):
