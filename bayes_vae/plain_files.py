@@ -26,11 +26,12 @@ def read_plain_file(path: str | Path, most: int) -> bytes:
         descriptor = os.open(path, flags)
     except ValueError as error:  # a NUL, or half of a character
         raise OSError(errno.EINVAL, "no file can have this name", repr(os.fspath(path))) from error
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        code = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
+        raise OSError(code, "it is not a plain file", str(path))
     with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            code = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
-            raise OSError(code, "it is not a plain file", str(path))
         if found.st_size > most:
             raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes, and at most {most:,} make sense", str(path))
         content = file.read(found.st_size + 1)

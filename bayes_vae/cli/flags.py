@@ -108,6 +108,8 @@ class Flags(argparse.ArgumentParser):
         return value
 
     def _several(self, flag: str, kind: type, text: str) -> tuple[Any, ...]:
+        if kind is not int and not text.strip():  # no hidden layers is a choice; no fractions and no names are none
+            self.error(f"{flag}: expected {TYPE_WORDS[kind]}, got nothing")
         return tuple(self._one(flag, kind, part) for part in re.split(r"[,\s]+", text) if part)
 
     def parse_args(self, words: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]

@@ -77,7 +77,8 @@ def test_negative_numbers_in_every_notation(words):
 
 
 def test_negative_numbers_in_a_list():
-    assert parse(PairSettings, "--hidden-dims", "5", "-6").hidden_dims == (5, -6)
+    with pytest.raises(SettingsError, match="each of hidden_dims must be at least 1, got -6"):
+        parse(PairSettings, "--hidden-dims", "5", "-6")
 
 
 @pytest.mark.parametrize(

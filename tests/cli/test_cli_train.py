@@ -219,7 +219,7 @@ def test_an_unfinished_run_can_be_evaluated_and_its_results_go_when_training_doe
     [
         (["--epochs", "0"], "epochs must be at least 1, got 0."),
         (["--activation", "square"], "unknown activation 'square'"),
-        (["--hidden-dims", "0"], "every layer needs a width of at least 1"),
+        (["--hidden-dims", "0"], "each of hidden_dims must be at least 1, got 0"),
         (["--data", "imagenet"], "unknown data set 'imagenet'"),
         (["--data", "mnist", "--data-root", "/nowhere"], "mnist was not found"),
         (["--policy", "none"], "a Bernoulli likelihood takes zeros and ones"),

@@ -49,12 +49,14 @@ def bad_values(flag, hint):
         return [(value, "invalid choice|expected text") for value in NO_CHOICE]
     if kind is int:
         words = "expected a whole number|expected one argument|expected text|must"
-        values = [value for value in NO_WHOLE_NUMBER if not several or value not in ("1,2", "", " ")]
+        values = [value for value in NO_WHOLE_NUMBER if not several or value not in ("1,2", "", " ", "--")]
         large = TOO_LARGE[1:] if flag == "seed" else TOO_LARGE
         return [(value, words) for value in [*values, *large]]
+    if kind is bool:
+        return [(value, "ignored explicit argument") for value in NO_CHOICE]
     if kind is float:
         return [(value, "expected a number|expected text") for value in NO_NUMBER]
-    return [(value, "expected text") for value in NO_TEXT]
+    return [(value, "expected text|must") for value in NO_TEXT]
 
 
 FLAGS = [

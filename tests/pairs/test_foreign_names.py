@@ -146,9 +146,9 @@ def test_the_arviz_container_has_its_names(pairs, x):
 
 
 def test_what_needs_the_distributions_reads_them_off_the_sites(pairs, x):
-    found = bv.aggregate_posterior_terms(*pairs[0], x)
-    expected = bv.elbo_terms(*pairs[0], x, 10).averages()["kl_to_prior"].value
-    assert found.averages()["kl_to_prior"].value == pytest.approx(expected, rel=0.2)
+    found = bv.aggregate_posterior_terms(*pairs[0], x, 200).averages()["kl_to_prior"]
+    expected = bv.elbo_terms(*pairs[0], x, 200).averages()["kl_to_prior"]
+    assert abs(found.value - expected.value) <= 5 * (found.monte_carlo_error + expected.monte_carlo_error)
 
 
 def test_a_report_is_written(pairs, data, tmp_path):

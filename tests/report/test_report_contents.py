@@ -189,7 +189,7 @@ def test_a_pair_written_elsewhere_with_a_discrete_latent(data):
     assert "does not expose prior()" in found.pictures.reason
     assert isinstance(found.latents, Missing)
     page = report_page(found)
-    assert "not annealed: annealing moves along gradients" in page
+    assert "Not annealed: annealing moves along gradients" in page
     assert "Left out: there is no k̂." in page
     assert "at least" in page.partition('id="terms"')[2].partition("<table")[0]
 

@@ -62,8 +62,8 @@ def test_a_value_that_no_configuration_has_is_refused_whatever_the_digest_says(s
     ("setting", "value", "words"),
     [
         ("latent_dim", 10**8, "latent_dim of 100,000,000"),
-        ("hidden_dims", [10**4, 10**4], r"hidden_dims \(10000, 10000\) of 100,000,000"),
-        ("data_shape", [10**4, 10**4], r"data_shape \[10000, 10000\] of 100,000,000"),
+        ("hidden_dims", [10**3, 10**3], r"hidden_dims \(1000, 1000\) of 1,000,000"),
+        ("data_shape", [10**3, 10**3], r"data_shape \[1000, 1000\] of 1,000,000"),
     ],
 )
 @pytest.mark.parametrize("role", ["model", "guide"])
