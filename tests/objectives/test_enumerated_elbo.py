@@ -258,7 +258,7 @@ def test_pairs_that_it_cannot_sum_over_are_refused(clean_globals):
         (
             lambda count: dist.Bernoulli(torch.full((count,), 0.5)).mask(torch.arange(count) > 0),
             0,
-            "latent 'y' is mask",
+            "latent 'y' that are mask",
         ),
     ],
     ids=["no end", "several at once", "masked"],
