@@ -86,10 +86,13 @@ def of_simplex():
     return functools.partial(simplex), functools.partial(simplex, guide=True), (x, mask), counted + drawn * mask
 
 
-LONG = [pytest.param(name, marks=pytest.mark.statistical) for name in ("masked_event_dims", "masked_chain", "counts")]
+LONG = [
+    pytest.param(name, marks=pytest.mark.statistical)
+    for name in ("masked_simplex", "masked_event_dims", "masked_chain", "counts")
+]
 
 
-@pytest.fixture(params=["linear", "masked_rows", "masked_simplex", *LONG])
+@pytest.fixture(params=["linear", "masked_rows", *LONG])
 def pair(request, masked_pair, linear_gaussian, rescaled_guide):
     """Model, guide, arguments of a few observations, and log p(x) of each in closed form."""
     if request.param == "linear":
