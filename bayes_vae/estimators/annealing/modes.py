@@ -135,14 +135,16 @@ def _with_tails(batch: Batch, best: LatentSpace, mixture: Mixture | None) -> Lat
     noise = KeyedNoise(derived_seed(batch.seed, "tails")).normal(
         "v", batch.index, range(DIRECTIONS), (best.size,), best.loc
     )
-    far = FAR_OUT * noise / noise.norm(dim=-1, keepdim=True)
+    noise = best.moving(noise)
+    far = FAR_OUT * noise / noise.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(noise.dtype).tiny)
     values = log_joint_gradient(batch.bound, best, torch.cat([torch.zeros_like(far[:1]), far, -far]))[0]
-    heavy = 0.5 * FAR_OUT**2 - (values[0] - values[1:]).mean(0) > HEAVY
+    heavy = (0.5 * FAR_OUT**2 - (values[0] - values[1:]).mean(0) > HEAVY) & (best.dimensions > 0)
     if not bool(heavy.any()):
         return best if mixture is None else mixture
     if mixture is None:
         mixture = Mixture([best], torch.zeros_like(values[:1]))
-    wider = best.refitted(torch.zeros_like(best.loc), (1 + WIDER / best.size**0.5) * _identity(best))
+    width = 1 + WIDER / best.dimensions.clamp(min=1).sqrt().to(best.loc)
+    wider = best.refitted(torch.zeros_like(best.loc), width[:, None, None] * _identity(best))
     log_share = torch.where(heavy, math.log(TAIL_SHARE), -torch.inf)
     others = torch.where(heavy, math.log1p(-TAIL_SHARE), 0.0)
     return Mixture([*mixture.spaces, wider], torch.cat([mixture.log_shares + others, log_share.unsqueeze(0)]))
@@ -169,14 +171,17 @@ def _shares(found: list[Fitted]) -> tuple[LatentSpace, Mixture | None]:
 def _near(one: LatentSpace, other: LatentSpace) -> Tensor:
     """Whether the origin of one space lies within the normal of the other, either way, shape (N,)."""
     distances = [one.whitened(other.loc.unsqueeze(0))[0], other.whitened(one.loc.unsqueeze(0))[0]]
-    return torch.stack([each[0].square().sum(-1) for each in distances]).amin(0) <= NEAR * (1 + BY_DIMENSION * one.size)
+    return torch.stack([each[0].square().sum(-1) for each in distances]).amin(0) <= NEAR * (
+        1 + BY_DIMENSION * one.dimensions
+    )
 
 
 def _around(batch: Batch, space: LatentSpace) -> Tensor:
     """Places (J, N, D) about the origin of a space, some near and some far."""
     noise = KeyedNoise(derived_seed(batch.seed, "places around"))
     far = space.loc.new_tensor(DISTANCES)
-    return far[:, None, None] * noise.normal("v", batch.index, range(len(DISTANCES)), (space.size,), space.loc)
+    drawn = noise.normal("v", batch.index, range(len(DISTANCES)), (space.size,), space.loc)
+    return space.moving(far[:, None, None] * drawn)
 
 
 class _Tops(NamedTuple):
@@ -200,7 +205,7 @@ def _tops(batch: Batch, space: LatentSpace, places: dict[str, Tensor]) -> _Tops:
     taken, wanted = [], []
 
     def apart(old: Tensor) -> Tensor:
-        return (position - old).square().sum(-1) > SAME * (1 + BY_DIMENSION * space.size)
+        return (position - old).square().sum(-1) > SAME * (1 + BY_DIMENSION * space.dimensions)
 
     free = free & apart(origin)
     for _ in range(MOST_MODES):
