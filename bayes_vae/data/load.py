@@ -91,8 +91,7 @@ def load_data(
     >>> len(data.train), len(data.validation), len(data.test), tuple(data.data_shape)
     (1297, 200, 300, (8, 8))
     >>> print(load_data(train=torch.ones(80, 4), test=torch.ones(30, 4)))
-    Data 'array': kind binary, policy stochastic, observations of shape (4,); train 72, validation 8, test 30 (your
-    split)
+    Data 'array': kind binary, policy stochastic, observations of shape (4,); train 72, validation 8, test 30 (your split)
     """
     given: dict[str, Any] = {
         "data_root": root,
