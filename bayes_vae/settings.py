@@ -5,19 +5,13 @@ The docstrings of the fields are the help texts; what there is to choose from, `
 
 from __future__ import annotations
 
-import math
-import operator
-import os
-import reprlib
-from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from functools import cache
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args
 
 from bayes_vae.errors import SettingsError
 from bayes_vae.parts.part import DataKind, PartKind
 from bayes_vae.parts.registry import find, listed, names, rows
+from bayes_vae.setting_types import at_least, check_types, one_of
 
 __all__ = [
     "LADDER",
@@ -76,12 +70,6 @@ PARTS: dict[Any, PartKind] = {
 }
 """Type of a setting → the kind of part that it chooses; a test compares the names of both."""
 
-SEEDS = (-(2**63), 2**63 - 1)
-"""The least and the largest seed: what fits 64 bits, as torch, JSON and netCDF have it."""
-
-LARGEST = 10**9
-"""The largest whole number that another setting takes; what fits the memory is found out where it is known."""
-
 LADDER = (1, 5, 50, 500, 5000)
 """Particles at each rung of the ladder from the ELBO to the tightest importance-weighted bound."""
 
@@ -125,16 +113,16 @@ class DataSettings:
     standardize: bool = False
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
         if len(self.split) not in (0, 3) or min(self.split, default=0) < 0:
             raise SettingsError(
                 "split must be three fractions or numbers of rows, for training, validation and test, such as 0.8 0.1 "
                 f"0.1, got {' '.join(f'{part:g}' for part in self.split)}."
             )
         if self.image_size is not None:
-            _at_least("image_size", self.image_size, 1)
+            at_least("image_size", self.image_size, 1)
         if self.num_labelled is not None:
-            _at_least("num_labelled", self.num_labelled, 1)
+            at_least("num_labelled", self.num_labelled, 1)
 
 
 @dataclass(frozen=True)
@@ -180,20 +168,20 @@ class PairSettings:
     num_refinements: int = 5
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
         for name in ("latent_dim", "top_latent_dim", "num_components", "rank", "num_transforms", "num_refinements"):
-            _at_least(name, getattr(self, name), 1)
+            at_least(name, getattr(self, name), 1)
         for name in ("hidden_dims", "top_hidden_dims"):
             for width in getattr(self, name):
-                _at_least(f"each of {name}", width, 1)
+                at_least(f"each of {name}", width, 1)
         if self.num_categories is not None:
-            _at_least("num_categories", self.num_categories, 2)
+            at_least("num_categories", self.num_categories, 2)
         if not self.noise_scale > 0:
             raise SettingsError(f"noise_scale must be above 0, got {self.noise_scale:g}.")
-        _one_of("noise", self.noise, get_args(NoiseScale))
+        one_of("noise", self.noise, get_args(NoiseScale))
         for kind in PARTS.values():
             if hasattr(self, kind):
-                _one_of(kind, getattr(self, kind), names(kind))
+                one_of(kind, getattr(self, kind), names(kind))
 
 
 @dataclass(frozen=True)
@@ -251,9 +239,9 @@ class TrainingSettings:
     precision: Precision = "32"
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
         for name in ("epochs", "batch_size", "num_particles", "step_epochs"):
-            _at_least(name, getattr(self, name), 1)
+            at_least(name, getattr(self, name), 1)
         for name in (
             "kl_weight",
             "kl_warmup_epochs",
@@ -264,11 +252,11 @@ class TrainingSettings:
             "min_delta",
             "checkpoint_every_steps",
         ):
-            _at_least(name, getattr(self, name), 0)
-        _one_of("objective", self.objective, names("objective"))
-        _one_of("kl", self.kl, get_args(KlChoice))
-        _one_of("schedule", self.schedule, get_args(Schedule))
-        _one_of("precision", self.precision, get_args(Precision))
+            at_least(name, getattr(self, name), 0)
+        one_of("objective", self.objective, names("objective"))
+        one_of("kl", self.kl, get_args(KlChoice))
+        one_of("schedule", self.schedule, get_args(Schedule))
+        one_of("precision", self.precision, get_args(Precision))
         if not 0 < self.step_factor <= 1:
             raise SettingsError(f"step_factor must be above 0 and at most 1, got {self.step_factor:g}.")
         if self.schedule != "cosine" and not self.learning_rate > 0:
@@ -342,12 +330,12 @@ class EvaluateSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _at_least("num_particles", self.num_particles, 2)
-        _at_least("num_temperatures", self.num_temperatures, 0)
-        _at_least("num_draws", self.num_draws, 0)
+        check_types(self)
+        at_least("num_particles", self.num_particles, 2)
+        at_least("num_temperatures", self.num_temperatures, 0)
+        at_least("num_draws", self.num_draws, 0)
         if self.num_observations is not None:
-            _at_least("num_observations", self.num_observations, 1)
+            at_least("num_observations", self.num_observations, 1)
 
 
 @dataclass(frozen=True)
@@ -371,9 +359,9 @@ class CompareSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _at_least("num_observations", self.num_observations, 1)
-        _at_least("num_temperatures", self.num_temperatures, 0)
+        check_types(self)
+        at_least("num_observations", self.num_observations, 1)
+        at_least("num_temperatures", self.num_temperatures, 0)
         if self.tolerance is not None and not self.tolerance > 0:
             raise SettingsError(f"tolerance must be positive, in nats, got {self.tolerance:g}.")
 
@@ -405,13 +393,13 @@ class ReportSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
         for name in ("num_observations", "num_encoded"):
-            _at_least(name, getattr(self, name), 1)
-        _at_least("num_particles", self.num_particles, 2)
+            at_least(name, getattr(self, name), 1)
+        at_least("num_particles", self.num_particles, 2)
         for name in ("num_temperatures", "num_gap_observations", "num_simulated"):
-            _at_least(name, getattr(self, name), 0)
-        _at_least("num_diagnosed", self.num_diagnosed, 20 if self.num_diagnosed else 0)
+            at_least(name, getattr(self, name), 0)
+        at_least("num_diagnosed", self.num_diagnosed, 20 if self.num_diagnosed else 0)
 
 
 @dataclass(frozen=True)
@@ -435,9 +423,9 @@ class ExplainSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
         for name, least in (("num_particles", 2), ("num_temperatures", 0), ("num_points", 5)):
-            _at_least(name, getattr(self, name), least)
+            at_least(name, getattr(self, name), least)
 
 
 @dataclass(frozen=True)
@@ -461,8 +449,8 @@ class DiagnoseSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _at_least("num_observations", self.num_observations, 20)
+        check_types(self)
+        at_least("num_observations", self.num_observations, 20)
         if not self.seconds > 0:
             raise SettingsError(f"seconds must be above 0, got {self.seconds:g}.")
 
@@ -478,87 +466,6 @@ SECTIONS = {
     "report": ReportSettings,
 }
 """Section of a settings file → its settings."""
-
-
-SEVERAL = {
-    int: "several whole numbers, such as (200, 200)",
-    float: "several numbers, such as (0.8, 0.1, 0.1)",
-    str: "several names, such as ('kl_weight', 'gap')",
-}
-"""What a tuple of each type must be."""
-
-_hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)
-
-
-def _check_types(settings: Any) -> None:
-    """Make each number Python's own, whatever type it came in, and refuse what is none or cannot be meant.
-
-    Raises:
-        SettingsError: names the setting.
-    """
-    for name, hint in _hints(type(settings)).items():
-        value = getattr(settings, name)
-        kinds = [kind for kind in get_args(hint) or (hint,) if kind is not NoneType] if _is_union(hint) else [hint]
-        if value is None and _is_union(hint):
-            continue
-        object.__setattr__(settings, name, _typed(name, value, kinds[0]))
-
-
-def _is_union(hint: Any) -> bool:
-    return NoneType in get_args(hint)
-
-
-def _typed(name: str, value: Any, hint: Any) -> Any:
-    """One setting as its type has it."""
-    if get_origin(hint) is tuple:
-        if isinstance(value, str) or not isinstance(value, Iterable):
-            raise SettingsError(f"{name} must be {SEVERAL[get_args(hint)[0]]}, got {reprlib.repr(value)}.")
-        return tuple(_typed(f"each of {name}", one, get_args(hint)[0]) for one in value)
-    if hint is bool:
-        if not isinstance(value, bool):
-            raise SettingsError(f"{name} must be true or false, got {reprlib.repr(value)}.")
-        return value
-    if hint is int:
-        try:
-            whole = None if isinstance(value, bool) else operator.index(value)
-        except (RuntimeError, TypeError, ValueError):
-            whole = None
-        if whole is None:
-            raise SettingsError(f"{name} must be a whole number, got {reprlib.repr(value)}.")
-        return _within(name, whole)
-    if hint is float:
-        try:
-            number = math.nan if isinstance(value, bool | str | bytes) else float(value)
-        except (OverflowError, RuntimeError, TypeError, ValueError):
-            number = math.nan
-        if not math.isfinite(number):
-            raise SettingsError(f"{name} must be a finite number, got {reprlib.repr(value)}.")
-        return number
-    value = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if not isinstance(value, str):
-        raise SettingsError(f"{name} must be text, got {reprlib.repr(value)}.")
-    if not value.strip() or "\0" in value:
-        raise SettingsError(f"{name} must not be empty, nor hold a NUL, got {reprlib.repr(value)}.")
-    return value
-
-
-def _within(name: str, value: int) -> int:
-    """Refuse a whole number that no computer could mean, before any work is done for it."""
-    if name == "seed" and not SEEDS[0] <= value <= SEEDS[1]:
-        raise SettingsError(f"{name} must be a whole number from -2**63 to 2**63 - 1, got {reprlib.repr(value)}.")
-    if name != "seed" and value > LARGEST:
-        raise SettingsError(f"{name} must be at most {LARGEST:,}, got {reprlib.repr(value)}.")
-    return value
-
-
-def _at_least(name: str, value: float, bound: float) -> None:
-    if not value >= bound:
-        raise SettingsError(f"{name} must be at least {bound}, got {value}.")
-
-
-def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise SettingsError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
 
 
 def choices_of(hint: Any) -> tuple[str, ...]:

@@ -90,8 +90,9 @@ def load_data(
     >>> data = load_data("digits")
     >>> len(data.train), len(data.validation), len(data.test), tuple(data.data_shape)
     (1297, 200, 300, (8, 8))
-    >>> print(load_data(train=torch.ones(80, 4), test=torch.ones(30, 4)))
-    Data 'array': kind binary, policy stochastic, observations of shape (4,); train 72, validation 8, test 30 (your split)
+    >>> own = load_data(train=torch.ones(80, 4), test=torch.ones(30, 4))
+    >>> len(own.train), len(own.validation), len(own.test)
+    (72, 8, 30)
     """
     given: dict[str, Any] = {
         "data_root": root,

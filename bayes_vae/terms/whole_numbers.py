@@ -7,7 +7,7 @@ import reprlib
 from typing import SupportsIndex, overload
 
 from bayes_vae.errors import SettingsError
-from bayes_vae.settings import LARGEST, SEEDS
+from bayes_vae.setting_types import LARGEST, SEEDS
 
 __all__ = ["seed_number", "whole_number"]
 
