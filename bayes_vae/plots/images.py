@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -59,14 +59,14 @@ def reconstruction_figure(x: Tensor, means: Tensor, *, data_policy: str) -> Figu
     subtitle = (
         caption(1, count, data_policy) + "\nbelow each observation: the mean of p(x|z) for one z drawn from q(z|x)"
     )
-    figure = new_figure(max(5.2, 0.85 * count + 1.2), 1.8, "Reconstructions", subtitle, space=0.0)
-    axes = np.asarray(figure.subplots(2, count, squeeze=False))
-    low, high = value_range(x)
-    for column, pictures in enumerate(zip(as_pictures(x), as_pictures(means), strict=True)):
-        for row, picture in enumerate(pictures):
-            _draw_picture(axes[row, column], picture, low, high)
-    _name_row(axes[0, 0], "x", COLOURS["evidence"])
-    _name_row(axes[1, 0], "mean of\np(x|z)", COLOURS["likelihood"])
+    figure = new_figure(max(5.2, 0.85 * count + 1.2), 1.8, "Reconstructions", subtitle)
+    axes = draw_pictures(figure.subplots(), torch.cat([x, means]), count, value_range(x))
+    if x.dim() == 2:
+        axes.set_aspect("auto")
+    axes.set_yticks([0, 1], ["x", "mean of\np(x|z)"], fontsize=9.5)
+    axes.tick_params(axis="y", length=0)
+    for label, term in zip(axes.get_yticklabels(), ("evidence", "likelihood"), strict=True):
+        label.set_color(COLOURS[term])
     return figure
 
 
@@ -122,29 +122,13 @@ def prior_sample_figure(means: Tensor, *, data_policy: str) -> Figure:
     columns = math.ceil(math.sqrt(len(means)))
     rows = math.ceil(len(means) / columns)
     subtitle = caption(1, len(means), data_policy) + "\nmeans of p(x|z), one z each, drawn from the prior p(z)"
-    figure = new_figure(max(4.6, 0.7 * columns), 0.7 * rows, "Draws from the prior", subtitle, space=0.0)
-    axes = np.asarray(figure.subplots(rows, columns, squeeze=False)).flatten()
-    low, high = value_range(means)
-    for place, picture in zip(axes, as_pictures(means), strict=False):
-        _draw_picture(place, picture, low, high)
-    for place in axes[len(means) :]:
-        place.set_axis_off()
+    figure = new_figure(max(4.6, 0.7 * columns), 0.7 * rows, "Draws from the prior", subtitle)
+    axes = draw_pictures(figure.subplots(), means, columns)
+    if means.dim() == 2:
+        axes.set_aspect("auto")
     return figure
 
 
 def value_range(x: Tensor) -> tuple[float, float]:
     """Black and white: 0 and 1 where the values allow it."""
     return min(0.0, float(x.min())), max(1.0, float(x.max()))
-
-
-def _draw_picture(axes: Axes, picture: np.ndarray, low: float, high: float) -> None:
-    scaled = (picture - low) / (high - low) if picture.ndim == 3 else picture
-    vmin, vmax = (0.0, 1.0) if picture.ndim == 3 else (low, high)
-    aspect: Literal["auto", "equal"] = "auto" if picture.shape[0] == 1 else "equal"
-    axes.imshow(scaled, cmap="gray_r", vmin=vmin, vmax=vmax, interpolation="nearest", aspect=aspect)
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set(color="#cccccc", linewidth=0.6)
-
-
-def _name_row(axes: Axes, name: str, colour: str) -> None:
-    axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9.5, color=colour, labelpad=6)

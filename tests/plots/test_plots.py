@@ -124,9 +124,11 @@ def test_training_of_one_epoch_can_be_drawn():
 def test_reconstructions_stand_below_their_observations():
     x = (torch.arange(27).reshape(3, 3, 3) % 2).float()
     figure = reconstruction_figure(x, x / 2, data_policy="static")
-    assert len(figure.axes) == 6
-    np.testing.assert_array_equal(figure.axes[1].images[0].get_array(), x[1])
-    np.testing.assert_array_equal(figure.axes[4].images[0].get_array(), x[1] / 2)
+    [image] = figure.axes[0].images
+    cells = image.get_array().reshape(2, 50, 3, 50, 3).swapaxes(1, 2)  # pictures of 3 × 3, 16 dots each, and a frame
+    np.testing.assert_array_equal(cells[0, 1, 9:-1:16, 9:-1:16, 0], 255 - 255 * x[1])
+    np.testing.assert_array_equal(cells[1, 1, 9:-1:16, 9:-1:16, 0], (255 - 127.5 * x[1]).round())
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["x", "mean of\np(x|z)"]
     assert "K = 1 · N = 3 · data policy: static" in words(figure)
     assert "one z drawn from q(z|x)" in words(figure)
 
@@ -137,8 +139,12 @@ def test_a_reconstruction_for_each_observation_is_asked_for():
 
 
 def test_prior_samples_fill_a_grid():
-    figure = prior_sample_figure(torch.rand(5, 2, 2, generator=torch.Generator().manual_seed(0)), data_policy="static")
-    assert sum(bool(axes.images) for axes in figure.axes) == 5
+    means = torch.rand(5, 2, 2, generator=torch.Generator().manual_seed(0))
+    figure = prior_sample_figure(means, data_policy="static")
+    cells = figure.axes[0].images[0].get_array().reshape(2, 50, 3, 50, 3).swapaxes(1, 2)  # two rows of three
+    shown = cells.reshape(6, 50, 50, 3)[:, 13:-1:24, 13:-1:24, 0]
+    np.testing.assert_array_equal(shown[:5], (255 * (1 - means)).round())
+    assert (cells[1, 2] == 255).all()
     assert "N = 5 · data policy: static" in words(figure)
     assert "drawn from the prior p(z)" in words(figure)
 
