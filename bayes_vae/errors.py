@@ -43,11 +43,16 @@ class ShapeError(BayesVaeError, ValueError):
 
 
 class SupportError(BayesVaeError, ValueError):
-    """An observation lies outside the support of the likelihood: what was found, then what to do."""
+    """An observation lies outside the support of the likelihood: what was found, then what to do.
 
-    def __init__(self, found: str, remedy: str = "") -> None:
+    Attributes:
+        found: the first sentence.
+        of_bernoulli: whether the likelihood is one of zeros and ones.
+    """
+
+    def __init__(self, found: str, remedy: str = "", *, of_bernoulli: bool = False) -> None:
         super().__init__(f"{found} {remedy}" if remedy else found)
-        self.found = found
+        self.found, self.of_bernoulli = found, of_bernoulli
 
 
 class NumericalError(BayesVaeError, ArithmeticError):

@@ -20,7 +20,7 @@ from bayes_vae.data.image_files import read_image_folder
 from bayes_vae.data.kinds import check_kind, policy_for
 from bayes_vae.data.mnist import MNIST_LIKE, load_mnist
 from bayes_vae.data.omniglot import load_omniglot
-from bayes_vae.data.own_split import is_share, split_rows
+from bayes_vae.data.own_split import as_shares, is_share, split_rows
 from bayes_vae.data.policies import check_policy
 from bayes_vae.data.raw_data import RawData, joined
 from bayes_vae.data.standardization import Standardization
@@ -123,7 +123,7 @@ def load_data(
 
 def _of_settings(settings: DataSettings, parts: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Source and parts, as settings have them: a file and shares of it, or files."""
-    own = dict(zip(("train", "validation", "test"), settings.split or (None,) * 3, strict=True))
+    own = dict(zip(("train", "validation", "test"), as_shares(settings.split) or (None,) * 3, strict=True))
     parts = {name: own[name] if part is None else part for name, part in parts.items()}
     if settings.test_data is None and settings.validation_data is None:
         return settings.data, parts

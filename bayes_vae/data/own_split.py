@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from bayes_vae.errors import DataError
 
-__all__ = ["LEAST_HELD_OUT", "held_out", "is_share", "permutation", "split_rows"]
+__all__ = ["LEAST_HELD_OUT", "as_shares", "held_out", "is_share", "permutation", "split_rows"]
 
 _SPLIT_SEED = 19980701
 """Seed of the one permutation by which data sets are split."""
@@ -44,6 +45,17 @@ def is_share(part: Any) -> bool:
     return isinstance(part, int | float | np.integer | np.floating) and not isinstance(part, bool)
 
 
+def as_shares(parts: Sequence[float]) -> tuple[float, ...]:
+    """Fractions as they are; numbers of rows, which add up to more than 1, as whole numbers.
+
+    >>> as_shares((0.8, 0.2, 0.0)), as_shares((13.0, 1.0, 1.0))
+    ((0.8, 0.2, 0.0), (13, 1, 1))
+    """
+    if sum(parts) <= 1 + 1e-9:
+        return tuple(parts)
+    return tuple(int(part) if part == int(part) else part for part in parts)
+
+
 def split_rows(
     count: int, train: Any = None, validation: Any = None, test: Any = None
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -51,9 +63,9 @@ def split_rows(
 
     Args:
         count: rows there are.
-        train, validation, test: each a fraction below 1, a number of rows, their places, a mask (count,) of booleans,
-            or None: for validation and test as :func:`held_out`, for training the rows that are left. Rows that nobody
-            chose are drawn at random, always in the same way.
+        train, validation, test: each a fraction up to 1.0, a number of rows as an int, their places, a mask (count,)
+            of booleans, or None: for validation and test as :func:`held_out`, for training the rows that are left. Rows
+            that nobody chose are drawn at random, always in the same way.
 
     Returns:
         three tensors of places, int64, without a common one.
@@ -72,7 +84,7 @@ def split_rows(
     order = permutation(count)
     order = order[free[order]]
     sizes = {name: _size(name, given[name], count) for name in NAMES if name not in chosen}
-    whole = sum(float(part) for part in given.values() if is_share(part) and 0 <= part <= 1)
+    whole = sum(float(part) for part in given.values() if isinstance(part, float | np.floating) and 0 <= part <= 1)
     if "train" in sizes and (sizes["train"] is None or abs(whole - 1) < 1e-9):
         sizes["train"] = len(order) - sum(size for name, size in sizes.items() if name != "train" and size is not None)
     wanted = sum(size or 0 for size in sizes.values())

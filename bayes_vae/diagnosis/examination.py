@@ -21,7 +21,7 @@ from bayes_vae.errors import SettingsError
 from bayes_vae.terms.probe import warning_of_scales_once
 from bayes_vae.terms.program import Program, undisturbed
 from bayes_vae.terms.stream import Progress
-from bayes_vae.terms.whole_numbers import seed_number
+from bayes_vae.terms.whole_numbers import seed_number, whole_number
 
 __all__ = ["diagnose"]
 
@@ -80,8 +80,7 @@ def diagnose(
         ProgramError: a pair whose terms cannot be read.
     """
     data = as_data(data, model, "diagnose")
-    if num_observations < LEAST:
-        raise SettingsError(f"num_observations must be at least {LEAST}, got {num_observations}.")
+    num_observations = whole_number("num_observations", num_observations, least=LEAST)
     if not seconds > 0:
         raise SettingsError(f"seconds must be above 0, got {seconds:g}: it is the time that a diagnosis may take.")
     check_names(checks)

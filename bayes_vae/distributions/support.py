@@ -61,6 +61,7 @@ def check_support(
             f"[{low:g}, {high:g}] with values in between or outside.",
             "On gray pixels it is not a normalized likelihood: binarize them (data policy 'stochastic', 'static' or "
             "'threshold') or use a continuous Bernoulli likelihood (likelihood 'continuous-bernoulli').",
+            of_bernoulli=True,
         )
     takes, remedy = getattr(base, "takes", ("", ""))
     if takes:

@@ -62,10 +62,10 @@ def prepare_guide(model: Program, guide: Program, x: Tensor, index: Tensor, *, a
         index: their indices, shape (N,).
         again: whether this was done for the same x before, and only the model has changed a little.
     """
-    traits = traits_of(guide)
-    if traits.prepare is not None and traits.needs_index:
+    prepare = traits_of(guide).prepare
+    if prepare is not None:
         with undisturbed(model, guide, device=x.device):
-            traits.prepare(model, x, index, again=again)
+            prepare(model, x, index, again=again)
 
 
 @contextmanager

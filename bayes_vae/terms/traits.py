@@ -25,8 +25,8 @@ class Traits:
         needs_index: it has parameters for each observation, and takes ``index=``.
         exposes_distributions: its terms may be read off ``prior()`` and ``likelihood(z)``, or off
             ``variational_posterior(x)``.
-        admit: ``admit(index)``, says that these rows are trained on; None where there is none.
-        prepare: ``prepare(model, x, index, again=)``, fits the parameters of these rows; None where there is none.
+        admit: ``admit(index)``, says that these rows are trained on; None without ``needs_index``.
+        prepare: ``prepare(model, x, index, again=)``, fits the parameters of these rows; None without ``needs_index``.
         log_evidence: ``log_evidence(*x)``, the exact log p(x), shape (N,); None where it is not known.
         exact_posterior: ``exact_posterior(*x)``, the distribution p(z given x); None where it is not known.
         reconstruct: ``reconstruct(x, guide)``, means of x at draws from q; None where there is none.
@@ -54,7 +54,7 @@ class Traits:
 
     def admit_rows(self, index: Tensor) -> None:
         """Tell a guide that has parameters for each observation that these are trained on; others do nothing."""
-        if self.admit is not None and self.needs_index:
+        if self.admit is not None:
             self.admit(index)
 
 
@@ -68,6 +68,8 @@ def traits_of(program: Program) -> Traits:
     calls = {name: bool(_declared(program, name)) for name in CALLS}
     owner = getattr(program, "__self__", None)
     known = {name: getattr(program, name, getattr(owner, name, None)) for name in OF_THE_DENSITY}
+    if not calls["needs_index"]:
+        known.update(dict.fromkeys(OF_THE_ROWS))
     own = {name: getattr(program, name, None) for name in OF_THE_PROGRAM}
     exposes = bool(getattr(program, "exposes_distributions", False))
     found: dict[str, Any] = {**calls, **known, **own, "exposes_distributions": exposes}
@@ -79,6 +81,9 @@ CALLS = ("needs_labels", "infers_labels", "needs_index")
 
 OF_THE_DENSITY = ("admit", "prepare", "log_evidence", "exact_posterior", "label_term", "likelihood_family")
 """Traits that say what a program knows of its density: those that the owner of a bound method may have."""
+
+OF_THE_ROWS = ("admit", "prepare")
+"""Traits of guides with parameters for each observation: those of others, which take no index, are never asked for."""
 
 OF_THE_PROGRAM = ("reconstruct", "sample", "attach_guide", "attached_guide")
 """Traits that only a program itself has."""

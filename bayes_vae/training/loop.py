@@ -114,8 +114,9 @@ class Training:
         x = self.data.train.training_batch(rows, self.batches).to(self.device, self.dtype)
         inputs, index = (x, *(labels[rows].to(self.device) for labels in self.labels)), self.index[rows].to(self.device)
         self.loss.kl_weight = kl_weight_at(epochs_done, self.settings)
-        with autocast(self.settings.precision, self.device):  # the first epoch has looked at the support of every row
-            seen = self.epochs_done > 0
+        # The first epoch has looked at the support of every row, unless rows are read anew.
+        seen = self.epochs_done > 0 and self.data.train.redraw is None
+        with autocast(self.settings.precision, self.device):
             try:
                 terms = self.loss.terms_of_rows(self.model, self.guide, inputs, index, support_checked=seen)
             except NumericalError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bayes_vae.data import Data, as_data, require_fit, unscaled_note
-from bayes_vae.errors import RunError, SettingsError, UnscaledDataWarning
+from bayes_vae.errors import DataError, RunError, SettingsError, UnscaledDataWarning
 from bayes_vae.process import is_main_process
 from bayes_vae.runs import Ending, ParameterizedProgram, Run, RunWriter, run_writer
 from bayes_vae.settings import TrainingSettings, as_json
@@ -102,6 +102,7 @@ def fit(
     """
     _check_names(overrides)
     data = as_data(data, model, "fit")
+    _require_rows(data)
     require_fit(data, getattr(traits_of(model).likelihood_family, "part", None))
     unscaled = unscaled_note(data.train.values, data.columns) if data.kind == "real" else None
     if unscaled:
@@ -245,6 +246,13 @@ class _Loop:
         with isolated_rng(noise, training.device):  # else what they draw would change the training, and its resumption
             answers = [callback(state) for callback in self.callbacks]  # all are called, whatever the first says
         return any(answer is True for answer in answers)
+
+
+def _require_rows(data: Data) -> None:
+    """Training needs rows to learn from, and rows that choose the best epoch."""
+    for name, why in (("train", "to learn from"), ("validation", "by which the best epoch is chosen")):
+        if len(getattr(data, name)) == 0:
+            raise DataError(f"data {data.name!r} have no {name} rows {why}. Choose a split that has some.")
 
 
 def _check_names(overrides: Mapping[str, Any]) -> None:

@@ -94,7 +94,7 @@ class Reading:
     def as_json(self) -> dict[str, Any]:
         """The kind and the numbers that are known, in JSON types; ``Reading(**…)`` gives the value back."""
         known = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in known.items() if name == "kind" or value not in (None, 0, "")}
+        return {name: value for name, value in known.items() if value != getattr(type(self), name) or name == "kind"}
 
     def __str__(self) -> str:
         return sentence(self)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bayes_vae.data import load_data
-from bayes_vae.data.own_split import permutation
+from bayes_vae.data.own_split import as_shares, permutation
 from bayes_vae.errors import DataError, SettingsError
 from bayes_vae.settings import DataSettings
 
@@ -143,3 +143,13 @@ def test_settings_name_files_and_shares(tmp_path):
     assert sizes(load_data(DataSettings(data=first, split=(0, 0, 1)))) == (0, 0, 100)
     with pytest.raises(SettingsError, match=r"split must be three fractions or numbers of rows, .* got 0.8 0.2"):
         DataSettings(split=(0.8, 0.2))
+
+
+def test_one_row_is_not_all_of_them():
+    """1 is a number of rows, 1.0 all of them; in settings, numbers that add up to more than 1 are numbers of rows."""
+    assert sizes(load_data(TABLE, train=50, validation=1, test=10)) == (50, 1, 10)
+    assert sizes(load_data(TABLE, train=1.0, validation=0, test=0)) == (150, 0, 0)
+    assert sizes(load_data(TABLE[:15], train=13, validation=1, test=1)) == (13, 1, 1)
+    stored = DataSettings(split=(3, 1, 1)).split
+    assert as_shares(stored) == (3, 1, 1)
+    assert as_shares((0.5, 1.0, 2.0)) == (0.5, 1, 2)

@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from bayes_vae import diagnose, elbo_terms, pair_from_networks
+from bayes_vae import diagnose, elbo_terms, load_data, pair_from_networks
 from bayes_vae.diagnosis.measure.gray import AsTrained, binarized
 from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.errors import DataError, SettingsError
+from bayes_vae.guides import AmortizedNormalGuide
+from bayes_vae.models import VAE
 from faults.cases import CASES
 
 QUICK = ("kl-weight-2", "scale-square")
@@ -121,7 +123,7 @@ def test_networks_whose_log_variance_was_said_to_be_a_log_scale(patient, isolate
 
 def test_too_few_observations_are_no_ground_for_a_finding(patient):
     healthy = patient("healthy")
-    with pytest.raises(SettingsError, match="num_observations must be at least 20, got 5"):
+    with pytest.raises(SettingsError, match="num_observations must be a whole number of at least 20, got 5"):
         diagnosed(healthy, num_observations=5)
     few = replace(
         healthy.data.test, values=healthy.data.test.values[:3], labels=None, index=healthy.data.test.index[:3]
@@ -220,6 +222,17 @@ def test_gray_pixels_of_programs_are_binarized(patient):
     assert "What follows is of binarized pixels." in found.findings[0].summary
     assert found.measurements["train_elbo"].value < 0
     assert found.read_as.startswith("on pixels that were binarized for it")
+
+
+@pytest.mark.parametrize("likelihood", ["negative-binomial", "discretized-logistic"])
+def test_fractions_under_a_likelihood_of_numbers_are_no_gray_pixels(isolated_globals, likelihood):
+    shape = (8, 8)
+    with isolated_globals(seed=0):
+        pair = VAE(2, shape, likelihood=likelihood, hidden_dims=(8,)), AmortizedNormalGuide(2, shape, hidden_dims=(8,))
+    x = torch.rand(200, *shape, generator=torch.Generator().manual_seed(0)) * 0.9 + 0.05
+    found = diagnose(*pair, load_data(x, kind="gray", policy="none"))
+    assert [finding.name for finding in found.findings] == ["data-range"]
+    assert "Bernoulli" not in found.findings[0].summary
 
 
 def _unbinarized(data):

@@ -290,7 +290,7 @@ def test_zero_at_every_node_is_an_error():
     ("settings", "message"),
     [
         ({"method": "simpson"}, "method must be 'gauss-hermite' or 'grid', got 'simpson'"),
-        ({"num_points": 1}, "num_points must be at least 2, got 1"),
+        ({"num_points": 1}, "num_points must be a whole number of at least 2, got 1"),
         ({"tolerance": float("nan")}, "tolerance must be positive, in nats, got nan"),
         ({"tolerance": 0.0}, "tolerance must be positive, in nats, got 0"),
         ({"num_points": 129}, "no room for a second level of 258 points in 2 dimensions, .* at most 256 points"),

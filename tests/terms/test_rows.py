@@ -10,6 +10,7 @@ from bayes_vae.errors import SettingsError, ShapeError
 from bayes_vae.guides import AmortizedNormalGuide, ConditionalNormalGuide
 from bayes_vae.models import VAE, ConditionalVAE
 from bayes_vae.terms.opened import open_pair
+from bayes_vae.terms.rows import prepare_for
 
 NETWORKS = {"latent_dim": 2, "data_shape": (8, 8), "hidden_dims": (5,)}
 
@@ -78,6 +79,13 @@ def test_only_the_rows_of_a_batch_are_made(data, pair, monkeypatch):
     bv.elbo_terms(*pair, data.test[:100], 2, batch_size=30)
     assert max(made) == 30
     assert sum(made) <= 100 + 4  # one row and three are read to see how the pair works
+
+
+def test_only_a_guide_with_parameters_for_each_observation_reads_them_beforehand(data, pair, monkeypatch):
+    read = []
+    monkeypatch.setattr(Split, "observations", lambda *_, **__: read.append(1) or torch.zeros(3, 2, 2))
+    prepare_for(*pair, data.test[:3])
+    assert not read
 
 
 def test_rows_are_chosen_by_slice_places_and_number(data):

@@ -1,7 +1,9 @@
 """``fit``: what it trains, what it reports, and what it leaves alone."""
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -10,7 +12,7 @@ from torch import nn
 
 import bayes_vae as bv
 from bayes_vae.data import Data
-from bayes_vae.errors import NumericalError, ProgramError, SettingsError
+from bayes_vae.errors import DataError, NumericalError, ProgramError, SettingsError, SupportError
 from bayes_vae.settings import PairSettings, TrainingSettings
 from bayes_vae.training import build_pair
 
@@ -190,6 +192,30 @@ def test_nothing_to_train_is_an_error(data):
 
     with pytest.raises(ProgramError, match=r"nothing to train: .* Pass modules, or register"):
         fit(model, guide, data)
+
+
+@pytest.mark.parametrize(("empty", "message"), [("train", "no train rows"), ("validation", "no validation rows")])
+def test_training_needs_rows_of_both_kinds(data, empty, message):
+    model, guide = pair(data)
+    rows = getattr(data, empty)
+    none = replace(rows, values=rows.values[:0], index=rows.index[:0])
+    with pytest.raises(DataError, match=message):
+        fit(model, guide, replace(data, **{empty: none}))
+
+
+def test_rows_that_are_drawn_anew_are_looked_at_in_each_epoch(data):
+    """A transform may leave the support of the likelihood after the first epoch."""
+    calls = []
+
+    def redraw(rows, seed):
+        calls.append(seed)
+        return np.full((len(rows), 4), 2 * (len(calls) > 4), np.float32)
+
+    model, guide = pair(data)
+    drawn = replace(data, train=replace(data.train, redraw=redraw, policy="as the loader gives"))
+    with pytest.raises(SupportError, match="takes zeros and ones"):
+        fit(model, guide, drawn, epochs=4)
+    assert len(calls) == 5
 
 
 def test_divergence_is_named(data):

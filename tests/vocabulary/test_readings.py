@@ -85,6 +85,7 @@ SENTENCES = [
         "quadrature: the first error is of refinement, not Monte Carlo; not converged for 2 of 5",
     ),
     (Reading("capped", limit=5.7038), "at most log N = 5.704", "at most log N = 5.704"),
+    (Reading("capped", limit=0.0), "at most log N = 0.000", "at most log N = 0.000"),
     (Reading("not_split", reason="It needs a normal."), "estimate, not split", "It needs a normal."),
     (Reading("posterior_draws", 0, 7), "draws of the exact posterior", ""),
     (Reading("posterior_draws", 7, 7), "draws of chains that have not converged", "chains not converged for 7 of 7"),

@@ -73,7 +73,7 @@ def gray_summary(trained: Mapping[str, Measurement], density: Mapping[str, Measu
 
 
 def _is_gray(seen: Examined) -> bool:
-    """Whether the values that the likelihood refuses lie between 0 and 1."""
+    """Whether a Bernoulli likelihood refuses values that lie between 0 and 1."""
     return (
         seen.value("smallest_value") >= 0
         and seen.value("largest_value") <= 1

@@ -35,9 +35,10 @@ def look_first(subject: Subject) -> dict[str, Measurement]:
         x = rows.x[0]
         elbo_terms(subject.model, subject.guide, rows.x, 2, seed=subject.seed, index=rows.index)
     except SupportError as error:
-        between = Measurement.of(((x > 0) & (x < 1)).double().mean())
-        ends = {"smallest_value": Measurement.of(x.min()), "share_of_gray_values": between}
-        return ends | _noted(subject, "largest_value", float(x.max()), error.found)
+        found = {"smallest_value": Measurement.of(x.min())}
+        if error.of_bernoulli:
+            found["share_of_gray_values"] = Measurement.of(((x > 0) & (x < 1)).double().mean())
+        return found | _noted(subject, "largest_value", float(x.max()), error.found)
     except LikelihoodSeesDataError as error:
         looked_at = Measurement.of(error.looked_at)
         return {"numbers_that_see_themselves": Measurement.of(error.circular), "numbers_looked_at": looked_at}
