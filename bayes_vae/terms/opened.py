@@ -259,8 +259,9 @@ def open_pair(
     chunk_size: int | None = None,
     data_policy: str | None = None,
     progress: Progress | None = None,
+    pair: Pair | None = None,
 ) -> Iterator[OpenPair]:
-    """Open a pair for one call or one command, with :class:`Options`.
+    """Open a pair for one call or one command, with :class:`Options`; ``pair`` is how its terms are read, once known.
 
     Inside the block the programs run in evaluation mode, without gradients and without anything of the caller's
     context (Pyro's handlers, autocast, inference mode, ``torch.func``), and other threads wait; no global of the
@@ -277,8 +278,8 @@ def open_pair(
     with isolated_context():
         rows = as_rows(x, model, index, data_policy)
         with warning_of_scales_once(), undisturbed(model, guide, device=rows.index.device, seed=seed):
-            pair = read_pair(model, guide, rows, source)
-            yield OpenPair(model, guide, rows, pair, traits_of(model), source, seed, batch_size, chunk_size, progress)
+            read = pair or read_pair(model, guide, rows, source)
+            yield OpenPair(model, guide, rows, read, traits_of(model), source, seed, batch_size, chunk_size, progress)
 
 
 def _refuse_other_orders(model: Any, guide: Any, x: Any) -> None:

@@ -1,7 +1,10 @@
 """``bayes-vae demo``."""
 
+from functools import partial
 from pathlib import Path
 
+from bayes_vae.cli import demo
+from bayes_vae.settings import CompareSettings, EvaluateSettings
 from bayes_vae.training.loop import Training
 
 
@@ -17,7 +20,10 @@ def test_the_demo_shows_everything(command, tmp_path):
     assert all(Path(figure).is_file() for figure in figures)
 
 
-def test_the_demo_for_a_program(command, tmp_path):
+def test_the_demo_for_a_program(command, tmp_path, monkeypatch):
+    few = {"num_observations": 30, "num_temperatures": 5}
+    monkeypatch.setattr(demo, "EvaluateSettings", partial(EvaluateSettings, **few))
+    monkeypatch.setattr(demo, "CompareSettings", partial(CompareSettings, **few))
     result = command("demo", "--epochs", "1", "--latent-dim", "1", "--out", tmp_path / "run", "--json").json
     assert set(result) == {"training", "evaluation", "comparison"}
     assert result["evaluation"]["terms"]["elbo"]["num_particles"] == 500

@@ -59,7 +59,7 @@ def test_a_toy_goes_all_the_way(isolated_globals, tmp_path, capsys):
     data, path = bv.load_data("digits"), tmp_path / "run"
     with isolated_globals(seed=0):
         run = bv.fit(*build_pair(PairSettings(2, (8,)), data), data, epochs=1, out=path, progress="none")
-    diagnosis = bv.diagnose(run.model, run.guide, data, num_observations=40)
+    diagnosis = bv.diagnose(run.model, run.guide, data, num_observations=40, seconds=float("inf"))
     first, second = diagnosis.findings[:2]
     assert str(first) == "many-parameters (warning, clear): There are 1,156 parameters."
     assert [number.name for number in first.measurements] == ["num_parameters", "train_elbo"]

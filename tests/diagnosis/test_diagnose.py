@@ -101,7 +101,7 @@ class AsPrograms(nn.Module):
 def test_any_pyro_programs_are_diagnosed_as_far_as_they_go(patient):
     sick = patient("kl-weight-2")
     programs = AsPrograms(sick)
-    found = diagnose(programs.model, programs.guide, sick.data)
+    found = diagnose(programs.model, programs.guide, sick.data, seconds=float("inf"))
     assert found.findings[0].name == "kl-weight"
     assert found.measurements["kl_weight"].value == pytest.approx(2.0, rel=0.15)
     reasons = dict(found.not_checked)
@@ -116,7 +116,7 @@ def test_networks_whose_log_variance_was_said_to_be_a_log_scale(patient, isolate
     said = {"latent_dim": 6, "data_shape": (8, 8), "input_shape": (64,), "split": True, "decoder_output": "logits"}
     with isolated_globals():
         pair = pair_from_networks(plain.guide.encoder, plain.model.decoder, encoder_output="loc-and-log-scale", **said)
-    found = diagnose(*pair, plain.data)
+    found = diagnose(*pair, plain.data, seconds=float("inf"))
     assert found.findings[0].name == "scale-misread"
     assert "with its square root in their place" in found.findings[0].summary
 
@@ -140,12 +140,12 @@ def test_what_is_held_stays_held_in_the_copy(patient):
     held = patient("healthy")
     held.model.requires_grad_(False)
     try:
-        model, guide = Subject(*held[:3]).copy()
-        assert not any(weight.requires_grad for weight in model.parameters())
-        assert all(weight.requires_grad for weight in guide.parameters())
+        copy = Subject(*held[:3]).copy()
+        assert not any(weight.requires_grad for weight in copy.model.parameters())
+        assert all(weight.requires_grad for weight in copy.guide.parameters())
         held.guide.requires_grad_(False)
-        model, guide = Subject(*held[:3]).copy()
-        assert all(weight.requires_grad for part in (model, guide) for weight in part.parameters())
+        copy = Subject(*held[:3]).copy()
+        assert all(weight.requires_grad for part in (copy.model, copy.guide) for weight in part.parameters())
     finally:
         held.model.requires_grad_(True)
         held.guide.requires_grad_(True)
@@ -230,7 +230,7 @@ def test_fractions_under_a_likelihood_of_numbers_are_no_gray_pixels(isolated_glo
     with isolated_globals(seed=0):
         pair = VAE(2, shape, likelihood=likelihood, hidden_dims=(8,)), AmortizedNormalGuide(2, shape, hidden_dims=(8,))
     x = torch.rand(200, *shape, generator=torch.Generator().manual_seed(0)) * 0.9 + 0.05
-    found = diagnose(*pair, load_data(x, kind="gray", policy="none"))
+    found = diagnose(*pair, load_data(x, kind="gray", policy="none"), seconds=float("inf"))
     assert [finding.name for finding in found.findings] == ["data-range"]
     assert "Bernoulli" not in found.findings[0].summary
 

@@ -24,7 +24,7 @@ def pair(isolated_globals):
 
 
 def test_178_rows_are_enough(pair):
-    found = bv.diagnose(*pair, bv.load_data(WINES))
+    found = bv.diagnose(*pair, bv.load_data(WINES), seconds=float("inf"))
     assert (found.num_train, found.num_test, found.split_by) == (138, 20, "load_data")
     assert "elbo" in " ".join(found.measurements)
     assert UNKNOWN_SPLIT.split(".")[0] in " ".join(found.table().split())
@@ -32,7 +32,7 @@ def test_178_rows_are_enough(pair):
 
 
 def test_an_own_split_is_used_and_named(pair):
-    found = bv.diagnose(*pair, bv.load_data(train=WINES[:150], test=WINES[150:]))
+    found = bv.diagnose(*pair, bv.load_data(train=WINES[:150], test=WINES[150:]), seconds=float("inf"))
     assert (found.num_train, found.num_test, found.split_by) == (130, 28, "caller")
     assert "Split: training and test rows are those that you gave." in found.table()
     assert UNKNOWN_SPLIT not in found.sentence()
@@ -50,7 +50,7 @@ def test_nothing_wrong_is_not_said_of_rows_that_training_may_have_seen():
 
 
 def test_too_few_rows_are_told_how_to_be_split(pair):
-    found = bv.diagnose(*pair, bv.load_data(WINES[:60]))
+    found = bv.diagnose(*pair, bv.load_data(WINES[:60]), seconds=float("inf"))
     assert "there are only 6, and means need 20. Choose another split: load_data(x, test=0.4)" in found.sentence()
     assert bv.diagnose(*pair, bv.load_data(WINES[:60], test=0.4)).num_test == 24
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from bayes_vae.diagnosis.measure.measurement import Measurement
 from bayes_vae.diagnosis.measure.subject import Rows, Subject
 from bayes_vae.errors import NotDefinedError
-from bayes_vae.estimators import estimate_log_evidence
-from bayes_vae.estimators.elbo import elbo_terms
+from bayes_vae.estimators.elbo import ElboAtDraws
+from bayes_vae.estimators.importance.log_evidence import WeightsAtDraws
 from bayes_vae.terms.factorized import variational_normal
+from bayes_vae.terms.opened import collect
 from bayes_vae.terms.randomness import KeyedNoise, derived_seed
 
 __all__ = ["DRAWS", "measure_elbo", "measure_generalization", "measure_use_of_latent", "measure_weights"]
@@ -31,26 +30,26 @@ def measure_generalization(subject: Subject) -> dict[str, Measurement]:
 
 
 def _terms(subject: Subject, name: str, rows: Rows) -> dict[str, Measurement]:
-    seed = derived_seed(subject.seed, name)
-    terms = elbo_terms(subject.model, subject.guide, rows.x, DRAWS, seed=seed, index=rows.index)
-    return {
-        f"{name}_{term}": Measurement(figure.value, figure.total_error) for term, figure in terms.averages().items()
-    }
+    elbo = ElboAtDraws("auto")
+    with subject.opened(rows, name) as opened:
+        collect(opened, DRAWS, elbo)
+        averages = elbo.result(opened).averages()
+    return {f"{name}_{term}": Measurement(figure.value, figure.total_error) for term, figure in averages.items()}
 
 
 def measure_weights(subject: Subject) -> dict[str, Measurement]:
     """k̂ of the importance weights, and how far the bound of many particles lies above the ELBO."""
-    x, index = subject.test.first(WEIGHED)
-    shared: dict[str, Any] = {"seed": derived_seed(subject.seed, "weights"), "index": index}
-    estimate = estimate_log_evidence(subject.model, subject.guide, x, WEIGHTS, **shared)
+    elbo, weights = ElboAtDraws("sampled"), WeightsAtDraws(WEIGHTS)
+    with subject.opened(subject.test.first(WEIGHED), "weights") as opened:
+        collect(opened, WEIGHTS, elbo, weights)
+        terms, estimate = elbo.result(opened), weights.result(opened)
     if bool(estimate.pareto_k.isnan().any()):
         raise NotDefinedError("k̂ is not defined for discrete latents.")
     above = (estimate.pareto_k > estimate.pareto_k_threshold).double()
-    elbo = elbo_terms(subject.model, subject.guide, x, WEIGHTS, kl="sampled", **shared).elbo
     return {
         "pareto_k_median": Measurement.of(estimate.pareto_k.median()),
         "pareto_k_share_above": Measurement.mean(above, ""),
-        "bound_above_elbo": Measurement.mean(estimate.log_evidence - elbo),
+        "bound_above_elbo": Measurement.mean(estimate.log_evidence - terms.elbo),
     }
 
 

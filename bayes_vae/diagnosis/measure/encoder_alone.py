@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from bayes_vae.diagnosis.measure.measurement import Measurement
 from bayes_vae.diagnosis.measure.more_training import FAST_RATE, start_layers_again, train_a_little, weighted_elbo
 from bayes_vae.diagnosis.measure.subject import Subject
@@ -30,26 +28,26 @@ def measure_encoder_alone(subject: Subject) -> dict[str, Measurement]:
     if gap.value < max(SMALL_GAP[0], SMALL_GAP[1] * kl.value):
         return {"gain_of_encoder": Measurement(0.0, 0.0)}
     held_out = subject.rows(subject.data.validation, subject.most_test)
-    before = weighted_elbo(subject, subject.model, subject.guide, held_out, 1.0)
+    before = weighted_elbo(subject, held_out, 1.0)
     gains = {}
     for name, steps in (("gain_of_present_encoder", STEPS), ("gain_of_fresh_encoder", FRESH_STEPS)):
-        model, guide = _with_model_held(subject)
-        if name == "gain_of_fresh_encoder" and not start_layers_again(subject, guide):
+        copy = _with_model_held(subject)
+        if name == "gain_of_fresh_encoder" and not start_layers_again(copy, copy.guide):
             continue
-        train_a_little(subject, model, guide, 1.0, steps, FAST_RATE)
-        gains[name] = Measurement.mean(weighted_elbo(subject, model, guide, held_out, 1.0) - before)
+        train_a_little(copy, 1.0, steps, FAST_RATE)
+        gains[name] = Measurement.mean(weighted_elbo(copy, held_out, 1.0) - before)
     best = max(gains.values(), key=lambda gain: gain.value)
     return gains | {"gain_of_encoder": best}
 
 
-def _with_model_held(subject: Subject) -> tuple[Any, Any]:
-    model, guide = subject.copy()
-    ours = [weight for module in modules_of(guide) for weight in module.parameters()]
-    theirs = [weight for module in modules_of(model) for weight in module.parameters()]
+def _with_model_held(subject: Subject) -> Subject:
+    copy = subject.copy()
+    ours = [weight for module in modules_of(copy.guide) for weight in module.parameters()]
+    theirs = [weight for module in modules_of(copy.model) for weight in module.parameters()]
     if not ours or {id(weight) for weight in ours} & {id(weight) for weight in theirs}:
         raise NotDefinedError("encoder and decoder are not modules of their own, so that one cannot be trained alone.")
     for weight in theirs:
         weight.requires_grad_(False)
     for weight in ours:
         weight.requires_grad_(True)
-    return model, guide
+    return copy

@@ -11,8 +11,9 @@ from bayes_vae.diagnosis.measure.measurement import Measurement
 from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.distributions import check_support
 from bayes_vae.errors import LikelihoodSeesDataError, NumericalError, SupportError
-from bayes_vae.estimators.elbo import elbo_terms
+from bayes_vae.estimators.elbo import ElboAtDraws
 from bayes_vae.terms.exposed import exposes_distributions
+from bayes_vae.terms.opened import collect
 
 __all__ = ["look_first"]
 
@@ -33,7 +34,8 @@ def look_first(subject: Subject) -> dict[str, Measurement]:
             return _noted(subject, "parameters_that_are_not_finite", len(broken), ", ".join(broken))
         rows = subject.train.first(PROBED)
         x = rows.x[0]
-        elbo_terms(subject.model, subject.guide, rows.x, 2, seed=subject.seed, index=rows.index)
+        with subject.opened(rows) as opened:
+            collect(opened, 2, ElboAtDraws("auto"))
     except SupportError as error:
         found = {"smallest_value": Measurement.of(x.min())}
         if error.of_bernoulli:

@@ -12,8 +12,9 @@ from torch import Tensor
 from bayes_vae.diagnosis.measure.measurement import Measurement
 from bayes_vae.diagnosis.measure.subject import Rows, Subject
 from bayes_vae.errors import NotDefinedError
-from bayes_vae.estimators.elbo import elbo_terms
+from bayes_vae.estimators.elbo import ElboAtDraws
 from bayes_vae.objectives import Elbo, EnumeratedElbo
+from bayes_vae.terms.opened import collect
 from bayes_vae.terms.program import modules_of
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.traits import traits_of
@@ -70,12 +71,12 @@ def _train_a_copy(subject: Subject, kl_weight: float, name: str, rate: float) ->
     Returns:
         the gain on validation rows under ``name``, on training rows under ``name_on_train``, nats.
     """
-    model, guide = subject.copy()
+    copy = subject.copy()
     held_out = subject.rows(subject.data.validation, subject.most_test)
     both = {name: held_out, f"{name}_on_train": subject.train.first(subject.most_test)}
-    before = {key: weighted_elbo(subject, model, guide, rows, kl_weight) for key, rows in both.items()}
-    train_a_little(subject, model, guide, kl_weight, STEPS, rate)
-    after = {key: weighted_elbo(subject, model, guide, rows, kl_weight) for key, rows in both.items()}
+    before = {key: weighted_elbo(copy, rows, kl_weight) for key, rows in both.items()}
+    train_a_little(copy, kl_weight, STEPS, rate)
+    after = {key: weighted_elbo(copy, rows, kl_weight) for key, rows in both.items()}
     return {key: Measurement.mean(after[key] - before[key]) for key in both}
 
 
@@ -90,13 +91,13 @@ def start_again(subject: Subject) -> dict[str, Measurement]:
     kl = subject.measured.get("train_kl_to_prior")
     if kl is None or not kl.value < AGAIN_BELOW:
         return {}
-    model, guide = subject.copy()
+    copy = subject.copy()
     held_out = subject.rows(subject.data.validation, subject.most_test)
-    before = weighted_elbo(subject, model, guide, held_out, 1.0)
-    if not start_layers_again(subject, model, guide):
+    before = weighted_elbo(copy, held_out, 1.0)
+    if not start_layers_again(copy, copy.model, copy.guide):
         raise NotDefinedError("the pair has no layers with reset_parameters, so no copy starts again.")
-    train_a_little(subject, model, guide, 1.0, AGAIN_STEPS, FAST_RATE)
-    return {"gain_of_starting_again": Measurement.mean(weighted_elbo(subject, model, guide, held_out, 1.0) - before)}
+    train_a_little(copy, 1.0, AGAIN_STEPS, FAST_RATE)
+    return {"gain_of_starting_again": Measurement.mean(weighted_elbo(copy, held_out, 1.0) - before)}
 
 
 def start_layers_again(subject: Subject, *programs: Any) -> int:
@@ -109,10 +110,10 @@ def start_layers_again(subject: Subject, *programs: Any) -> int:
     return len(layers)
 
 
-def train_a_little(subject: Subject, model: Any, guide: Any, kl_weight: float, steps: int, rate: float) -> None:
-    """Adam on the weighted ELBO, its rate falling to zero."""
-    kind = EnumeratedElbo if traits_of(model).infers_labels else Elbo
-    objective = kind(1, kl_weight=kl_weight)(model, guide)
+def train_a_little(subject: Subject, kl_weight: float, steps: int, rate: float) -> None:
+    """Adam on the weighted ELBO of a copy, its rate falling to zero."""
+    kind = EnumeratedElbo if traits_of(subject.model).infers_labels else Elbo
+    objective = kind(1, kl_weight=kl_weight)(subject.model, subject.guide)
     data = subject.rows(subject.data.train, TRAINED_ROWS, training=True)
     with torch.enable_grad(), isolated_rng(derived_seed(subject.seed, "copy"), subject.device):
         optimizer = torch.optim.Adam(list(objective.parameters()), lr=rate, fused=True)
@@ -125,10 +126,12 @@ def train_a_little(subject: Subject, model: Any, guide: Any, kl_weight: float, s
             optimizer.step()
 
 
-def weighted_elbo(subject: Subject, model: Any, guide: Any, rows: Rows, kl_weight: float) -> Tensor:
+def weighted_elbo(subject: Subject, rows: Rows, kl_weight: float) -> Tensor:
     """The weighted ELBO of some rows, shape (N,)."""
-    seed = derived_seed(subject.seed, "weighted elbo")
-    terms = elbo_terms(model, guide, rows.x, DRAWS, seed=seed, index=rows.index)
+    elbo = ElboAtDraws("auto")
+    with subject.opened(rows, "weighted elbo") as opened:
+        collect(opened, DRAWS, elbo)
+        terms = elbo.result(opened)
     return terms.expected_log_likelihood - kl_weight * terms.kl_to_prior
 
 

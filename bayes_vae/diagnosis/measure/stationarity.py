@@ -191,8 +191,8 @@ def measure_parameters_balance(subject: Subject) -> dict[str, Measurement]:
     """
     if "kl_weight" in subject.measured:
         return {}
-    model, guide = subject.copy()
-    objective = Elbo(DRAWS // 2)(model, guide)
+    copy = subject.copy()
+    objective = Elbo(DRAWS // 2)(copy.model, copy.guide)
     blocks = torch.arange(len(subject.train.index), device=subject.device).chunk(BLOCKS)
     products = []
     with torch.enable_grad(), isolated_rng(derived_seed(subject.seed, "balance"), subject.device):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,9 @@ from bayes_vae.diagnosis.measure.measurement import Measurement
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.terms.exposed import ExposedPair
 from bayes_vae.terms.factorized import factorized
+from bayes_vae.terms.opened import OpenPair, open_pair
 from bayes_vae.terms.program import Observations, Program, modules_of, prepare_guide, take_rows
+from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.rows import TensorRows
 from bayes_vae.terms.stream import Pair, read_pair
 from bayes_vae.terms.traced import TracedPair
@@ -131,14 +133,24 @@ class Subject:
         return pair
 
     @cached_property
+    def _read(self) -> Pair:
+        """How the terms of the pair are read, found out once."""
+        return read_pair(self.model, self.guide, TensorRows(self.train.x, self.train.index))
+
+    @cached_property
     def _pair(self) -> Pair:
         """The pair as distributions, exposed or read off its traces, else as traces."""
-        rows = TensorRows(self.train.x, self.train.index)
-        pair = read_pair(self.model, self.guide, rows)
-        if isinstance(pair, TracedPair):
+        if isinstance(self._read, TracedPair):
             with suppress(NotDefinedError):
-                return distributions_of_traces(pair, rows)
-        return pair
+                return distributions_of_traces(self._read, TensorRows(self.train.x, self.train.index))
+        return self._read
+
+    @contextmanager
+    def opened(self, rows: Rows, *purpose: str) -> Iterator[OpenPair]:
+        """The pair opened with some rows, and with a seed of its own for a purpose."""
+        seed = derived_seed(self.seed, *purpose) if purpose else self.seed
+        with open_pair(self.model, self.guide, rows.x, index=rows.index, seed=seed, pair=self._read) as opened:
+            yield opened
 
     @cached_property
     def factorized(self) -> ExposedPair:
@@ -151,8 +163,8 @@ class Subject:
         rows = TensorRows(self.train.x, self.train.index)
         return factorized(self._pair, rows, "this check", wanted)
 
-    def copy(self) -> tuple[Any, Any]:
-        """The programs on parameters of their own. What was held stays so, unless all is, as in a pair put to use.
+    def copy(self) -> Subject:
+        """The same on parameters of its own. What was held stays so, unless all is, as in a pair put to use.
 
         Raises:
             NotDefinedError: programs without a module behind them, or that cannot be copied.
@@ -169,4 +181,4 @@ class Subject:
         if not any(weight.requires_grad for module in modules for weight in module.parameters()):
             for module in modules:
                 module.requires_grad_(True)
-        return model, guide
+        return replace(self, model=model, guide=guide)
