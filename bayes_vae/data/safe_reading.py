@@ -63,5 +63,5 @@ def check_fits(needed: int, what: object) -> None:
     free = available_memory(torch.device("cpu"))
     if free is not None and needed > free:
         raise DataError(
-            f"{what} would need {needed / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free: load fewer rows."
+            f"{what} would need {needed / 1e9:,.3f} GB of memory, and {free / 1e9:,.3f} GB are free: load fewer rows."
         )

@@ -266,6 +266,24 @@ def test_what_a_living_process_holds_is_left_alone(run, saved):
         assert mine.exists()
 
 
+def test_what_was_deleted_before_it_was_held_is_made_anew(run, saved, monkeypatch):
+    held = []
+
+    def first_cleaned_by_another(descriptor):
+        held.append(descriptor)
+        if len(held) in (1, 3):  # a folder of a run, and a file in it
+            with pytest.warns(LeftoverWarning, match="1 unfinished"):
+                clean_leftovers(saved)
+        hold(descriptor)
+
+    monkeypatch.setattr("bayes_vae.runs.files.hold", first_cleaned_by_another)
+    with new_folder(saved) as mine:
+        assert mine.is_dir()
+    RunDirectory(saved).add_file("notes.txt", b"mine")
+    assert len(held) == 5
+    assert RunDirectory(saved).read_file("notes.txt") == b"mine"
+
+
 def test_a_run_that_has_lost_its_name_is_never_deleted(run, saved):
     aside = temporary_name(saved)
     saved.rename(aside)
