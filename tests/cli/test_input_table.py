@@ -37,26 +37,26 @@ OF_COMMANDS = {
 
 NO_WHOLE_NUMBER = ["x", "1.5", "nan", "1e99", "٣x", "0x10", "--", "1,2", "", " ", "\x1b[2J"]
 TOO_LARGE = ["99999999999", "9" * 30, "-" + "9" * 30]
-NO_NUMBER = ["x", "nan", "inf", "-inf", "1e999", "", " ", "1;2"]
-NO_CHOICE = ["nonsense", "", " ", "\x1b]0;x\x07", "../.."]
-NO_TEXT = ["", " ", "a\0b"]
+NO_NUMBER = ["--", "x", "nan", "inf", "-inf", "1e999", "", " ", "1;2"]
+NO_CHOICE = ["--", "nonsense", "", " ", "\x1b]0;x\x07", "../.."]
+NO_TEXT = ["--", "", " ", "a\0b"]
 
 
 def bad_values(flag, hint):
     """Values that a flag of this type does not take, and what is said of each."""
     choices, several, kind, _ = shape_of_type(hint)
     if choices:
-        return [(value, "invalid choice|expected text") for value in NO_CHOICE]
+        return [(value, "invalid choice|expected text|expected a value") for value in NO_CHOICE]
     if kind is int:
-        words = "expected a whole number|expected one argument|expected text|must"
-        values = [value for value in NO_WHOLE_NUMBER if not several or value not in ("1,2", "", " ", "--")]
+        words = "expected a whole number|expected a value|expected text|must"
+        values = [value for value in NO_WHOLE_NUMBER if not several or value not in ("1,2", "", " ")]
         large = TOO_LARGE[1:] if flag == "seed" else TOO_LARGE
         return [(value, words) for value in [*values, *large]]
     if kind is bool:
-        return [(value, "ignored explicit argument") for value in NO_CHOICE]
+        return [(value, "ignored explicit argument|expected a value") for value in NO_CHOICE]
     if kind is float:
-        return [(value, "expected a number|expected text") for value in NO_NUMBER]
-    return [(value, "expected text|must") for value in NO_TEXT]
+        return [(value, "expected a number|expected text|expected a value") for value in NO_NUMBER]
+    return [(value, "expected text|must|expected a value") for value in NO_TEXT]
 
 
 FLAGS = [

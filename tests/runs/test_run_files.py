@@ -159,8 +159,23 @@ def test_where_two_folders_cannot_change_places_the_old_run_stays(run, saved, mo
     with pytest.raises(
         RunError, match=r"run cannot be replaced in one step here \(.*Save to a new folder, then delete"
     ):
+        check_destination(saved, overwrite=True)  # before any work, such as a training
+    with pytest.raises(RunError, match="run cannot be replaced in one step here"):
         save(run, saved, overwrite=True)
     assert snapshot(saved) == before
+    assert [path.name for path in saved.parent.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(
+    "name", ["a\0b", "\ud800", "x" * 5000, "x/" * 3000 + "x", "circle", "circle/run", "/dev/null/run"]
+)
+def test_a_name_that_no_folder_can_have_is_refused(run, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "circle").symlink_to("circle")
+    for act in (check_destination, lambda path: save(run, path), lambda path: save(run, path, overwrite=True)):
+        with pytest.raises(RunError, match=r"cannot be the name of a run directory|is a file"):
+            act(name)
+    assert [path.name for path in tmp_path.iterdir()] == ["circle"]
 
 
 def test_a_run_that_is_being_trained_is_not_replaced(run, saved):

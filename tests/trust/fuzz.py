@@ -155,11 +155,45 @@ def targets(folder: Path) -> list[Target]:
     np.savez(folder / "arrays" / "b.npz", train=x[:30], test=x[30:])
 
     def read_array(path: Path) -> None:
-        load_data(DataSettings(data=str(path)))
+        images = path.parent.name != "arrays"
+        load_data(DataSettings(data=str(path.parent if images else path)))
 
     found.append(Target("settings: a.yaml", read_settings, folder / "settings", "a.yaml"))
-    found += [Target(f"arrays: {name}", read_array, folder / "arrays", name) for name in ("a.npy", "b.npz")]
-    return found
+    write_data(folder / "arrays", x)
+    names = sorted(path.relative_to(folder / "arrays").as_posix() for path in (folder / "arrays").rglob("*.*"))
+    found += [Target(f"data: {name}", read_array, folder / "arrays", name) for name in names if "MNIST" not in name]
+
+    def read_mnist(path: Path) -> None:
+        load_data("mnist", root=folder / "arrays")
+
+    return found + [Target(f"data: {name}", read_mnist, folder / "arrays", name) for name in mnist_files(folder)]
+
+
+def mnist_files(folder: Path) -> list[str]:
+    """The four files of a small data set in MNIST's format."""
+    raw = folder / "arrays" / "MNIST" / "raw"
+    return sorted(path.relative_to(folder / "arrays").as_posix() for path in raw.iterdir())
+
+
+def write_data(folder: Path, x: np.ndarray) -> None:
+    """The other kinds of files of data: tables, a sparse matrix, images, MNIST."""
+    from PIL import Image
+    from scipy import sparse
+
+    rows = "\n".join(",".join(map(str, row)) for row in x.tolist())
+    (folder / "c.csv").write_text("a,b,c,d,e,f,g,h,i\n" + rows)
+    (folder / "d.tsv").write_text(rows.replace(",", "\t"))
+    sparse.save_npz(folder / "e.npz", sparse.csr_matrix(x * 7))
+    for suffix in ("png", "gif", "bmp", "tiff", "jpg"):
+        (folder / suffix).mkdir()
+        for row in range(12):
+            Image.fromarray(x[row].reshape(3, 3) * 255).save(folder / suffix / f"{row:02}.{suffix}")
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part in ("train", "t10k"):
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01\0\0\0\x0c" + bytes(12))
+        pixels = (x[:12, :4] * 255).tobytes()
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03\0\0\0\x0c\0\0\0\x02\0\0\0\x02" + pixels)
 
 
 def fuzz(cases: int, seed: int = 0) -> dict[str, int]:

@@ -70,6 +70,14 @@ def log_joint_gradient(batch: BoundBatch, space: LatentSpace, position: Tensor) 
     return target.detach(), gradient
 
 
+def _gradient(values: Tensor, v: Tensor, *, retain_graph: bool = False) -> Tensor:
+    """d values / dv, shape of v; zero where they do not depend on v, as a likelihood that does not use z."""
+    if not values.requires_grad:
+        return torch.zeros_like(v)
+    (found,) = torch.autograd.grad(values.sum(), v, retain_graph=retain_graph, allow_unused=True)
+    return torch.zeros_like(v) if found is None else found
+
+
 def _terms(batch: BoundBatch, space: LatentSpace, v: Tensor) -> tuple[JointTerms, Tensor]:
     """The model's terms at coordinates v, and log |dz/dv|, each (K, N).
 
@@ -147,8 +155,8 @@ class PriorPath:
             v = position.detach().requires_grad_()
             terms, log_det = _terms(self.batch, self.space, v)
             log_start = terms.log_prior + log_det
-            (start_gradient,) = torch.autograd.grad(log_start.sum(), v, retain_graph=True)
-            (gradient,) = torch.autograd.grad(terms.log_likelihood.sum(), v)
+            start_gradient = _gradient(log_start, v, retain_graph=True)
+            gradient = _gradient(terms.log_likelihood, v)
         return State(position, log_start.detach(), terms.log_likelihood.detach(), start_gradient, gradient)
 
 
