@@ -77,6 +77,7 @@ def interrupt_in(step):
 
 def resumes(every: int) -> dict[str, int]:
     """Interrupt each configuration in every n-th step; configuration → how many resumed bit for bit."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets its background processes ignore it
     counts, rows = {}, data()
     for name, (networks, options) in CONFIGURATIONS.items():
         options = {"epochs": EPOCHS, "batch_size": 17, "learning_rate": 1e-2, **options}
