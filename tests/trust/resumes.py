@@ -56,9 +56,9 @@ def train(rows, networks, **options):
 
 def fingerprint(run):
     """All that a training comes to, but for the time that it took."""
-    history = [{key: value for key, value in row.items() if "seconds" not in key} for row in run.history]
+    history = [[(key, row[key]) for key in sorted(row) if "seconds" not in key] for row in run.history]
     states = (run.best_state, run.last_state, run.checkpoint.optimizer, run.checkpoint.random)
-    numbers = [{key: (tensor.dtype, tensor.tolist()) for key, tensor in state.items()} for state in states]
+    numbers = [[(key, state[key].dtype, state[key].tolist()) for key in sorted(state)] for state in states]
     return repr((history, numbers, run.best_epoch))  # NaN is NaN
 
 
