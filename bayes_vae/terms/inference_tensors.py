@@ -26,7 +26,8 @@ def replace_inference_tensors(*programs: Program) -> list[Held]:
     replaced: list[Held] = []
     copies: dict[int, Tensor] = {}  # a tensor that is held twice stays one tensor
     for module in reached_modules(*programs):
-        for held in (module._parameters, module._buffers):
+        both: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for held in both:
             for name, tensor in held.items():
                 if tensor is not None and tensor.is_inference():
                     replaced.append((held, name, tensor))

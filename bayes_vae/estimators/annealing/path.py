@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bayes_vae.estimators.latent_space import LatentSpace
 from bayes_vae.terms.containers import JointTerms
+from bayes_vae.terms.gradients import gradients_at
 from bayes_vae.terms.stream import BoundBatch
 
 __all__ = ["GuidePath", "Path", "PriorPath", "State", "float_resolution", "hamiltonian_move", "log_joint_gradient"]
@@ -68,14 +69,6 @@ def log_joint_gradient(batch: BoundBatch, space: LatentSpace, position: Tensor) 
         target = terms.log_prior + terms.log_likelihood + log_det
         (gradient,) = torch.autograd.grad(target.sum(), v)
     return target.detach(), gradient
-
-
-def _gradient(values: Tensor, v: Tensor, *, retain_graph: bool = False) -> Tensor:
-    """d values / dv, shape of v; zero where they do not depend on v, as a likelihood that does not use z."""
-    if not values.requires_grad:
-        return torch.zeros_like(v)
-    (found,) = torch.autograd.grad(values.sum(), v, retain_graph=retain_graph, allow_unused=True)
-    return torch.zeros_like(v) if found is None else found
 
 
 def _terms(batch: BoundBatch, space: LatentSpace, v: Tensor) -> tuple[JointTerms, Tensor]:
@@ -155,8 +148,8 @@ class PriorPath:
             v = position.detach().requires_grad_()
             terms, log_det = _terms(self.batch, self.space, v)
             log_start = terms.log_prior + log_det
-            start_gradient = _gradient(log_start, v, retain_graph=True)
-            gradient = _gradient(terms.log_likelihood, v)
+            (start_gradient,) = gradients_at(log_start, v, retain_graph=True)
+            (gradient,) = gradients_at(terms.log_likelihood, v)
         return State(position, log_start.detach(), terms.log_likelihood.detach(), start_gradient, gradient)
 
 
