@@ -283,7 +283,7 @@ def open_pair(
                 yield OpenPair(
                     model, guide, rows, pair, traits_of(model), source, seed, batch_size, chunk_size, progress
                 )
-            except torch.linalg.LinAlgError as error:
+            except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
                 raise NumericalError(
                     "a normal could not be fitted to the posterior of some observation, because its curvature, or that "
                     f"of q, is too extreme for {_dtype_of(rows)} ({' '.join(str(error).split())[:100]}). Compute in "
