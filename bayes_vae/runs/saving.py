@@ -170,7 +170,7 @@ def check_destination(path: str | Path, *, overwrite: bool = False) -> None:
     try:
         folder = Path(path).resolve()
         os.lstat(folder)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, RuntimeError, ValueError) as error:  # too long, a NUL, half of a character, links in a circle
         raise RunError(

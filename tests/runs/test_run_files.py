@@ -281,6 +281,14 @@ def test_what_a_living_process_holds_is_left_alone(run, saved):
         assert mine.exists()
 
 
+def test_a_run_that_another_process_is_about_to_put_in_place_is_not_told_of(run, tmp_path, recwarn):
+    with new_folder(tmp_path / "run") as theirs:
+        (theirs / "manifest.json").write_text("{}")
+        clean_leftovers(tmp_path / "run")
+        assert (theirs / "manifest.json").exists()
+    assert [str(one.message) for one in recwarn] == []
+
+
 def test_what_was_deleted_before_it_was_held_is_made_anew(run, saved, monkeypatch):
     held = []
 

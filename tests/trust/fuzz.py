@@ -156,7 +156,7 @@ def targets(folder: Path) -> list[Target]:
     (folder / "arrays").mkdir()
     x = np.random.default_rng(0).integers(0, 2, (40, 9)).astype(np.uint8)
     np.save(folder / "arrays" / "a.npy", x)
-    np.savez(folder / "arrays" / "b.npz", train=x[:30], test=x[30:])
+    np.savez(folder / "arrays" / "b.npz", x=x, labels=x[:, 0])
 
     def read_array(path: Path) -> None:
         images = path.parent.name != "arrays"
