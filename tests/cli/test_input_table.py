@@ -198,3 +198,23 @@ def test_what_does_not_fit_the_memory_is_said_at_once(pair, size, monkeypatch):
     for ask in asked.values():
         with pytest.raises(BayesVaeError, match=r"would need [\d,.]+ GB of memory, and 1.0 GB are free: ask for fewer"):
             ask()
+
+
+TOO_LARGE_TO_TRAIN = [
+    ["--latent-dim", "900000000"],
+    ["--hidden-dims", "900000000"],
+    ["--hidden-dims", "1000000", "1000000"],
+    ["--latent-dim", "100000", "--guide", "full-covariance"],
+    ["--structure", "two-layer", "--top-latent-dim", "900000000"],
+    ["--prior", "mixture", "--num-components", "900000000"],
+    ["--prior", "vamp", "--num-components", "900000000"],
+    ["--objective", "importance-weighted", "--num-particles", "900000000"],
+]
+
+
+@pytest.mark.parametrize("words", TOO_LARGE_TO_TRAIN, ids=" ".join)
+def test_what_does_not_fit_the_memory_is_not_trained(command, tmp_path, words):
+    code, out, err = command("train", *words, "--out", tmp_path / "run")
+    assert (code, out) == (2, "")
+    assert re.search(r"would need [\d,.]+ GB of memory, and [\d,.]+ GB are free: ask for fewer", err), err
+    assert list(tmp_path.iterdir()) == []
