@@ -116,7 +116,7 @@ mutants: $(READY) ## each line of tests/mutants.toml broken, to see its test fai
 mutants-random: $(READY) ## a hundred random lines broken, to see which the tests do not notice (two hours; resumes)
 	$(BIN)/python tests/mutants.py --random 100 $(MUTANTS)
 
-trust: $(READY) ## kills, races, harmed and changed files by the thousand; writes the counts to SECURITY.md (half an hour)
+trust: $(READY) ## kills, races, harmed and changed files by the thousand; writes the counts to SECURITY.md (twenty minutes)
 	PYTHONPATH=tests $(BIN)/python -m trust.record
 
 dist: $(READY) ## sdist and wheel of the tagged version, in dist/

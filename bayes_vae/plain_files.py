@@ -1,13 +1,62 @@
-"""Files are opened only if they are plain files of a size that can be meant: no pipe, no device, no endless one."""
+"""Files are opened only if they are plain files of a size that can be meant, and what a parser raises is one error."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["read_plain_file"]
+from bayes_vae.errors import BayesVaeError
+
+__all__ = ["check_plain_file", "one_error", "read_plain_file"]
+
+
+@contextmanager
+def one_error(kind: type[BayesVaeError], found: str, remedy: str) -> Iterator[None]:
+    """Let no error but this library's leave a block that reads what others wrote.
+
+    Args:
+        kind: of the error that takes the place of any other.
+        found: how its message starts; what was raised follows.
+        remedy: what to do.
+    """
+    try:
+        yield
+    except BayesVaeError:
+        raise
+    except Exception as error:
+        text = ascii(" ".join(str(error).split())[:300])[1:-1]
+        about = f"{type(error).__name__}{f': {text}' if text else ''}"
+        raise kind(f"{found} ({about}). {remedy}") from error
+
+
+def check_plain_file(path: str | Path, most: int) -> int:
+    """Look at a file that another library will open: its size in bytes.
+
+    Args:
+        path: the file; a link is followed.
+        most: bytes that it may have.
+
+    Raises:
+        OSError: as :func:`read_plain_file`.
+    """
+    try:
+        found = os.stat(path)
+    except ValueError as error:  # a NUL, or half of a character
+        raise OSError(errno.EINVAL, "no file can have this name", ascii(os.fspath(path))) from error
+    return _plain_size(found, path, most)
+
+
+def _plain_size(found: os.stat_result, path: str | Path, most: int) -> int:
+    if not stat.S_ISREG(found.st_mode):
+        code = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
+        raise OSError(code, "it is not a plain file", str(path))
+    if found.st_size > most:
+        raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes, and at most {most:,} make sense", str(path))
+    return found.st_size
 
 
 def read_plain_file(path: str | Path, most: int) -> bytes:
@@ -25,16 +74,14 @@ def read_plain_file(path: str | Path, most: int) -> bytes:
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
         descriptor = os.open(path, flags)
     except ValueError as error:  # a NUL, or half of a character
-        raise OSError(errno.EINVAL, "no file can have this name", repr(os.fspath(path))) from error
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "no file can have this name", ascii(os.fspath(path))) from error
+    try:
+        size = _plain_size(os.fstat(descriptor), path, most)
+    except OSError:
         os.close(descriptor)
-        code = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
-        raise OSError(code, "it is not a plain file", str(path))
+        raise
     with os.fdopen(descriptor, "rb") as file:
-        if found.st_size > most:
-            raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes, and at most {most:,} make sense", str(path))
-        content = file.read(found.st_size + 1)
-        if len(content) != found.st_size:  # it grows, or says nothing of its size
-            raise OSError(errno.EIO, f"it has {found.st_size:,} bytes and gives {len(content):,}", str(path))
+        content = file.read(size + 1)
+        if len(content) != size:  # it grows, or says nothing of its size
+            raise OSError(errno.EIO, f"it has {size:,} bytes and gives {len(content):,}", str(path))
         return content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -36,6 +37,15 @@ class Model(nn.Module, ABC):
     def forward(self, x: Tensor | None = None) -> Tensor:
         """The Pyro program: sample z, then sample x or condition on the given one."""
 
+    @property
+    def like(self) -> Tensor:
+        """A parameter, or a buffer, of the dtype and on the device that the model computes with.
+
+        An empty tensor of the default dtype where it has neither.
+        """
+        held = itertools.chain(self.parameters(), self.buffers())
+        return next((tensor for tensor in held if tensor.is_floating_point()), torch.empty(0))
+
     def check_observations(self, x: Tensor) -> Tensor:
         """Return x as the model's dtype, or say which shape was expected.
 
@@ -47,7 +57,7 @@ class Model(nn.Module, ABC):
                 f"{type(self).__name__} takes observations of shape (N, {', '.join(map(str, self.data_shape))}), "
                 f"got {tuple(x.shape)}. Reshape x, or build the model with data_shape={tuple(x.shape[1:])}."
             )
-        return x.to(next(self.parameters()).dtype)
+        return x.to(self.like.dtype)
 
     def register(self) -> None:
         """Declare the parameters to Pyro under names unique to this instance, for Pyro's own losses in ``SVI``."""
@@ -102,7 +112,7 @@ class SingleLatentModel(Model):
             shape (num_observations, *data_shape).
         """
         if seed is not None:
-            with isolated_rng(seed, next(self.parameters()).device):
+            with isolated_rng(seed, self.like.device):
                 return self.sample(num_observations, mean=mean)
         with evaluation_mode(self):
             likelihood = self.likelihood(self.prior().sample((num_observations,)))
@@ -131,7 +141,7 @@ class SingleLatentModel(Model):
             shape (N, *data_shape). z is always drawn: decoding the mean of q is another thing.
         """
         if seed is not None:
-            with isolated_rng(seed, next(self.parameters()).device):
+            with isolated_rng(seed, self.like.device):
                 return self.reconstruct(x, guide, mean=mean, index=index)
         given = {} if index is None else index_arguments(guide, index)
         with evaluation_mode(self, guide):

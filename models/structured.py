@@ -106,7 +106,7 @@ class StructuredModel(Model):
         if seed is None:
             yield
         else:
-            with isolated_rng(seed, next(self.parameters()).device):
+            with isolated_rng(seed, self.like.device):
                 yield
 
 

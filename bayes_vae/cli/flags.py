@@ -169,6 +169,8 @@ class Flags(argparse.ArgumentParser):
             if word.startswith("--"):
                 name, equals, value = word.partition("=")
                 name = self._plain(name.replace("_", "-"))
+                if value.strip() == "--":  # which argparse would drop
+                    self.error(f"{name}: expected a value, got --")
                 in_list = name in self._lists
                 found.append(f"{name}={value}" if equals or in_list else name)
             elif in_list and is_value:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import tokenize
 import zipfile
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,9 @@ import numpy as np
 from bayes_vae.data.data_frames import read_csv
 from bayes_vae.data.forms import raw_data
 from bayes_vae.data.raw_data import RawData
+from bayes_vae.data.safe_reading import check_fits, check_is_plain
 from bayes_vae.errors import DataError
+from bayes_vae.plain_files import one_error
 
 __all__ = ["ARRAY_SUFFIXES", "read_array_file", "read_file"]
 
@@ -44,6 +44,7 @@ def read_file(path: Path, labels: Any = None) -> RawData:
         table = read_csv(path, column)
         return table if labels is None or column else replace(table, labels=labels)
     if suffix == ".h5ad":
+        check_fits(check_is_plain(path), path)
         return replace(raw_data(_annotated(path), labels), name=path.name)
     values, own = read_array_file(path)
     found = raw_data(values, own if labels is None else labels)
@@ -57,10 +58,8 @@ def _annotated(path: Path) -> Any:
         raise DataError(
             f"{path}: reading .h5ad files needs the package anndata. Install it: pip install anndata."
         ) from error
-    try:
+    with one_error(DataError, f"{path} cannot be read as AnnData", "Write it again with adata.write_h5ad(path)."):
         return anndata.read_h5ad(path)
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as AnnData ({error}).") from error
 
 
 def read_array_file(path: Path) -> tuple[Any, Any]:
@@ -84,37 +83,23 @@ def read_array_file(path: Path) -> tuple[Any, Any]:
             f"{path} is not an array file: expected .npy, .npz, .csv, .tsv or .h5ad, got the suffix {path.suffix!r}. "
             "Save the array with numpy.save(path, x)."
         )
-    try:
+    remedy = (
+        "Pickled objects are never loaded: save a plain numeric array again with numpy.save(path, x) or "
+        "numpy.savez(path, x=x, labels=labels)."
+    )
+    with one_error(DataError, f"{path} cannot be read as an array of numbers", remedy):
         return _read(path)
-    except DataError:
-        raise
-    except (
-        ValueError,
-        OSError,
-        EOFError,
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        SyntaxError,
-        TypeError,
-        tokenize.TokenError,
-        MemoryError,
-        RuntimeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise DataError(
-            f"{path} cannot be read as an array of numbers ({error}). Pickled objects are never loaded: "
-            "save a plain numeric array again with numpy.save(path, x) or "
-            "numpy.savez(path, x=x, labels=labels)."
-        ) from error
 
 
 def _read(path: Path) -> tuple[Any, Any]:
+    check_is_plain(path)
     if not zipfile.is_zipfile(path):
         # mapped, so that a header which promises more than the file holds is refused before memory is taken
-        return np.lib.format.open_memmap(path, mode="r"), None
+        mapped = np.lib.format.open_memmap(path, mode="r")
+        check_fits(mapped.nbytes, path)
+        return mapped, None
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        check_fits(sum(part.file_size for part in archive.zip.infolist()), path)
         if set(archive.files) >= _SPARSE:
             return _sparse(archive), None
         labels = next((archive[key] for key in _LABELS if key in archive.files), None)

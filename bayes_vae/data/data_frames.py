@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from bayes_vae.data.raw_data import RawData
+from bayes_vae.data.safe_reading import LARGEST_FILE, check_fits, check_is_plain
 from bayes_vae.errors import DataError
+from bayes_vae.plain_files import one_error, read_plain_file
 
 __all__ = ["NoSuchColumnError", "columns_as_array", "read_csv"]
 
@@ -21,6 +23,9 @@ class NoSuchColumnError(DataError):
 
 MISSING = ("", "na", "nan", "null", "none", "n/a")
 """What an empty cell of a file may hold, in small letters."""
+
+CELLS_PER_TEXT = 10
+"""Bytes that the cells of a table take for each byte of its text, at least."""
 
 
 def columns_as_array(columns: Mapping[Any, np.ndarray]) -> np.ndarray:
@@ -89,13 +94,12 @@ def read_csv(path: Path, label_column: str | None) -> RawData:
 
 def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
     """Names of the columns, or none, and the lines of cells."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as a table of text ({error}). Save it as CSV in UTF-8.") from error
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    lines = [line for line in csv.reader(text.splitlines(), delimiter=delimiter) if line]
+    check_fits(CELLS_PER_TEXT * check_is_plain(path), path)
+    with one_error(DataError, f"{path} cannot be read as a table of text", "Save it as CSV in UTF-8."):
+        text = read_plain_file(path, LARGEST_FILE).decode("utf-8-sig")
+        first = text.partition("\n")[0]
+        delimiter = max(",;\t", key=first.count)
+        lines = [line for line in csv.reader(text.splitlines(), delimiter=delimiter) if line]
     for number, line in enumerate(lines, 1):
         if len(line) != len(lines[0]):
             raise DataError(

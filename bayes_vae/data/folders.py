@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from http.client import HTTPException
 from pathlib import Path
 
+from bayes_vae.data.safe_reading import home_expanded, reading
 from bayes_vae.errors import DataError
 
 __all__ = ["cache_folder", "find_or_download"]
@@ -37,10 +38,11 @@ def find_or_download(
         DataError: something is missing, and could not be downloaded.
     """
     given = root or os.environ.get("BAYES_VAE_DATA")
-    base = Path(given).expanduser() if given else cache_folder()
+    base = home_expanded(given) if given else cache_folder()
     folder = base / inside
-    if all((folder / name).exists() for name in needed):
-        return folder
+    with reading(folder):
+        if all((folder / name).exists() for name in needed):
+            return folder
     if given:
         raise DataError(message(folder))
     try:
@@ -59,10 +61,16 @@ def find_or_download(
 def cache_folder() -> Path:
     """The user's cache folder for this library, as the platform has it."""
     system = platform.system()
-    if system == "Windows":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif system == "Darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        if system == "Windows":
+            base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+        elif system == "Darwin":
+            base = Path.home() / "Library" / "Caches"
+        else:
+            base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:
+        raise DataError(
+            "the folder of downloaded data is not known, because this user has no home folder. Name one with "
+            "--data-root (root= in Python) or the environment variable BAYES_VAE_DATA."
+        ) from error
     return Path(base) / "bayes_vae"

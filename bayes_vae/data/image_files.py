@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bayes_vae.data.raw_data import RawData
+from bayes_vae.data.safe_reading import check_fits, check_is_plain
 from bayes_vae.errors import DataError
 from bayes_vae.settings import Colour
 
@@ -63,6 +64,8 @@ def _shown(file: Path, folder: Path) -> bool:
 def _stacked(files: list[Path], size: int | None, colour: Colour | None) -> np.ndarray:
     from PIL import Image
 
+    if size is not None:
+        check_fits(3 * len(files) * size**2, f"{len(files):,} images of {size:,}×{size:,} pixels")
     first: Path = files[0]
     pixels: Any = None
     for row, file in enumerate(files):
@@ -71,6 +74,7 @@ def _stacked(files: list[Path], size: int | None, colour: Colour | None) -> np.n
             image = _middle_square(image).resize((size, size), Image.Resampling.BILINEAR)
         array = np.asarray(image)
         if pixels is None:
+            check_fits(len(files) * array.nbytes, f"{len(files):,} images of {array.shape[1]}×{array.shape[0]} pixels")
             pixels = np.empty((len(files), *array.shape), np.uint8)
         if array.shape != pixels.shape[1:]:
             (height, width), (other_height, other_width) = pixels.shape[1:3], array.shape[:2]
@@ -104,13 +108,14 @@ def open_image(file: Path, mode: Literal["L", "RGB"]) -> Image.Image:
     """
     from PIL import Image, ImageOps
 
+    check_is_plain(file)
     try:
         with Image.open(file) as image:
             if image.mode.startswith(("I", "F")):
                 raise ValueError(f"its pixels are of mode {image.mode}, expected 8 bits for each colour")
             upright = ImageOps.exif_transpose(image)
             return upright.convert("RGBA").convert(mode) if upright.mode == "P" else upright.convert(mode)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # whatever a decoder raises
         raise DataError(
             f"{file} cannot be read as an image ({' '.join(str(error).split())}). Delete it, or put a whole copy there."
         ) from error

@@ -23,6 +23,7 @@ from bayes_vae.data.omniglot import load_omniglot
 from bayes_vae.data.own_split import as_shares, is_share, split_rows
 from bayes_vae.data.policies import check_policy
 from bayes_vae.data.raw_data import RawData, joined
+from bayes_vae.data.safe_reading import home_expanded, reading
 from bayes_vae.data.standardization import Standardization
 from bayes_vae.errors import DataError
 from bayes_vae.settings import Colour, DataKind, DataSettings, Kind, Policy
@@ -182,9 +183,10 @@ def _load_named(name: str, settings: DataSettings, labels: Any, parts: Mapping[s
         also = ", or as 'counts' the numbers of dots" if name == "digits" else ""
         raise DataError(f"the data set {name!r} has gray pixels{also}: give another kind only with an array or a file.")
     root, policy = settings.data_root, policy_for(kind, settings.policy) or "stochastic"
-    if name in MNIST_LIKE:
-        return load_mnist(name, root, policy)
-    return load_digits(policy, kind) if name == "digits" else load_omniglot(root, policy)
+    if name == "digits":
+        return load_digits(policy, kind)
+    with reading(name):
+        return load_mnist(name, root, policy) if name in MNIST_LIKE else load_omniglot(root, policy)
 
 
 def _raw(source: Any, settings: DataSettings, labels: Any) -> RawData:
@@ -196,7 +198,11 @@ def _raw(source: Any, settings: DataSettings, labels: Any) -> RawData:
         )
     if not isinstance(source, str | Path):
         return raw_data(source, labels)
-    path = Path(source).expanduser()
+    with reading(source):
+        return _from_path(home_expanded(source), settings, labels)
+
+
+def _from_path(path: Path, settings: DataSettings, labels: Any) -> RawData:
     if path.is_dir():
         raw = read_image_folder(path, settings.image_size, settings.colour)
         return raw if labels is None else replace(raw, labels=labels, label_names=())

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bayes_vae.data.data_set import Data, split_data
 from bayes_vae.data.folders import find_or_download
+from bayes_vae.data.safe_reading import check_fits, check_is_plain
 from bayes_vae.data.split import Split
 from bayes_vae.errors import DataError
 from bayes_vae.settings import Policy
@@ -114,11 +115,13 @@ def _read(raw: Path, part: str, source: Source) -> tuple[Tensor, Tensor]:
     from torchvision.datasets import mnist
 
     try:
+        for kind in ("images-idx3", "labels-idx1"):
+            check_fits(check_is_plain(raw / f"{part}-{kind}-ubyte"), raw / part)
         images = mnist.read_image_file(str(raw / f"{part}-images-idx3-ubyte"))
         labels = mnist.read_label_file(str(raw / f"{part}-labels-idx1-ubyte"))
         if len(images) != len(labels):
             raise ValueError(f"{len(images)} images and {len(labels)} labels")
-    except (AssertionError, KeyError, IndexError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # whatever a parser raises
         reason = " ".join(str(error).split()) or "not in MNIST's file format"
         raise DataError(
             f"the files {part}-* in {raw} are damaged ({reason}). Delete them and put fresh copies there."

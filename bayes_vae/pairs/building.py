@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import math
+import reprlib
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -13,6 +16,7 @@ from bayes_vae.parts.compatibility import check_combination
 from bayes_vae.parts.part import Part, class_at
 from bayes_vae.parts.registry import find
 from bayes_vae.settings import PairSettings
+from bayes_vae.terms.memory import check_memory
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.whole_numbers import seed_number
 
@@ -34,7 +38,7 @@ def build_pair(settings: PairSettings, data: Data, seed: int = 0) -> tuple[Any, 
         seed: of the initial weights.
 
     Raises:
-        SettingsError: parts that cannot work together; the message says why.
+        SettingsError: parts that cannot work together, or networks that do not fit the memory; the message says why.
         SupportError: data that the likelihood has no density for.
         DataError: a structure with labels, and data without.
     """
@@ -43,6 +47,7 @@ def build_pair(settings: PairSettings, data: Data, seed: int = 0) -> tuple[Any, 
         find(kind, getattr(settings, kind)) for kind in ("structure", "likelihood", "prior", "guide")
     )
     require_fit(data, likelihood)
+    _check_size(settings, data)
     with isolated_rng(derived_seed(seed_number("seed", seed), "initial weights")):
         parts = {part.kind: _choice(part, settings, data) for part in (likelihood, prior)}
         model = structure.cls(**_arguments(structure.cls, structure, settings, data, **parts))
@@ -56,6 +61,27 @@ def build_pair(settings: PairSettings, data: Data, seed: int = 0) -> tuple[Any, 
             model.start_prior_at(data.train.observations(first))
         model.set_output_bias(data.train.mean())
     return model, guide
+
+
+COPIES = 2 * 4 / 2
+"""Of two networks, each number with its gradient and two of Adam's: all float32, where memory is told in float64."""
+
+
+def _check_size(settings: PairSettings, data: Data) -> None:
+    """Refuse networks that would not fit the memory before any of them is built: their largest layers alone."""
+    pixels, latent, hidden = math.prod(data.data_shape), settings.latent_dim, settings.hidden_dims
+    widths = (*hidden, latent) if settings.network == "conv" else (pixels, *hidden, latent)
+    numbers = sum(math.prod(pair) for pair in pairwise(widths))
+    if settings.guide == "full-covariance":
+        numbers += widths[-2:][0] * latent**2 // 4  # of one of the two networks
+    if settings.prior in ("mixture", "vamp"):
+        numbers += settings.num_components * (pixels if settings.prior == "vamp" else latent)
+    if settings.structure == "two-layer":
+        numbers += sum(
+            math.prod(pair) for pair in pairwise((latent, *settings.top_hidden_dims, settings.top_latent_dim))
+        )
+    sizes = f"latent_dim={latent} and hidden_dims={reprlib.repr(list(hidden))}"
+    check_memory(int(COPIES * numbers), f"networks with {sizes}", torch.device("cpu"))
 
 
 def _choice(part: Part, settings: PairSettings, data: Data) -> str | dict[str, Any]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import reprlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
-from bayes_vae.errors import BayesVaeError, RunError
+from bayes_vae.errors import RunError
+from bayes_vae.plain_files import one_error
 
 __all__ = ["documented"]
 
 
-@contextmanager
-def documented(what: object) -> Iterator[None]:
+def documented(what: object) -> AbstractContextManager[None]:
     """Let no error but this library's leave the block.
 
     Args:
@@ -21,14 +19,5 @@ def documented(what: object) -> Iterator[None]:
     Raises:
         RunError: in place of any other exception.
     """
-    try:
-        yield
-    except BayesVaeError:
-        raise
-    except Exception as error:
-        text = " ".join(str(error).split())
-        about = f"{type(error).__name__}{f': {reprlib.repr(text)[1:-1]}' if text else ''}"
-        raise RunError(
-            f"{what} cannot be used ({about}): it was changed or damaged. Restore it from a copy of the run directory, "
-            "or train again."
-        ) from error
+    remedy = "It was changed or damaged. Restore it from a copy of the run directory, or train again."
+    return one_error(RunError, f"{what} cannot be used", remedy)

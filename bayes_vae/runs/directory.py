@@ -8,7 +8,7 @@ import math
 import re
 import warnings
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ from bayes_vae.runs.manifest import (
     inside,
     locate,
     manifest_bytes,
+    of_one_manifest,
     read_manifest,
     read_verified,
 )
@@ -57,8 +58,12 @@ class RunDirectory:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.config = read_config(path)
-        digests = read_manifest(self.path)
-        for name in [name for name in digests if name.startswith("checkpoints/")] if self.unfinished else CORE_FILES:
+        of_one_manifest(self.path, self._check_files)
+
+    def _check_files(self, digests: Mapping[str, str]) -> None:
+        """Compare every file of the training with its digest."""
+        unfinished = CONFIG not in digests
+        for name in [name for name in digests if name.startswith("checkpoints/")] if unfinished else CORE_FILES:
             read_verified(self.path, name, digests)
 
     @property
@@ -89,25 +94,28 @@ class RunDirectory:
         Raises:
             RunError: the run holds none.
         """
-        digests = read_manifest(self.path)
-        if not {locate(digests, STATE), locate(digests, POSITION)} <= digests.keys():
-            raise RunError(
-                f"{self.path} holds no checkpoint to resume from (no optimizer state): it was saved without one. Its "
-                "weights can start a new training: model, guide = load(path), then fit(model, guide, ...)."
-            )
-        with documented(f"the checkpoint of {self.path}"):
-            return read_checkpoint(self._read, str(self.path))
+
+        def read(digests: Mapping[str, str]) -> Checkpoint:
+            if not {locate(digests, STATE), locate(digests, POSITION)} <= digests.keys():
+                raise RunError(
+                    f"{self.path} holds no checkpoint to resume from (no optimizer state): it was saved without one. "
+                    "Its weights can start a new training: model, guide = load(path), then fit(model, guide, ...)."
+                )
+            with documented(f"the checkpoint of {self.path}"):
+                return read_checkpoint(partial(self._located, digests), str(self.path))
+
+        return of_one_manifest(self.path, read)
+
+    def _located(self, digests: Mapping[str, str], name: str) -> bytes:
+        return read_verified(self.path, locate(digests, name), digests)
 
     def _read(self, name: str) -> bytes:
-        digests = read_manifest(self.path)
-        return read_verified(self.path, locate(digests, name), digests)
+        return of_one_manifest(self.path, lambda digests: self._located(digests, name))
 
     def pair(self, *, model: Any = None, guide: Any = None) -> tuple[Any, Any]:
         """The pair with the weights of the best epoch, in evaluation mode. See :func:`load`."""
         built = {role for role, given in (("model", model), ("guide", guide)) if given is None}
-        digests = read_manifest(self.path)
-        name = locate(digests, BEST) if self.unfinished else "model.safetensors"
-        content = read_verified(self.path, name, digests)
+        name, content = of_one_manifest(self.path, self._best_weights)
         with documented(self.path):
             for role in sorted(built):
                 check_size(role, self.config[role], len(content))
@@ -116,6 +124,10 @@ class RunDirectory:
             if "guide" in built:
                 guide = build_program("guide", self.config["guide"], model)
             return fill_pair(model, guide, unpack_weights(content, str(self.path / name)), built)
+
+    def _best_weights(self, digests: Mapping[str, str]) -> tuple[str, bytes]:
+        name = locate(digests, BEST) if CONFIG not in digests else "model.safetensors"
+        return name, read_verified(self.path, name, digests)
 
     def suffix_for(self, data: Mapping[str, Any]) -> str:
         """What sets apart the names of files on other data than the run's, which must not replace its own.
@@ -140,7 +152,7 @@ class RunDirectory:
         Args:
             name: relative, with forward slashes, such as ``evaluation.json``.
         """
-        return read_verified(self.path, name, read_manifest(self.path))
+        return of_one_manifest(self.path, lambda digests: read_verified(self.path, name, digests))
 
     def remove_file(self, name: str) -> None:
         """Delete a file that :meth:`add_file` wrote, where there is one.
@@ -199,8 +211,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     if not str(path).strip():
         raise RunError("an empty path is not a run directory: name a folder. An unset variable of a shell looks so.")
     folder = Path(path)
-    digests = read_manifest(folder)
-    content = read_verified(folder, locate(digests, CONFIG), digests)
+    content = of_one_manifest(folder, lambda digests: read_verified(folder, locate(digests, CONFIG), digests))
     try:
         with documented(folder / CONFIG):
             config = json.loads(content) if len(content) <= LARGEST_CONFIG else {}

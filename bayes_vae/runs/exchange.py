@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from bayes_vae.errors import RunError
+from bayes_vae.runs.files import new_folder
 
-__all__ = ["exchange"]
+__all__ = ["check_exchange", "exchange"]
 
 _LINUX_EXCHANGE, _MAC_SWAP, _HERE = 2, 2, -100
 """``RENAME_EXCHANGE`` of renameat2, ``RENAME_SWAP`` of renamex_np, ``AT_FDCWD``."""
@@ -25,10 +26,32 @@ def exchange(one: Path, other: Path) -> None:
     """
     failure = _exchange(os.fsencode(one), os.fsencode(other))
     if failure:
-        raise RunError(
-            f"{other} cannot be replaced in one step here ({failure}), and in two steps a power cut between them would "
-            "leave neither run. Save to a new folder, then delete the old one."
-        )
+        raise _refusal(other, failure)
+
+
+def check_exchange(folder: Path) -> None:
+    """Find out before any work whether another folder could take the place of this one: two empty ones try it.
+
+    Raises:
+        RunError: this system or its file system cannot; nothing was changed.
+    """
+    try:
+        with new_folder(folder) as temporary:
+            pair = [temporary / name for name in ("one", "other")]
+            for path in pair:
+                path.mkdir()
+            failure = _exchange(*map(os.fsencode, pair))
+    except OSError as error:
+        failure = str(error)
+    if failure:
+        raise _refusal(folder, failure)
+
+
+def _refusal(folder: Path, failure: str) -> RunError:
+    return RunError(
+        f"{folder} cannot be replaced in one step here ({failure}), and in two steps a power cut between them would "
+        "leave neither run. Save to a new folder, then delete the old one."
+    )
 
 
 def _exchange(one: bytes, other: bytes) -> str:

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,10 +39,10 @@ def write_atomically(path: Path, content: bytes) -> None:
         RunError: it could not be written. A file that was there before is untouched, no temporary one is
             left.
     """
-    temporary = temporary_name(path)
+    temporary = None
     try:
-        with temporary.open("xb") as file:
-            hold(file.fileno())
+        temporary, descriptor = _held(path, _new_file)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -56,24 +56,52 @@ def write_atomically(path: Path, content: bytes) -> None:
             "you may write to."
         ) from error
     finally:
-        with contextlib.suppress(OSError):  # it would hide the error that matters
-            temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            with contextlib.suppress(OSError):  # it would hide the error that matters
+                temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside ``path``, held as one in use; whatever has its name at the end is deleted."""
-    temporary = temporary_name(path)
-    temporary.mkdir(parents=True)
-    descriptor = os.open(temporary, os.O_RDONLY) if os.name == "posix" else None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary, descriptor = _held(path, _new_folder)
     try:
-        if descriptor is not None:
-            hold(descriptor)
         yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        if descriptor is not None:
+        if descriptor >= 0:
             os.close(descriptor)
+
+
+def _held(path: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
+    """Make something under a temporary name and hold it; its name, and the open descriptor.
+
+    Between the two steps whoever cleans up after dead processes may take it for one of theirs: it is then made anew.
+    """
+    while True:
+        temporary = temporary_name(path)
+        descriptor = make(temporary)
+        if descriptor < 0:  # a folder, on a system that opens none
+            return temporary, descriptor
+        hold(descriptor)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(temporary), os.fstat(descriptor)):
+                return temporary, descriptor
+        os.close(descriptor)
+
+
+def _new_file(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+
+
+def _new_folder(path: Path) -> int:
+    while True:
+        path.mkdir(exist_ok=True)
+        if os.name != "posix":
+            return -1
+        with contextlib.suppress(FileNotFoundError):  # it was taken for one of a dead process
+            return os.open(path, os.O_RDONLY)
 
 
 def sync_folder(folder: Path) -> None:

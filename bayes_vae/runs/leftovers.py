@@ -6,6 +6,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bayes_vae.errors import LeftoverWarning
@@ -27,11 +28,11 @@ def clean_leftovers(folder: Path) -> None:
     """
     deleted, kept = [], []
     for path in _temporaries(folder):
-        precious = not folder.exists() and (path / MANIFEST).is_file()
-        if precious:
-            kept.append(path)
-        elif _delete_if_dead(path):
-            deleted.append(path.name)
+        with _of_the_dead(path) as dead:
+            if dead and not folder.exists() and (path / MANIFEST).is_file():
+                kept.append(path)
+            elif dead and _delete(path):
+                deleted.append(path.name)
     if deleted:
         text = f"{len(deleted)} unfinished file(s) or folder(s) that killed processes had left of {folder} were deleted"
         warnings.warn(f"{text}: {', '.join(deleted)}.", LeftoverWarning, stacklevel=3)
@@ -55,15 +56,23 @@ def _temporaries(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _delete_if_dead(path: Path) -> bool:
-    """Delete what no living process holds; whether it is gone."""
+@contextmanager
+def _of_the_dead(path: Path) -> Iterator[bool]:
+    """Whether no living process holds this; nobody else can take it inside the block."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError:  # it went away, or is not ours to look at
-        return False
+        yield False
+        return
     try:
-        if not try_to_hold(descriptor):
-            return False
+        yield try_to_hold(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _delete(path: Path) -> bool:
+    """Delete a file or a folder; whether it is gone."""
+    try:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -71,5 +80,3 @@ def _delete_if_dead(path: Path) -> bool:
         return not path.exists()
     except OSError:
         return False
-    finally:
-        os.close(descriptor)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from bayes_vae.errors import RunError
 from bayes_vae.plain_files import read_plain_file
@@ -19,6 +19,7 @@ __all__ = [
     "inside",
     "locate",
     "manifest_bytes",
+    "of_one_manifest",
     "read_manifest",
     "read_verified",
     "step_folder",
@@ -124,6 +125,29 @@ def _damaged(folder: Path, reason: str) -> str:
         f"the {MANIFEST} of {folder} is damaged: {reason}. Restore the folder from a copy, or train again "
         "into another one."
     )
+
+
+Found = TypeVar("Found")
+
+
+def of_one_manifest(folder: Path, read: Callable[[Mapping[str, str]], Found]) -> Found:
+    """Read files that belong together; once more where a training has put others in their place meanwhile.
+
+    Args:
+        folder: the run directory.
+        read: called with the manifest, by which it finds and checks every file.
+
+    Raises:
+        RunError: as ``read`` does of a manifest that stays as it is.
+    """
+    digests = read_manifest(folder)
+    while True:
+        try:
+            return read(digests)
+        except RunError:
+            before, digests = digests, read_manifest(folder)
+            if digests == before:
+                raise
 
 
 def read_verified(folder: Path, name: str, digests: Mapping[str, str]) -> bytes:

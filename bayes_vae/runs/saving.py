@@ -15,7 +15,7 @@ from bayes_vae.process import is_main_process
 from bayes_vae.runs.card import CARD, card_bytes
 from bayes_vae.runs.checkpoint_files import POSITION, STATE, checkpoint_files
 from bayes_vae.runs.config import config_of, json_bytes
-from bayes_vae.runs.exchange import exchange
+from bayes_vae.runs.exchange import check_exchange, exchange
 from bayes_vae.runs.files import is_temporary, new_folder, sync_folder, write_atomically
 from bayes_vae.runs.leftovers import clean_leftovers
 from bayes_vae.runs.locking import locked, only_trainer
@@ -162,11 +162,21 @@ def check_destination(path: str | Path, *, overwrite: bool = False) -> None:
         overwrite: whether a run directory that is there may be replaced.
 
     Raises:
-        RunError: a file, a folder with something in it, or with ``overwrite`` one that holds more than a run.
+        RunError: a file, a folder with something in it, or with ``overwrite`` one that holds more than a run, or one
+            whose place no other can take here in one step.
     """
     if not str(path).strip():
         raise RunError("the path of a run directory is empty: name a folder. An unset variable of a shell looks so.")
-    folder = Path(path).resolve()
+    try:
+        folder = Path(path).resolve()
+        os.lstat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, RuntimeError, ValueError) as error:  # too long, a NUL, half of a character, links in a circle
+        raise RunError(
+            f"{str(path)[:200]!a} cannot be the name of a run directory ({' '.join(str(error).split())[:200]}). "
+            "Choose another --out."
+        ) from error
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file, but a run directory is a folder. Choose another --out.")
     _check_writable(folder)
@@ -192,3 +202,4 @@ def check_destination(path: str | Path, *, overwrite: bool = False) -> None:
             f"{folder} holds files that are not the run's: {', '.join(others)}. Replacing the run would "
             "delete them: move them away, or choose another --out."
         )
+    check_exchange(folder)

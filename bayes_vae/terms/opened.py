@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypedDict
 import torch
 from torch import Tensor, nn
 
-from bayes_vae.errors import NotDefinedError, ProgramError, SettingsError
+from bayes_vae.errors import NotDefinedError, NumericalError, ProgramError, SettingsError
 from bayes_vae.terms.containers import Draw, Provenance
 from bayes_vae.terms.isolation import isolated_context
 from bayes_vae.terms.memory import check_memory
@@ -271,6 +271,7 @@ def open_pair(
         ProgramError: the terms of this pair cannot be read; the message names the site.
         ShapeError: x is not rows of observations.
         SettingsError: sizes that are not whole numbers of at least 1.
+        NumericalError: inside the block, a matrix that cannot be factorized.
     """
     _refuse_other_orders(model, guide, x)
     seed = seed_number("seed", seed)
@@ -279,7 +280,20 @@ def open_pair(
         rows = as_rows(x, model, index, data_policy)
         with warning_of_scales_once(), undisturbed(model, guide, device=rows.index.device, seed=seed):
             read = pair or read_pair(model, guide, rows, source)
-            yield OpenPair(model, guide, rows, read, traits_of(model), source, seed, batch_size, chunk_size, progress)
+            try:
+                yield OpenPair(
+                    model, guide, rows, read, traits_of(model), source, seed, batch_size, chunk_size, progress
+                )
+            except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+                raise NumericalError(
+                    "a normal could not be fitted to the posterior of some observation, because its curvature, or that "
+                    f"of q, is too extreme for {_dtype_of(rows)} ({' '.join(str(error).split())[:100]}). Compute in "
+                    "float64 (model.double(), guide.double(), x.double()), or look for a scale that is almost 0."
+                ) from error
+
+
+def _dtype_of(rows: Rows) -> str:
+    return str(rows.take(slice(0, 1)).read()[0].dtype).removeprefix("torch.")
 
 
 def _refuse_other_orders(model: Any, guide: Any, x: Any) -> None:

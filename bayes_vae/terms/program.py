@@ -11,6 +11,7 @@ import torch
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from bayes_vae.terms.inference_tensors import without_inference_tensors
 from bayes_vae.terms.isolation import PROCESS_STATE, isolated_context
 from bayes_vae.terms.randomness import isolated_rng
 from bayes_vae.terms.reached import evaluation_mode
@@ -110,6 +111,7 @@ def undisturbed(*programs: Program, device: torch.device | str = "cpu", seed: in
     """
     with ExitStack() as stack:
         stack.enter_context(isolated_context())
+        stack.enter_context(without_inference_tensors(*programs))
         stack.enter_context(own_parameters(*programs))
         stack.enter_context(evaluation_mode(*programs))
         stack.enter_context(isolated_rng(seed, device))

@@ -16,6 +16,7 @@ from bayes_vae.estimators.elbo import elbo_terms
 from bayes_vae.runs import Checkpoint
 from bayes_vae.runs.run import VALIDATION_PARTICLES
 from bayes_vae.settings import TrainingSettings
+from bayes_vae.terms.memory import check_memory
 from bayes_vae.terms.program import Program, prepare_guide
 from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.rows import as_index
@@ -48,6 +49,8 @@ class Training:
         self, model: Program, guide: Program, data: Data, settings: TrainingSettings, device: torch.device
     ) -> None:
         self.model, self.guide, self.data, self.settings, self.device = model, guide, data, settings, device
+        at_once = min(settings.batch_size, len(data.train)) * settings.num_particles
+        check_memory(at_once * math.prod(data.data_shape), f"num_particles={settings.num_particles:,}", device)
         programs = [program for program in (model, guide) if isinstance(program, nn.Module)]
         self.dtype = set_precision(programs, settings.precision)
         for program in programs:

@@ -14,6 +14,7 @@ from bayes_vae.errors import DataError, RunError, SettingsError, UnscaledDataWar
 from bayes_vae.process import is_main_process
 from bayes_vae.runs import Ending, ParameterizedProgram, Run, RunWriter, run_writer
 from bayes_vae.settings import TrainingSettings, as_json
+from bayes_vae.terms.inference_tensors import replace_inference_tensors
 from bayes_vae.terms.isolation import isolated_context
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
@@ -117,6 +118,7 @@ def fit(
     stored = {**(point.settings if point else {}), **(sections or {}), "training": as_json(settings)}
     with ExitStack() as stack:
         stack.enter_context(isolated_context(gradients=True))
+        replace_inference_tensors(model, guide)
         stack.enter_context(own_store(model, guide))
         stack.enter_context(isolated_rng(derived_seed(settings.seed, "training"), device))
         training = Training(model, guide, data, settings, device)

@@ -322,3 +322,12 @@ def test_what_cannot_work_is_one_line(command, run, words, message):
     outcome = command(words[0], run, *words[1:])
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.startswith(f"bayes-vae: {message}")
+
+
+def test_a_tolerance_out_of_reach_keeps_the_ladder_and_says_so(command, run, monkeypatch):
+    monkeypatch.setattr("bayes_vae.estimators.annealing.annealed.MOST_TEMPERATURES", 2)
+    words = ["--rungs", "1,2", "--num-observations", "4", "--num-temperatures", "1", "--tolerance", "1e-12"]
+    outcome = command("compare", run, *words)
+    assert outcome.code == 0
+    assert "No converged rung: two levels still differ by" in outcome.out
+    assert all(f"  {rung}  " in outcome.out for rung in ("ELBO", "L_2", "annealed"))

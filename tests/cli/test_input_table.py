@@ -37,26 +37,26 @@ OF_COMMANDS = {
 
 NO_WHOLE_NUMBER = ["x", "1.5", "nan", "1e99", "٣x", "0x10", "--", "1,2", "", " ", "\x1b[2J"]
 TOO_LARGE = ["99999999999", "9" * 30, "-" + "9" * 30]
-NO_NUMBER = ["x", "nan", "inf", "-inf", "1e999", "", " ", "1;2"]
-NO_CHOICE = ["nonsense", "", " ", "\x1b]0;x\x07", "../.."]
-NO_TEXT = ["", " ", "a\0b"]
+NO_NUMBER = ["--", "x", "nan", "inf", "-inf", "1e999", "", " ", "1;2"]
+NO_CHOICE = ["--", "nonsense", "", " ", "\x1b]0;x\x07", "../.."]
+NO_TEXT = ["--", "", " ", "a\0b"]
 
 
 def bad_values(flag, hint):
     """Values that a flag of this type does not take, and what is said of each."""
     choices, several, kind, _ = shape_of_type(hint)
     if choices:
-        return [(value, "invalid choice|expected text") for value in NO_CHOICE]
+        return [(value, "invalid choice|expected text|expected a value") for value in NO_CHOICE]
     if kind is int:
-        words = "expected a whole number|expected one argument|expected text|must"
-        values = [value for value in NO_WHOLE_NUMBER if not several or value not in ("1,2", "", " ", "--")]
+        words = "expected a whole number|expected a value|expected text|must"
+        values = [value for value in NO_WHOLE_NUMBER if not several or value not in ("1,2", "", " ")]
         large = TOO_LARGE[1:] if flag == "seed" else TOO_LARGE
         return [(value, words) for value in [*values, *large]]
     if kind is bool:
-        return [(value, "ignored explicit argument") for value in NO_CHOICE]
+        return [(value, "ignored explicit argument|expected a value") for value in NO_CHOICE]
     if kind is float:
-        return [(value, "expected a number|expected text") for value in NO_NUMBER]
-    return [(value, "expected text|must") for value in NO_TEXT]
+        return [(value, "expected a number|expected text|expected a value") for value in NO_NUMBER]
+    return [(value, "expected text|must|expected a value") for value in NO_TEXT]
 
 
 FLAGS = [
@@ -198,3 +198,23 @@ def test_what_does_not_fit_the_memory_is_said_at_once(pair, size, monkeypatch):
     for ask in asked.values():
         with pytest.raises(BayesVaeError, match=r"would need [\d,.]+ GB of memory, and 1.0 GB are free: ask for fewer"):
             ask()
+
+
+TOO_LARGE_TO_TRAIN = [
+    ["--latent-dim", "900000000"],
+    ["--hidden-dims", "900000000"],
+    ["--hidden-dims", "1000000", "1000000"],
+    ["--latent-dim", "100000", "--guide", "full-covariance"],
+    ["--structure", "two-layer", "--top-latent-dim", "900000000"],
+    ["--prior", "mixture", "--num-components", "900000000"],
+    ["--prior", "vamp", "--num-components", "900000000"],
+    ["--objective", "importance-weighted", "--num-particles", "900000000"],
+]
+
+
+@pytest.mark.parametrize("words", TOO_LARGE_TO_TRAIN, ids=" ".join)
+def test_what_does_not_fit_the_memory_is_not_trained(command, tmp_path, words):
+    code, out, err = command("train", *words, "--out", tmp_path / "run")
+    assert (code, out) == (2, "")
+    assert re.search(r"would need [\d,.]+ GB of memory, and [\d,.]+ GB are free: ask for fewer", err), err
+    assert list(tmp_path.iterdir()) == []

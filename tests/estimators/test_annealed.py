@@ -42,6 +42,29 @@ def test_nonlinear_model_against_the_grid(small_vae, within, schedule):
         within(estimate.log_evidence, truth, estimate.standard_error)
 
 
+@pytest.mark.parametrize("start", ["guide", "prior"])
+def test_a_likelihood_that_does_not_use_z_is_its_own_evidence(within, start):
+    """As after posterior collapse; its gradient is zero then, and from the prior every weight the same."""
+    x = torch.tensor([[0.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
+    likelihood = dist.Bernoulli(torch.tensor([0.3, 0.6, 0.9])).to_event(1)
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            pyro.sample("x", likelihood, obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+
+    estimate = bv.annealed_log_evidence(model, guide, x, start=start, num_temperatures=8, num_chains=8)
+    truth = likelihood.log_prob(x).double()
+    if start == "guide":
+        within(estimate.log_evidence, truth, estimate.standard_error)
+    else:
+        torch.testing.assert_close(estimate.log_evidence, truth, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("settings", [{"refine": False}, {"schedule": "adaptive"}])
 @pytest.mark.parametrize("start", ["guide", "prior"])
 def test_mean_weight_is_unbiased(linear_gaussian, rescaled_guide, within, start, settings):

@@ -1,5 +1,7 @@
 """A result depends on the seed and on nothing else: not on chunk, batch, order, place or a short last batch."""
 
+import copy
+
 import pytest
 import torch
 
@@ -72,3 +74,16 @@ def test_progress_counts_observations(small_vae):
     seen = []
     bv.estimate_log_evidence(*small_vae, 5, batch_size=2, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(2, 5), (4, 5), (5, 5)]
+
+
+@pytest.mark.parametrize("source", ["distributions", "traces"])
+def test_float32_and_float64_agree(small_vae, source):
+    """The noise is drawn in float64 and rounded, so only rounding is between them."""
+    model, guide, x = small_vae
+    rounded = [copy.deepcopy(program).float() for program in (model, guide)]
+    one = bv.log_terms(*rounded, x.float(), 50, seed=3, source=source)
+    other = bv.log_terms(model, guide, x, 50, seed=3, source=source)
+    for name in ("log_prior", "log_likelihood", "log_guide"):
+        torch.testing.assert_close(
+            getattr(one, name).double(), getattr(other, name).double(), rtol=3e-6, atol=1e-5, msg=name
+        )

@@ -1,12 +1,14 @@
 """The models: their programs, their draws, their settings."""
 
 import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 
 from bayes_vae.errors import NotDefinedError, ShapeError
 from bayes_vae.guides import AmortizedNormalGuide
 from bayes_vae.models import VAE, LinearGaussianVAE
+from bayes_vae.models.model import SingleLatentModel
 
 SIZES = {"latent_dim": 2, "data_shape": (2, 3)}
 
@@ -43,6 +45,28 @@ def test_sample_is_repeatable_and_leaves_the_random_state(model):
     torch.testing.assert_close(model.sample(3, seed=7), model.sample(3, seed=7))
     assert not torch.equal(model.sample(3, seed=7), model.sample(3, seed=8))
     assert model.sample(3, seed=7, mean=True).shape == (3, 2, 3)
+
+
+def test_a_model_without_parameters_samples_too():
+    class Plain(SingleLatentModel):
+        data_shape = torch.Size((3,))
+
+        def prior(self):
+            return dist.Normal(torch.zeros(2), 1.0).to_event(1)
+
+        def likelihood(self, z):
+            return dist.Normal(z.sum(-1, keepdim=True).expand(*z.shape[:-1], 3), 1.0).to_event(1)
+
+    class PlainGuide(torch.nn.Module):
+        def variational_posterior(self, x):
+            return dist.Normal(x[:, :2], 1.0).to_event(1)
+
+    model = Plain()
+    x = model.sample(4, seed=0)
+    assert torch.equal(x, model.sample(4, seed=0))
+    assert torch.equal(model.reconstruct(x, PlainGuide(), seed=0), model.reconstruct(x, PlainGuide(), seed=0))
+    assert model.register_buffer("offset", torch.zeros(1, dtype=torch.float64)) is None
+    assert model.check_observations(x).dtype == torch.float64
 
 
 def test_sample_without_seed_draws_from_the_global_state(model, clean_globals):

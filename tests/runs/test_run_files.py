@@ -159,8 +159,23 @@ def test_where_two_folders_cannot_change_places_the_old_run_stays(run, saved, mo
     with pytest.raises(
         RunError, match=r"run cannot be replaced in one step here \(.*Save to a new folder, then delete"
     ):
+        check_destination(saved, overwrite=True)  # before any work, such as a training
+    with pytest.raises(RunError, match="run cannot be replaced in one step here"):
         save(run, saved, overwrite=True)
     assert snapshot(saved) == before
+    assert [path.name for path in saved.parent.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(
+    "name", ["a\0b", "\ud800", "x" * 5000, "x/" * 3000 + "x", "circle", "circle/run", "/dev/null/run"]
+)
+def test_a_name_that_no_folder_can_have_is_refused(run, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "circle").symlink_to("circle")
+    for act in (check_destination, lambda path: save(run, path), lambda path: save(run, path, overwrite=True)):
+        with pytest.raises(RunError, match=r"cannot be the name of a run directory|is a file"):
+            act(name)
+    assert [path.name for path in tmp_path.iterdir()] == ["circle"]
 
 
 def test_a_run_that_is_being_trained_is_not_replaced(run, saved):
@@ -264,6 +279,32 @@ def test_what_a_living_process_holds_is_left_alone(run, saved):
         hold(file.fileno())
         clean_leftovers(saved)
         assert mine.exists()
+
+
+def test_a_run_that_another_process_is_about_to_put_in_place_is_not_told_of(run, tmp_path, recwarn):
+    with new_folder(tmp_path / "run") as theirs:
+        (theirs / "manifest.json").write_text("{}")
+        clean_leftovers(tmp_path / "run")
+        assert (theirs / "manifest.json").exists()
+    assert [str(one.message) for one in recwarn] == []
+
+
+def test_what_was_deleted_before_it_was_held_is_made_anew(run, saved, monkeypatch):
+    held = []
+
+    def first_cleaned_by_another(descriptor):
+        held.append(descriptor)
+        if len(held) in (1, 3):  # a folder of a run, and a file in it
+            with pytest.warns(LeftoverWarning, match="1 unfinished"):
+                clean_leftovers(saved)
+        hold(descriptor)
+
+    monkeypatch.setattr("bayes_vae.runs.files.hold", first_cleaned_by_another)
+    with new_folder(saved) as mine:
+        assert mine.is_dir()
+    RunDirectory(saved).add_file("notes.txt", b"mine")
+    assert len(held) == 5
+    assert RunDirectory(saved).read_file("notes.txt") == b"mine"
 
 
 def test_a_run_that_has_lost_its_name_is_never_deleted(run, saved):

@@ -86,7 +86,7 @@ def test_json_that_is_deeper_than_any_is_refused(saved, name):
 
 @pytest.mark.parametrize("error", [RecursionError(), MemoryError("5 TiB"), KeyError("x"), OverflowError("too large")])
 def test_what_a_parser_raises_is_one_documented_error(error):
-    message = rf"RUN cannot be used \({type(error).__name__}.*it was changed or damaged"
+    message = rf"RUN cannot be used \({type(error).__name__}.*It was changed or damaged"
     with pytest.raises(RunError, match=message), documented("RUN"):
         raise error
 

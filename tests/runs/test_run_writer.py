@@ -10,6 +10,7 @@ import torch
 
 from bayes_vae.errors import RunError
 from bayes_vae.runs import Checkpoint, RunDirectory, run_writer, save
+from bayes_vae.runs import directory as directory_module
 from bayes_vae.runs.checkpoint_files import checkpoint_files, read_checkpoint
 from bayes_vae.runs.weights import pack_weights
 
@@ -127,6 +128,25 @@ def test_a_process_that_reads_while_another_writes(at, tmp_path):
         listed = json.loads((tmp_path / "run" / "manifest.json").read_text())["files"]
         writer.write(at(2).checkpoint)
         assert all((tmp_path / "run" / name).exists() for name in listed)
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_read_is_read_anew(at, tmp_path, monkeypatch):
+    """Twice, so that the files of the manifest in hand are gone; parts of two checkpoints are never put together."""
+    read, calls = directory_module.read_verified, []
+    with run_writer(tmp_path / "run", at(1)) as writer:
+        directory = RunDirectory(tmp_path / "run")
+
+        def replaced_meanwhile(folder, name, digests):
+            calls.append(name)
+            if len(calls) == 2:
+                for number in (2, 3):
+                    writer.write(at(number).checkpoint)
+            return read(folder, name, digests)
+
+        monkeypatch.setattr(directory_module, "read_verified", replaced_meanwhile)
+        assert directory.checkpoint().epochs_done == 3
+    states = [name for name in calls if name.endswith("/training.safetensors")]
+    assert states == ["checkpoints/000001/training.safetensors", "checkpoints/000003/training.safetensors"]
 
 
 RESULTS = (

@@ -3,6 +3,7 @@
 Each function is called on a pair that exposes its distributions, and on Pyro programs, whose terms are traced.
 """
 
+import copy
 import threading
 from contextlib import contextmanager
 
@@ -145,6 +146,39 @@ def test_observations_made_in_inference_mode_can_be_annealed(pairs, x):
     figure = FIGURES["annealed_log_evidence"]
     for pair in pairs.values():
         assert torch.equal(figure(pair, same), figure(pair, x))
+
+
+@pytest.fixture
+def made_in_inference_mode(isolated_globals):
+    """Copies of the pairs whose parameters are inference tensors, and their own."""
+    with isolated_globals(seed=3), torch.inference_mode():
+        programs = Programs()
+        pairs = {
+            "ours": (VAE(**NETWORKS), AmortizedNormalGuide(**NETWORKS)),
+            "programs": (programs.model, programs.guide),
+        }
+    assert all(parameter.is_inference() for parameter in programs.parameters())
+    return pairs
+
+
+@pytest.mark.parametrize(("which", "name"), CASES)
+def test_a_pair_that_was_built_in_inference_mode_gives_the_same_figures(pairs, made_in_inference_mode, x, which, name):
+    figure, pair = (FIGURES | OURS_ONLY)[name], made_in_inference_mode[which]
+    held = list(pair[0].parameters()) if which == "ours" else list(pair[0].__self__.parameters())
+    assert torch.equal(figure(pair, x), figure(pairs[which], x))
+    after = list(pair[0].parameters()) if which == "ours" else list(pair[0].__self__.parameters())
+    assert all(one is other for one, other in zip(held, after, strict=True))
+
+
+def test_a_pair_that_was_built_in_inference_mode_can_be_trained(pairs, made_in_inference_mode, x):
+    data = bv.load_data(x.repeat(6, 1))
+    for which, pair in made_in_inference_mode.items():
+        plain = copy.deepcopy(pairs[which]) if which == "ours" else None
+        state = bv.fit(*pair, data, epochs=1, batch_size=7, progress="none").last_state
+        assert not any(value.is_inference() for value in state.values())
+        if plain:
+            expected = bv.fit(*plain, data, epochs=1, batch_size=7, progress="none").last_state
+            assert all(torch.equal(state[name], expected[name]) for name in expected)
 
 
 def test_inside_vmap_a_plain_x_is_estimated_and_a_batched_one_refused(pairs, x):

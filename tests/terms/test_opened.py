@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import bayes_vae as bv
-from bayes_vae.errors import ProgramError, SettingsError
+from bayes_vae.errors import NumericalError, ProgramError, SettingsError
 from bayes_vae.estimators.elbo import ElboAtDraws
 from bayes_vae.estimators.importance.log_evidence import WeightsAtDraws
 from bayes_vae.guides import ExactLinearGaussianGuide
@@ -89,3 +89,13 @@ def test_what_is_no_program_is_refused(small_vae):
         bv.annealed_log_evidence(model, None, x)
     with pytest.raises(SettingsError, match="start must be 'guide' or 'prior', got 'posterior'"):
         bv.annealed_log_evidence(model, None, x, start="posterior")
+
+
+@pytest.mark.parametrize("proposal", ["normal", "full_covariance", "student_t"])
+def test_a_matrix_that_cannot_be_factorized_is_one_documented_error(small_vae, monkeypatch, proposal):
+    def fails(*_):
+        raise torch.linalg.LinAlgError("linalg.eigh: the algorithm failed to converge")
+
+    monkeypatch.setattr("torch.linalg.eigh", fails)
+    with pytest.raises(NumericalError, match=r"is too extreme for float\d\d \(linalg.eigh.*Compute in float64"):
+        bv.estimate_log_evidence(*small_vae, 8, proposal=proposal)

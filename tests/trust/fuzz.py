@@ -28,7 +28,7 @@ from bayes_vae.settings import DataSettings
 from bayes_vae.training.resuming import resume_point
 
 SLOW = 20.0
-"""Seconds that no single case may take, on a busy machine."""
+"""Seconds that no single case may take, on a busy machine, once what reads it is imported."""
 
 NASTY = [
     *(
@@ -110,6 +110,10 @@ class Target:
         self.name, self.read, self.folder, self.file = name, read, folder, file
         self.content = (folder / file).read_bytes()
 
+    def read_unharmed(self) -> None:
+        """Read the file as it is, which must go well."""
+        self.read(self.folder if (self.folder / "manifest.json").exists() else self.folder / self.file)
+
     def try_one(self, noise: random.Random) -> str:
         """Change the file, read it, and put it back: "refused" or "read"."""
         structured = self.file.endswith(".json") and noise.random() < 0.5
@@ -152,14 +156,48 @@ def targets(folder: Path) -> list[Target]:
     (folder / "arrays").mkdir()
     x = np.random.default_rng(0).integers(0, 2, (40, 9)).astype(np.uint8)
     np.save(folder / "arrays" / "a.npy", x)
-    np.savez(folder / "arrays" / "b.npz", train=x[:30], test=x[30:])
+    np.savez(folder / "arrays" / "b.npz", x=x, labels=x[:, 0])
 
     def read_array(path: Path) -> None:
-        load_data(DataSettings(data=str(path)))
+        images = path.parent.name != "arrays"
+        load_data(DataSettings(data=str(path.parent if images else path)))
 
     found.append(Target("settings: a.yaml", read_settings, folder / "settings", "a.yaml"))
-    found += [Target(f"arrays: {name}", read_array, folder / "arrays", name) for name in ("a.npy", "b.npz")]
-    return found
+    write_data(folder / "arrays", x)
+    names = sorted(path.relative_to(folder / "arrays").as_posix() for path in (folder / "arrays").rglob("*.*"))
+    found += [Target(f"data: {name}", read_array, folder / "arrays", name) for name in names if "MNIST" not in name]
+
+    def read_mnist(path: Path) -> None:
+        load_data("mnist", root=folder / "arrays")
+
+    return found + [Target(f"data: {name}", read_mnist, folder / "arrays", name) for name in mnist_files(folder)]
+
+
+def mnist_files(folder: Path) -> list[str]:
+    """The four files of a small data set in MNIST's format."""
+    raw = folder / "arrays" / "MNIST" / "raw"
+    return sorted(path.relative_to(folder / "arrays").as_posix() for path in raw.iterdir())
+
+
+def write_data(folder: Path, x: np.ndarray) -> None:
+    """The other kinds of files of data: tables, a sparse matrix, images, MNIST."""
+    from PIL import Image
+    from scipy import sparse
+
+    rows = "\n".join(",".join(map(str, row)) for row in x.tolist())
+    (folder / "c.csv").write_text("a,b,c,d,e,f,g,h,i\n" + rows)
+    (folder / "d.tsv").write_text(rows.replace(",", "\t"))
+    sparse.save_npz(folder / "e.npz", sparse.csr_matrix(x * 7))
+    for suffix in ("png", "gif", "bmp", "tiff", "jpg"):
+        (folder / suffix).mkdir()
+        for row in range(12):
+            Image.fromarray(x[row].reshape(3, 3) * 255).save(folder / suffix / f"{row:02}.{suffix}")
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part in ("train", "t10k"):
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01\0\0\0\x0c" + bytes(12))
+        pixels = (x[:12, :4] * 255).tobytes()
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03\0\0\0\x0c\0\0\0\x02\0\0\0\x02" + pixels)
 
 
 def fuzz(cases: int, seed: int = 0) -> dict[str, int]:
@@ -170,6 +208,8 @@ def fuzz(cases: int, seed: int = 0) -> dict[str, int]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             every = targets(folder)
+            for target in every:
+                target.read_unharmed()
             for number in range(cases):
                 target = every[number % len(every)]
                 start = time.monotonic()

@@ -15,6 +15,8 @@ PARTS = {
     "races": ("--rounds", "60"),
     "flips": ("--cases", "6000"),
     "fuzz": ("--cases", "10000"),
+    "resumes": ("--every", "1"),
+    "reads": ("--reads", "2000"),
 }
 """Program → its words."""
 
@@ -31,7 +33,7 @@ def run(name: str) -> dict[str, int]:
 
 def table(counts: dict[str, dict[str, int]]) -> str:
     """The counts in words."""
-    kills, races, flips, fuzz = (counts[name] for name in PARTS)
+    kills, races, flips, fuzz, resumes, reads = (counts[name] for name in PARTS)
     acts = ", ".join(f"{act} {count}" for act, count in kills.items())
     rows = [
         ("kills", f"{sum(kills.values())} ({acts})", "the old run or the new one was there, whole, each time"),
@@ -41,6 +43,16 @@ def table(counts: dict[str, dict[str, int]]) -> str:
             "changed files",
             f"{fuzz['cases']:,}",
             f"{fuzz['refused']:,} refused with a documented error; no other escaped",
+        ),
+        (
+            "interrupted trainings",
+            f"{sum(resumes.values())} in {len(resumes)} configurations",
+            "resumed bit for bit as if they had not been",
+        ),
+        (
+            "reads during training",
+            f"{reads['reads']:,}, of {reads['checkpoints']:,} checkpoints",
+            "each found one whole checkpoint",
         ),
     ]
     lines = ["| what | how many | outcome |", "| --- | --- | --- |", *(f"| {' | '.join(row)} |" for row in rows)]

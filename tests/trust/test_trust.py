@@ -1,4 +1,4 @@
-"""A small part of ``make trust``: kills at every few file operations, and starts at the same instant."""
+"""A small part of ``make trust``: kills at every few file operations, starts at the same instant, and so on."""
 
 import json
 import os
@@ -41,3 +41,14 @@ def test_changed_files_make_documented_errors_only():
     counts = outcome("fuzz", "--cases", "200")
     assert counts["refused"] >= 100
     assert counts["refused"] + counts.get("read", 0) == 200
+
+
+def test_interrupted_trainings_resume_bit_for_bit():
+    counts = outcome("resumes", "--every", "5")
+    assert min(counts.values()) == 1
+    assert len(counts) == 14
+
+
+def test_a_run_that_is_read_while_it_is_trained_is_whole():
+    counts = outcome("reads", "--reads", "40")
+    assert counts["checkpoints"] >= 2

@@ -14,6 +14,7 @@ from bayes_vae.distributions import normal_parts
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.objectives import Elbo
 from bayes_vae.terms.factorized import variational_normal
+from bayes_vae.terms.gradients import gradients_at
 from bayes_vae.terms.randomness import KeyedNoise, derived_seed, isolated_rng
 
 __all__ = [
@@ -70,9 +71,9 @@ def _pulls_of(subject: Subject, rows: Rows, reading: Reading | None) -> tuple[Te
     with torch.enable_grad():
         m, log_scale = loc.clone().requires_grad_(), scale.log().requires_grad_()
         expected = bound.model.likelihood(m + log_scale.exp() * noise).log_prob(bound.x).mean(0)
-        of_loc, of_scale = torch.autograd.grad(expected.sum(), (m, log_scale))
-        at_mean = bound.model.likelihood(m.unsqueeze(0)).log_prob(bound.x).sum()
-        (of_mean,) = torch.autograd.grad(at_mean, m)
+        of_loc, of_scale = gradients_at(expected, m, log_scale)
+        at_mean = bound.model.likelihood(m.unsqueeze(0)).log_prob(bound.x)
+        (of_mean,) = gradients_at(at_mean, m)
     prior = normal_parts(bound.model.prior())
     assert prior is not None, "the pair is factorized"
     middle, width = (part.detach() for part in prior)

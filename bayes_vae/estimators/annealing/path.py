@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bayes_vae.estimators.latent_space import LatentSpace
 from bayes_vae.terms.containers import JointTerms
+from bayes_vae.terms.gradients import gradients_at
 from bayes_vae.terms.stream import BoundBatch
 
 __all__ = ["GuidePath", "Path", "PriorPath", "State", "float_resolution", "hamiltonian_move", "log_joint_gradient"]
@@ -147,8 +148,8 @@ class PriorPath:
             v = position.detach().requires_grad_()
             terms, log_det = _terms(self.batch, self.space, v)
             log_start = terms.log_prior + log_det
-            (start_gradient,) = torch.autograd.grad(log_start.sum(), v, retain_graph=True)
-            (gradient,) = torch.autograd.grad(terms.log_likelihood.sum(), v)
+            (start_gradient,) = gradients_at(log_start, v, retain_graph=True)
+            (gradient,) = gradients_at(terms.log_likelihood, v)
         return State(position, log_start.detach(), terms.log_likelihood.detach(), start_gradient, gradient)
 
 
