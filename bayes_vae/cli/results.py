@@ -31,6 +31,7 @@ def figure(average: Average, estimator: str, provenance: Provenance) -> dict[str
         "kl_weight": provenance.kl_weight,
         "seed": provenance.seed,
         "pixel_seed": provenance.pixel_seed,
+        **({"missing_share": provenance.missing_share} if provenance.missing_share else {}),
         "note": str(average.reading),
         "reading": average.reading.as_json(),
     }

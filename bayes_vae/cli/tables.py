@@ -101,6 +101,7 @@ def conditions(term: Figures, data: str) -> str:
         term["data_policy"],
         unit=capitalized(PER_OBSERVATION),
         **{name: term[name] for name in beside},
+        missing_share=term.get("missing_share", 0.0),
     )
     return f"{said}."
 

@@ -36,7 +36,7 @@ def data_of(
     """Make a data set of rows of numbers.
 
     Args:
-        raw: the rows.
+        raw: the rows, missing values :func:`~bayes_vae.data.missing.separated`.
         policy: how pixels become observations; None for the one that goes with the kind.
         kind: what the numbers are; ``auto`` for what their form says, see
             :func:`bayes_vae.data.kinds.values_of_kind`.
@@ -55,12 +55,21 @@ def data_of(
             f"only real values are standardized, and these are of the kind {found!r}. Say kind='real' (--kind real) if "
             "they are a table of measurements, or do not standardize."
         )
-    scaling = None
+    scaling, missing = None, None if raw.missing is None else torch.from_numpy(raw.missing)
     if standardize:
-        scaling = standardize if isinstance(standardize, Standardization) else standardization_of(values[parts[0]])
+        seen = values if missing is None else values.where(~missing, torch.nan)
+        scaling = standardize if isinstance(standardize, Standardization) else standardization_of(seen[parts[0]])
         values = scaling.apply(values)
     labels, names = (None, ()) if raw.labels is None else as_labels(raw.labels, len(values))
-    rows = Split(values, labels, torch.arange(len(values)), observed_as, beside=raw.beside, redraw=raw.redraw)
+    rows = Split(
+        values,
+        labels,
+        torch.arange(len(values)),
+        observed_as,
+        beside=raw.beside,
+        redraw=raw.redraw,
+        missing=missing,
+    )
     train, validation, test = (rows[part] for part in parts)
     label_names = raw.label_names or names
     splits = {"train": train, "validation": replace(validation, redraw=None), "test": replace(test, redraw=None)}

@@ -89,6 +89,7 @@ _FROM_DATA: dict[str, Callable[[Data], Any]] = {
     "num_classes": lambda data: data.num_classes,
     "num_categories": lambda data: 1 + _largest(data, lambda split: split.values),
     "num_observations": lambda data: 1 + _largest(data, lambda split: split.index),
+    "mask_input": lambda data: data.missing_share > 0,
     "values": lambda data: PSEUDO_INPUT_RANGES[data.observation_kind],
 }
 """Argument of a class → how the data tell it, where no setting does."""

@@ -73,6 +73,7 @@ class Provenance:
         randomness: "per observation" (does not depend on batches) or "data blocks".
         data_policy: how pixels became observations; "unstated" where the caller did not say.
         pixel_seed: of the zeros and ones that pixels became; None where none were drawn here.
+        missing_share: share of the numbers of x that are missing, NaN: the terms are of what was observed.
     """
 
     seed: int
@@ -81,6 +82,7 @@ class Provenance:
     randomness: str
     data_policy: str = "unstated"
     pixel_seed: int | None = None
+    missing_share: float = 0.0
 
     @property
     def kl_weight(self) -> float:

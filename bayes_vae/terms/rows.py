@@ -41,6 +41,10 @@ class Rows(Protocol):
     def pixel_seed(self) -> int | None:
         """Seed of the zeros and ones that pixels became; None where none were drawn."""
 
+    @property
+    def missing_share(self) -> float:
+        """Share of the numbers of x that are missing, NaN."""
+
     def take(self, rows: Selection) -> Rows:
         """Some of them."""
 
@@ -75,6 +79,11 @@ class TensorRows:
     data_policy: str = "unstated"
     labels: Tensor | None = None
     pixel_seed: int | None = None
+
+    @property
+    def missing_share(self) -> float:
+        """Share of the numbers of x that are missing, NaN."""
+        return float(self.x[0].isnan().double().mean()) if self.x[0].is_floating_point() else 0.0
 
     def take(self, rows: Selection) -> TensorRows:
         """Some of them."""
