@@ -23,7 +23,7 @@ class AmortizedGuide(SingleLatentGuide):
         hidden_dims: widths (of ``conv``: channels) of the encoder's hidden layers, from the data's side.
         activation: name of the activation between layers.
         network: "mlp" or "conv".
-        mask_input: whether the encoder reads which numbers of x were observed, beside x with zeros where one is missing.
+        mask_input: whether the encoder reads which numbers of x were observed, beside x with 0 where one is missing.
         num_outputs: numbers that the encoder outputs for each observation.
         **options: further arguments of the subclass, from which it is built again.
     """

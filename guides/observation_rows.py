@@ -21,8 +21,8 @@ def observation_rows(guide: Guide, x: Tensor, dtype: torch.dtype) -> Tensor:
     """Rows of shape (N, P), or a sentence about the shape that was expected.
 
     Args:
-        guide: has the ``data_shape`` of an observation; one with ``mask_input`` gets rows of shape (N, 2 P), the numbers
-            and then 1 where they were observed, 0 where they are missing.
+        guide: has the ``data_shape`` of an observation; one with ``mask_input`` gets rows of shape (N, 2 P), the
+            numbers and then 1 where they were observed, 0 where they are missing.
         x: observations, shape (N, *data_shape), NaN where a number is missing.
         dtype: of the encoder.
 

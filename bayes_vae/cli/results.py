@@ -51,10 +51,16 @@ def evaluation(result: Evaluation) -> dict[str, Any]:
 
 
 def bits(term: dict[str, Any], model: Any) -> dict[str, Any] | None:
-    """A figure of log p(x) as bits per dimension, with its errors; None where the likelihood is a density."""
+    """A figure of log p(x) as bits per dimension, with its errors.
+
+    None where the likelihood is a density, and where numbers are missing: each observation then has another number of
+    them, and the mean of log p(x) no number to be divided by.
+    """
     from bayes_vae.errors import NotDefinedError
     from bayes_vae.terms.bits import bits_per_dimension
 
+    if term.get("missing_share"):
+        return None
     try:
         value = bits_per_dimension(term["value"], model)
     except NotDefinedError:

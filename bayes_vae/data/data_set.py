@@ -158,6 +158,20 @@ class Data:
             **({"missing_share": self.missing_share} if self.missing_share else {}),
         }
 
+    @property
+    def log_evidence_offsets(self) -> Tensor:
+        r"""What to add to log p(x) of standardized test rows for densities in the data's units, shape (N,), nats.
+
+        .. math:: -\sum_{d \text{ observed}} \log s_d
+
+        Zero where nothing was standardized; the same for every row where no value is missing.
+        """
+        count, missing = len(self.test), self.test.missing
+        if self.standardization is None:
+            return torch.zeros(count, dtype=torch.float64)
+        logs = self.standardization.scale.log().expand(count, *self.data_shape)
+        return -(logs if missing is None else logs.masked_fill(missing, 0.0)).reshape(count, -1).sum(1)
+
     def in_original_units(self, x: Tensor) -> Tensor:
         """Observations or draws of the model, shape (…, *event), in the units of the data as they were brought."""
         return x if self.standardization is None else self.standardization.undo(x)

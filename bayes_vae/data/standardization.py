@@ -53,7 +53,10 @@ class Standardization:
 
     @property
     def log_evidence_offset(self) -> float:
-        """What to add to log p(x) of the standardized x for the density in the data's units, nats: −Σ log s."""
+        """What to add to log p(x) of the standardized x for the density in the data's units, nats: −Σ log s.
+
+        Of observations without missing values; see ``Data.log_evidence_offsets`` for others.
+        """
         return -float(self.scale.log().sum())
 
     def to_json(self) -> dict[str, Any]:

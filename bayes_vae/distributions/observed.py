@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pyro.distributions as dist
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 
 from bayes_vae.distributions.properties import unwrap
 from bayes_vae.distributions.support import in_support_where_masked
@@ -66,7 +67,18 @@ def observed_part(likelihood: dist.TorchDistribution, x: Tensor, missing: Tensor
     numbers: Any = by_number(likelihood)
     masked = numbers.mask(~missing)
     observed = dist.Independent(masked, event_dims, validate_args=False) if event_dims else masked
-    return ObservedPart(observed, in_support_where_masked(observed, torch.where(missing, torch.zeros_like(x), x)))
+    x = torch.where(missing, torch.zeros_like(x), x) if _zero_has_a_density(numbers) else x
+    return ObservedPart(observed, in_support_where_masked(observed, x))
+
+
+def _zero_has_a_density(numbers: Any) -> bool:
+    """Whether zero has a finite density whatever the parameters, as a gamma has not: only then does it stand in."""
+    if hasattr(numbers, "numbers"):
+        return True
+    try:
+        return numbers.support is constraints.real or bool(numbers.support.is_discrete)
+    except NotImplementedError:
+        return False
 
 
 def observed_log_prob(likelihood: dist.TorchDistribution, x: Tensor) -> Tensor:

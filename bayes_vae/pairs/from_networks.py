@@ -67,9 +67,9 @@ def pair_from_networks(
         split: whether the encoder returns one tensor, shape (N, 2 D), location first, in place of a tuple of two.
         input_shape: the shape in which the encoder takes an observation, such as (784,) or (1, 28, 28); ``data_shape``
             when None. The decoder's output is given ``data_shape`` wherever its numbers are in that order.
-        mask_input: whether the encoder takes missing values: it is then called with (x, seen), zeros in x where a number
-            is missing, and seen, of the same shape, 1 where it was observed and 0 where not. Of an encoder without this
-            the zeros are all that it gets, with a warning.
+        mask_input: whether the encoder is told what is missing: it is then called with (x, seen), zeros in x where a
+            number is missing, and seen, of the same shape, 1 where it was observed and 0 where not. Without, the zeros
+            are all that it gets, with a warning.
         likelihood: name of p(x given z), or a mapping of "name" and options, such as
             ``{"name": "normal", "scale": 0.1}``.
         prior: name of p(z), or a mapping of "name" and options.

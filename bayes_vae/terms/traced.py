@@ -121,8 +121,8 @@ class TracedBatch:
         return self._read(layout, *self._trace(layout, self._given(layout, latents)))
 
     def model_sites(self, latents: dict[str, Tensor]) -> list[ModelSite]:
-        """The latent and observed sites of the model at given latents of one particle, each of shape (1, N, *rest)."""
-        layout = self._particle_layout(1)
+        """The latent and observed sites of the model at given latents, each of shape (K, N, *rest); K = 1 in a loop."""
+        layout = self._particle_layout(len(next(iter(latents.values()))))
         return self._model_sites(layout, self._trace(layout, self._given(layout, latents))[1])
 
     def model_sites_alone(self, latents: dict[str, Tensor]) -> list[ModelSite]:
