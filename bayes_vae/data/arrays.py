@@ -31,7 +31,7 @@ def data_of(
     kind: Kind,
     parts: Sequence[Tensor],
     split_by: SplitBy,
-    standardize: bool | Standardization = False,
+    standardize: bool | Standardization | Sequence[str] = False,
 ) -> Data:
     """Make a data set of rows of numbers.
 
@@ -42,7 +42,8 @@ def data_of(
             :func:`bayes_vae.data.kinds.values_of_kind`.
         parts: places of the training, validation and test rows.
         split_by: who chose them.
-        standardize: whether to bring each column to mean 0 and deviation 1 over the training rows; or by how much.
+        standardize: whether to bring each column to mean 0 and deviation 1 over the training rows; or which columns, by
+            name; or by how much.
 
     Raises:
         DataError: no numbers, NaN or infinity, labels that do not fit, standardization of other than real values.
@@ -58,7 +59,7 @@ def data_of(
     scaling, missing = None, None if raw.missing is None else torch.from_numpy(raw.missing)
     if standardize:
         seen = values if missing is None else values.where(~missing, torch.nan)
-        scaling = standardize if isinstance(standardize, Standardization) else standardization_of(seen[parts[0]])
+        scaling = _scaling(standardize, seen[parts[0]], raw.columns)
         values = scaling.apply(values)
     labels, names = (None, ()) if raw.labels is None else as_labels(raw.labels, len(values))
     rows = Split(
@@ -82,6 +83,19 @@ def data_of(
         split_by=split_by,
         standardization=scaling,
     )
+
+
+def _scaling(standardize: Any, seen: Tensor, columns: Sequence[str]) -> Standardization:
+    """How values are standardized, from training rows; NaN where a value is missing."""
+    if isinstance(standardize, bool | Standardization):
+        return standardization_of(seen) if isinstance(standardize, bool) else standardize
+    names = {name.replace(" ", "_"): place for place, name in enumerate(columns)}
+    wanted = [str(name).replace(" ", "_") for name in standardize]
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        known = f"its columns are {', '.join(names)}" if names else "its columns have no names"
+        raise DataError(f"there is no column {unknown[0]!r} to standardize: {known}.")
+    return standardization_of(seen, [names[name] for name in wanted])
 
 
 def _values(raw: RawData, numbers: np.ndarray, policy: Policy | None, kind: Kind) -> tuple[Tensor, Any, ObservedAs]:

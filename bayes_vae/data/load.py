@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -48,7 +48,7 @@ def load_data(
     kind: Kind | None = None,
     image_size: int | None = None,
     colour: Colour | None = None,
-    standardize: bool | Standardization | None = None,
+    standardize: bool | Sequence[str] | Standardization | None = None,
 ) -> Data:
     """Load a data set, split it, and fix the policy that makes observations of its pixels.
 
@@ -80,7 +80,8 @@ def load_data(
             of dots.
         image_size: pixels of each side to which a folder's images are brought: the square in the middle of each.
         colour: of a folder's images: ``gray`` or ``rgb``; when None as they are.
-        standardize: whether each column of real values is brought to mean 0 and deviation 1 over the training rows;
+        standardize: whether each column of real values is brought to mean 0 and deviation 1 over the training rows, or
+            the names of the columns that are;
             :meth:`Data.in_original_units` undoes it.
 
     Returns:
@@ -104,6 +105,7 @@ def load_data(
         "image_size": image_size,
         "colour": colour,
         "standardize": standardize if isinstance(standardize, bool) else None,
+        "standardize_columns": tuple(standardize) if isinstance(standardize, list | tuple) else None,
     }
     settings = source if isinstance(source, DataSettings) else DataSettings()
     settings = replace(settings, **{key: value for key, value in given.items() if value is not None})
@@ -121,7 +123,8 @@ def load_data(
         raw, places, split_by = _split(source, parts, settings, labels)
         if missing is not None and source is None:
             raise DataError("missing= goes with one source: in rows of several parts, missing values are NaN.")
-        scaling = standardize if isinstance(standardize, Standardization) else settings.standardize
+        chosen_columns = settings.standardize_columns or settings.standardize
+        scaling = standardize if isinstance(standardize, Standardization) else chosen_columns
         data = data_of(separated(raw, missing), settings.policy, settings.kind, places, split_by, scaling)
     return data if settings.num_labelled is None else data.with_visible_labels(settings.num_labelled)
 
@@ -179,7 +182,12 @@ def _of_parts(parts: Mapping[str, Any], settings: DataSettings, labels: Any) -> 
 
 def _load_named(name: str, settings: DataSettings, labels: Any, parts: Mapping[str, Any], missing: Any) -> Data:
     own_of = {"labels": "labels", "missing": "values, none of which is missing"} | dict.fromkeys(parts, "split")
-    given = {"labels": labels, **parts, "missing": missing, "standardize": settings.standardize or None}
+    given = {
+        "labels": labels,
+        **parts,
+        "missing": missing,
+        "standardize": settings.standardize_columns or settings.standardize or None,
+    }
     for what, value in given.items():
         if value is not None:
             own = own_of.get(what, "gray pixels, which are in [0, 1]")

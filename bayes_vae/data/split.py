@@ -70,10 +70,11 @@ class Split:
             place = range(len(self))[cast(SupportsIndex, rows)]  # raises IndexError where there is no such row
             rows = slice(place, place + 1)
         rows = _as_selection(cast(Selection, rows))
-        optional = {"labels": self.labels, "visible": self.visible, "missing": self.missing}
-        some = {name: None if part is None else part[rows] for name, part in optional.items()}
-        values, index, beside = self.values[rows], self.index[rows], tuple(part[rows] for part in self.beside)
-        return replace(self, values=values, index=index, beside=beside, **some)
+        optional = (self.labels, self.visible, self.missing)
+        labels, visible, missing = (None if part is None else part[rows] for part in optional)
+        some = replace(self, labels=labels, visible=visible, missing=missing)
+        beside = tuple(part[rows] for part in self.beside)
+        return replace(some, values=self.values[rows], index=self.index[rows], beside=beside)
 
     def seeded(self, pixel_seed: int) -> Split:
         """The same rows, their pixels drawn with another seed under the policy ``stochastic``."""

@@ -69,8 +69,12 @@ class Standardization:
         return cls(*(torch.tensor(stored[name], dtype=torch.float64) for name in ("mean", "scale")))
 
 
-def standardization_of(values: Tensor) -> Standardization:
+def standardization_of(values: Tensor, columns: Sequence[int] | None = None) -> Standardization:
     """Mean and deviation of training rows, shape (N, *event), NaN where a number is missing.
+
+    Args:
+        values: of the training rows.
+        columns: of a table (N, P), those that are standardized; the others stay as they are. All when None.
 
     Raises:
         DataError: no rows, or a column without an observed value.
@@ -83,7 +87,10 @@ def standardization_of(values: Tensor) -> Standardization:
             "a column has no observed value among the training rows, so there is nothing to standardize it by. Remove "
             "it, or choose other training rows."
         )
-    return Standardization(mean, torch.where(scale > 0, scale, 1.0))
+    left = torch.zeros_like(mean, dtype=torch.bool)
+    if columns is not None:
+        left = left.fill_(True).index_fill(0, torch.tensor(columns), False)
+    return Standardization(mean.masked_fill(left, 0.0), torch.where((scale > 0) & ~left, scale, 1.0))
 
 
 def _moments(numbers: Tensor) -> tuple[Tensor, Tensor]:

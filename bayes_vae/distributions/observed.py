@@ -104,4 +104,5 @@ def by_number(likelihood: dist.TorchDistribution) -> dist.TorchDistribution:
             "given z. Remove the observations with missing values, or write p(x_observed given z) as a Pyro program."
         )
     shape = likelihood.batch_shape + likelihood.event_shape
-    return base if base.batch_shape == shape else base.expand(shape)
+    numbers: dist.TorchDistribution = base if base.batch_shape == shape else base.expand(shape)
+    return numbers

@@ -213,7 +213,8 @@ class _Work:
 
 
 def _detached(draw: Draw) -> Draw:
-    return Draw(*(term.detach() for term in draw[:3]), {name: value.detach() for name, value in draw.latents.items()})
+    prior, likelihood, guide = (term.detach() for term in draw[:3])
+    return Draw(prior, likelihood, guide, {name: value.detach() for name, value in draw.latents.items()})
 
 
 def _of_weights(batch: Batch, draw: Draw, trusted: Tensor, num_draws: int) -> _Found:

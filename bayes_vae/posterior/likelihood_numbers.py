@@ -52,7 +52,8 @@ def _of_sites(bound: Any, latents: dict[str, Tensor], x: Tensor, what: What) -> 
         shape, dims = site.fn.batch_shape + site.fn.event_shape, len(site.fn.batch_shape)
         held = site.to_rows(site.value.expand(shape), dims)[0]
         if held.numel() == x.numel() and torch.equal(held.reshape(x.shape)[seen], x[seen].to(held.dtype)):
-            return site.to_rows(_of(site.fn, what).expand(shape), dims).reshape(-1, *x.shape)
+            rows: Tensor = site.to_rows(_of(site.fn, what).expand(shape), dims)
+            return rows.reshape(-1, *x.shape)
     raise NotDefinedError(
         f"which numbers of x are drawn where is not to be seen: the observed sites are {[one.name for one in sites]}, "
         "and expected is one that holds the numbers of x in their order, NaN where missing."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pyro.distributions as dist
+import torch
 from torch import Tensor
 from torch.distributions import constraints
 
@@ -21,6 +22,7 @@ from bayes_vae.distributions import (
     noise_shape,
     observed_part,
 )
+from bayes_vae.distributions.column_groups import ColumnGroups
 from bayes_vae.distributions.observed import ObservedPart
 from bayes_vae.errors import NotDefinedError, ProgramError, ShapeError
 from bayes_vae.terms.containers import Draw, JointTerms, ModelSite
@@ -117,8 +119,10 @@ class ExposedBatch:
             noise: keyed noise, or None to draw from torch's generator.
         """
         z = self._latents(particles, noise)
-        log_likelihood = self._log_likelihood(z)
-        return Draw(self.model.prior().log_prob(z), log_likelihood, self.variational_posterior.log_prob(z), {"z": z})
+        by_group: dict[str, Tensor] = {}
+        log_likelihood = self._log_likelihood(z, by_group)
+        log_guide = self.variational_posterior.log_prob(z)
+        return Draw(self.model.prior().log_prob(z), log_likelihood, log_guide, {"z": z}, by_group)
 
     def log_likelihood(self, particles: range, noise: KeyedNoise | None) -> Tensor:
         """Draw the same latents and evaluate log p(x given z) alone, shape (K, N)."""
@@ -156,13 +160,18 @@ class ExposedBatch:
         normal = noise.normal("z", self.index, particles, noise_shape(q)[1:], noise_like(q))
         return draw_from_noise(q, normal)
 
-    def _log_likelihood(self, z: Tensor) -> Tensor:
+    def _log_likelihood(self, z: Tensor, by_group: dict[str, Tensor] | None = None) -> Tensor:
+        """log p(x given z); of column groups each its own too, into ``by_group``."""
         likelihood = self.model.likelihood(z)
         _expect_batch("likelihood(z)", likelihood, tuple(z.shape[:2]))
         _expect_event("likelihood(z)", likelihood, tuple(self.x.shape[1:]))
         observed = self._observed(likelihood)
         self._check_support(observed)
-        return observed.log_prob
+        if by_group is None or not isinstance(likelihood, ColumnGroups):
+            return observed.log_prob
+        each = likelihood.log_prob_by_number(observed.x)
+        by_group |= likelihood.by_group(each if self.missing is None else each.masked_fill(self.missing, 0.0))
+        return torch.stack(list(by_group.values())).sum(0)
 
     def _check_support(self, observed: ObservedPart) -> None:
         if not self.support_checked:

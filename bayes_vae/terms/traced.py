@@ -243,14 +243,16 @@ class TracedBatch:
             terms = [layout.per_observation(name, site, dim) for name, site in sites.items()]
             return torch.stack(terms).sum(0)
 
+        each = {name: layout.per_observation(name, site, pair.model_dim) for name, site in observed.items()}
         draw = Draw(
             total(latent_sites(model_trace), pair.model_dim),
-            total(observed, pair.model_dim),
+            torch.stack(list(each.values())).sum(0),
             total(latents, pair.guide_dim),
             {
                 name: layout.from_site(site["value"], pair.guide_dim, len(site["fn"].batch_shape))
                 for name, site in latents.items()
             },
+            each if len(each) > 1 else {},
         )
         self._look_at_masks(layout, (guide_trace, model_trace), draw.latents)
         return draw

@@ -20,7 +20,7 @@ DRAWS = 4
 
 
 def pixels_of(subject: Subject, rows: Rows) -> tuple[Any, Tensor]:
-    """p(x given z) with the pixels apart, at draws z of q, batch (K, N), K = 4; and the observations, NaN if missing."""
+    """p(x given z) with the pixels apart, at draws z of q, batch (K, N), K = 4; and x, NaN where missing."""
     bound = subject.exposed.bind(*rows)
     with isolated_rng(derived_seed(subject.seed, "pixels"), subject.device):
         z = bound.variational_posterior.sample((DRAWS,))
