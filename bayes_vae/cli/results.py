@@ -37,6 +37,13 @@ def figure(average: Average, estimator: str, provenance: Provenance) -> dict[str
     }
 
 
+def _groups(result: Evaluation, provenance: Provenance) -> dict[str, Any]:
+    """The expected log likelihood of each group of columns or observed site, where there are several."""
+    found = result.terms.averages_by_group()
+    words = result.estimators["expected_log_likelihood"]
+    return {"groups": {name: figure(one, words, provenance) for name, one in found.items()}} if found else {}
+
+
 def evaluation(result: Evaluation) -> dict[str, Any]:
     """Every term, name → figure, and how far to trust the log evidence."""
     averages, origin = result.averages(), result.terms.provenance
@@ -44,6 +51,7 @@ def evaluation(result: Evaluation) -> dict[str, Any]:
     terms["importance_weighted_bound"]["symbol"] = f"L_{result.bound.num_particles}"
     return {
         "terms": terms,
+        **_groups(result, origin),
         "reliability": reliability(result.bound),
         "annealing": annealing(result.annealed, result.why_not_annealed),
         "left_out": dict(result.left_out),

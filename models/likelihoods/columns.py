@@ -62,30 +62,30 @@ class ColumnsLikelihood(Likelihood):
             if likelihood == "categorical":
                 options = {"num_categories": _num_categories(name, chosen, largest)}
             part = build_part("likelihood", {"name": likelihood, **options}, data_shape=(len(chosen),))
-            self.families[name], most = part, max(most, part.outputs_per_number)
+            self.families[f"of_{name}"], most = part, max(most, part.outputs_per_number)  # "items" is taken, say
             self.register_buffer(f"columns_of_{name}", torch.tensor(chosen), persistent=False)
         self.outputs_per_number = most
 
-    def _columns(self, name: str) -> Tensor:
-        columns: Tensor = getattr(self, f"columns_of_{name}")
-        return columns
+    def _parts(self) -> Iterator[tuple[str, Any, Tensor]]:
+        """Name, likelihood and columns of each group."""
+        for key, part in self.families.items():
+            name = key.removeprefix("of_")
+            yield name, part, getattr(self, f"columns_of_{name}")
 
     def forward(self, parameters: Tensor) -> dist.TorchDistribution:
         """p(x given z): the groups' numbers, independent of each other."""
         flat = parameters.flatten(parameters.dim() - len(self.data_shape)) if self.data_shape else parameters[..., None]
         families, columns = {}, {}
-        for name, part in self.families.items():
-            columns[name] = self._columns(name)
-            own = part(flat[..., : part.outputs_per_number, columns[name]])
-            families[name] = by_number(own)
+        for name, part, own in self._parts():
+            columns[name], families[name] = own, by_number(part(flat[..., : part.outputs_per_number, own]))
         return ColumnGroups(families, columns, self.data_shape, len(self.data_shape))
 
     def initial_outputs(self, mean: Tensor) -> Tensor:
         """Of each group its own; zeros where a group has fewer parameters than another."""
         flat = mean.flatten() if self.data_shape else mean[None]
         outputs = flat.new_zeros(self.outputs_per_number, len(flat))
-        for name, part in self.families.items():
-            columns = self._columns(name).to(flat.device)
+        for _, part, own in self._parts():
+            columns = own.to(flat.device)
             outputs[: part.outputs_per_number, columns] = part.initial_outputs(flat[columns])
         return outputs.reshape(self.outputs_per_number, *self.data_shape)
 

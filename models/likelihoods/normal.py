@@ -54,7 +54,8 @@ class NormalLikelihood(Likelihood):
         least = 0.0 if noise == "fixed" else SCALE_FLOOR
         if not scale > least:
             raise SettingsError(
-                f"the scale of a {self.family.__name__.lower()} likelihood with noise {noise!r} must be above {least:g}, got {scale:g}."
+                f"the scale of a {self.family.__name__.lower()} likelihood with noise {noise!r} must be above "
+                f"{least:g}, got {scale:g}."
             )
         self.noise, self.scale = noise, scale
         self.outputs_per_number = 2 if noise == "per-pixel" else 1

@@ -18,12 +18,12 @@ INITIAL_SHARE = 0.1
 
 
 class ZeroInflatedNegativeBinomialLikelihood(NegativeBinomialLikelihood):
-    r"""Counts that are zero with a probability of its own: the decoder outputs log μ and the logit g of that probability.
+    r"""Counts that may be zero for a reason of its own: the decoder outputs log μ and the logit g of that probability.
 
     .. math:: p(x \mid z) = \prod_i \pi_i 1[x_i = 0] + (1 - \pi_i) \, \mathrm{NB}(x_i; \mu_i, r_i), \qquad
         \mu_i = e^{f_i(z)}, \quad \pi_i = \sigma(g_i(z))
 
-    Each number has a learned dispersion r, as in :class:`NegativeBinomialLikelihood`, of which this is the case π > 0. A
+    Each number has a learned dispersion r, as in :class:`NegativeBinomialLikelihood`, which is this with π = 0. A
     probability, so it has bits per dimension. Fits counts, under the data policy ``none``.
 
     Args:
