@@ -140,7 +140,7 @@ class OpenPair:
             pair.randomness,
             rows.data_policy,
             rows.pixel_seed,
-            rows.missing_share,
+            getattr(rows, "missing_share", 0.0),  # rows of other makers need not tell
         )
 
     def batches(

@@ -41,10 +41,6 @@ class Rows(Protocol):
     def pixel_seed(self) -> int | None:
         """Seed of the zeros and ones that pixels became; None where none were drawn."""
 
-    @property
-    def missing_share(self) -> float:
-        """Share of the numbers of x that are missing, NaN."""
-
     def take(self, rows: Selection) -> Rows:
         """Some of them."""
 
