@@ -237,7 +237,11 @@ def test_a_likelihood_takes_its_kinds_and_refuses_the_others(likelihood, kind):
 
 
 @pytest.mark.parametrize(
-    ("kind", "taking"), [("gray", {"continuous-bernoulli", "normal", "discretized-logistic"}), ("real", {"normal"})]
+    ("kind", "taking"),
+    [
+        ("gray", {"continuous-bernoulli", "normal", "discretized-logistic", "laplace"}),
+        ("real", {"normal", "laplace", "columns"}),
+    ],
 )
 def test_the_likelihoods_that_take_a_kind_are_named(kind, taking):
     arrays = {"gray": GRAY, "real": REAL}

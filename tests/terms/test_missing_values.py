@@ -85,6 +85,9 @@ FAMILIES = {
     "discretized-logistic": (lambda shape: (torch.rand(shape) * 255).round() / 255, {}),
     "categorical": (lambda shape: torch.randint(0, 4, shape).float(), {"num_categories": 4}),
     "negative-binomial": (lambda shape: torch.poisson(torch.full(shape, 3.0)), {}),
+    "laplace": (lambda shape: torch.randn(shape), {"noise": "shared"}),
+    "poisson": (lambda shape: torch.poisson(torch.full(shape, 3.0)), {}),
+    "zero-inflated-negative-binomial": (lambda shape: torch.poisson(torch.full(shape, 1.0)), {}),
 }
 
 
