@@ -20,7 +20,9 @@ def folder(tmp_path_factory, isolated_globals):
     rows = np.stack([np.asarray(column, float) for column in columns], 1)
     gaps = RANDOM.random(rows.shape) < 0.2
     gaps[:, 0] &= ~gaps.all(1)
-    cells = [["" if gap else f"{cell:g}" for cell, gap in zip(*one, strict=True)] for one in zip(rows, gaps, strict=True)]
+    cells = [
+        ["" if gap else f"{cell:g}" for cell, gap in zip(*one, strict=True)] for one in zip(rows, gaps, strict=True)
+    ]
     lines = [",".join(row) for row in cells]
     (folder / "people.csv").write_text("height,weight,smoker,visits\n" + "\n".join(lines))
     scaled = ["--kind", "real", "--standardize-columns", "height", "weight"]
