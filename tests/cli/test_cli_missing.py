@@ -50,7 +50,7 @@ def test_evaluate_says_what_is_missing_and_gives_nats_by_group(command, folder):
 
 def test_diagnose_says_what_is_missing(command, folder):
     outcome = command("diagnose", folder / "run", "--seconds", "1")
-    assert outcome.code in (0, 1)
+    assert outcome.code in (0, 1, 3)  # nothing wrong, something, not all looked at
     assert SAID in outcome.out
     assert "Traceback" not in outcome.err
 

@@ -24,7 +24,7 @@ def test_the_page_runs_from_data_to_diagnosis(clean_globals, capsys):
 
 
 def test_padding_counts_for_nothing_and_tokens_see_only_those_before(clean_globals):
-    """Other padding, and more of it, leave every term as it is; a changed token changes its own factor and later ones."""
+    """Other padding, and more of it, leave every term as it is; a changed token moves later logits alone."""
     names = {}
     exec(compile("\n".join(cells()[:2]).partition("pair = Words()")[0], str(PAGE), "exec"), names)  # noqa: S102
     x, lengths, pair = names["x"][:6], names["lengths"][:6], names["Words"](latent_dim=2, hidden=8)

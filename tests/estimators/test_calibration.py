@@ -285,7 +285,7 @@ class Zeros(ExactLinearGaussianGuide):
 
 
 def test_the_gaps_of_the_data_are_laid_over_what_is_simulated(isolated_globals):
-    """With the gaps the exact posterior of what was observed is calibrated, and one that takes them for zeros is not."""
+    """The exact posterior of what was observed is calibrated, and one that takes gaps for zeros is not."""
     with isolated_globals(seed=0), torch.no_grad():
         model = LinearGaussianVAE(2, (4,))
         model.log_scale.fill_(-1.0)
