@@ -144,7 +144,11 @@ class _Work:
         if not bool(missing.any()):
             raise DataError("x has no missing value to impute: expected NaN where a number is missing.")
         opened.check_memory(num_draws * self.x[0].numel(), f"num_draws={num_draws}")
-        self.rows = torch.nonzero(missing.reshape(count, -1).any(1)).flatten()
+        self.wanted = missing.reshape(count, -1).any(1)
+        self.splittable = opened.pair.splittable
+        self.rows = (
+            torch.nonzero(self.wanted).flatten() if self.splittable else torch.arange(count, device=self.x.device)
+        )
         self.draws = self.x.expand(num_draws, *self.x.shape).clone()
         self.mean, self.error = self.x.double().clone(), torch.zeros_like(self.x, dtype=torch.float64)
         self.pareto_k = torch.full((count,), torch.nan, dtype=torch.float64, device=self.x.device)
@@ -153,8 +157,13 @@ class _Work:
     def result(self) -> Imputation:
         """Every observation by the first method that can be trusted."""
         failed = torch.cat(list(self._by_importance()))
+        failed = failed[self.wanted[failed]]
         if len(failed):
             self._by_chains(failed)
+        whole: Method = "nothing missing"
+        self.methods = [
+            found if is_wanted else whole for found, is_wanted in zip(self.methods, self.wanted.tolist(), strict=True)
+        ]
         origin = self.opened.provenance
         return Imputation(self.x, self.draws, self.mean, self.error, tuple(self.methods), self.pareto_k, origin)
 
@@ -195,9 +204,12 @@ class _Work:
             yield places[~trusted]
 
     def _by_chains(self, places: Tensor) -> None:
-        """Impute by Hamiltonian draws where the chains converged, and refuse the others."""
+        """Impute by Hamiltonian draws where the chains converged, and refuse the others.
+
+        Chains are of these observations alone, which a pair must be able to be run on.
+        """
         converged = torch.zeros(len(places), dtype=torch.bool, device=places.device)
-        if not self.opened.pair.discrete:
+        if not self.opened.pair.discrete and self.splittable:
             opened = self.opened.with_prior_as_guide().take(places)
             chains = draws_of(opened, CHAINS)
             converged = chains.converged & (chains.divergences == 0)
