@@ -43,8 +43,10 @@ if TYPE_CHECKING:
     from bayes_vae.objectives import ImportanceWeightedObjective as ImportanceWeightedObjective
     from bayes_vae.objectives import StickingTheLandingObjective as StickingTheLandingObjective
     from bayes_vae.pairs import pair_from_networks as pair_from_networks
+    from bayes_vae.posterior import Imputation as Imputation
     from bayes_vae.posterior import PosteriorDraws as PosteriorDraws
     from bayes_vae.posterior import exact_posterior_draws as exact_posterior_draws
+    from bayes_vae.posterior import impute as impute
     from bayes_vae.posterior import nuts_draws as nuts_draws
     from bayes_vae.posterior import posterior_draws as posterior_draws
     from bayes_vae.posterior.arviz_export import netcdf_bytes as netcdf_bytes
@@ -83,6 +85,7 @@ _HOMES = {
     "Evaluation": "estimators",
     "GuideCalibration": "estimators",
     "ImportanceWeightedObjective": "objectives",
+    "Imputation": "posterior",
     "InferenceGap": "estimators",
     "LogEvidenceEstimate": "estimators",
     "LogTerms": "terms",
@@ -113,6 +116,7 @@ _HOMES = {
     "exact_posterior_draws": "posterior",
     "fit": "training",
     "importance_weighted_bound": "estimators",
+    "impute": "posterior",
     "inference_gap": "estimators",
     "load": "runs",
     "load_data": "data",

@@ -136,5 +136,9 @@ class UnfinishedRunWarning(BayesVaeWarning):
     """A run whose training has not come to its end."""
 
 
+class MissingValuesWarning(BayesVaeWarning):
+    """Observations with missing values, and an encoder that is not told which."""
+
+
 class UnscaledDataWarning(BayesVaeWarning):
     """Columns of real values of very different sizes, or far from 1, on which networks hardly train."""

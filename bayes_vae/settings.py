@@ -50,6 +50,10 @@ LikelihoodName = Literal[
     "discretized-logistic",
     "categorical",
     "negative-binomial",
+    "laplace",
+    "poisson",
+    "zero-inflated-negative-binomial",
+    "columns",
 ]
 NoiseScale = Literal["fixed", "shared", "per-pixel"]
 PriorName = Literal["standard-normal", "learned-normal", "mixture", "vamp", "flow"]
@@ -97,6 +101,7 @@ class DataSettings:
             and of 100 to 199 rows 20 each for validation and test.
         label_column: the column of a table that holds labels.
         standardize: bring each column of real values to mean 0 and deviation 1 over the training rows.
+        standardize_columns: the same for these columns of a table alone, by name (a blank in a name is written _).
     """
 
     data: str = "digits"
@@ -111,6 +116,7 @@ class DataSettings:
     split: tuple[float, ...] = ()
     label_column: str | None = None
     standardize: bool = False
+    standardize_columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -141,6 +147,8 @@ class PairSettings:
         noise_scale: standard deviation of a pixel; the initial value where it is learned.
         noise: whether that scale is fixed, shared (one for all pixels, learned) or per-pixel (from the decoder).
         num_categories: number of values; one more than the data's largest when not given.
+        groups: each NAME=LIKELIHOOD:COLUMNS, the columns by name or number with + between them, 0-9 for a range and *
+            for the rest, such as body=normal:height+weight visits=poisson:* (a blank in a name is written _).
         prior: p(z).
         num_components: components of the mixture.
         guide: q(z given x).
@@ -160,6 +168,7 @@ class PairSettings:
     noise_scale: float = 0.2
     noise: NoiseScale = "fixed"
     num_categories: int | None = None
+    groups: tuple[str, ...] = ()
     prior: PriorName = "standard-normal"
     num_components: int = 20
     guide: GuideName = "normal"

@@ -23,6 +23,7 @@ class AmortizedGuide(SingleLatentGuide):
         hidden_dims: widths (of ``conv``: channels) of the encoder's hidden layers, from the data's side.
         activation: name of the activation between layers.
         network: "mlp" or "conv".
+        mask_input: whether the encoder reads which numbers of x were observed, beside x with 0 where one is missing.
         num_outputs: numbers that the encoder outputs for each observation.
         **options: further arguments of the subclass, from which it is built again.
     """
@@ -36,6 +37,7 @@ class AmortizedGuide(SingleLatentGuide):
         network: str,
         *,
         num_outputs: int,
+        mask_input: bool,
         **options: Any,
     ) -> None:
         super().__init__(
@@ -44,10 +46,11 @@ class AmortizedGuide(SingleLatentGuide):
             hidden_dims=tuple(hidden_dims),
             activation=activation,
             network=network,
+            mask_input=mask_input,
             **options,
         )
         self.latent_dim, self.data_shape = latent_dim, Size(data_shape)
-        self.encoder = encoder_network(network, data_shape, num_outputs, hidden_dims, activation)
+        self.encoder = encoder_network(network, data_shape, num_outputs, hidden_dims, activation, mask_input)
 
     def encode(self, x: Tensor) -> Tensor:
         """The encoder's output, shape (N, num_outputs).
@@ -56,5 +59,5 @@ class AmortizedGuide(SingleLatentGuide):
             ShapeError: x is not of shape (N, *data_shape).
         """
         dtype = next(self.encoder.parameters()).dtype
-        output: Tensor = self.encoder(observation_rows(x, self.data_shape, type(self).__name__, dtype))
+        output: Tensor = self.encoder(observation_rows(self, x, dtype))
         return output

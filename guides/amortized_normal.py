@@ -26,6 +26,7 @@ class AmortizedNormalGuide(AmortizedGuide):
         hidden_dims: widths (of ``conv``: channels) of the encoder's hidden layers, from the data's side.
         activation: name of the activation between layers.
         network: "mlp" or "conv".
+        mask_input: whether the encoder reads which numbers of x were observed, beside x with 0 where one is missing.
 
     Reference: Kingma, Welling (2014), "Auto-encoding variational Bayes", eq. 9.
     """
@@ -37,8 +38,11 @@ class AmortizedNormalGuide(AmortizedGuide):
         hidden_dims: Sequence[int] = (200, 200),
         activation: str = "tanh",
         network: str = "mlp",
+        mask_input: bool = False,
     ) -> None:
-        super().__init__(latent_dim, data_shape, hidden_dims, activation, network, num_outputs=2 * latent_dim)
+        super().__init__(
+            latent_dim, data_shape, hidden_dims, activation, network, num_outputs=2 * latent_dim, mask_input=mask_input
+        )
 
     def variational_posterior(self, x: Tensor) -> dist.TorchDistribution:
         """q(z given x).

@@ -28,6 +28,7 @@ class ConditionalNormalGuide(Guide):
         num_classes: C; labels are 0…C−1.
         hidden_dims: widths of the encoder's hidden layers, from the data's side.
         activation: name of the activation between layers.
+        mask_input: whether the encoder reads which numbers of x were observed, beside x with 0 where one is missing.
 
     Reference: Sohn, Lee, Yan (2015), "Learning structured output representation using deep conditional generative
     models", eq. 4.
@@ -42,6 +43,7 @@ class ConditionalNormalGuide(Guide):
         num_classes: int,
         hidden_dims: Sequence[int] = (200, 200),
         activation: str = "tanh",
+        mask_input: bool = False,
     ) -> None:
         super().__init__(
             latent_dim=latent_dim,
@@ -49,9 +51,10 @@ class ConditionalNormalGuide(Guide):
             num_classes=num_classes,
             hidden_dims=tuple(hidden_dims),
             activation=activation,
+            mask_input=mask_input,
         )
         self.data_shape, self.num_classes = Size(data_shape), num_classes
-        self.encoder = mlp([self.data_shape.numel() + num_classes, *hidden_dims, 2 * latent_dim], activation)
+        self.encoder = mlp([self.input_size + num_classes, *hidden_dims, 2 * latent_dim], activation)
 
     def variational_posterior(self, x: Tensor, y: Tensor | None) -> dist.TorchDistribution:
         """q(z given x, y); batch shape (N,), event shape (D,).
@@ -61,7 +64,7 @@ class ConditionalNormalGuide(Guide):
             SupportError: a label that is no class.
         """
         dtype, name = next(self.encoder.parameters()).dtype, type(self).__name__
-        rows = observation_rows(x, self.data_shape, name, dtype)
+        rows = observation_rows(self, x, dtype)
         labels = check_labels(y, len(x), self.num_classes, name)
         return normal_of_outputs(self.encoder(append_label(rows, labels, self.num_classes)))
 

@@ -40,6 +40,7 @@ class FlowGuide(AmortizedGuide):
         network: "mlp" or "conv".
         num_transforms: T, transforms one after another, the order of the dimensions reversed between two of them.
         context_dim: size of h(x).
+        mask_input: whether the encoder reads which numbers of x were observed, beside x with 0 where one is missing.
 
     Raises:
         SettingsError: no transform, or too few dimensions.
@@ -57,6 +58,7 @@ class FlowGuide(AmortizedGuide):
         network: str = "mlp",
         num_transforms: int = 2,
         context_dim: int = 16,
+        mask_input: bool = False,
     ) -> None:
         for name, value in (("num_transforms", num_transforms), ("context_dim", context_dim)):
             if value < 1:
@@ -70,6 +72,7 @@ class FlowGuide(AmortizedGuide):
             num_outputs=2 * latent_dim + context_dim,
             num_transforms=num_transforms,
             context_dim=context_dim,
+            mask_input=mask_input,
         )
         self.context_dim = context_dim
         self.steps = nn.ModuleList([self._step(latent_dim, context_dim) for _ in range(num_transforms)])

@@ -28,6 +28,7 @@ class FullCovarianceGuide(AmortizedGuide):
         hidden_dims: widths (of ``conv``: channels) of the encoder's hidden layers, from the data's side.
         activation: name of the activation between layers.
         network: "mlp" or "conv".
+        mask_input: whether the encoder reads which numbers of x were observed, beside x with 0 where one is missing.
 
     Reference: Kingma, Welling (2019), "An introduction to variational autoencoders", section 2.5.1.
     """
@@ -39,9 +40,18 @@ class FullCovarianceGuide(AmortizedGuide):
         hidden_dims: Sequence[int] = (200, 200),
         activation: str = "tanh",
         network: str = "mlp",
+        mask_input: bool = False,
     ) -> None:
         below = latent_dim * (latent_dim - 1) // 2
-        super().__init__(latent_dim, data_shape, hidden_dims, activation, network, num_outputs=2 * latent_dim + below)
+        super().__init__(
+            latent_dim,
+            data_shape,
+            hidden_dims,
+            activation,
+            network,
+            num_outputs=2 * latent_dim + below,
+            mask_input=mask_input,
+        )
 
     def variational_posterior(self, x: Tensor) -> dist.TorchDistribution:
         """q(z given x), a normal with full covariance.

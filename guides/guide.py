@@ -7,7 +7,7 @@ from typing import Any
 
 import pyro
 import pyro.distributions as dist
-from torch import Tensor, nn
+from torch import Size, Tensor, nn
 
 from bayes_vae.terms.registration import register_at_each_call
 
@@ -17,13 +17,28 @@ __all__ = ["Guide", "SingleLatentGuide"]
 class Guide(nn.Module, ABC):
     """An approximate posterior q(z given x) as a Pyro program."""
 
+    data_shape: Size
+    """Shape of one observation, of guides that have one."""
+
+    mask_input: bool = False
+    """Whether its encoder reads, beside the numbers, which of them were observed."""
+
+    missing_noted: bool = False
+    """Whether it was said that the encoder is not told which numbers are missing."""
+
     needs_index: bool = False
     """Whether the program takes ``index=``, the observations' indices (guides with parameters per observation)."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, mask_input: bool = False, **settings: Any) -> None:
         super().__init__()
-        self.settings: dict[str, Any] = settings
+        self.mask_input = mask_input
+        self.settings: dict[str, Any] = settings | ({"mask_input": True} if mask_input else {})
         """The constructor's arguments, from which :func:`bayes_vae.load` rebuilds the guide."""
+
+    @property
+    def input_size(self) -> int:
+        """Numbers of an observation that an encoder of rows reads: those of x, with ``mask_input`` twice as many."""
+        return self.data_shape.numel() * (2 if self.mask_input else 1)
 
     @abstractmethod
     def forward(self, x: Tensor) -> Any:

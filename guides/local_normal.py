@@ -9,7 +9,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from bayes_vae.distributions import analytic_kl, diagonal_normal
+from bayes_vae.distributions import analytic_kl, diagonal_normal, observed_log_prob
 from bayes_vae.distributions.normal_outputs import positive_scale
 from bayes_vae.errors import SettingsError, ShapeError
 from bayes_vae.guides.guide import SingleLatentGuide
@@ -161,7 +161,7 @@ class LocalNormalGuide(SingleLatentGuide):
                 kl = analytic_kl(q, prior)
                 if kl is None:
                     kl = (q.log_prob(z) - prior.log_prob(z)).mean(0)
-                loss = (kl - model.likelihood(z).log_prob(x).mean(0)).sum()
+                loss = (kl - observed_log_prob(model.likelihood(z), x).mean(0)).sum()
                 loc.grad, raw.grad = torch.autograd.grad(loss, [loc, raw])
             optimizer.step()
         with torch.no_grad():

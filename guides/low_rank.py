@@ -28,6 +28,7 @@ class LowRankGuide(AmortizedGuide):
         activation: name of the activation between layers.
         network: "mlp" or "conv".
         rank: R, at most D.
+        mask_input: whether the encoder reads which numbers of x were observed, beside x with 0 where one is missing.
 
     Raises:
         SettingsError: a rank below 1 or above D.
@@ -43,11 +44,21 @@ class LowRankGuide(AmortizedGuide):
         activation: str = "tanh",
         network: str = "mlp",
         rank: int = 2,
+        mask_input: bool = False,
     ) -> None:
         if not 1 <= rank <= latent_dim:
             raise SettingsError(f"rank must be at least 1 and at most latent_dim = {latent_dim}, got {rank}.")
         outputs = (2 + rank) * latent_dim
-        super().__init__(latent_dim, data_shape, hidden_dims, activation, network, num_outputs=outputs, rank=rank)
+        super().__init__(
+            latent_dim,
+            data_shape,
+            hidden_dims,
+            activation,
+            network,
+            num_outputs=outputs,
+            rank=rank,
+            mask_input=mask_input,
+        )
         self.rank = rank
 
     def variational_posterior(self, x: Tensor) -> dist.TorchDistribution:

@@ -11,6 +11,7 @@ from torch import Size, Tensor, nn
 from bayes_vae.distributions import diagonal_normal
 from bayes_vae.errors import NumericalError, SettingsError, ShapeError
 from bayes_vae.guides.guide import SingleLatentGuide
+from bayes_vae.guides.observation_rows import zeros_where_missing
 from bayes_vae.networks.foreign import ForeignNetwork, describe_output, keeps_order, reshape_rows, shape_text
 
 __all__ = ["EncoderOutput", "NetworkGuide"]
@@ -40,6 +41,8 @@ class NetworkGuide(SingleLatentGuide):
         encoder_output: what its outputs are: m and s, m and s², m and log s, or m and log s².
         split: whether it returns one tensor, shape (N, 2 D), m first, in place of a tuple of two.
         input_shape: the shape in which it takes an observation; ``data_shape`` when None.
+        mask_input: whether the encoder is called with (x, seen): seen has the shape of x, 1 where a number was observed
+            and 0 where it is missing. Without, it is called with x alone. Missing numbers are zeros in x.
 
     Raises:
         SettingsError: another ``encoder_output``, or an encoder that cannot be held.
@@ -55,8 +58,9 @@ class NetworkGuide(SingleLatentGuide):
         *,
         split: bool = False,
         input_shape: Sequence[int] | None = None,
+        mask_input: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(mask_input=mask_input)
         if encoder_output not in get_args(EncoderOutput):
             raise SettingsError(
                 f"unknown encoder_output {encoder_output!r}: choose one of {', '.join(get_args(EncoderOutput))}."
@@ -83,13 +87,16 @@ class NetworkGuide(SingleLatentGuide):
         Raises:
             ShapeError: x is not of shape (N, *data_shape), or the encoder returns something else than was said.
             NumericalError: a scale that is not above 0.
+
+        Warns:
+            MissingValuesWarning: once, where numbers are missing and the encoder takes no mask.
         """
         if x.shape[1:] != self.data_shape or x.dim() != len(self.data_shape) + 1:
             raise ShapeError(
                 f"this guide takes observations of shape {shape_text(self.data_shape)}, got {tuple(x.shape)}. Reshape "
                 f"x, or build the pair with data_shape={tuple(x.shape[1:])}."
             )
-        loc, second = self._two(self.encoder(x.reshape(len(x), *self.input_shape)), len(x))
+        loc, second = self._two(self.encode(x), len(x))
         if self.encoder_output in _POSITIVE and not bool((second > 0).all()):
             raise NumericalError(
                 f"encoder_output={self.encoder_output!r} was said, but the encoder's second output holds "
@@ -97,6 +104,12 @@ class NetworkGuide(SingleLatentGuide):
                 "NaN. If the encoder outputs a logarithm, say 'loc-and-log-scale' or 'loc-and-log-variance'."
             )
         return diagonal_normal(loc, _SCALES[self.encoder_output](second))
+
+    def encode(self, x: Tensor) -> Any:
+        """What the encoder returns for x of shape (N, *data_shape), zeros where a number is missing."""
+        numbers, seen = zeros_where_missing(self, x)
+        rows = [part.reshape(len(x), *self.input_shape) for part in (numbers, *([seen] if self.mask_input else []))]
+        return self.encoder(*rows)
 
     def _two(self, output: Any, num_rows: int) -> tuple[Tensor, Tensor]:
         """The encoder's two outputs, each of shape (N, D)."""

@@ -9,7 +9,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from bayes_vae.distributions import analytic_kl, diagonal_normal
+from bayes_vae.distributions import analytic_kl, diagonal_normal, observed_log_prob
 from bayes_vae.distributions.normal_outputs import SCALE_FLOOR, normal_of_outputs
 from bayes_vae.errors import SettingsError
 from bayes_vae.guides.amortized import AmortizedGuide
@@ -41,6 +41,7 @@ class SemiAmortizedGuide(AmortizedGuide):
         network: "mlp" or "conv".
         num_refinements: T.
         step_size: η, in (0, 1].
+        mask_input: whether the encoder reads which numbers of x were observed, beside x with 0 where one is missing.
 
     Raises:
         SettingsError: no step, or a step size outside (0, 1].
@@ -60,6 +61,7 @@ class SemiAmortizedGuide(AmortizedGuide):
         network: str = "mlp",
         num_refinements: int = 5,
         step_size: float = 0.3,
+        mask_input: bool = False,
     ) -> None:
         if num_refinements < 1 or not 0 < step_size <= 1:
             raise SettingsError(
@@ -75,6 +77,7 @@ class SemiAmortizedGuide(AmortizedGuide):
             num_outputs=2 * latent_dim,
             num_refinements=num_refinements,
             step_size=step_size,
+            mask_input=mask_input,
         )
         self._model = (model,)  # in a tuple: the parameters stay the model's alone
         self.num_refinements, self.step_size = num_refinements, step_size
@@ -115,7 +118,7 @@ class SemiAmortizedGuide(AmortizedGuide):
         kl = analytic_kl(q, model.prior())
         if kl is None:
             kl = (q.log_prob(z) - model.prior().log_prob(z)).mean(0)
-        elbo = (model.likelihood(z).log_prob(x).mean(0) - kl).sum()
+        elbo = (observed_log_prob(model.likelihood(z), x).mean(0) - kl).sum()
         uphill, wider = torch.autograd.grad(elbo, [loc, log_scale], create_graph=through)
         step = self.step_size
         return loc + step * scale * (scale * uphill).tanh(), log_scale + step * (0.5 * wider).tanh()

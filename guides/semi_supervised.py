@@ -46,6 +46,7 @@ class SemiSupervisedGuide(Guide):
         activation: name of the activation between layers.
         label_weight: α, for each observation with a known label; 0 for none. Kingma et al. (2014) have 0.1 times the
             number of observations for each known label.
+        mask_input: whether the encoder reads which numbers of x were observed, beside x with 0 where one is missing.
 
     Raises:
         SettingsError: a negative label_weight.
@@ -66,6 +67,7 @@ class SemiSupervisedGuide(Guide):
         activation: str = "tanh",
         *,
         label_weight: float = 10.0,
+        mask_input: bool = False,
     ) -> None:
         super().__init__(
             latent_dim=latent_dim,
@@ -74,11 +76,12 @@ class SemiSupervisedGuide(Guide):
             hidden_dims=tuple(hidden_dims),
             activation=activation,
             label_weight=label_weight,
+            mask_input=mask_input,
         )
         if not label_weight >= 0:
             raise SettingsError(f"label_weight must be at least 0, got {label_weight}.")
         self.data_shape, self.num_classes, self.label_weight = Size(data_shape), num_classes, label_weight
-        size = self.data_shape.numel()
+        size = self.input_size
         self.classifier = mlp([size, *hidden_dims, num_classes], activation)
         self.encoder = mlp([size + num_classes, *hidden_dims, 2 * latent_dim], activation)
 
@@ -131,7 +134,7 @@ class SemiSupervisedGuide(Guide):
             return label, pyro.sample("z", self.variational_posterior(x, label))
 
     def _rows(self, x: Tensor) -> Tensor:
-        return observation_rows(x, self.data_shape, type(self).__name__, next(self.encoder.parameters()).dtype)
+        return observation_rows(self, x, next(self.encoder.parameters()).dtype)
 
     def _labels(self, x: Tensor, y: Tensor | None) -> Tensor:
         if y is None:

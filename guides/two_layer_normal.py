@@ -33,6 +33,7 @@ class TwoLayerNormalGuide(Guide):
         hidden_dims: widths of the hidden layers between x and z1, from the data's side.
         top_hidden_dims: widths of the hidden layers between z1 and z2, from z1's side.
         activation: name of the activation between layers.
+        mask_input: whether the encoder reads which numbers of x were observed, beside x with 0 where one is missing.
 
     Reference: Burda, Grosse, Salakhutdinov (2016), "Importance weighted autoencoders", section 2 and appendix C.
     """
@@ -45,6 +46,7 @@ class TwoLayerNormalGuide(Guide):
         hidden_dims: Sequence[int] = (200, 200),
         top_hidden_dims: Sequence[int] = (100, 100),
         activation: str = "tanh",
+        mask_input: bool = False,
     ) -> None:
         super().__init__(
             latent_dim=latent_dim,
@@ -53,9 +55,10 @@ class TwoLayerNormalGuide(Guide):
             hidden_dims=tuple(hidden_dims),
             top_hidden_dims=tuple(top_hidden_dims),
             activation=activation,
+            mask_input=mask_input,
         )
         self.data_shape = Size(data_shape)
-        self.encoder = mlp([self.data_shape.numel(), *hidden_dims, 2 * latent_dim], activation)
+        self.encoder = mlp([self.input_size, *hidden_dims, 2 * latent_dim], activation)
         self.top_encoder = mlp([latent_dim, *top_hidden_dims, 2 * top_latent_dim], activation)
 
     def first_layer(self, x: Tensor) -> dist.TorchDistribution:
@@ -65,7 +68,7 @@ class TwoLayerNormalGuide(Guide):
             ShapeError: x is not of shape (N, *data_shape).
         """
         dtype = next(self.encoder.parameters()).dtype
-        return normal_of_outputs(self.encoder(observation_rows(x, self.data_shape, type(self).__name__, dtype)))
+        return normal_of_outputs(self.encoder(observation_rows(self, x, dtype)))
 
     def top_layer(self, z1: Tensor) -> dist.TorchDistribution:
         """q(z2 given z1) for z1 of shape (*batch, latent_dim); event shape (top_latent_dim,)."""

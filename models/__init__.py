@@ -4,11 +4,15 @@ from bayes_vae.models.conditional_vae import ConditionalVAE
 from bayes_vae.models.likelihoods import (
     BernoulliLikelihood,
     CategoricalLikelihood,
+    ColumnsLikelihood,
     ContinuousBernoulliLikelihood,
     DiscretizedLogisticLikelihood,
+    LaplaceLikelihood,
     Likelihood,
     NegativeBinomialLikelihood,
     NormalLikelihood,
+    PoissonLikelihood,
+    ZeroInflatedNegativeBinomialLikelihood,
 )
 from bayes_vae.models.linear_gaussian import LinearGaussianVAE
 from bayes_vae.models.model import Model, PartsModel, SingleLatentModel
@@ -29,10 +33,12 @@ __all__ = [
     "VAE",
     "BernoulliLikelihood",
     "CategoricalLikelihood",
+    "ColumnsLikelihood",
     "ConditionalVAE",
     "ContinuousBernoulliLikelihood",
     "DiscretizedLogisticLikelihood",
     "FlowPrior",
+    "LaplaceLikelihood",
     "LearnedNormalPrior",
     "Likelihood",
     "LinearGaussianVAE",
@@ -42,10 +48,12 @@ __all__ = [
     "NetworkModel",
     "NormalLikelihood",
     "PartsModel",
+    "PoissonLikelihood",
     "Prior",
     "SemiSupervisedVAE",
     "SingleLatentModel",
     "StandardNormalPrior",
     "TwoLayerVAE",
     "VampPrior",
+    "ZeroInflatedNegativeBinomialLikelihood",
 ]

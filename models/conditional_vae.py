@@ -79,7 +79,7 @@ class ConditionalVAE(LabelledModel):
         y = check_labels(y, count, self.num_classes, type(self).__name__)
         with pyro.plate("data", count, dim=-1):
             z = pyro.sample("z", self.prior())
-            return pyro.sample("x", self.likelihood(z, y), obs=x)
+            return self.observe(self.likelihood(z, y), x)
 
     @torch.no_grad()
     def sample(

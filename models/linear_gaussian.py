@@ -9,7 +9,7 @@ import pyro.distributions as dist
 import torch
 from torch import Size, Tensor, nn
 
-from bayes_vae.distributions import analytic_kl, diagonal_normal
+from bayes_vae.distributions import analytic_kl, diagonal_normal, missing_in, observed_log_prob
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.models.model import SingleLatentModel
 
@@ -23,6 +23,8 @@ class LinearGaussianVAE(SingleLatentModel):
 
     .. math:: p(x) = N(b, WW^\top + \sigma^2 I), \quad
         p(z \mid x) = N(M^{-1} W^\top (x - b), \sigma^2 M^{-1}), \quad M = W^\top W + \sigma^2 I
+
+    Of an observation with missing numbers (NaN) both are exact too, with the rows of W and b of what was observed.
 
     Args:
         latent_dim: D, the size of z.
@@ -56,30 +58,41 @@ class LinearGaussianVAE(SingleLatentModel):
         pixels = dist.Normal(loc, self.log_scale.exp(), validate_args=False)
         return dist.Independent(pixels, len(self.data_shape), validate_args=False)
 
-    def _centred(self, x: Tensor) -> Tensor:
-        return self.check_observations(x).flatten(1) - self.bias
+    def _centred(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """x − b, shape (N, P), zero where a number is missing; and 1 where it is not, None where none is missing."""
+        centred = self.check_observations(x).flatten(1) - self.bias
+        missing = missing_in(centred)
+        return (centred, None) if missing is None else (centred.where(~missing, 0.0), (~missing).to(centred.dtype))
 
-    def _precision(self) -> Tensor:
-        """Precision of the exact posterior, (WᵀW + σ²I) / σ², shape (D, D)."""
+    def _gram(self, seen: Tensor | None) -> Tensor:
+        """WᵀW of the rows that were observed, shape (D, D); (N, D, D) where that differs."""
+        if seen is None:
+            return self.weight.T @ self.weight
+        return torch.einsum("np,pd,pe->nde", seen, self.weight, self.weight)
+
+    def _precision(self, seen: Tensor | None) -> Tensor:
+        """Precision of the exact posterior, (WᵀW + σ²I) / σ², shape as of :meth:`_gram`."""
         eye = torch.eye(self.latent_dim, dtype=self.weight.dtype, device=self.weight.device)
-        return self.weight.T @ self.weight * (-2 * self.log_scale).exp() + eye
+        return self._gram(seen) * (-2 * self.log_scale).exp() + eye
 
     def log_evidence(self, x: Tensor) -> Tensor:
-        """Exact log p(x), the marginal likelihood; shape (N,), nats."""
-        centred, variance = self._centred(x), (2 * self.log_scale).exp()
-        precision = torch.linalg.cholesky(self._precision())
-        projected = torch.linalg.solve_triangular(precision, self.weight.T @ centred.T / variance, upper=False)
-        distance = centred.square().sum(-1) / variance - projected.square().sum(0)
-        size = centred.shape[1]
-        log_det = size * 2 * self.log_scale + 2 * precision.diagonal().log().sum()
+        """Exact log p(x), the marginal likelihood, of what was observed; shape (N,), nats."""
+        (centred, seen), variance = self._centred(x), (2 * self.log_scale).exp()
+        precision = torch.linalg.cholesky(self._precision(seen))
+        pulls = (centred @ self.weight / variance).unsqueeze(-1)
+        projected = torch.linalg.solve_triangular(precision, pulls, upper=False).squeeze(-1)
+        distance = centred.square().sum(-1) / variance - projected.square().sum(-1)
+        size = centred.shape[1] if seen is None else seen.sum(-1)
+        log_det = size * 2 * self.log_scale + 2 * precision.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         log_density: Tensor = -0.5 * (distance + log_det + size * math.log(2 * math.pi))
         return log_density
 
     def exact_posterior(self, x: Tensor) -> dist.TorchDistribution:
         """Exact p(z given x); batch shape (N,), event shape (D,), full covariance."""
-        precision = self._precision()
-        centred = self._centred(x) * (-2 * self.log_scale).exp()
-        loc = torch.linalg.solve(precision, self.weight.T @ centred.T).T
+        centred, seen = self._centred(x)
+        precision = self._precision(seen)
+        pulls = centred @ self.weight * (-2 * self.log_scale).exp()
+        loc = torch.linalg.solve(precision, pulls.unsqueeze(-1)).squeeze(-1)
         return dist.MultivariateNormal(loc, precision_matrix=precision, validate_args=False)
 
     def elbo(self, x: Tensor, variational_posterior: dist.TorchDistribution) -> Tensor:
@@ -103,6 +116,6 @@ class LinearGaussianVAE(SingleLatentModel):
             )
         spread = getattr(q, "covariance_matrix", None)
         spread = q.variance.diag_embed() if spread is None else spread
-        trace = (self.weight.T @ self.weight * spread).sum((-2, -1))
-        expected = self.likelihood(q.mean).log_prob(self.check_observations(x))
+        trace = (self._gram(self._centred(x)[1]) * spread).sum((-2, -1))
+        expected = observed_log_prob(self.likelihood(q.mean), self.check_observations(x))
         return expected - 0.5 * trace * (-2 * self.log_scale).exp() - kl

@@ -11,6 +11,7 @@ import pyro.distributions as dist
 import torch
 from torch import Size, Tensor, nn
 
+from bayes_vae.distributions import missing_in, observed_part
 from bayes_vae.errors import ShapeError
 from bayes_vae.models.likelihoods import Likelihood
 from bayes_vae.models.priors import Prior
@@ -59,6 +60,20 @@ class Model(nn.Module, ABC):
             )
         return x.to(self.like.dtype)
 
+    def observe(self, likelihood: dist.TorchDistribution, x: Tensor | None) -> Tensor:
+        """The site ``"x"`` of the Pyro program, at which missing numbers (NaN in x) have no density.
+
+        Args:
+            likelihood: p(x given the latents).
+            x: observations, shape (N, *data_shape); None to sample them.
+
+        Raises:
+            NotDefinedError: x has missing numbers, and the likelihood none that are independent given the latents.
+        """
+        observed, value = (likelihood, None) if x is None else observed_part(likelihood, x, missing_in(x))
+        drawn: Tensor = pyro.sample("x", observed, obs=value)
+        return drawn if x is None else x
+
     def register(self) -> None:
         """Declare the parameters to Pyro under names unique to this instance, for Pyro's own losses in ``SVI``."""
         register_at_each_call(self)
@@ -97,7 +112,7 @@ class SingleLatentModel(Model):
         x = None if x is None else self.check_observations(x)
         with pyro.plate("data", 1 if x is None else len(x), dim=-1):
             z = pyro.sample("z", self.prior())
-            return pyro.sample("x", self.likelihood(z), obs=x)
+            return self.observe(self.likelihood(z), x)
 
     @torch.no_grad()
     def sample(self, num_observations: int, *, seed: int | None = None, mean: bool = False) -> Tensor:

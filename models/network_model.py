@@ -12,6 +12,7 @@ import torch
 from torch import Size, Tensor, nn
 
 from bayes_vae.errors import NetworkOutputWarning, NumericalError, SettingsError, ShapeError
+from bayes_vae.models.likelihoods.normal import NormalLikelihood
 from bayes_vae.models.model import PartsModel
 from bayes_vae.networks.final_sigmoid import FinalSigmoid, at_the_ends, clamped_logits
 from bayes_vae.networks.foreign import ForeignNetwork, describe_output, reshape_rows
@@ -75,7 +76,7 @@ class NetworkModel(PartsModel):
     def _taken(self, decoder_output: DecoderOutput) -> DecoderOutput:
         """Return the ``decoder_output`` if the likelihood takes it."""
         family = self.likelihood_family
-        per_pixel = family.name == "normal" and family.outputs_per_number == 2
+        per_pixel = isinstance(family, NormalLikelihood) and family.outputs_per_number == 2
         taken = ("mean-and-log-scale",) if per_pixel else family.part.decoder_outputs
         if decoder_output not in taken:
             hint = f"choose one of {', '.join(get_args(DecoderOutput))}"
@@ -110,7 +111,8 @@ class NetworkModel(PartsModel):
         outputs = self.decode(z)
         if self.decoder_output == "mean-and-log-scale":
             loc, log_scale = outputs.unbind(z.dim() - 1)
-            pixels = dist.Normal(loc, log_scale.exp(), validate_args=False)
+            family_of_pixels: Any = self.likelihood_family.family
+            pixels = family_of_pixels(loc, log_scale.exp(), validate_args=False)
             return dist.Independent(pixels, len(self.data_shape), validate_args=False)
         family: dist.TorchDistribution = self.likelihood_family(outputs)
         return family

@@ -102,7 +102,7 @@ class SemiSupervisedVAE(LabelledModel):
         with pyro.plate("data", count, dim=-1):
             label = pyro.sample("y", self.label_prior())
             z = pyro.sample("z", self.prior())
-            return pyro.sample("x", self.likelihood(z, label), obs=x)
+            return self.observe(self.likelihood(z, label), x)
 
     @torch.no_grad()
     def sample(

@@ -90,7 +90,7 @@ class TwoLayerVAE(StructuredModel):
         with pyro.plate("data", 1 if x is None else len(x), dim=-1):
             z2 = pyro.sample("z2", self.prior())
             z1 = pyro.sample("z1", self.layer_prior(z2))
-            return pyro.sample("x", self.likelihood(z1), obs=x)
+            return self.observe(self.likelihood(z1), x)
 
     @torch.no_grad()
     def sample(self, num_observations: int, *, seed: int | None = None, mean: bool = False) -> Tensor:

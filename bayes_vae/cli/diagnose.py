@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bayes_vae.cli.loading import OpenedRun, open_named, open_run
 from bayes_vae.cli.output import Progress, json_text, note
 from bayes_vae.settings import DiagnoseSettings
+from bayes_vae.vocabulary.conditions import missing_text
 
 if TYPE_CHECKING:
     from bayes_vae.diagnosis import Comparison, Diagnosis
@@ -79,7 +80,8 @@ def _diagnosed(opened: OpenedRun, settings: DiagnoseSettings, task: str) -> Diag
 def diagnosis_text(found: Diagnosis, result: dict[str, Any]) -> str:
     """The result as a person reads it."""
     rows = f"N = {found.num_train:,} training and {found.num_test:,} test observations of {result['data']['name']}"
+    gaps = f"{missing_text(found.missing_share)}, " if found.missing_share else ""
     conditions = (
-        f"Nats per observation; K = {found.num_particles}, {rows}, policy {found.data_policy}, seed {found.seed}."
+        f"Nats per observation; K = {found.num_particles}, {rows}, policy {found.data_policy}, {gaps}seed {found.seed}."
     )
     return "\n".join([found.table(), "", conditions])

@@ -193,10 +193,11 @@ def open_run(
             "where it is now with --data FILE."
         ) from error
     if data_set.standardization is not None:
-        offset = data_set.standardization.log_evidence_offset
+        offset = float(data_set.log_evidence_offsets.mean())
+        of = ", the mean over test rows by what was observed," if data_set.missing_share else ""
         note(
-            f"note: x is standardized: add {offset:.4g} nats to log p(x) and to the ELBO for densities in the data's "
-            "units."
+            f"note: x is standardized: add {offset:.4g} nats{of} to log p(x) and to the ELBO for densities in the "
+            "data's units."
         )
     _note_differences(data_set, directory.config["data"])
     model, guide = directory.pair()

@@ -31,9 +31,17 @@ def figure(average: Average, estimator: str, provenance: Provenance) -> dict[str
         "kl_weight": provenance.kl_weight,
         "seed": provenance.seed,
         "pixel_seed": provenance.pixel_seed,
+        **({"missing_share": provenance.missing_share} if provenance.missing_share else {}),
         "note": str(average.reading),
         "reading": average.reading.as_json(),
     }
+
+
+def _groups(result: Evaluation, provenance: Provenance) -> dict[str, Any]:
+    """The expected log likelihood of each group of columns or observed site, where there are several."""
+    found = result.terms.averages_by_group()
+    words = result.estimators["expected_log_likelihood"]
+    return {"groups": {name: figure(one, words, provenance) for name, one in found.items()}} if found else {}
 
 
 def evaluation(result: Evaluation) -> dict[str, Any]:
@@ -43,6 +51,7 @@ def evaluation(result: Evaluation) -> dict[str, Any]:
     terms["importance_weighted_bound"]["symbol"] = f"L_{result.bound.num_particles}"
     return {
         "terms": terms,
+        **_groups(result, origin),
         "reliability": reliability(result.bound),
         "annealing": annealing(result.annealed, result.why_not_annealed),
         "left_out": dict(result.left_out),
@@ -50,10 +59,16 @@ def evaluation(result: Evaluation) -> dict[str, Any]:
 
 
 def bits(term: dict[str, Any], model: Any) -> dict[str, Any] | None:
-    """A figure of log p(x) as bits per dimension, with its errors; None where the likelihood is a density."""
+    """A figure of log p(x) as bits per dimension, with its errors.
+
+    None where the likelihood is a density, and where numbers are missing: each observation then has another number of
+    them, and the mean of log p(x) no number to be divided by.
+    """
     from bayes_vae.errors import NotDefinedError
     from bayes_vae.terms.bits import bits_per_dimension
 
+    if term.get("missing_share"):
+        return None
     try:
         value = bits_per_dimension(term["value"], model)
     except NotDefinedError:

@@ -43,6 +43,14 @@ def bits_text(bits: Figures | None) -> list[str]:
     ]
 
 
+def groups_text(groups: Mapping[str, Figures]) -> list[str]:
+    """A line for each group of columns, or site, of the likelihood; none where there is one alone."""
+    if not groups:
+        return []
+    rows = [[f"E_q log p({name}|z)", *_numbers(group)] for name, group in groups.items()]
+    return ["", table(["of which", *ERRORS], rows, right=(1, 2, 3))]
+
+
 def evidence_lines(evidence: Figures) -> list[str]:
     """What a table is too narrow for: for how many observations log p(x) did not meet its estimator's criterion."""
     reading = reading_of(evidence)
@@ -101,6 +109,7 @@ def conditions(term: Figures, data: str) -> str:
         term["data_policy"],
         unit=capitalized(PER_OBSERVATION),
         **{name: term[name] for name in beside},
+        missing_share=term.get("missing_share", 0.0),
     )
     return f"{said}."
 

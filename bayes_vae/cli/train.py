@@ -201,7 +201,7 @@ def _train(
     from bayes_vae.runs import RunDirectory
     from bayes_vae.training import fit
 
-    unscaled = unscaled_note(data.train.values, data.columns) if data.kind == "real" else None
+    unscaled = unscaled_note(data.train.observations(), data.columns) if data.kind == "real" else None
     if unscaled:
         note(f"note: {unscaled}")
     try:
@@ -246,6 +246,7 @@ def _result(trained: Run, out: Path) -> dict[str, Any]:
             "data_policy": trained.data["policy"],
             "kl_weight": 1.0,
             "seed": trained.settings["training"]["seed"],
+            **({"missing_share": gaps} if (gaps := trained.data.get("missing_share")) else {}),
         },
     }
 
@@ -253,7 +254,7 @@ def _result(trained: Run, out: Path) -> dict[str, Any]:
 def _conditions(validation: Mapping[str, Any]) -> str:
     """What the validation terms were measured under."""
     rows, policy = f"{validation['num_observations']:,} validation observations", validation["data_policy"]
-    beside = {name: validation[name] for name in ("kl_weight", "seed")}
+    beside = {name: validation[name] for name in ("kl_weight", "seed", "missing_share") if name in validation}
     return conditions(validation["num_particles"], rows, policy, unit=capitalized(PER_OBSERVATION), **beside)
 
 

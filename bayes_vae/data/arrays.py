@@ -31,18 +31,19 @@ def data_of(
     kind: Kind,
     parts: Sequence[Tensor],
     split_by: SplitBy,
-    standardize: bool | Standardization = False,
+    standardize: bool | Standardization | Sequence[str] = False,
 ) -> Data:
     """Make a data set of rows of numbers.
 
     Args:
-        raw: the rows.
+        raw: the rows, missing values :func:`~bayes_vae.data.missing.separated`.
         policy: how pixels become observations; None for the one that goes with the kind.
         kind: what the numbers are; ``auto`` for what their form says, see
             :func:`bayes_vae.data.kinds.values_of_kind`.
         parts: places of the training, validation and test rows.
         split_by: who chose them.
-        standardize: whether to bring each column to mean 0 and deviation 1 over the training rows; or by how much.
+        standardize: whether to bring each column to mean 0 and deviation 1 over the training rows; or which columns, by
+            name; or by how much.
 
     Raises:
         DataError: no numbers, NaN or infinity, labels that do not fit, standardization of other than real values.
@@ -55,12 +56,21 @@ def data_of(
             f"only real values are standardized, and these are of the kind {found!r}. Say kind='real' (--kind real) if "
             "they are a table of measurements, or do not standardize."
         )
-    scaling = None
+    scaling, missing = None, None if raw.missing is None else torch.from_numpy(raw.missing)
     if standardize:
-        scaling = standardize if isinstance(standardize, Standardization) else standardization_of(values[parts[0]])
+        seen = values if missing is None else values.where(~missing, torch.nan)
+        scaling = _scaling(standardize, seen[parts[0]], raw.columns)
         values = scaling.apply(values)
     labels, names = (None, ()) if raw.labels is None else as_labels(raw.labels, len(values))
-    rows = Split(values, labels, torch.arange(len(values)), observed_as, beside=raw.beside, redraw=raw.redraw)
+    rows = Split(
+        values,
+        labels,
+        torch.arange(len(values)),
+        observed_as,
+        beside=raw.beside,
+        redraw=raw.redraw,
+        missing=missing,
+    )
     train, validation, test = (rows[part] for part in parts)
     label_names = raw.label_names or names
     splits = {"train": train, "validation": replace(validation, redraw=None), "test": replace(test, redraw=None)}
@@ -73,6 +83,19 @@ def data_of(
         split_by=split_by,
         standardization=scaling,
     )
+
+
+def _scaling(standardize: Any, seen: Tensor, columns: Sequence[str]) -> Standardization:
+    """How values are standardized, from training rows; NaN where a value is missing."""
+    if isinstance(standardize, bool | Standardization):
+        return standardization_of(seen) if isinstance(standardize, bool) else standardize
+    names = {name.replace(" ", "_"): place for place, name in enumerate(columns)}
+    wanted = [str(name).replace(" ", "_") for name in standardize]
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        known = f"its columns are {', '.join(names)}" if names else "its columns have no names"
+        raise DataError(f"there is no column {unknown[0]!r} to standardize: {known}.")
+    return standardization_of(seen, [names[name] for name in wanted])
 
 
 def _values(raw: RawData, numbers: np.ndarray, policy: Policy | None, kind: Kind) -> tuple[Tensor, Any, ObservedAs]:

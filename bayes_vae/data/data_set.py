@@ -21,6 +21,7 @@ from bayes_vae.errors import SupportError
 from bayes_vae.parts.part import Part
 from bayes_vae.parts.registry import listed, rows
 from bayes_vae.settings import DataKind
+from bayes_vae.vocabulary.conditions import missing_text
 
 __all__ = ["Data", "SplitBy", "require_binary", "require_fit", "require_kind", "split_data"]
 
@@ -74,7 +75,18 @@ class Data:
         shape = tuple(self.data_shape)
         about = f"kind {self.kind}, policy {self.policy}, observations of shape {shape}"
         scaled = ", standardized" if self.standardization else ""
-        return f"Data {self.name!r}: {about}{scaled}; {sizes} ({SPLIT_WORDS[self.split_by]})"
+        gaps = f", {missing_text(self.missing_share)}" if self.missing_share else ""
+        return f"Data {self.name!r}: {about}{scaled}{gaps}; {sizes} ({SPLIT_WORDS[self.split_by]})"
+
+    @property
+    def missing_share(self) -> float:
+        """Share of the numbers of all splits that are missing."""
+        gaps = [split.missing.double().flatten() for split in self._splits if split.missing is not None]
+        return float(torch.cat(gaps).mean()) if gaps else 0.0
+
+    @property
+    def _splits(self) -> tuple[Split, Split, Split]:
+        return self.train, self.validation, self.test
 
     @property
     def policy(self) -> ObservedAs:
@@ -113,10 +125,11 @@ class Data:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the values, of what stands beside x, and of which row is in which split."""
+        """SHA-256 of the values, of which are missing, of what stands beside x, and of which row is in which split."""
         digest = hashlib.sha256()
         for split in (self.train, self.validation, self.test):
-            for tensor in (split.values, split.index, *split.beside):
+            gaps = () if split.missing is None else (split.missing,)
+            for tensor in (split.values, split.index, *split.beside, *gaps):
                 digest.update(repr((tuple(tensor.shape), str(tensor.dtype))).encode())
                 digest.update(tensor.cpu().contiguous().numpy().data)
         return digest.hexdigest()
@@ -125,7 +138,8 @@ class Data:
         """What a run directory stores of the data: name, policy, kind, digest, sizes, data_shape and label_names.
 
         Where training sees only some of the labels, also "num_labelled"; of a table with names "columns"; of
-        standardized values "standardization"; of a split that is not load_data's own "split_by".
+        standardized values "standardization"; of a split that is not load_data's own "split_by"; of data with missing
+        values "missing_share".
         """
         visible = self.train.visible
         labelled = {} if visible is None else {"num_labelled": int(visible.sum())}
@@ -141,7 +155,22 @@ class Data:
             **({"columns": list(self.columns)} if self.columns else {}),
             **({"split_by": self.split_by} if self.split_by != "load_data" else {}),
             **({"standardization": self.standardization.to_json()} if self.standardization else {}),
+            **({"missing_share": self.missing_share} if self.missing_share else {}),
         }
+
+    @property
+    def log_evidence_offsets(self) -> Tensor:
+        r"""What to add to log p(x) of standardized test rows for densities in the data's units, shape (N,), nats.
+
+        .. math:: -\sum_{d \text{ observed}} \log s_d
+
+        Zero where nothing was standardized; the same for every row where no value is missing.
+        """
+        count, missing = len(self.test), self.test.missing
+        if self.standardization is None:
+            return torch.zeros(count, dtype=torch.float64)
+        logs = self.standardization.scale.log().expand(count, *self.data_shape)
+        return -(logs if missing is None else logs.masked_fill(missing, 0.0)).reshape(count, -1).sum(1)
 
     def in_original_units(self, x: Tensor) -> Tensor:
         """Observations or draws of the model, shape (…, *event), in the units of the data as they were brought."""

@@ -10,6 +10,7 @@ import numpy as np
 from bayes_vae.data.arrays import check_enough, data_of
 from bayes_vae.data.data_set import Data
 from bayes_vae.data.forms import FORMS_TEXT, raw_data
+from bayes_vae.data.missing import separated
 from bayes_vae.data.own_split import split_rows
 from bayes_vae.data.split import Split
 from bayes_vae.errors import DataError, SupportError
@@ -42,7 +43,7 @@ def as_data(data: Any, model: Program, user: str) -> Data:
             "the data set itself, or load_data(train=..., test=...) of tensors."
         )
     try:
-        raw = raw_data(data)
+        raw = separated(raw_data(data))
     except DataError as error:
         raise DataError(f"{user} takes a data set of load_data(...), or its rows: {FORMS_TEXT}. {error}") from error
     if raw.values.ndim and raw.values.size:

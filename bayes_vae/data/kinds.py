@@ -101,7 +101,7 @@ def values_of_kind(
         shape (N, *event), a copy: uint8 pixels, int32 counts or float32; the kind found; and the policy.
 
     Raises:
-        DataError: NaN, infinity or beyond float32; a policy that the kind does not have.
+        DataError: infinity or beyond float32; a policy that the kind does not have.
         SupportError: numbers that are not of the kind, or that leave kind or policy open.
     """
     if numbers.dtype.kind == "f":
@@ -210,8 +210,8 @@ def _check_finite(numbers: np.ndarray) -> None:
         rows = np.flatnonzero(bad.reshape(len(bad), -1).any(1))
         others = f", and {len(rows) - 1} rows more" if len(rows) > 1 else ""
         raise DataError(
-            f"the data have {int(bad.sum())} values of {bad.size} that are NaN, infinite or beyond float32: row "
-            f"{rows[0]}{others}. Remove or fill in those observations first."
+            f"the data have {int(bad.sum())} values of {bad.size} that are infinite or beyond float32: row "
+            f"{rows[0]}{others}. Remove those observations, or make the values NaN, which stands for a missing one."
         )
 
 

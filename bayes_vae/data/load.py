@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -18,6 +18,7 @@ from bayes_vae.data.digits import load_digits
 from bayes_vae.data.forms import FORMS_TEXT, raw_data
 from bayes_vae.data.image_files import read_image_folder
 from bayes_vae.data.kinds import check_kind, policy_for
+from bayes_vae.data.missing import separated
 from bayes_vae.data.mnist import MNIST_LIKE, load_mnist
 from bayes_vae.data.omniglot import load_omniglot
 from bayes_vae.data.own_split import as_shares, is_share, split_rows
@@ -44,10 +45,11 @@ def load_data(
     root: str | Path | None = None,
     policy: Policy | None = None,
     labels: Any = None,
+    missing: Any = None,
     kind: Kind | None = None,
     image_size: int | None = None,
     colour: Colour | None = None,
-    standardize: bool | Standardization | None = None,
+    standardize: bool | Sequence[str] | Standardization | None = None,
 ) -> Data:
     """Load a data set, split it, and fix the policy that makes observations of its pixels.
 
@@ -72,12 +74,15 @@ def load_data(
             real values ``none``, the only one that they have.
         labels: one number or word for each row, or the name of a table's column; they colour pictures, and are trained
             on only by models of labels. Not with rows in several parts, which bring theirs.
+        missing: which values are missing beside those that are NaN or empty cells: True or 1 there, shape (N, *event)
+            or that of one observation. Not with a name, nor with rows in several parts, where they are NaN.
         kind: what the numbers are: ``binary``, ``gray`` (pixels), ``counts``, ``real``, or ``auto``, as
             :func:`bayes_vae.data.kinds.values_of_kind` says; ``counts`` also of the digits, whose pixels are numbers
             of dots.
         image_size: pixels of each side to which a folder's images are brought: the square in the middle of each.
         colour: of a folder's images: ``gray`` or ``rgb``; when None as they are.
-        standardize: whether each column of real values is brought to mean 0 and deviation 1 over the training rows;
+        standardize: whether each column of real values is brought to mean 0 and deviation 1 over the training rows, or
+            the names of the columns that are;
             :meth:`Data.in_original_units` undoes it.
 
     Returns:
@@ -102,6 +107,7 @@ def load_data(
         "image_size": image_size,
         "colour": colour,
         "standardize": standardize if isinstance(standardize, bool) else None,
+        "standardize_columns": tuple(standardize) if isinstance(standardize, list | tuple) else None,
     }
     settings = source if isinstance(source, DataSettings) else DataSettings()
     settings = replace(settings, **{key: value for key, value in given.items() if value is not None})
@@ -114,11 +120,14 @@ def load_data(
     if isinstance(source, DataSettings):
         source, parts = _of_settings(settings, parts)
     if isinstance(source, str | Path) and str(source) in DATA_NAMES:
-        data = _load_named(str(source), settings, labels, parts)
+        data = _load_named(str(source), settings, labels, parts, missing)
     else:
         raw, places, split_by = _split(source, parts, settings, labels)
-        scaling = standardize if isinstance(standardize, Standardization) else settings.standardize
-        data = data_of(raw, settings.policy, settings.kind, places, split_by, scaling)
+        if missing is not None and source is None:
+            raise DataError("missing= goes with one source: in rows of several parts, missing values are NaN.")
+        chosen_columns = settings.standardize_columns or settings.standardize
+        scaling = standardize if isinstance(standardize, Standardization) else chosen_columns
+        data = data_of(separated(raw, missing), settings.policy, settings.kind, places, split_by, scaling)
     return data if settings.num_labelled is None else data.with_visible_labels(settings.num_labelled)
 
 
@@ -173,10 +182,17 @@ def _of_parts(parts: Mapping[str, Any], settings: DataSettings, labels: Any) -> 
     return joined(raws), (inside["train"], inside["validation"], inside["test"]), "caller"
 
 
-def _load_named(name: str, settings: DataSettings, labels: Any, parts: Mapping[str, Any]) -> Data:
-    for what, value in (("labels", labels), *parts.items(), ("standardize", settings.standardize or None)):
+def _load_named(name: str, settings: DataSettings, labels: Any, parts: Mapping[str, Any], missing: Any) -> Data:
+    own_of = {"labels": "labels", "missing": "values, none of which is missing"} | dict.fromkeys(parts, "split")
+    given = {
+        "labels": labels,
+        **parts,
+        "missing": missing,
+        "standardize": settings.standardize_columns or settings.standardize or None,
+    }
+    for what, value in given.items():
         if value is not None:
-            own = "labels" if what == "labels" else "split" if what in parts else "gray pixels, which are in [0, 1]"
+            own = own_of.get(what, "gray pixels, which are in [0, 1]")
             raise DataError(f"the data set {name!r} has its own {own}: give {what} only with an array or a file.")
     kind: DataKind = "counts" if (name, settings.kind) == ("digits", "counts") else "gray"
     if settings.kind not in ("auto", kind):

@@ -34,6 +34,8 @@ class RawData:
         kind: what the numbers are, where the form says so, else ``auto``.
         beside: what a program is called with after x, one row for each observation.
         redraw: reads rows anew, where transforms draw at random; else None.
+        missing: which values are missing, shape (N, *event), bool; None where none is, and before
+            :func:`~bayes_vae.data.missing.separated`.
     """
 
     name: str
@@ -45,6 +47,7 @@ class RawData:
     kind: Kind = "auto"
     beside: tuple[Tensor, ...] = ()
     redraw: Redraw | None = None
+    missing: np.ndarray | None = None
 
 
 def joined(parts: Sequence[RawData]) -> RawData:

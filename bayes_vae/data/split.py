@@ -50,6 +50,8 @@ class Split:
         pixel_seed: of the policy ``stochastic``, whose noise is keyed by (seed, index); apart from an estimator's seed.
         beside: what a program is called with after x: covariates, masks, library sizes, each with a row for each x.
         redraw: reads rows of these indices anew, with a seed, under the policy "as the loader gives".
+        missing: which numbers are missing, shape (N, *event), bool: observations are NaN there, whatever the values
+            hold. None where none is.
     """
 
     values: Tensor
@@ -60,6 +62,7 @@ class Split:
     pixel_seed: int = 0
     beside: tuple[Tensor, ...] = ()
     redraw: Redraw | None = None
+    missing: Tensor | None = None
 
     def __getitem__(self, rows: Selection | SupportsIndex) -> Split:
         """Some of the rows; rows of one where a number is given."""
@@ -67,9 +70,11 @@ class Split:
             place = range(len(self))[cast(SupportsIndex, rows)]  # raises IndexError where there is no such row
             rows = slice(place, place + 1)
         rows = _as_selection(cast(Selection, rows))
-        labels, visible = (None if part is None else part[rows] for part in (self.labels, self.visible))
-        values, index, beside = self.values[rows], self.index[rows], tuple(part[rows] for part in self.beside)
-        return replace(self, values=values, labels=labels, index=index, visible=visible, beside=beside)
+        optional = (self.labels, self.visible, self.missing)
+        labels, visible, missing = (None if part is None else part[rows] for part in optional)
+        some = replace(self, labels=labels, visible=visible, missing=missing)
+        beside = tuple(part[rows] for part in self.beside)
+        return replace(some, values=self.values[rows], index=self.index[rows], beside=beside)
 
     def seeded(self, pixel_seed: int) -> Split:
         """The same rows, their pixels drawn with another seed under the policy ``stochastic``."""
@@ -107,14 +112,14 @@ class Split:
             device: where the result goes.
 
         Returns:
-            shape (N, *event), float32: zeros and ones, or values in their own range under ``none``.
+            shape (N, *event), float32: zeros and ones, or values in their own range under ``none``; NaN where missing.
         """
         rows = _as_selection(rows)
         if self.policy == "stochastic":
             x = binarize_by_index(self.values[rows], self.index[rows], self.pixel_seed if seed is None else seed)
         else:
             x = self._fixed[rows] if self.policy in BINARIZING else self._unbinarized(rows)
-        return x.to(device=device, dtype=torch.float32)
+        return self._with_gaps(x.to(torch.float32), rows).to(device)
 
     def training_batch(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Observations for a training step: under ``stochastic`` binarized anew at each call, or read anew.
@@ -127,18 +132,31 @@ class Split:
             shape (B, *event), float32, on the device of ``values``.
         """
         if self.policy == "stochastic":
-            return binarize_anew(self.values[rows], generator).to(torch.float32)
+            return self._with_gaps(binarize_anew(self.values[rows], generator).to(torch.float32), rows)
         if self.redraw is not None:
             seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
             drawn = torch.from_numpy(self.redraw(self.index[rows.to(self.index.device)].cpu(), seed))
             return _plain(drawn.to(self.values.device))
-        return self._fixed[rows].to(torch.float32) if self.policy in BINARIZING else self._unbinarized(rows)
+        x = self._fixed[rows].to(torch.float32) if self.policy in BINARIZING else self._unbinarized(rows)
+        return self._with_gaps(x, rows)
 
     def _unbinarized(self, rows: slice | Tensor) -> Tensor:
         return _plain(self.values[rows])
 
+    def _with_gaps(self, x: Tensor, rows: slice | Tensor) -> Tensor:
+        """Observations of some rows, NaN where a number is missing."""
+        return x if self.missing is None else torch.where(self.missing[rows], torch.nan, x)
+
+    @property
+    def missing_share(self) -> float:
+        """Share of the numbers that are missing."""
+        return 0.0 if self.missing is None else float(self.missing.double().mean())
+
     def mean(self) -> Tensor:
-        """Mean of the observations, over the policy's noise too; shape ``data_shape``, float32."""
+        """Mean of what was observed, over the policy's noise too; shape ``data_shape``, float32."""
+        if self.missing is not None:
+            split = replace(self, policy="none") if self.policy in ("stochastic", "none") else self
+            return split.observations().double().nanmean(0).float()
         if self.values.dtype != torch.uint8:
             return self.values.mean(0, dtype=torch.float64).float()
         drawn = self.policy not in ("static", "threshold")
@@ -147,7 +165,8 @@ class Split:
 
     def to(self, device: torch.device | str) -> Split:
         """The same split with its values on another device, where :meth:`training_batch` then works."""
-        return replace(self, values=self.values.to(device))
+        missing = None if self.missing is None else self.missing.to(device)
+        return replace(self, values=self.values.to(device), missing=missing)
 
 
 def _plain(values: Tensor) -> Tensor:
@@ -190,6 +209,11 @@ class SplitRows:
     def data_policy(self) -> str:
         """How pixels became observations."""
         return self.split.policy
+
+    @property
+    def missing_share(self) -> float:
+        """Share of the numbers that are missing."""
+        return self.split.missing_share
 
     @property
     def pixel_seed(self) -> int | None:

@@ -53,7 +53,10 @@ class Standardization:
 
     @property
     def log_evidence_offset(self) -> float:
-        """What to add to log p(x) of the standardized x for the density in the data's units, nats: −Σ log s."""
+        """What to add to log p(x) of the standardized x for the density in the data's units, nats: −Σ log s.
+
+        Of observations without missing values; see ``Data.log_evidence_offsets`` for others.
+        """
         return -float(self.scale.log().sum())
 
     def to_json(self) -> dict[str, Any]:
@@ -66,16 +69,34 @@ class Standardization:
         return cls(*(torch.tensor(stored[name], dtype=torch.float64) for name in ("mean", "scale")))
 
 
-def standardization_of(values: Tensor) -> Standardization:
-    """Mean and deviation of training rows, shape (N, *event).
+def standardization_of(values: Tensor, columns: Sequence[int] | None = None) -> Standardization:
+    """Mean and deviation of training rows, shape (N, *event), NaN where a number is missing.
+
+    Args:
+        values: of the training rows.
+        columns: of a table (N, P), those that are standardized; the others stay as they are. All when None.
 
     Raises:
-        DataError: no rows.
+        DataError: no rows, or a column without an observed value.
     """
     if len(values) == 0:
         raise DataError("there are no training rows to take mean and deviation from: give some, or do not standardize.")
-    mean, scale = values.double().mean(0), values.double().std(0, correction=0)
-    return Standardization(mean, torch.where(scale > 0, scale, 1.0))
+    mean, scale = _moments(values.double())
+    if bool(mean.isnan().any()):
+        raise DataError(
+            "a column has no observed value among the training rows, so there is nothing to standardize it by. Remove "
+            "it, or choose other training rows."
+        )
+    left = torch.zeros_like(mean, dtype=torch.bool)
+    if columns is not None:
+        left = left.fill_(True).index_fill(0, torch.tensor(columns), False)
+    return Standardization(mean.masked_fill(left, 0.0), torch.where((scale > 0) & ~left, scale, 1.0))
+
+
+def _moments(numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each column, of what was observed."""
+    mean = numbers.nanmean(0)
+    return mean, (numbers - mean).square().nanmean(0).sqrt()
 
 
 def unscaled_columns(values: Tensor, columns: Sequence[str] = ()) -> list[str]:
@@ -86,12 +107,12 @@ def unscaled_columns(values: Tensor, columns: Sequence[str] = ()) -> list[str]:
     if values.dim() != 2 or len(values) == 0:
         return []
     numbers = values.double()
-    deviation, size = numbers.std(0, correction=0), numbers.square().mean(0).sqrt()
+    (mean, deviation), size = _moments(numbers), numbers.square().nanmean(0).sqrt()
     small = (deviation > 0) & (deviation * APART < deviation.max())
     names = columns or [str(place) for place in range(values.shape[1])]
     order = size.argsort(descending=True)
     return [
-        f"{names[place]} (mean {float(numbers[:, place].mean()):.3g}, deviation {float(deviation[place]):.3g})"
+        f"{names[place]} (mean {float(mean[place]):.3g}, deviation {float(deviation[place]):.3g})"
         for place in order.tolist()
         if bool(size[place] > LARGE) or bool(small[place])
     ]
@@ -101,7 +122,7 @@ def unscaled_note(values: Tensor, columns: Sequence[str] = ()) -> str | None:
     """What to say of the columns of a table that networks hardly train on as they are; None where all are well.
 
     Args:
-        values: training rows, shape (N, D); of other shapes nothing is said.
+        values: training rows, shape (N, D), NaN where a number is missing; of other shapes nothing is said.
         columns: their names, or none.
     """
     found = unscaled_columns(values, columns)

@@ -139,4 +139,5 @@ def _diagnosis(subject: Subject, judged: Judgement, budget: Budget, read_as: str
     trained_here = bool(subject.history)
     split_by = None if trained_here and subject.data.split_by == "load_data" else subject.data.split_by
     rest: dict[str, Any] = {"not_applicable": judged.not_applicable, "checks": tuple(budget.made), "read_as": read_as}
+    rest["missing_share"] = subject.data.missing_share
     return Diagnosis(judged.findings, subject.measured, judged.not_checked, *conditions, split_by=split_by, **rest)

@@ -46,6 +46,7 @@ class Diagnosis:
         not_applicable: what asks about a part that the pair does not have, with the reason.
         checks: names of the measurements that were made; ``diagnose(checks=...)`` makes the same ones again.
         read_as: how the pair was read, where that is not as its own likelihood says.
+        missing_share: share of the numbers of x that are missing: all terms are of what was observed.
     """
 
     findings: tuple[Finding, ...]
@@ -60,6 +61,7 @@ class Diagnosis:
     checks: tuple[str, ...] = field(default=(), repr=False)
     read_as: str = ""
     split_by: SplitBy | None = None
+    missing_share: float = 0.0
 
     @property
     def healthy(self) -> bool | None:
@@ -127,6 +129,7 @@ class Diagnosis:
             "num_test": self.num_test,
             "num_particles": self.num_particles,
             "split_by": self.split_by,
+            **({"missing_share": self.missing_share} if self.missing_share else {}),
         }
 
     def table(self) -> str:

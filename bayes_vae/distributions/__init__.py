@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bayes_vae.distributions.bernoulli_logits import BernoulliLogits
 from bayes_vae.distributions.closed_form_kl import analytic_kl, analytic_kl_per_dimension
+from bayes_vae.distributions.observed import missing_in, observed_log_prob, observed_part
 from bayes_vae.distributions.properties import (
     diagonal_normal,
     draw_from_noise,
@@ -32,7 +33,10 @@ __all__ = [
     "is_discrete",
     "is_masked",
     "is_point_mass",
+    "missing_in",
     "noise_like",
     "noise_shape",
     "normal_parts",
+    "observed_log_prob",
+    "observed_part",
 ]

@@ -70,6 +70,10 @@ class BernoulliLogits(dist.TorchDistribution):
         """Zeros and ones."""
         return constraints.independent(constraints.boolean, len(self.event_shape))
 
+    def numbers(self) -> BernoulliLogits:
+        """The same with each pixel in the batch shape."""
+        return type(self)(self.logits, 0)
+
     @property
     def mean(self) -> Tensor:
         """Probability of a one, pixel by pixel."""

@@ -51,6 +51,10 @@ class ContinuousBernoulliLogits(dist.TorchDistribution):
         """The unit interval, both ends included."""
         return constraints.independent(constraints.unit_interval, len(self.event_shape))
 
+    def numbers(self) -> ContinuousBernoulliLogits:
+        """The same with each pixel in the batch shape."""
+        return ContinuousBernoulliLogits(self.logits, 0)
+
     @property
     def mean(self) -> Tensor:
         r"""Mean of each pixel, :math:`1 / (1 - e^{-\ell}) - 1 / \ell`."""

@@ -76,6 +76,10 @@ class DiscretizedLogistic(dist.TorchDistribution):
         """The levels."""
         return constraints.independent(LevelConstraint(self.largest), len(self.event_shape))
 
+    def numbers(self) -> DiscretizedLogistic:
+        """The same with each pixel in the batch shape."""
+        return DiscretizedLogistic(self.loc, self.scale, 0, self.largest + 1)
+
     @property
     def mean(self) -> Tensor:
         r"""Mean of each pixel, a sum over its bin edges: :math:`1 - \frac{1}{L-1} \sum_b \sigma((e_b - \mu) / s)`."""

@@ -47,6 +47,10 @@ class NegativeBinomialLogMean(dist.TorchDistribution):
         """Whole numbers from 0."""
         return constraints.independent(constraints.nonnegative_integer, len(self.event_shape))
 
+    def numbers(self) -> NegativeBinomialLogMean:
+        """The same with each count in the batch shape."""
+        return NegativeBinomialLogMean(self.log_mean, self.log_dispersion, 0)
+
     @property
     def mean(self) -> Tensor:
         """μ."""

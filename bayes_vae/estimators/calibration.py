@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bayes_vae.distributions import missing_in
 from bayes_vae.errors import NotDefinedError, SettingsError
 from bayes_vae.estimators.rank_tests import TESTS, bin_counts, choose_num_bins, holm, rank_p_values, read_shape
 from bayes_vae.estimators.simulation import Simulated, simulate, simulate_like
@@ -19,7 +20,7 @@ from bayes_vae.terms.averages import Average, average
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.opened import Batch, Options, open_pair
 from bayes_vae.terms.probe import warning_of_scales_once
-from bayes_vae.terms.program import Program
+from bayes_vae.terms.program import Observations, Program
 from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.rows import X, as_rows
 from bayes_vae.terms.stream import Progress, Source
@@ -241,7 +242,8 @@ def calibrate_guide(
         model: a model with ``prior()`` and ``likelihood(z)``; or any Pyro program, with ``like``.
         guide: Pyro program of q(z given x), with continuous or discrete latents.
         like: for other programs, their arguments for N observations, or rows of a data set: what the model observes is
-            replaced by simulated values, covariates are kept.
+            replaced by simulated values, covariates are kept. Of our models too where values are missing (NaN): the
+            same are missing in what is simulated, whatever their values would be.
         num_observations: N, how many to simulate: 1,000 when not given, with ``like`` as many as that holds.
         num_draws: L, draws of q for each; L + 1 should have divisors up to 20, as 100 and 200 have.
         levels: nominal coverage of q's central intervals, each taken to the nearest that L + 1 ranks allow.
@@ -294,9 +296,18 @@ def _simulated(model: Any, like: X | None, num_observations: int | None, seed: i
                 f"like holds {len(template[0])} observations, and num_observations is {count}: as many are "
                 "simulated as like holds. Leave num_observations out, or pass as many rows."
             )
-        return simulate_like(model, template, seed)
+        return _with_gaps(model, template, seed)
     otherwise = "For other programs pass like=, their arguments, whose observed values are then replaced."
     return simulate(model, NUM_OBSERVATIONS if count is None else count, seed, "calibrate_guide", otherwise)
+
+
+def _with_gaps(model: Any, template: Observations, seed: int) -> Simulated:
+    """Simulated like the template; where it has missing values (NaN), the same ones are missing."""
+    gaps = missing_in(template[0])
+    if gaps is None or not (traits_of(model).exposes_distributions and len(template) == 1):
+        return simulate_like(model, template, seed)
+    whole = simulate(model, len(template[0]), seed, "calibrate_guide", "")
+    return whole._replace(x=(whole.x[0].masked_fill(gaps, torch.nan),))
 
 
 def _nominal_levels(levels: Sequence[float], num_draws: int) -> tuple[float, ...]:

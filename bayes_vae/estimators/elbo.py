@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Unpack
 
 import torch
@@ -48,6 +48,9 @@ class ElboTerms(
         kl: "analytic" or "sampled", as it was resolved.
         num_particles: K.
         provenance: seed, source and policy.
+        by_group: name of a group of columns, or of one of several observed sites → its expected log likelihood, shape
+            (N,), nats; they sum to ``expected_log_likelihood``. Empty where there is one alone.
+        by_group_error: their Monte-Carlo standard errors.
         kl_per_dimension: KL of each latent dimension, shape (N, D). Raises NotDefinedError where prior or guide
             does not factorize.
     """
@@ -61,6 +64,8 @@ class ElboTerms(
     num_particles: int
     provenance: Provenance
     _kl_per_dimension: Tensor | str
+    by_group: dict[str, Tensor] = field(default_factory=dict)
+    by_group_error: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def elbo(self) -> Tensor:
@@ -89,6 +94,13 @@ class ElboTerms(
         return {
             name: average(name, getattr(self, name), getattr(self, f"{name}_error"), self.num_particles, Reading(kind))
             for name, kind in kinds.items()
+        }
+
+    def averages_by_group(self) -> dict[str, Average]:
+        """The expected log likelihood of each group over the data set; empty where there is one alone."""
+        return {
+            name: average(f"expected_log_likelihood of {name}", values, self.by_group_error[name], self.num_particles)
+            for name, values in self.by_group.items()
         }
 
 
@@ -138,17 +150,21 @@ class ElboAtDraws:
         self._kl: str = kl
         self._per_dimension: list[Tensor] | str = []
         self._rows: list[tuple[Tensor, ...]] = []
+        self._group_rows: list[dict[str, tuple[Tensor, Tensor]]] = []
 
     def begin(self, batch: Batch) -> None:
         """A batch starts: its KL is computed where there is a closed form."""
         self._batch = batch
         self._kl, self._closed = resolve_kl(batch.bound, self._kl)
         self._likelihood, self._sampled, self._elbo = _Moments(), _Moments(), _Moments()
+        self._groups: dict[str, _Moments] = {}
 
     def update(self, draw: Draw) -> None:
         """Some particles of it."""
         log_likelihood = draw.log_likelihood.double()
         self._likelihood.update(log_likelihood)
+        for name, values in draw.by_group.items():
+            self._groups.setdefault(name, _Moments()).update(values.double())
         if self._closed is None:
             sampled = draw.log_guide.double() - draw.log_prior.double()
             self._sampled.update(sampled)
@@ -164,6 +180,7 @@ class ElboAtDraws:
             exact = self._closed.double()
             row = likelihood.value(), exact, likelihood.error(), torch.zeros_like(exact), likelihood.error()
         self._rows.append(row)
+        self._group_rows.append({name: (moments.value(), moments.error()) for name, moments in self._groups.items()})
         self._per_dimension = _append_per_dimension(self._per_dimension, self._batch.bound)
 
     def result(self, opened: OpenPair) -> ElboTerms:
@@ -182,7 +199,13 @@ class ElboAtDraws:
             num_particles=self.num_particles,
             provenance=opened.provenance,
             _kl_per_dimension=per_dimension if isinstance(per_dimension, str) else torch.cat(per_dimension),
+            by_group=self._of_groups(0),
+            by_group_error=self._of_groups(1),
         )
+
+    def _of_groups(self, which: int) -> dict[str, Tensor]:
+        """Values, or errors, of each group for all observations that came."""
+        return {name: torch.cat([row[name][which] for row in self._group_rows]) for name in self._group_rows[0]}
 
 
 def check_kl(kl: str) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Unpack
+from typing import Unpack
 
 import torch
 
@@ -122,8 +122,8 @@ class Comparison(Tabular):
     def __str__(self) -> str:
         lines = [f"{rung.name:>10}  {rung.average}  {rung.seconds:.1f} s" for rung in self.rungs]
         origin, counts, seconds = self.provenance, (self.num_particles, self.num_observations), f"{self.seconds:.1f} s"
-        seeds: dict[str, Any] = {"seed": origin.seed, "pixel_seed": origin.pixel_seed}
-        lines.append(conditions(*counts, origin.data_policy, seconds, kl_weight=origin.kl_weight, **seeds))
+        also = {name: getattr(origin, name) for name in ("kl_weight", "seed", "pixel_seed", "missing_share")}
+        lines.append(conditions(*counts, origin.data_policy, seconds, **also))
         return "\n".join([*lines, *self.left_out.values(), self.sentence()])
 
 

@@ -51,10 +51,10 @@ class ForeignNetwork(nn.Module):
         """A parameter, of the dtype and on the device that the network computes with."""
         return next(self.network.parameters())
 
-    def forward(self, batch: Tensor) -> Any:
+    def forward(self, *batch: Tensor) -> Any:
         """Call the network on a batch of its dtype, laid out in one piece so that ``view`` works inside."""
         call = getattr(self.network, self._method) if self._method else self.network
-        return call(batch.to(self.like.dtype).contiguous())
+        return call(*(part.to(self.like.dtype).contiguous() for part in batch))
 
 
 def _name(module: nn.Module) -> str:

@@ -59,7 +59,12 @@ def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:
 
 
 def encoder_network(
-    network: str, data_shape: Sequence[int], num_outputs: int, hidden_dims: Sequence[int], activation: str
+    network: str,
+    data_shape: Sequence[int],
+    num_outputs: int,
+    hidden_dims: Sequence[int],
+    activation: str,
+    mask_input: bool = False,
 ) -> nn.Module:
     """A network from rows of P numbers, shape (*batch, P), to (*batch, num_outputs).
 
@@ -68,7 +73,12 @@ def encoder_network(
         data_shape: shape of one observation, P numbers in all.
         num_outputs: numbers for each observation.
         hidden_dims, activation: of the hidden layers.
+        mask_input: whether rows hold 2 P numbers: P of x, then P that say which of them were observed; for "conv" these
+            are further channels.
     """
+    if mask_input:
+        channels, *sides = data_shape if len(data_shape) == 3 else (1, *data_shape)
+        data_shape = (2 * channels, *sides)
     if find("network", network).name == "conv":
         return ConvolutionalEncoder(data_shape, num_outputs, hidden_dims, activation)
     return mlp([math.prod(data_shape), *hidden_dims, num_outputs], activation)

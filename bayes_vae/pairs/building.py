@@ -110,11 +110,21 @@ def _largest(data: Data, of: Callable[[Any], torch.Tensor]) -> int:
     return max(int(of(split).max()) for split in (data.train, data.validation, data.test))
 
 
+def _largest_of_each(data: Data) -> list[float]:
+    """The largest value of each number of an observation in all three splits, flattened."""
+    splits = [split.values.flatten(1) for split in (data.train, data.validation, data.test) if len(split)]
+    found: list[float] = torch.stack([values.amax(0).float() for values in splits]).amax(0).tolist()
+    return found
+
+
 _FROM_DATA: dict[str, Callable[[Data], Any]] = {
     "data_shape": lambda data: data.data_shape,
     "num_classes": lambda data: data.num_classes,
     "num_categories": lambda data: 1 + _largest(data, lambda split: split.values),
     "num_observations": lambda data: 1 + _largest(data, lambda split: split.index),
+    "columns": lambda data: data.columns,
+    "largest": lambda data: tuple(map(float, _largest_of_each(data))),
+    "mask_input": lambda data: data.missing_share > 0,
     "values": lambda data: PSEUDO_INPUT_RANGES[data.observation_kind],
 }
 """Argument of a class → how the data tell it, where no setting does."""

@@ -36,6 +36,7 @@ def pair_from_networks(
     parameter_axis: int | None = None,
     split: bool = False,
     input_shape: Sequence[int] | None = None,
+    mask_input: bool = False,
     likelihood: str | Mapping[str, Any] = "bernoulli",
     prior: str | Mapping[str, Any] = "standard-normal",
 ) -> tuple[NetworkModel, NetworkGuide]:
@@ -66,6 +67,9 @@ def pair_from_networks(
         split: whether the encoder returns one tensor, shape (N, 2 D), location first, in place of a tuple of two.
         input_shape: the shape in which the encoder takes an observation, such as (784,) or (1, 28, 28); ``data_shape``
             when None. The decoder's output is given ``data_shape`` wherever its numbers are in that order.
+        mask_input: whether the encoder is told what is missing: it is then called with (x, seen), zeros in x where a
+            number is missing, and seen, of the same shape, 1 where it was observed and 0 where not. Without, the zeros
+            are all that it gets, with a warning.
         likelihood: name of p(x given z), or a mapping of "name" and options, such as
             ``{"name": "normal", "scale": 0.1}``.
         prior: name of p(z), or a mapping of "name" and options.
@@ -96,7 +100,8 @@ def pair_from_networks(
     """
     said = {"parameter_axis": parameter_axis, "likelihood": likelihood, "prior": prior}
     model = NetworkModel(decoder, latent_dim, data_shape, decoder_output, **said)  # type: ignore[arg-type]
-    guide = NetworkGuide(encoder, latent_dim, data_shape, encoder_output, split=split, input_shape=input_shape)
+    form = {"split": split, "input_shape": input_shape, "mask_input": mask_input}
+    guide = NetworkGuide(encoder, latent_dim, data_shape, encoder_output, **form)  # type: ignore[arg-type]
     with undisturbed(model, guide, device=model.decoder.like.device):
         _check_encoder(guide)
         _check_decoder(model)
@@ -113,7 +118,7 @@ def _check_encoder(guide: NetworkGuide) -> None:
         shape = (len(rows), *guide.input_shape)
         hint = "Say input_shape, the shape in which it takes an observation, such as (784,) or (1, 28, 28)"
         with _told("encoder", f"observations of shape {shape}", hint):
-            guide.encoder(rows.reshape(shape))
+            guide.encode(rows)
         q = guide.variational_posterior(rows)
         return {"location": q.mean, "scale": q.stddev}
 

@@ -34,6 +34,12 @@ _rung = partial(_row, "rung", "estimators.rungs")
 
 _BINARY, _GRAY, _COUNTS = ({"data_kinds": (kind,)} for kind in ("binary", "gray", "counts"))
 _LOGITS = {"decoder_outputs": ("logits", "probabilities")}
+_LOCATED: dict[str, Any] = {
+    "options": {"noise_scale": "scale", "noise": "noise"},
+    "only": ("noise",),
+    "data_kinds": ("gray", "real"),
+    "decoder_outputs": ("mean",),
+}
 _COMPONENTS, _TRANSFORMS, _DRAWS = map(_same, ("num_components", "num_transforms", "num_particles"))
 _NORMAL: tuple[Trait, ...] = ("closed-form KL", "KL by dimension")
 
@@ -79,15 +85,7 @@ TABLE: list[Part] = [
     _likelihood(
         "continuous-bernoulli", "continuous_bernoulli:ContinuousBernoulliLikelihood", "gray", **_GRAY, **_LOGITS
     ),
-    _likelihood(
-        "normal",
-        "normal:NormalLikelihood",
-        "gray, real",
-        options={"noise_scale": "scale", "noise": "noise"},
-        only=("noise",),
-        data_kinds=("gray", "real"),
-        decoder_outputs=("mean",),
-    ),
+    _likelihood("normal", "normal:NormalLikelihood", "gray, real", **_LOCATED),
     _likelihood(
         "discretized-logistic",
         "discretized_logistic:DiscretizedLogisticLikelihood",
@@ -104,6 +102,23 @@ TABLE: list[Part] = [
         **_COUNTS,
     ),
     _likelihood("negative-binomial", "negative_binomial:NegativeBinomialLikelihood", "counts", "discrete x", **_COUNTS),
+    _likelihood("laplace", "laplace:LaplaceLikelihood", "gray, real, with outliers", **_LOCATED),
+    _likelihood("poisson", "poisson:PoissonLikelihood", "counts", "discrete x", **_COUNTS),
+    _likelihood(
+        "zero-inflated-negative-binomial",
+        "zero_inflated_negative_binomial:ZeroInflatedNegativeBinomialLikelihood",
+        "counts, many zeros",
+        "discrete x",
+        **_COUNTS,
+    ),
+    _likelihood(
+        "columns",
+        "columns:ColumnsLikelihood",
+        "groups of columns, each with its own",
+        options=_LOCATED["options"] | _same("groups"),
+        only=("noise", "groups"),
+        data_kinds=("counts", "real"),
+    ),
     _prior(
         "standard-normal",
         "standard_normal:StandardNormalPrior",

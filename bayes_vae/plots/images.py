@@ -130,5 +130,6 @@ def prior_sample_figure(means: Tensor, *, data_policy: str) -> Figure:
 
 
 def value_range(x: Tensor) -> tuple[float, float]:
-    """Black and white: 0 and 1 where the values allow it."""
+    """Black and white: 0 and 1 where the values that are not missing allow it."""
+    x = x[~x.isnan()]
     return min(0.0, float(x.min())), max(1.0, float(x.max()))

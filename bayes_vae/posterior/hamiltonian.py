@@ -17,13 +17,13 @@ from bayes_vae.posterior.draws import PosteriorDraws, check_numbers
 from bayes_vae.posterior.warm_up import FIRST_STEP, StepTuner, windows
 from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.masks import Masked
-from bayes_vae.terms.opened import Batch, Options, open_pair
+from bayes_vae.terms.opened import Batch, OpenPair, Options, open_pair
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.randomness import KeyedNoise, derived_seed
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.stream import BoundBatch, Pair, Progress
 
-__all__ = ["posterior_draws", "refuse_discrete"]
+__all__ = ["Plan", "draws_of", "posterior_draws", "refuse_discrete"]
 
 PILOT_DRAWS = 64
 """Draws of the guide, or the prior, that set the first scales; thrown away."""
@@ -87,15 +87,25 @@ def posterior_draws(
     No-U-Turn sampler", section 3.2.
     """
     check_numbers(num_draws, num_chains, num_warmup, num_leapfrog)
-    began = time.perf_counter()
-    plan = _Plan(num_draws, num_chains, num_warmup, num_leapfrog, start == "prior")
+    plan = Plan(num_draws, num_chains, num_warmup, num_leapfrog, start == "prior")
     with open_pair(model, start_of(model, guide, start, options.get("source", "auto")), x, **options) as opened:
-        refuse_discrete(opened.pair)
-        opened.check_memory(2 * num_draws * num_chains, f"{num_chains} chains of num_draws={num_draws}")
-        tell, count = opened.progress, opened.num_observations
-        batches = opened.quiet().batches(num_chains, "posterior")
-        rows = [_Chains(batch, plan, _within(tell, batch.rows, count)).run() for batch in batches]
-        origin = opened.provenance
+        return draws_of(opened, plan)
+
+
+def draws_of(opened: OpenPair, plan: Plan) -> PosteriorDraws:
+    """:func:`posterior_draws` of a pair that is open; chains start at draws of its guide.
+
+    Raises:
+        NotDefinedError: a discrete latent.
+    """
+    began = time.perf_counter()
+    num_draws, num_chains, num_warmup = plan[:3]
+    refuse_discrete(opened.pair)
+    opened.check_memory(2 * num_draws * num_chains, f"{num_chains} chains of num_draws={num_draws}")
+    tell, count = opened.progress, opened.num_observations
+    batches = opened.quiet().batches(num_chains, "posterior")
+    rows = [_Chains(batch, plan, _within(tell, batch.rows, count)).run() for batch in batches]
+    origin = opened.provenance
     latents = {name: torch.cat([row.latents[name] for row in rows], 2) for name in rows[0].latents}
     every = {name: torch.cat([row.masked[name] for row in rows]) for name in latents}
     masked = {name: where for name, where in every.items() if bool(where.any())}
@@ -129,7 +139,7 @@ def _within(progress: Progress | None, rows: slice, total: int) -> Callable[[flo
     return tell
 
 
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
     """How the chains run."""
 
     num_draws: int
@@ -170,7 +180,7 @@ class JointPath:
 class _Chains:
     """All chains of a batch of observations."""
 
-    def __init__(self, batch: Batch, plan: _Plan, tell: Callable[[float], None]) -> None:
+    def __init__(self, batch: Batch, plan: Plan, tell: Callable[[float], None]) -> None:
         self.batch, self.plan, self.tell = batch, plan, tell
         self.space = whitened_space(batch.bound, pilot_draws(batch, PILOT_DRAWS, "scales"))
         self.noise = KeyedNoise(derived_seed(batch.seed, "moves"))

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from bayes_vae.data import Data, as_data
+from bayes_vae.data import Data, Split, as_data
 from bayes_vae.diagnosis import Diagnosis, diagnose
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.estimators.aggregate_posterior import AggregatePosteriorTerms, aggregate_of
@@ -170,7 +170,8 @@ def report_contents(
         seen = _or_missing(lambda: pictures(*pair, x, first.index, _mean_kl(aggregate), settings.seed))
         latents = _or_missing(lambda: latent_means(*pair, codes, encoded.index, _on_cpu(encoded.rows.labels)))
     with counted("calibration") as progress:
-        calibration = _calibration(model, guide, settings, progress)
+        like = data.train[: settings.num_simulated] if data.missing_share else None
+        calibration = _calibration(model, guide, like, settings, progress)
     with counted("diagnosis") as progress:
         training = (config or {}).get("settings", {}).get("training")
         known = {"history": history, "settings": training, "progress": progress}
@@ -263,14 +264,15 @@ def _gap(opened: OpenPair, settings: ReportSettings) -> InferenceGap | Missing:
 
 
 def _calibration(
-    model: Program, guide: Program, settings: ReportSettings, progress: Progress
+    model: Program, guide: Program, like: Split | None, settings: ReportSettings, progress: Progress
 ) -> GuideCalibration | Missing:
+    """The guide on simulated data; where values of the data are missing, the same are missing in what is simulated."""
     count = settings.num_simulated
     if count == 0:
         return Missing("it was not asked for: num_simulated is 0.")
-    return _or_missing(
-        lambda: calibrate_guide(model, guide, num_observations=count, seed=settings.seed, progress=progress)
-    )
+    number = {"num_observations": count} if like is None else {"like": like}
+    known: dict[str, Any] = {**number, "seed": settings.seed, "progress": progress}
+    return _or_missing(lambda: calibrate_guide(model, guide, **known))
 
 
 def _diagnosis(

@@ -36,7 +36,7 @@ def reconstruction_section(contents: ReportContents) -> Section:
     count = min(RECONSTRUCTIONS, contents.num_observations)
     pairs = _above_each_other(contents.x[:count], found.reconstructions[:count], COLUMNS)
     rows = len(pairs) // COLUMNS
-    off = (contents.x - found.reconstructions).abs().flatten(1).mean(1)
+    off = (contents.x - found.reconstructions).abs().flatten(1).nanmean(1)
     likelihood = contents.evaluation.averages()["expected_log_likelihood"]
     drawing = draw(
         lambda axes: draw_pictures(axes, pairs, COLUMNS, value_range(contents.x)),
@@ -93,7 +93,7 @@ def prior_section(contents: ReportContents) -> Section:
     if isinstance(found, Missing):
         return Section("prior-samples", title, question, missing=found.reason)
     samples = found.prior_samples
-    drawn, seen = (part.flatten(1).mean(1).double() for part in (samples, contents.x))
+    drawn, seen = (part.flatten(1).nanmean(1).double() for part in (samples, contents.x))
     texts = [_mean_text(part) for part in (drawn, seen)]
     drawing = draw(
         lambda axes: draw_pictures(axes, samples, COLUMNS),

@@ -73,6 +73,7 @@ def summary(contents: ReportContents, found: list[Section]) -> dict[str, Any]:
                 "data_policy": contents.data["policy"],
                 "kl_weight": 1.0,
                 "seed": contents.settings.seed,
+                **({"missing_share": gaps} if (gaps := contents.data.get("missing_share")) else {}),
                 "note": str(term.average.reading),
                 "reading": term.average.reading.as_json(),
             }

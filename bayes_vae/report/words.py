@@ -35,4 +35,5 @@ def conditions(
         rows = f"{count_of(rows, 'test observation')} of {data['name']}"
     also = (f"estimator: {estimator}", *([f"errors: {error}"] if error else []))
     seed = contents.settings.seed
-    return f"{conditions_line(num_particles, rows, data['policy'], *also, unit=unit, kl_weight=1.0, seed=seed)}."
+    beside = {"unit": unit, "kl_weight": 1.0, "seed": seed, "missing_share": data.get("missing_share", 0.0)}
+    return f"{conditions_line(num_particles, rows, data['policy'], *also, **beside)}."

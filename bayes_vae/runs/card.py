@@ -124,6 +124,7 @@ def _figures(run: Run) -> str:
         "error: of the draws and of the sampling of the data together",
         unit=capitalized(PER_OBSERVATION),
         kl_weight=1.0,
+        missing_share=run.data.get("missing_share", 0.0),
     )
     return f"## Figures\n\n{_table(('term', 'validation', 'standard error'), rows)}\n\n{beside}."
 

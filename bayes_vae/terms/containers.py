@@ -15,12 +15,17 @@ __all__ = ["Draw", "JointTerms", "LogTerms", "ModelSite", "Provenance", "join_pa
 
 
 class Draw(NamedTuple):
-    """Terms of some particles of some observations, each (K, N), in the pair's dtype and differentiable."""
+    """Terms of some particles of some observations, each (K, N), in the pair's dtype and differentiable.
+
+    ``by_group`` has the log likelihood of each group of columns, or of each observed site where there are several;
+    they sum to ``log_likelihood``. Empty where it is one.
+    """
 
     log_prior: Tensor
     log_likelihood: Tensor
     log_guide: Tensor
     latents: dict[str, Tensor]
+    by_group: dict[str, Tensor] = {}  # noqa: RUF012
 
     @property
     def log_importance_weights(self) -> Tensor:
@@ -30,8 +35,10 @@ class Draw(NamedTuple):
     def select(self, particles: Any = slice(None), rows: Any = slice(None)) -> Draw:
         """Some particles of some observations."""
         prior, likelihood, guide = (term[particles][:, rows] for term in self[:3])
-        latents = {name: value[particles][:, rows] for name, value in self.latents.items()}
-        return Draw(prior, likelihood, guide, latents)
+        latents, groups = (
+            {name: value[particles][:, rows] for name, value in part.items()} for part in (self.latents, self.by_group)
+        )
+        return Draw(prior, likelihood, guide, latents, groups)
 
 
 class JointTerms(NamedTuple):
@@ -59,7 +66,8 @@ def join_particles(draws: Sequence[Draw]) -> Draw:
     """The particles of several draws of the same observations, one after another."""
     prior, likelihood, guide = (torch.cat(parts) for parts in zip(*(draw[:3] for draw in draws), strict=True))
     latents = {name: torch.cat([draw.latents[name] for draw in draws]) for name in draws[0].latents}
-    return Draw(prior, likelihood, guide, latents)
+    groups = {name: torch.cat([draw.by_group[name] for draw in draws]) for name in draws[0].by_group}
+    return Draw(prior, likelihood, guide, latents, groups)
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ class Provenance:
         randomness: "per observation" (does not depend on batches) or "data blocks".
         data_policy: how pixels became observations; "unstated" where the caller did not say.
         pixel_seed: of the zeros and ones that pixels became; None where none were drawn here.
+        missing_share: share of the numbers of x that are missing, NaN: the terms are of what was observed.
     """
 
     seed: int
@@ -81,6 +90,7 @@ class Provenance:
     randomness: str
     data_policy: str = "unstated"
     pixel_seed: int | None = None
+    missing_share: float = 0.0
 
     @property
     def kl_weight(self) -> float:

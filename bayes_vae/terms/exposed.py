@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pyro.distributions as dist
+import torch
 from torch import Tensor
 from torch.distributions import constraints
 
@@ -16,9 +17,13 @@ from bayes_vae.distributions import (
     is_discrete,
     is_masked,
     is_point_mass,
+    missing_in,
     noise_like,
     noise_shape,
+    observed_part,
 )
+from bayes_vae.distributions.column_groups import ColumnGroups
+from bayes_vae.distributions.observed import ObservedPart
 from bayes_vae.errors import NotDefinedError, ProgramError, ShapeError
 from bayes_vae.terms.containers import Draw, JointTerms, ModelSite
 from bayes_vae.terms.layout import check_observed
@@ -93,10 +98,16 @@ class ExposedPair:
 
 
 class ExposedBatch:
-    """A batch of observations with its variational posterior."""
+    """A batch of observations with its variational posterior.
+
+    Attributes:
+        x: the observations, NaN where a number is missing.
+        missing: which numbers are, shaped as x; None where none is.
+    """
 
     def __init__(self, model: Any, q: dist.TorchDistribution, x: Tensor, index: Tensor) -> None:
         self.model, self.variational_posterior, self.x, self.index = model, q, x, index
+        self.missing = missing_in(x)
         self.support_checked = False
         self.masked: Masked = {}
 
@@ -108,8 +119,10 @@ class ExposedBatch:
             noise: keyed noise, or None to draw from torch's generator.
         """
         z = self._latents(particles, noise)
-        log_likelihood = self._log_likelihood(z)
-        return Draw(self.model.prior().log_prob(z), log_likelihood, self.variational_posterior.log_prob(z), {"z": z})
+        by_group: dict[str, Tensor] = {}
+        log_likelihood = self._log_likelihood(z, by_group)
+        log_guide = self.variational_posterior.log_prob(z)
+        return Draw(self.model.prior().log_prob(z), log_likelihood, log_guide, {"z": z}, by_group)
 
     def log_likelihood(self, particles: range, noise: KeyedNoise | None) -> Tensor:
         """Draw the same latents and evaluate log p(x given z) alone, shape (K, N)."""
@@ -123,11 +136,18 @@ class ExposedBatch:
     def log_joint(self, latents: dict[str, Tensor]) -> JointTerms:
         """The model's log densities at given latents, z of shape (K, N, D)."""
         z = latents["z"]
-        return JointTerms(self.model.prior().log_prob(z), self.model.likelihood(z).log_prob(self.x))
+        return JointTerms(self.model.prior().log_prob(z), self.log_likelihood_at(z))
 
     def model_sites(self, latents: dict[str, Tensor]) -> list[ModelSite]:
         """The observed site at given latents, z of shape (K, N, D)."""
-        return [ModelSite("x", self.model.likelihood(latents["z"]), self.x, None, lambda values, _: values)]
+        return [ModelSite("x", *self._observed(self.model.likelihood(latents["z"])), None, lambda values, _: values)]
+
+    def log_likelihood_at(self, z: Tensor) -> Tensor:
+        """log p(x given z) of what was observed, for z of shape (K, N, D); shape (K, N), nats."""
+        return self._observed(self.model.likelihood(z)).log_prob
+
+    def _observed(self, likelihood: dist.TorchDistribution) -> ObservedPart:
+        return observed_part(likelihood, self.x, self.missing)
 
     def supports(self) -> dict[str, constraints.Constraint]:
         """Where each latent lives."""
@@ -140,17 +160,22 @@ class ExposedBatch:
         normal = noise.normal("z", self.index, particles, noise_shape(q)[1:], noise_like(q))
         return draw_from_noise(q, normal)
 
-    def _log_likelihood(self, z: Tensor) -> Tensor:
+    def _log_likelihood(self, z: Tensor, by_group: dict[str, Tensor] | None = None) -> Tensor:
+        """log p(x given z); of column groups each its own too, into ``by_group``."""
         likelihood = self.model.likelihood(z)
         _expect_batch("likelihood(z)", likelihood, tuple(z.shape[:2]))
         _expect_event("likelihood(z)", likelihood, tuple(self.x.shape[1:]))
-        self._check_support(likelihood)
-        log_likelihood: Tensor = likelihood.log_prob(self.x)
-        return log_likelihood
+        observed = self._observed(likelihood)
+        self._check_support(observed)
+        if by_group is None or not isinstance(likelihood, ColumnGroups):
+            return observed.log_prob
+        each = likelihood.log_prob_by_number(observed.x)
+        by_group |= likelihood.by_group(each if self.missing is None else each.masked_fill(self.missing, 0.0))
+        return torch.stack(list(by_group.values())).sum(0)
 
-    def _check_support(self, likelihood: dist.TorchDistribution) -> None:
+    def _check_support(self, observed: ObservedPart) -> None:
         if not self.support_checked:
-            check_observed("x", likelihood, self.x, None, (self.x,), self.index)
+            check_observed("x", *observed, None, (observed.x,), self.index)
             self.support_checked = True
 
     def kl(self) -> Tensor:

@@ -134,7 +134,13 @@ class OpenPair:
         """What stands beside every figure of this pair."""
         rows, pair = self.rows, self.pair
         return Provenance(
-            self.seed, pair.source, pair.particles, pair.randomness, rows.data_policy, pixel_seed=rows.pixel_seed
+            self.seed,
+            pair.source,
+            pair.particles,
+            pair.randomness,
+            rows.data_policy,
+            rows.pixel_seed,
+            getattr(rows, "missing_share", 0.0),  # rows of other makers need not tell
         )
 
     def batches(
@@ -219,13 +225,17 @@ class OpenPair:
         return replace(self, seed=derived_seed(self.seed, *words))
 
     def log_evidence(self) -> Tensor | None:
-        """The exact log p(x) of every observation, shape (N,), float64; None where the model does not know it."""
+        """The exact log p(x) of every observation, shape (N,), float64; None where the model does not know it.
+
+        NaN is no answer: a model that knows it of whole observations may not know it of those with missing values.
+        """
         known = self.traits.log_evidence
         if known is None:
             return None
         starts = range(0, self.num_observations, ROWS_AT_ONCE)
         parts = (self.rows.take(slice(start, start + ROWS_AT_ONCE)).read() for start in starts)
-        return torch.cat([known(*x).double() for x in parts])
+        found = torch.cat([known(*x).double() for x in parts])
+        return None if bool(found.isnan().any()) else found
 
 
 def _sizes(

@@ -76,6 +76,11 @@ class TensorRows:
     labels: Tensor | None = None
     pixel_seed: int | None = None
 
+    @property
+    def missing_share(self) -> float:
+        """Share of the numbers of x that are missing, NaN."""
+        return float(self.x[0].isnan().double().mean()) if self.x[0].is_floating_point() else 0.0
+
     def take(self, rows: Selection) -> TensorRows:
         """Some of them."""
         return TensorRows(take_rows(self.x, rows), self.index[rows], self.data_policy)

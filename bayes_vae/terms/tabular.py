@@ -105,8 +105,8 @@ class Tabular:
         origin, averages = getattr(self, "provenance", None), f"{type(self).__name__}, averages over observations"
         if origin is None:
             return f"{averages} · nats"
-        seeds = {"seed": origin.seed, "pixel_seed": origin.pixel_seed}
-        beside = conditions(None, None, origin.data_policy, unit="nats", kl_weight=origin.kl_weight, **seeds)
+        also = {name: getattr(origin, name) for name in ("kl_weight", "seed", "pixel_seed", "missing_share")}
+        beside = conditions(None, None, origin.data_policy, unit="nats", **also)
         return f"{averages} · {beside}"
 
     def _lines(self) -> list[tuple[str, ...]]:
@@ -162,7 +162,8 @@ def _about(result: Any) -> dict[str, Any]:
     if origin is None:
         return {"units": "nats"}
     pixels = {} if origin.pixel_seed is None else {"pixel_seed": str(origin.pixel_seed)}
-    seeds = {"seed": str(origin.seed), **pixels}
+    gaps = {"missing_share": origin.missing_share} if origin.missing_share else {}
+    seeds = {"seed": str(origin.seed), **pixels, **gaps}
     return {"units": "nats", **seeds, "data_policy": origin.data_policy, "kl_weight": origin.kl_weight}
 
 

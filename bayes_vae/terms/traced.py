@@ -121,8 +121,8 @@ class TracedBatch:
         return self._read(layout, *self._trace(layout, self._given(layout, latents)))
 
     def model_sites(self, latents: dict[str, Tensor]) -> list[ModelSite]:
-        """The latent and observed sites of the model at given latents of one particle, each of shape (1, N, *rest)."""
-        layout = self._particle_layout(1)
+        """The latent and observed sites of the model at given latents, each of shape (K, N, *rest); K = 1 in a loop."""
+        layout = self._particle_layout(len(next(iter(latents.values()))))
         return self._model_sites(layout, self._trace(layout, self._given(layout, latents))[1])
 
     def model_sites_alone(self, latents: dict[str, Tensor]) -> list[ModelSite]:
@@ -243,14 +243,16 @@ class TracedBatch:
             terms = [layout.per_observation(name, site, dim) for name, site in sites.items()]
             return torch.stack(terms).sum(0)
 
+        each = {name: layout.per_observation(name, site, pair.model_dim) for name, site in observed.items()}
         draw = Draw(
             total(latent_sites(model_trace), pair.model_dim),
-            total(observed, pair.model_dim),
+            torch.stack(list(each.values())).sum(0),
             total(latents, pair.guide_dim),
             {
                 name: layout.from_site(site["value"], pair.guide_dim, len(site["fn"].batch_shape))
                 for name, site in latents.items()
             },
+            each if len(each) > 1 else {},
         )
         self._look_at_masks(layout, (guide_trace, model_trace), draw.latents)
         return draw

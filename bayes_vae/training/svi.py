@@ -105,7 +105,7 @@ def fit(
     data = as_data(data, model, "fit")
     _require_rows(data)
     require_fit(data, getattr(traits_of(model).likelihood_family, "part", None))
-    unscaled = unscaled_note(data.train.values, data.columns) if data.kind == "real" else None
+    unscaled = unscaled_note(data.train.observations(), data.columns) if data.kind == "real" else None
     if unscaled:
         warnings.warn(unscaled, UnscaledDataWarning, stacklevel=2)
     point = None if resume is None else resume_point(resume)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -43,6 +44,9 @@ class NormalLikelihood(Likelihood):
     section 3.
     """
 
+    family: Any = dist.Normal
+    """Of location and scale, number by number."""
+
     def __init__(self, data_shape: Sequence[int], scale: float = 0.2, noise: str = "fixed") -> None:
         super().__init__(data_shape, scale=scale, noise=noise)
         if noise not in NOISES:
@@ -50,7 +54,8 @@ class NormalLikelihood(Likelihood):
         least = 0.0 if noise == "fixed" else SCALE_FLOOR
         if not scale > least:
             raise SettingsError(
-                f"the scale of a normal likelihood with noise {noise!r} must be above {least:g}, got {scale:g}."
+                f"the scale of a {self.family.__name__.lower()} likelihood with noise {noise!r} must be above "
+                f"{least:g}, got {scale:g}."
             )
         self.noise, self.scale = noise, scale
         self.outputs_per_number = 2 if noise == "per-pixel" else 1
@@ -67,7 +72,7 @@ class NormalLikelihood(Likelihood):
             loc = parameters.squeeze(place)
             fixed = self.noise == "fixed"
             scale = loc.new_tensor(self.scale) if fixed else positive(self.raw_scale, SCALE_FLOOR)
-        pixels = dist.Normal(loc, scale, validate_args=False)
+        pixels = self.family(loc, scale, validate_args=False)
         return dist.Independent(pixels, len(self.data_shape), validate_args=False)
 
     def initial_outputs(self, mean: Tensor) -> Tensor:

@@ -90,6 +90,7 @@ class VampPrior(Prior):
 
         Args:
             x: shape (N, *data_shape); the mean of the data alone is N = 1. A little noise tells repeated ones apart.
+                A missing number is the mean of the others.
 
         Raises:
             ShapeError: another shape.
@@ -99,6 +100,7 @@ class VampPrior(Prior):
                 f"pseudo-inputs start at observations of shape (N, {', '.join(map(str, self.data_shape))}), got "
                 f"{tuple(x.shape)}. Pass a batch of training observations."
             )
+        x = torch.where(x.isnan(), x.nanmean(0), x).nan_to_num()
         rows = torch.linspace(0, len(x) - 1, len(self.raw_inputs)).round().long()
         raw = RANGES[self.values].back(x[rows.to(x.device)].to(self.raw_inputs))
         self.raw_inputs.copy_(raw + JITTER * torch.randn_like(raw))

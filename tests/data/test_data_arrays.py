@@ -111,8 +111,8 @@ BAD_ARRAYS = {
     "empty event": (np.empty((10, 0)), r"the data are empty.*got shape \(10, 0\)"),
     "a number": (np.array(3), r"the data are a single number: expected shape .*got shape \(\)"),
     "few rows": (PIXELS[:9], "needs at least 10 rows.*there are 9"),
-    "NaN": (np.full((10, 2), np.nan), "20 values of 20 that are NaN, infinite.*row 0, and 9 rows more.*fill in those"),
-    "infinity": (np.diag([0.0] * 7 + [np.inf] + [0.0] * 2), r"1 values of 100 that are NaN.*: row 7\. Remove"),
+    "NaN": (np.full((10, 2), np.nan), r"of 10 row\(s\) every value is missing, the first is row 0.*Remove these rows"),
+    "infinity": (np.diag([0.0] * 7 + [np.inf] + [0.0] * 2), r"1 values of 100 that are infinite.*: row 7\. Remove"),
     "too large": (np.full((10, 2), 1e300), "20 values of 20 .* beyond float32"),
 }
 

@@ -153,7 +153,7 @@ BAD_FILES = {
     "a,a\n1,2\n": "two columns have one name",
     "a,b\n1,x\n": "the columns 'b' hold text or dates.*--label-column COLUMN",
     ",a\n0,1.5\n1,2.5\n": "the first column has no name and numbers the rows.*index=False",
-    "a,b\n" + "1.5,2\n" * 9 + ",2\n": "1 values of 20 that are NaN.*: row 9",
+    "a,b\n" + "1.5,2\n" * 12 + ",NA\n": r"of 1 row\(s\) every value is missing, the first is row 12",
 }
 
 

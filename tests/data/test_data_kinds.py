@@ -161,10 +161,10 @@ def test_numbers_that_are_not_of_the_kind_name_the_row(case):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nan_and_infinity_name_the_row_whatever_the_kind(kind):
+def test_infinity_names_the_row_whatever_the_kind(kind):
     array = np.zeros((30, 4))
-    array[13, 1], array[20, 0] = np.nan, -np.inf
-    with pytest.raises(DataError, match="2 values of 120 that are NaN, infinite .*: row 13, and 1 rows more"):
+    array[13, 1], array[20, 0], array[22, 1] = np.nan, -np.inf, np.inf
+    with pytest.raises(DataError, match="2 values of 120 that are infinite .*: row 20, and 1 rows more"):
         load_data(array, kind=kind)
 
 
@@ -237,7 +237,11 @@ def test_a_likelihood_takes_its_kinds_and_refuses_the_others(likelihood, kind):
 
 
 @pytest.mark.parametrize(
-    ("kind", "taking"), [("gray", {"continuous-bernoulli", "normal", "discretized-logistic"}), ("real", {"normal"})]
+    ("kind", "taking"),
+    [
+        ("gray", {"continuous-bernoulli", "normal", "discretized-logistic", "laplace"}),
+        ("real", {"normal", "laplace", "columns"}),
+    ],
 )
 def test_the_likelihoods_that_take_a_kind_are_named(kind, taking):
     arrays = {"gray": GRAY, "real": REAL}

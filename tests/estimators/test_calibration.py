@@ -11,6 +11,7 @@ import bayes_vae as bv
 from bayes_vae.distributions import diagonal_normal
 from bayes_vae.errors import NotDefinedError, SettingsError
 from bayes_vae.guides import ExactLinearGaussianGuide, SingleLatentGuide
+from bayes_vae.models import LinearGaussianVAE
 from bayes_vae.terms.prior_as_guide import prior_as_guide
 
 NORMAL = torch.distributions.Normal(0.0, 1.0)
@@ -274,3 +275,24 @@ def test_settings_are_checked(linear_gaussian, settings, message):
     model, _ = linear_gaussian
     with pytest.raises(SettingsError, match=message):
         bv.calibrate_guide(model, ExactLinearGaussianGuide(model), **settings)
+
+
+class Zeros(ExactLinearGaussianGuide):
+    """The exact posterior of x with zeros in place of what is missing: right for whole rows alone."""
+
+    def variational_posterior(self, x):
+        return super().variational_posterior(x.nan_to_num())
+
+
+def test_the_gaps_of_the_data_are_laid_over_what_is_simulated(isolated_globals):
+    """The exact posterior of what was observed is calibrated, and one that takes gaps for zeros is not."""
+    with isolated_globals(seed=0), torch.no_grad():
+        model = LinearGaussianVAE(2, (4,))
+        model.log_scale.fill_(-1.0)
+        model.bias.fill_(2.0)
+        like = torch.randn(400, 4).masked_fill(torch.rand(400, 4) < 0.4, torch.nan)
+    right = bv.calibrate_guide(model, ExactLinearGaussianGuide(model), like=like, num_draws=99)
+    wrong = bv.calibrate_guide(model, Zeros(model), like=like, num_draws=99)
+    assert right.calibrated
+    assert not wrong.calibrated
+    assert right.provenance.missing_share == pytest.approx(float(like.isnan().double().mean()))

@@ -23,6 +23,9 @@ CASES = {
     "discretized-logistic": "discretized-logistic",
     "categorical": {"name": "categorical", "num_categories": 5},
     "negative-binomial": "negative-binomial",
+    "laplace-normal-options": {"name": "laplace", "scale": 0.3, "noise": "shared"},
+    "poisson": "poisson",
+    "zero-inflated-negative-binomial": "zero-inflated-negative-binomial",
 }
 SHAPE = (2, 3)
 VALUES = {
@@ -30,6 +33,8 @@ VALUES = {
     "discretized-logistic": torch.arange(256.0) / 255,
     "categorical": torch.arange(5.0),
     "negative-binomial": torch.arange(400.0),
+    "poisson": torch.arange(400.0),
+    "zero-inflated-negative-binomial": torch.arange(400.0),
 }
 """All values of a discrete number, up to a negligible rest."""
 
@@ -59,7 +64,9 @@ def parameters(family, isolated_globals):
 
 
 def test_the_table_has_every_likelihood():
-    assert {case if isinstance(case, str) else case["name"] for case in CASES.values()} == set(names("likelihood"))
+    """All but that of column groups, which has tests of its own."""
+    found = {case if isinstance(case, str) else case["name"] for case in CASES.values()}
+    assert found == set(names("likelihood")) - {"columns"}
 
 
 def test_shapes_and_program(pair, clean_globals):
@@ -132,7 +139,8 @@ def test_the_density_of_one_number_is_normalized(case, isolated_globals):
 
 def test_the_decoder_starts_at_the_mean_of_the_data(case, pair):
     model, _ = pair
-    top = {"categorical": 4.0, "negative-binomial": 9.0}.get(case, 1.0)
+    counted = dict.fromkeys(("negative-binomial", "poisson", "zero-inflated-negative-binomial"), 9.0)
+    top = {"categorical": 4.0, **counted}.get(case, 1.0)
     mean = top * torch.tensor([[0.1, 0.2, 0.5], [0.8, 0.7, 0.3]], dtype=torch.float64)
     model.set_output_bias(mean)
     with torch.no_grad():
@@ -174,6 +182,11 @@ OUTSIDE = {
     ),
     "categorical": (5.0, r"a categorical likelihood of 5 categories takes whole numbers from 0 to 4.*num_categories"),
     "negative-binomial": (0.5, r"a negative-binomial likelihood takes counts, whole numbers from 0, but .* in between"),
+    "poisson": (0.5, r"a Poisson likelihood takes counts, whole numbers from 0, but .* in between"),
+    "zero-inflated-negative-binomial": (
+        1.5,
+        r"a zero-inflated negative-binomial likelihood takes counts, .* in between",
+    ),
 }
 
 
@@ -201,6 +214,7 @@ def test_values_outside_the_support_are_refused(name, source, isolated_globals):
         ({"name": "categorical", "num_categories": 1}, "needs num_categories, a whole number of at least 2, got 1"),
         ({"name": "categorical", "num_categories": 4.5}, r"a whole number of at least 2, got 4\.5"),
         ("categorical", "the likelihood 'categorical' needs the option 'num_categories'"),
+        ({"name": "laplace", "scale": -1.0}, "the scale of a laplace likelihood with noise 'fixed' must be above 0"),
     ],
 )
 def test_what_cannot_be_built_is_refused(chosen, message):
@@ -212,3 +226,23 @@ def test_a_likelihood_is_no_model_of_a_run():
     for name in (kind.__name__ for kind in (Likelihood, *(part.cls for part in rows("likelihood")))):
         with pytest.raises(RunError, match=f"is of class '{name}', which bayes_vae.models lacks"):
             build_program("model", {"class": name, "settings": {"data_shape": [2]}})
+
+
+def test_a_poisson_of_large_counts_keeps_its_digits():
+    """At a rate of a million the three terms are of order 10⁷ and cancel to −8: float32 would lose all of it."""
+    rate = torch.tensor([[1e6]])
+    found = build_part("likelihood", "poisson", data_shape=(1,))(rate.log().unsqueeze(1)).log_prob(rate)
+    exact = torch.distributions.Poisson(rate.log().double().exp()).log_prob(rate.double())[0]
+    torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-3)
+
+
+def test_extra_zeros_without_a_gate_are_a_negative_binomial():
+    plain = build_part("likelihood", "negative-binomial", data_shape=(3,)).double()
+    zeros = build_part("likelihood", "zero-inflated-negative-binomial", data_shape=(3,)).double()
+    x, log_mean = torch.tensor([[0.0, 1.0, 4.0]]).double(), torch.tensor([[0.2, 0.5, 1.0]]).double()
+    closed = torch.stack([log_mean, torch.full_like(log_mean, -40.0)], 1)
+    torch.testing.assert_close(zeros(closed).log_prob(x), plain(log_mean.unsqueeze(1)).log_prob(x))
+    half = torch.stack([log_mean, torch.zeros_like(log_mean)], 1)
+    each = (1 + log_mean.exp()).reciprocal()  # of r = 1 the probability of zero is 1 / (1 + μ)
+    found = zeros(half).log_prob(torch.zeros_like(x))
+    torch.testing.assert_close(found, (0.5 + 0.5 * each).log().sum(1))

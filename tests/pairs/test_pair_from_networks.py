@@ -1,5 +1,6 @@
 """Plain torch networks as a pair: their terms are those of a loop over rows, and all of the library takes them."""
 
+import contextlib
 import copy
 
 import pyro
@@ -11,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 import bayes_vae as bv
 from bayes_vae import reference
-from bayes_vae.errors import RunError
+from bayes_vae.errors import MissingValuesWarning, RunError
 from bayes_vae.report import Missing, report_contents
 from bayes_vae.runs import read_config
 from bayes_vae.settings import ReportSettings
@@ -417,3 +418,35 @@ def test_a_report_lacks_nothing(example, data, isolated_globals):
         contents = report_contents(model, guide, data, FEW)
     parts = contents.gap, contents.aggregate, contents.latents, contents.pictures, contents.calibration
     assert not [part for part in parts if isinstance(part, Missing)]
+
+
+class TakesMask(nn.Module):
+    """Reads x and which of its numbers were observed."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(12, 2 * D)
+
+    def forward(self, x, seen):
+        assert set(seen.unique().tolist()) <= {0.0, 1.0}
+        assert not x[seen == 0].any()
+        return self.body(torch.cat([x, seen], 1)).chunk(2, 1)
+
+
+@pytest.mark.parametrize("mask_input", [True, False])
+def test_missing_values_reach_an_encoder_as_zeros_and_the_mask_where_it_takes_one(mask_input, isolated_globals):
+    """The terms are those of both by hand; without the mask there is one warning."""
+    with isolated_globals(seed=0):
+        encoder, decoder = TakesMask() if mask_input else nn.Linear(6, 2 * D), nn.Linear(D, 6)
+        x = torch.where(torch.rand(5, 6) < 0.3, torch.nan, torch.randn(5, 6))
+    sizes = {"latent_dim": D, "data_shape": (6,), "likelihood": {"name": "normal", "scale": 1.0}}
+    said = {"encoder_output": "loc-and-log-scale", "decoder_output": "mean", "split": not mask_input}
+    model, guide = bv.pair_from_networks(encoder, decoder, **sizes, **said, mask_input=mask_input)
+    seen = (~x.isnan()).float()
+    output = encoder(x.nan_to_num(), seen) if mask_input else encoder(x.nan_to_num()).chunk(2, 1)
+    with contextlib.nullcontext() if mask_input else pytest.warns(MissingValuesWarning, match="mask_input=True"):
+        terms = bv.log_terms(model, guide, x, 3, keep_latents=True)
+    z = terms.latents["z"]
+    torch.testing.assert_close(guide.variational_posterior(x).mean, output[0])
+    each = torch.distributions.Normal(decoder(z), 1.0).log_prob(x.nan_to_num()) * seen
+    torch.testing.assert_close(terms.log_likelihood, each.sum(-1).double().detach(), rtol=1e-5, atol=1e-5)

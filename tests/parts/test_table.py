@@ -21,7 +21,8 @@ SETTINGS = {
     field.name: field.default for kind in (PairSettings, TrainingSettings) for field in dataclasses.fields(kind)
 }
 CLASSES = [(part, where) for part in TABLE if part.kind != "rung" for where in (part.where, part.guide) if where]
-GIVEN = {*NETWORKS, "data_shape", "num_classes", "num_observations", "values", "model", "likelihood", "prior"}
+FROM_DATA = {"data_shape", "num_classes", "num_observations", "values", "mask_input", "columns", "largest"}
+GIVEN = {*NETWORKS, *FROM_DATA, "model", "likelihood", "prior"}
 """Arguments that are no options: sizes of the networks, what the data tell, and the parts beside it."""
 PYTHON_ONLY = {"context_dim", "step_size", "label_weight", "label_prior", "noise_scale"}
 """Arguments that no setting reaches."""

@@ -16,8 +16,11 @@ KINDS = {
     "normal": "real",
     "categorical": "counts",
     "negative-binomial": "counts",
+    "laplace": "real",
+    "poisson": "counts",
+    "zero-inflated-negative-binomial": "counts",
 }
-OPTIONS = {"categorical": {"num_categories": 9}, "normal": {"noise": "shared"}}
+OPTIONS = {"categorical": {"num_categories": 9}, "normal": {"noise": "shared"}, "laplace": {"noise": "shared"}}
 
 
 def data_of(kind):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bayes_vae.diagnosis.measure.measurement import Measurement
+from bayes_vae.diagnosis.measure.measurement import Measurement, deviation
 from bayes_vae.diagnosis.measure.subject import Rows, Subject
 from bayes_vae.distributions import BernoulliLogits
 from bayes_vae.distributions.properties import unwrap
@@ -20,11 +20,16 @@ DRAWS = 4
 
 
 def pixels_of(subject: Subject, rows: Rows) -> tuple[Any, Tensor]:
-    """p(x given z) with the pixels apart, and the observations, at draws z of q: batch (K, N), K = 4."""
+    """p(x given z) with the pixels apart, at draws z of q, batch (K, N), K = 4; and x, NaN where missing."""
     bound = subject.exposed.bind(*rows)
     with isolated_rng(derived_seed(subject.seed, "pixels"), subject.device):
         z = bound.variational_posterior.sample((DRAWS,))
     return unwrap(bound.model.likelihood(z)), bound.x
+
+
+def _known(values: Tensor, missing: Tensor) -> Tensor:
+    """Values of numbers of x, float64, NaN of those that are missing."""
+    return values.double().masked_fill(missing, torch.nan)
 
 
 def _learned(subject: Subject) -> bool:
@@ -47,6 +52,7 @@ def measure_logits(subject: Subject) -> dict[str, Measurement]:
     p = (pixels.logits.sigmoid() if isinstance(pixels, BernoulliLogits) else pixels.probs).double()
     logits = pixels.logits.double()
     wrong = torch.where(x > 0.5, p, 1 - p) < 1e-4
+    missing = x.isnan()
     return {
         "smallest_logit": Measurement.of(logits.min()),
         "largest_logit": Measurement.of(logits.max()),
@@ -54,9 +60,9 @@ def measure_logits(subject: Subject) -> dict[str, Measurement]:
         "share_of_smallest_logit": Measurement.of((logits < logits.min() + 1e-5).double().mean()),
         "share_of_largest_logit": Measurement.of((logits > logits.max() - 1e-5).double().mean()),
         "share_of_certain_pixels": Measurement.of(((p < 1e-6) | (p > 1 - 1e-6)).double().mean()),
-        "share_certain_and_wrong": Measurement.mean(wrong.double().flatten(2).mean((0, 2)), ""),
-        "share_of_ones": Measurement.of(x.double().mean()),
-        "share_of_ones_decoded": Measurement.of(p.mean()),
+        "share_certain_and_wrong": Measurement.mean(_known(wrong, missing).flatten(2).nanmean((0, 2)), ""),
+        "share_of_ones": Measurement.of(x.double().nanmean()),
+        "share_of_ones_decoded": Measurement.of(_known(p, missing).nanmean()),
         "share_of_zeros_predicted": Measurement.of((p < 0.5).double().mean()),
     }
 
@@ -72,15 +78,15 @@ def measure_pixel_scale(subject: Subject) -> dict[str, Measurement]:
         raise DoesNotApplyError(f"the likelihood is {type(pixels).__name__}, not a normal.")
     residual = (x - pixels.loc).double()
     scale = pixels.scale.double().expand_as(residual)
-    size = residual[0, 0].numel()
-    ratio = (residual / scale).square().flatten(2).mean((0, 2))
+    size = float((~residual[0].isnan()).double().sum() / len(residual[0]))
+    ratio = (residual / scale).square().flatten(2).nanmean((0, 2))
     square = float(ratio.mean())
     log_ratio = torch.log(torch.tensor(square)).item()
     return {
         "residual_over_scale": Measurement.of(square**0.5, ratio.std() / len(ratio) ** 0.5 / 2 / square**0.5),
-        "residual_deviation": Measurement.of(residual.square().mean().sqrt()),
+        "residual_deviation": Measurement.of(residual.square().nanmean().sqrt()),
         "gain_of_pixel_scale": Measurement(size * 0.5 * (square - 1 - log_ratio)),
-        "smallest_pixel_scale": Measurement.of(scale.min() / x.double().std()),
+        "smallest_pixel_scale": Measurement.of(scale.min() / deviation(x.double())),
         "pixel_scale": Measurement.of(scale.log().mean().exp()),
         "pixel_scale_is_learned": Measurement.of(float(_learned(subject))),
         "pixel_scale_is_one_number": Measurement.of(float(scale.min() == scale.max())),
@@ -104,11 +110,12 @@ def measure_reach(subject: Subject) -> dict[str, Measurement]:
         of_prior = unwrap(model.likelihood(model.prior().sample((256,)))).mean
     means = torch.cat([pixels.mean.flatten(), of_prior.flatten()]).double()
     least, most, x = means.min(), means.max(), x.double()
-    columns = x.flatten(1).std(0)
+    columns = torch.stack([deviation(column) for column in x.flatten(1).unbind(1)])
+    missing = x.isnan()
     return {
         "smallest_mean_decoded": Measurement.of(least),
         "largest_mean_decoded": Measurement.of(most),
-        "share_below_reach": Measurement.mean((x < least).double().flatten(1).mean(1), ""),
-        "share_above_reach": Measurement.mean((x > most).double().flatten(1).mean(1), ""),
+        "share_below_reach": Measurement.mean(_known(x < least, missing).flatten(1).nanmean(1), ""),
+        "share_above_reach": Measurement.mean(_known(x > most, missing).flatten(1).nanmean(1), ""),
         "largest_column_over_median": Measurement.of(columns.max() / columns.median().clamp(min=1e-12)),
     }

@@ -61,7 +61,6 @@ def measure_use_of_latent(subject: Subject) -> dict[str, Measurement]:
     noise = KeyedNoise(derived_seed(subject.seed, "use")).normal("z", index, range(DRAWS), loc.shape[1:], loc)
     z = loc + scale * noise
     own, other, at_mean = (
-        bound.model.likelihood(latent).log_prob(bound.x).double().mean(0)
-        for latent in (z, z.roll(1, dims=1), loc.unsqueeze(0))
+        bound.log_likelihood_at(latent).double().mean(0) for latent in (z, z.roll(1, dims=1), loc.unsqueeze(0))
     )
     return {"use_of_latent": Measurement.mean(own - other), "gain_of_decoding_means": Measurement.mean(at_mean - own)}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bayes_vae.diagnosis.measure.measurement import Measurement
 from bayes_vae.diagnosis.measure.subject import Subject
-from bayes_vae.distributions import check_support
+from bayes_vae.distributions import check_support, missing_in, observed_part
 from bayes_vae.errors import LikelihoodSeesDataError, NumericalError, SupportError
 from bayes_vae.estimators.elbo import ElboAtDraws
 from bayes_vae.terms.exposed import exposes_distributions
@@ -37,6 +37,7 @@ def look_first(subject: Subject) -> dict[str, Measurement]:
         with subject.opened(rows) as opened:
             collect(opened, 2, ElboAtDraws("auto"))
     except SupportError as error:
+        x = x[~x.isnan()]
         found = {"smallest_value": Measurement.of(x.min())}
         if error.of_bernoulli:
             found["share_of_gray_values"] = Measurement.of(((x > 0) & (x < 1)).double().mean())
@@ -53,7 +54,7 @@ def _check_exposed_support(subject: Subject, x: Tensor) -> None:
     """Look at the support of the likelihood at one z, where the pair exposes its distributions."""
     if exposes_distributions(subject.model, subject.guide):
         model: Any = subject.model
-        check_support("x", model.likelihood(model.prior().sample((1,))), x.unsqueeze(0))
+        check_support("x", *observed_part(model.likelihood(model.prior().sample((1,))), x, missing_in(x)))
 
 
 def _noted(subject: Subject, name: str, value: float, words: str) -> dict[str, Measurement]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bayes_vae.vocabulary.number_text import with_error
 
-__all__ = ["Measurement"]
+__all__ = ["Measurement", "deviation"]
 
 
 @dataclass(frozen=True)
@@ -59,3 +59,8 @@ class Measurement:
         unit = f" {self.unit}" if self.unit else ""
         beyond = "" if self.threshold is None else f" (threshold {self.threshold:.3g})"
         return f"{self.name.replace('_', ' ')} {shown}{unit}{beyond}"
+
+
+def deviation(numbers: Tensor) -> Tensor:
+    """Standard deviation of all numbers that are not missing."""
+    return numbers[~numbers.isnan()].std()

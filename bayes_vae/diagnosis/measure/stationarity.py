@@ -70,10 +70,9 @@ def _pulls_of(subject: Subject, rows: Rows, reading: Reading | None) -> tuple[Te
     noise = torch.cat([noise, -noise])
     with torch.enable_grad():
         m, log_scale = loc.clone().requires_grad_(), scale.log().requires_grad_()
-        expected = bound.model.likelihood(m + log_scale.exp() * noise).log_prob(bound.x).mean(0)
+        expected = bound.log_likelihood_at(m + log_scale.exp() * noise).mean(0)
         of_loc, of_scale = gradients_at(expected, m, log_scale)
-        at_mean = bound.model.likelihood(m.unsqueeze(0)).log_prob(bound.x)
-        (of_mean,) = gradients_at(at_mean, m)
+        (of_mean,) = gradients_at(bound.log_likelihood_at(m.unsqueeze(0)), m)
     prior = normal_parts(bound.model.prior())
     assert prior is not None, "the pair is factorized"
     middle, width = (part.detach() for part in prior)
