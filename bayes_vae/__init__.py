@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bayes_vae.estimators import evaluate as evaluate
     from bayes_vae.estimators import importance_weighted_bound as importance_weighted_bound
     from bayes_vae.estimators import inference_gap as inference_gap
+    from bayes_vae.estimators import log_evidence_from_weights as log_evidence_from_weights
     from bayes_vae.estimators import quadrature_log_evidence as quadrature_log_evidence
     from bayes_vae.estimators.model_comparison import ModelComparison as ModelComparison
     from bayes_vae.estimators.rungs.rung import Rung as Rung
@@ -118,6 +119,7 @@ _HOMES = {
     "inference_gap": "estimators",
     "load": "runs",
     "load_data": "data",
+    "log_evidence_from_weights": "estimators",
     "log_terms": "terms",
     "netcdf_bytes": "posterior.arviz_export",
     "nuts_draws": "posterior",

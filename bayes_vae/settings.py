@@ -352,12 +352,13 @@ class EvaluateSettings:
 
 @dataclass(frozen=True)
 class CompareSettings:
-    """The ladder from the ELBO to the tightest importance-weighted bound.
+    """The ladder of one run from the ELBO to the tightest bound, or several runs by their log p(x).
 
     Args:
-        rungs: particles at each rung; each divides the next.
+        rungs: of one run, particles at each rung; each divides the next.
         num_temperatures: steps of the annealed estimate; 0 leaves it out.
-        tolerance: adds a converged rung: the temperatures doubled until two levels agree to so many nats.
+        tolerance: of one run, adds a converged rung: the temperatures doubled until two levels agree to so many nats.
+        num_particles: of several runs, draws from q for each image (K), for the ELBO and L_K.
         num_observations: how many test images, from the first on.
         seed: of every draw.
         device: cpu, cuda, or auto.
@@ -366,6 +367,7 @@ class CompareSettings:
     rungs: tuple[int, ...] = LADDER
     num_temperatures: int = 50
     tolerance: float | None = None
+    num_particles: int = 500
     num_observations: int = 500
     seed: int = 0
     device: str = "auto"
@@ -376,6 +378,20 @@ class CompareSettings:
         _at_least("num_temperatures", self.num_temperatures, 0)
         if self.tolerance is not None and not self.tolerance > 0:
             raise SettingsError(f"tolerance must be positive, in nats, got {self.tolerance:g}.")
+        _at_least("num_particles", self.num_particles, 2)
+
+    def check_for(self, num_runs: int) -> None:
+        """Refuse what the ladder of one run, or the comparison of several, does not take.
+
+        Raises:
+            SettingsError: names the setting.
+        """
+        names = ("rungs", "tolerance") if num_runs > 1 else ("num_particles",)
+        defaults = CompareSettings()
+        for name in names:
+            if getattr(self, name) != getattr(defaults, name):
+                whose = "the ladder of one run" if num_runs > 1 else "the comparison of several runs"
+                raise SettingsError(f"{name} is a setting of {whose}, and {num_runs} were named: leave it out.")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from bayes_vae.data import Data, Split
     from bayes_vae.runs import RunDirectory
 
-__all__ = ["OpenedRun", "open_named", "open_run"]
+__all__ = ["OpenedRun", "open_named", "open_run", "open_with", "require_folders", "run_flags"]
 
 Settings = TypeVar("Settings")
 
@@ -114,9 +115,18 @@ def open_named(
     Raises:
         RunError: no such folder; said at once, before anything slow is imported.
     """
-    parser = Flags(command, "RUN [--flag value ...]", description)
-    parser.add_settings(settings, "estimates")
+    parser = run_flags(command, "RUN [--flag value ...]", description, settings)
     parser.add_argument("run", metavar="RUN", help="a run directory")
+    parser.add_common()
+    options = parser.parse_args(arguments)
+    chosen = build_settings(settings, options)
+    return open_with(options, options.run), chosen, options.json
+
+
+def run_flags(command: str, usage: str, description: str, settings: type[Settings]) -> Flags:
+    """The flags of a command on runs: its settings, and data in the place of the runs' own."""
+    parser = Flags(command, usage, description)
+    parser.add_settings(settings, "estimates")
     group = parser.add_argument_group("data, where they are not the run's own")
     group.add_argument(
         "--data", metavar="NAME", help="another data set; every row of a file or folder is a test row, unless --split"
@@ -131,19 +141,32 @@ def open_named(
     )
     group.add_argument("--data-root", metavar="NAME", help="folder of the data that are downloaded")
     group.add_argument("--policy", metavar="NAME", help="another policy: stochastic, static, threshold or none")
-    parser.add_common()
-    options = parser.parse_args(arguments)
-    chosen = build_settings(settings, options)
-    if not Path(options.run).is_dir():
-        what = "it is a file" if Path(options.run).exists() else "there is no such folder"
-        raise RunError(
-            f"{options.run} is not a run directory: {what}. Expected one that `bayes-vae train --out` wrote."
-        )
+    return parser
+
+
+def open_with(options: Namespace, path: str) -> OpenedRun:
+    """Open a run with the flags of :func:`run_flags`.
+
+    Raises:
+        RunError: no such folder; said at once, before anything slow is imported.
+    """
+    require_folders([path])
     from bayes_vae.training.machine import resolve_device
 
     device = str(resolve_device(options.device))
-    opened = open_run(options.run, device, options.data, options.data_root, options.policy, options.split)
-    return opened, chosen, options.json
+    return open_run(path, device, options.data, options.data_root, options.policy, options.split)
+
+
+def require_folders(paths: Sequence[str]) -> None:
+    """Refuse what is no folder, before anything slow is imported.
+
+    Raises:
+        RunError: says what it is.
+    """
+    for path in paths:
+        if not Path(path).is_dir():
+            what = "it is a file" if Path(path).exists() else "there is no such folder"
+            raise RunError(f"{path} is not a run directory: {what}. Expected one that `bayes-vae train --out` wrote.")
 
 
 def open_run(

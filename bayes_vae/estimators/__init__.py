@@ -14,6 +14,7 @@ from bayes_vae.estimators.gaps import inference_gap
 from bayes_vae.estimators.grid import BayesRuleOnGrid, bayes_rule_on_grid
 from bayes_vae.estimators.importance.bound import effective_sample_size, grouped_bound, importance_weighted_bound
 from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
+from bayes_vae.estimators.importance.given_weights import log_evidence_from_weights
 from bayes_vae.estimators.importance.log_evidence import estimate_log_evidence
 from bayes_vae.estimators.importance.reliability import pareto_k, pareto_k_threshold
 from bayes_vae.estimators.ladder import Comparison, compare
@@ -44,6 +45,7 @@ __all__ = [
     "grouped_bound",
     "importance_weighted_bound",
     "inference_gap",
+    "log_evidence_from_weights",
     "pareto_k",
     "pareto_k_threshold",
     "quadrature_log_evidence",

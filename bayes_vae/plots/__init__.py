@@ -6,6 +6,7 @@ One colour stands for one term of Bayes' rule in every figure: :data:`bayes_vae.
 from bayes_vae.plots.bayes_rule import bayes_rule_figure, draw_density
 from bayes_vae.plots.calibration_figure import calibration_figure, draw_coverage, draw_ranks
 from bayes_vae.plots.colours import COLOURS
+from bayes_vae.plots.comparison_figure import comparison_figure, draw_differences, draw_log_evidences
 from bayes_vae.plots.gap_figures import (
     aggregate_figure,
     draw_aggregate_parts,
@@ -27,14 +28,17 @@ __all__ = [
     "aggregate_figure",
     "bayes_rule_figure",
     "calibration_figure",
+    "comparison_figure",
     "draw_aggregate_parts",
     "draw_coverage",
     "draw_density",
+    "draw_differences",
     "draw_effective_sample_size",
     "draw_gap_parts",
     "draw_kl_per_dimension",
     "draw_ladder",
     "draw_latent_means",
+    "draw_log_evidences",
     "draw_manifold",
     "draw_pareto_k",
     "draw_pictures",
