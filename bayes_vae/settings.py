@@ -27,6 +27,7 @@ __all__ = [
     "DataKind",
     "DataSettings",
     "DiagnoseSettings",
+    "EncodeSettings",
     "EvaluateSettings",
     "ExplainSettings",
     "Kind",
@@ -34,7 +35,11 @@ __all__ = [
     "Policy",
     "Precision",
     "ReportSettings",
+    "RowsChoice",
+    "SampleKind",
+    "SampleSettings",
     "Schedule",
+    "ScoreSettings",
     "TrainingSettings",
     "as_json",
     "choices_of",
@@ -483,6 +488,89 @@ class DiagnoseSettings:
             raise SettingsError(f"seconds must be above 0, got {self.seconds:g}.")
 
 
+RowsChoice = Literal["test", "train", "validation", "all"]
+
+SampleKind = Literal["prior", "reconstructions", "interpolations"]
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """How single observations are scored.
+
+    Args:
+        rows: which rows: test, train, validation or all; when not given, all of --data, and else the run's test rows.
+        num_particles: draws from q for each observation (K), for the ELBO, L_K and k̂.
+        num_temperatures: steps of the annealed log p(x); 0 takes L_K, which is faster.
+        num_reference: test observations of the run's own data to rank among, from the first on; 0 leaves it out.
+        seed: of every draw.
+        device: cpu, cuda, or auto.
+    """
+
+    rows: RowsChoice | None = None
+    num_particles: int = 500
+    num_temperatures: int = 0
+    num_reference: int = 1000
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _at_least("num_particles", self.num_particles, 2)
+        for name in ("num_temperatures", "num_reference"):
+            _at_least(name, getattr(self, name), 0)
+
+
+@dataclass(frozen=True)
+class EncodeSettings:
+    """How observations are encoded.
+
+    Args:
+        rows: which rows: test, train, validation or all; when not given, all of --data, and else the run's test rows.
+        num_particles: draws from q for each observation (K), where its mean and deviation have no closed form.
+        seed: of every draw.
+        device: cpu, cuda, or auto.
+    """
+
+    rows: RowsChoice | None = None
+    num_particles: int = 100
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _at_least("num_particles", self.num_particles, 2)
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """What is drawn from a model.
+
+    Args:
+        what: prior (new observations), reconstructions (test observations drawn again from their codes) or
+            interpolations (between the codes of test observations, the first to the second, the third to the fourth).
+        num: how many: observations, or pairs of them between which to interpolate.
+        mean: take the mean of p(x given z) in place of a draw; when not given, for pictures (.png) alone.
+        label: of all draws of a model that is given labels; when not given, its classes in turn.
+        num_steps: observations of one interpolation, both ends counted.
+        seed: of every draw.
+        device: cpu, cuda, or auto.
+    """
+
+    what: SampleKind = "prior"
+    num: int = 64
+    mean: bool | None = None
+    label: int | None = None
+    num_steps: int = 9
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _at_least("num", self.num, 1)
+        _at_least("num_steps", self.num_steps, 2)
+        _one_of("what", self.what, get_args(SampleKind))
+
+
 SECTIONS = {
     "data": DataSettings,
     "pair": PairSettings,
@@ -492,6 +580,9 @@ SECTIONS = {
     "explain": ExplainSettings,
     "diagnose": DiagnoseSettings,
     "report": ReportSettings,
+    "score": ScoreSettings,
+    "encode": EncodeSettings,
+    "sample": SampleSettings,
 }
 """Section of a settings file → its settings."""
 

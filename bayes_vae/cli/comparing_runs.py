@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import warnings
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bayes_vae.cli.destinations import put, require_free
 from bayes_vae.cli.loading import open_with, require_folders
 from bayes_vae.cli.output import Progress, json_text, note, say, table
+from bayes_vae.cli.writing_csv import csv_bytes
 from bayes_vae.errors import UnfinishedRunWarning
 from bayes_vae.settings import CompareSettings
 from bayes_vae.vocabulary.conditions import PER_OBSERVATION, conditions
@@ -22,7 +21,7 @@ from bayes_vae.vocabulary.readings import Reading, words
 if TYPE_CHECKING:
     from bayes_vae.estimators.model_comparison import ModelComparison
 
-__all__ = ["compare_several", "comparison_files", "comparison_json", "comparison_tables", "csv_bytes"]
+__all__ = ["compare_several", "comparison_files", "comparison_json", "comparison_tables"]
 
 FILES = ("comparison.png", "comparison.csv", "observations.csv", "comparison.json")
 
@@ -157,13 +156,3 @@ def comparison_files(found: ModelComparison, result: Figures, index: Sequence[in
         json_text(result).encode(),
     )
     return zip(FILES, contents, strict=True)
-
-
-def csv_bytes(columns: Mapping[str, Sequence[Any]]) -> bytes:
-    """Columns as a CSV file in UTF-8; unknown numbers are empty cells."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in zip(*columns.values(), strict=True):
-        writer.writerow(["" if cell is None or cell != cell else cell for cell in row])
-    return text.getvalue().encode()

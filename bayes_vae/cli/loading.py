@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.output import json_text, note, say
 from bayes_vae.errors import DataError, RunError, SettingsError, SupportError
-from bayes_vae.settings import DataSettings
+from bayes_vae.settings import DataSettings, RowsChoice
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from bayes_vae.data import Data, Split
     from bayes_vae.runs import RunDirectory
 
-__all__ = ["OpenedRun", "open_named", "open_run", "open_with", "require_folders", "run_flags"]
+__all__ = [
+    "OpenedRun",
+    "chosen_rows",
+    "open_named",
+    "open_run",
+    "open_with",
+    "own_test_rows",
+    "require_folders",
+    "run_flags",
+]
 
 Settings = TypeVar("Settings")
 
@@ -105,6 +114,48 @@ class OpenedRun:
         rows = self.data.test[:num_observations].seeded(seed)
         prepare_for(self.model, self.guide, rows)
         return rows
+
+
+def chosen_rows(opened: OpenedRun, which: RowsChoice | None, others: bool, seed: int) -> Split:
+    """The rows that --rows names, their pixels drawn with the seed.
+
+    Args:
+        opened: the run and its data.
+        which: "all", or a split; when None every row where others than the run's own data were named, else the test
+            rows.
+        others: whether --data named a file.
+        seed: of the pixels.
+
+    Raises:
+        SettingsError: there is no such row.
+    """
+    from bayes_vae.data.split import Split
+    from bayes_vae.terms.rows import prepare_for
+
+    data, which = opened.data, which or ("all" if others else "test")
+    if which == "all":
+        rows = Split.joined([split for split in (data.train, data.validation, data.test) if len(split) > 0])
+    else:
+        rows = getattr(data, which)
+    if len(rows) == 0:
+        raise SettingsError(f"{data.name} has no {which} rows: choose others with --rows.")
+    rows = rows.seeded(seed)
+    prepare_for(opened.model, opened.guide, rows)
+    return rows
+
+
+def own_test_rows(opened: OpenedRun, settings: DataSettings) -> Split:
+    """The test rows of the run's own data, under the policy of what is open.
+
+    Raises:
+        DataError, RunError: they are not there any more.
+    """
+    from bayes_vae.runs.run_data import load_run_data
+
+    if opened.data.digest == opened.directory.config["data"]["digest"]:
+        return opened.data.test
+    policy: Any = opened.data.policy
+    return load_run_data(opened.directory, replace(settings, policy=policy)).test
 
 
 def open_named(

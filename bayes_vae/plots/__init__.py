@@ -15,7 +15,7 @@ from bayes_vae.plots.gap_figures import (
     gap_figure,
     kl_per_dimension_figure,
 )
-from bayes_vae.plots.images import draw_pictures, prior_sample_figure, reconstruction_figure
+from bayes_vae.plots.images import draw_pictures, interpolation_figure, prior_sample_figure, reconstruction_figure
 from bayes_vae.plots.ladder_figure import draw_ladder, ladder_figure
 from bayes_vae.plots.latents import draw_latent_means, latent_figure
 from bayes_vae.plots.reliability_figures import draw_effective_sample_size, draw_pareto_k, pareto_k_figure
@@ -46,6 +46,7 @@ __all__ = [
     "draw_term_by_epoch",
     "draw_traversals",
     "gap_figure",
+    "interpolation_figure",
     "kl_per_dimension_figure",
     "ladder_figure",
     "latent_figure",

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from bayes_vae.distributions import is_discrete
 from bayes_vae.errors import SettingsError
 from bayes_vae.estimators.contenders import Contender, contender_of, design_of
 from bayes_vae.estimators.evaluation import Evaluation, evaluate
@@ -18,6 +19,7 @@ from bayes_vae.estimators.model_comparison import ModelComparison, compare_conte
 from bayes_vae.runs.designs import designs_of
 from bayes_vae.runs.directory import RunDirectory, load
 from bayes_vae.runs.run_data import data_settings, load_run_data
+from bayes_vae.terms.opened import open_pair
 from bayes_vae.terms.program import Program, modules_of
 from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.rows import RowSource, X, prepare_for
@@ -97,7 +99,7 @@ def compare_models(
     """
     trainings = list(_trainings(models, device))
     _refuse_other_data([each for each in trainings if each.run is not None])
-    _refuse_unlike({each.name: each.pair[0] for each in trainings if each.pair is not None})
+    _refuse_unlike({each.name: each.pair for each in trainings if each.pair is not None}, x)
     found: dict[str, list[Contender]] = {name: [] for name in models}
     policies = ["unstated"]
     for number, each in enumerate(trainings):
@@ -246,13 +248,30 @@ def _refuse_other_data(trainings: Sequence[_Training]) -> None:
                 )
 
 
-def _refuse_unlike(models: Mapping[str, Program]) -> None:
+def _refuse_unlike(pairs: Mapping[str, tuple[Program, Program]], x: X | None) -> None:
     """Refuse models whose log p(x) are not of one kind."""
-    traits = {name: traits_of(model) for name, model in models.items()}
+    traits = {name: traits_of(model) for name, (model, _) in pairs.items()}
     conditional = {name: each.needs_labels and not each.infers_labels for name, each in traits.items()}
     _refuse_both(conditional, "is given the label y, so that its figure is log p(x given y)", "gives log p(x)")
-    discrete = {n: bool(t.likelihood_family.is_discrete) for n, t in traits.items() if t.likelihood_family is not None}
-    _refuse_both(discrete, "gives x a probability", "gives x a density, whose unit depends on that of x")
+    families = {name: each.likelihood_family for name, each in traits.items()}
+    discrete = {
+        name: _gives_probabilities(*pairs[name], x) if family is None else bool(family.is_discrete)
+        for name, family in families.items()
+    }
+    known = {name: kind for name, kind in discrete.items() if kind is not None}
+    _refuse_both(known, "gives x a probability", "gives x a density, whose unit depends on that of x")
+
+
+def _gives_probabilities(model: Program, guide: Program, x: X | None) -> bool | None:
+    """Whether the observed sites of a program from elsewhere are discrete; None where they are of both kinds."""
+    if x is None:
+        return None
+    with open_pair(model, guide, x) as opened:
+        few = opened.take(slice(0, 2)) if opened.pair.splittable else opened
+        batch = next(few.batches(1))
+        latents = next(batch.draws()).latents
+        kinds = {is_discrete(site.fn) for site in batch.bound.model_sites(latents) if site.name not in latents}
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def _refuse_both(kinds: Mapping[str, bool], one: str, other: str) -> None:

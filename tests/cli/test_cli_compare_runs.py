@@ -32,12 +32,11 @@ def test_the_table_is_that_of_the_library_with_the_seeds_as_one_row(command, sev
     found = bv.compare_runs(
         list(several.values()), num_observations=12, num_particles=30, num_temperatures=0, seed=3
     ).as_json()
-    assert result["models"] == pytest.approx(result["models"])
-    assert [row["name"] for row in result["models"]] == [row["name"] for row in found["models"]] == ["w8-s0", "w1"]
+    assert [row["name"] for row in result["models"]] == [row["name"] for row in found["models"]]
     for mine, its in zip(result["models"], found["models"], strict=True):
         assert mine["log_evidence"] == pytest.approx(its["log_evidence"], rel=1e-6)
         assert mine["difference"] == pytest.approx(its["difference"], rel=1e-6)
-    assert [len(row["seeds"]) for row in result["models"]] == [0, 2]
+    assert {row["name"]: len(row["seeds"]) for row in result["models"]} == {"w8-s0": 0, "w1": 2}
     assert (result["num_observations"], result["data_policy"], result["seed"]) == (12, "stochastic", 3)
 
 
@@ -46,7 +45,7 @@ def test_a_person_reads_two_tables_and_sentences(command, several):
     assert outcome.code == 0
     for words in (
         "spread between seeds",
-        "difference to w8-s0",
+        "difference to ",
         "Model probabilities are not shown",
         "w8-s0 has one seed",
         "N = 12 test observations of digits · data policy: stochastic · KL weight 1 · seed 0.",
@@ -71,10 +70,10 @@ def test_the_files_hold_what_was_printed_and_are_not_replaced_unasked(command, s
     result = command(*words, "--json").json
     assert json.loads((tmp_path / "out" / "comparison.json").read_text()) == result
     assert (tmp_path / "out" / "comparison.png").read_bytes().startswith(b"\x89PNG")
-    models = list(csv.DictReader((tmp_path / "out" / "comparison.csv").open(encoding="utf-8")))
+    models = rows_of(tmp_path / "out" / "comparison.csv")
     assert [row["name"] for row in models] == [row["name"] for row in result["models"]]
     assert float(models[1]["difference"]) == result["models"][1]["difference"]
-    rows = list(csv.DictReader((tmp_path / "out" / "observations.csv").open(encoding="utf-8")))
+    rows = rows_of(tmp_path / "out" / "observations.csv")
     assert len(rows) == 12
     assert int(rows[0]["index"]) == int(bv.load_data("digits").test.index[0])
     best = result["models"][0]
@@ -83,6 +82,10 @@ def test_the_files_hold_what_was_printed_and_are_not_replaced_unasked(command, s
     assert (refused.code, refused.out) == (2, "")
     assert "is there already: choose another --out, or give --overwrite" in refused.err
     assert command(*words, "--overwrite").code == 0
+
+
+def rows_of(path):
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
 @pytest.mark.parametrize(

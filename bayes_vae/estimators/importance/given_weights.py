@@ -143,10 +143,7 @@ def _draws_first(array: Any) -> Any:
 
 
 def _as_tensor(array: Any) -> Tensor:
-    if isinstance(array, Tensor):
-        found = array.detach().cpu()
-    else:
-        found = _from_array(array)
+    found = array.detach().cpu() if isinstance(array, Tensor) else _from_array(array)
     if found.is_complex() or found.dtype == torch.bool:
         raise DataError(f"log weights are real numbers in nats, got {found.dtype}.")
     if found.dim() != 2 or 0 in found.shape:
@@ -161,7 +158,8 @@ def _from_array(array: Any) -> Tensor:
     try:
         values = np.asarray(array)
         if values.dtype.kind in "fiubc":
-            return torch.from_numpy(np.ascontiguousarray(values.astype(complex if values.dtype.kind == "c" else float)))
+            kept = values if values.dtype.kind in "bc" else values.astype(float)
+            return torch.from_numpy(np.ascontiguousarray(kept))
     except (TypeError, ValueError, RuntimeError):
         pass
     if hasattr(array, "__dlpack__"):
