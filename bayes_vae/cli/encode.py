@@ -25,8 +25,8 @@ def run(arguments: Sequence[str]) -> int:
     parser = run_flags(
         "encode",
         "RUN [--data FILE] --out codes.npz [--flag value ...]",
-        "Mean and deviation of q(z given x) for each row, with index and labels. Examples: bayes-vae encode runs/digits "
-        "--out codes.npz; bayes-vae encode runs/digits --rows train --out codes.csv.",
+        "Mean and deviation of q(z given x) for each row, with index and labels. Examples: bayes-vae encode "
+        "runs/digits --out codes.npz; bayes-vae encode runs/digits --rows train --out codes.csv.",
         EncodeSettings,
     )
     parser.add_argument("run", metavar="RUN", help="a run directory")
@@ -42,7 +42,6 @@ def run(arguments: Sequence[str]) -> int:
 
     with Progress("codes") as progress:
         found = encode(opened.model, opened.guide, rows, settings.num_particles, seed=settings.seed, progress=progress)
-    put(path, _npz_bytes(found) if path.suffix == ".npz" else csv_bytes(_columns(found)))
     arrays = {name: list(array.shape) for name, array in found.arrays().items()}
     result = {
         "run": str(opened.directory.path),
@@ -52,11 +51,12 @@ def run(arguments: Sequence[str]) -> int:
         "arrays": arrays,
         "file": str(path),
     }
-    if options.json:
-        say(json_text(result))
-    else:
-        names = ", ".join(f"{name} {tuple(shape)}" for name, shape in arrays.items())
-        say(f"Written to {path}: {count_of(len(rows), 'row')}; {names}; moments of q(z|x): {found.estimator}")
+    names = ", ".join(f"{name} {tuple(shape)}" for name, shape in arrays.items())
+    text = f"{count_of(len(rows), 'row')}: {names}; moments of q(z|x): {found.estimator}"
+    say(json_text(result) if options.json else text)
+    put(path, _npz_bytes(found) if path.suffix.lower() == ".npz" else csv_bytes(_columns(found)))
+    if not options.json:
+        say(f"Written to {path}")
     return 0
 
 

@@ -32,8 +32,8 @@ def run(arguments: Sequence[str]) -> int:
         "sample",
         "RUN --out samples.png [--flag value ...]",
         "New observations from the model; or test observations drawn again from their codes, or between two codes. "
-        "Examples: bayes-vae sample runs/digits --num 64 --out samples.png; bayes-vae sample runs/mine --num 1000 --out "
-        "samples.csv; bayes-vae sample runs/digits --what interpolations --num 8 --out between.png.",
+        "Examples: bayes-vae sample runs/digits --num 64 --out samples.png; bayes-vae sample runs/mine --num 1000 "
+        "--out samples.csv; bayes-vae sample runs/digits --what interpolations --num 8 --out between.png.",
         SampleSettings,
     )
     parser.add_argument("run", metavar="RUN", help="a run directory")
@@ -58,7 +58,6 @@ def run(arguments: Sequence[str]) -> int:
     else:
         values = opened.data.in_original_units(drawn)
         content = _npy_bytes(values) if path.suffix.lower() == ".npy" else csv_bytes(_columns(values, opened))
-    put(path, content)
     kind = "mean of p(x|z)" if mean or settings.what == "interpolations" else "draws of x"
     result = {
         "run": str(opened.directory.path),
@@ -68,8 +67,11 @@ def run(arguments: Sequence[str]) -> int:
         "seed": settings.seed,
         "file": str(path),
     }
-    said = f"Written to {path}: {settings.what}, shape {tuple(drawn.shape)}, {kind}, seed {settings.seed}"
-    say(json_text(result) if options.json else said)
+    text = f"{settings.what}: shape {tuple(drawn.shape)}, {kind}, seed {settings.seed}"
+    say(json_text(result) if options.json else text)
+    put(path, content)
+    if not options.json:
+        say(f"Written to {path}")
     return 0
 
 

@@ -37,9 +37,9 @@ def run(arguments: Sequence[str]) -> int:
     parser = run_flags(
         "score",
         "RUN [--data FILE] --out scores.csv [--flag value ...]",
-        "For each row: log p(x), ELBO, expected log likelihood, KL to the prior, inference gap, k̂, and percentiles among "
-        "the run's test set. Examples: bayes-vae score runs/digits --out scores.csv; bayes-vae score runs/mine --data "
-        "new.csv --out scores.csv.",
+        "For each row: log p(x), ELBO, expected log likelihood, KL to the prior, inference gap, k̂, and percentiles "
+        "among the run's test set. Examples: bayes-vae score runs/digits --out scores.csv; bayes-vae score runs/mine "
+        "--data new.csv --out scores.csv.",
         ScoreSettings,
     )
     parser.add_argument("run", metavar="RUN", help="a run directory")
