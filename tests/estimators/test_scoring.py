@@ -118,7 +118,7 @@ def test_codes_of_a_normal_are_its_closed_form(pair):
 
 
 def test_codes_of_any_pair_are_moments_of_draws():
-    model, guide = _programs(0.25)
+    model, _ = _programs(0.25)
     x = torch.linspace(-1, 1, 9).unsqueeze(-1).double() + 1e4
 
     def shifted(x):  # a site that no closed form is read off
