@@ -158,6 +158,12 @@ def test_trainings_in_a_list_are_one_row(two_models):
     assert not torch.equal(*(each.elbo for each in best.seeds)), "each training has draws of its own"
 
 
+def test_a_list_of_numbers_is_one_training_and_a_list_of_lists_several():
+    numbers = [torch.tensor(-1.0), -2.0, torch.tensor(-3.0)]
+    found = bv.compare_models({"one": numbers, "two": [[-4.0, -5.0, -6.0], torch.tensor([-4.0, -5.0, -9.0])]})
+    assert [(each.name, each.num_seeds) for each in found.contenders] == [("one", 1), ("two", 2)]
+
+
 def test_runs_of_other_policies_are_not_compared(run_on):
     runs = {"a": run_on("static"), "b": run_on("threshold")}
     with pytest.raises(
