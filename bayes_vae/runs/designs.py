@@ -85,6 +85,8 @@ def _named(groups: list[list[RunDirectory]]) -> dict[str, list[RunDirectory]]:
         names = [_common([Path(*run.path.resolve().parts[-parts:]).as_posix() for run in group]) for group in groups]
         if len(set(names)) == len(names):
             break
+    else:  # folders of two designs that are numbered through: all of them are named
+        names = [", ".join(str(run.path) for run in group) for group in groups]
     return dict(zip(names, groups, strict=True))
 
 

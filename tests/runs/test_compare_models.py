@@ -93,6 +93,10 @@ def run_on(tmp_path):
     return train
 
 
+GRID = [(3, 0), (3, 1), (5, 0), (5, 1)]
+"""Hidden units and seed of four runs."""
+
+
 @pytest.fixture
 def seeds(tmp_path):
     """``seeds(4, 0)``: the folder of a run with so many hidden units and that seed."""
@@ -111,7 +115,7 @@ def seeds(tmp_path):
 
 
 def test_runs_that_differ_only_in_their_seed_are_one_row(seeds):
-    runs = [seeds(width, seed) for width in (3, 5) for seed in (0, 1)]
+    runs = [seeds(width, seed) for width, seed in GRID]
     found = bv.compare_runs(runs, num_observations=7, num_particles=2, num_temperatures=0)
     assert {each.name: [one.name for one in each.seeds] for each in found.contenders} == {
         "w3": [str(runs[0]), str(runs[1])],
@@ -125,6 +129,13 @@ def test_runs_that_differ_only_in_their_seed_are_one_row(seeds):
 def test_what_is_trained_otherwise_is_another_row(seeds):
     runs = [seeds(3, 0), seeds(3, 1, learning_rate=1e-3), seeds(3, 2, objective="sticking-the-landing")]
     assert [len(group) for group in designs_of(runs).values()] == [1, 1, 1]
+
+
+def test_no_design_is_lost_where_folders_are_numbered_through(seeds, tmp_path):
+    runs = [seeds(width, seed).rename(tmp_path / f"run{number}") for number, (width, seed) in enumerate(GRID)]
+    found = designs_of(runs)
+    assert [[run.path for run in group] for group in found.values()] == [runs[:2], runs[2:]]
+    assert list(found) == [f"{runs[0]}, {runs[1]}", f"{runs[2]}, {runs[3]}"]
 
 
 def test_runs_of_one_design_are_no_comparison(seeds):
