@@ -12,7 +12,8 @@ import bayes_vae as bv
 from bayes_vae.errors import SettingsError
 from bayes_vae.guides import AmortizedNormalGuide, ExactLinearGaussianGuide
 from bayes_vae.models import VAE, LinearGaussianVAE
-from bayes_vae.runs.designs import designs_of
+from bayes_vae.runs.designs import _design, designs_of
+from bayes_vae.runs.directory import read_config
 
 pytestmark = pytest.mark.usefixtures("clean_globals")
 
@@ -129,6 +130,16 @@ def test_runs_that_differ_only_in_their_seed_are_one_row(seeds):
 def test_what_is_trained_otherwise_is_another_row(seeds):
     runs = [seeds(3, 0), seeds(3, 1, learning_rate=1e-3), seeds(3, 2, objective="sticking-the-landing")]
     assert [len(group) for group in designs_of(runs).values()] == [1, 1, 1]
+
+
+def test_an_interrupted_training_and_programs_from_elsewhere_are_rows_of_their_own(seeds, tmp_path):
+    runs = [seeds(3, 0), seeds(3, 1), seeds(3, 2)]
+    config = read_config(runs[0])
+    assert _design(config, 7) == _design(read_config(runs[1]), 8)
+    stopped = {**config, "outcome": {**config["outcome"], "interrupted": True}}
+    foreign = {**config, "guide": {"class": None, "description": "mine.guide"}}
+    unfinished = {name: value for name, value in config.items() if name != "outcome"}
+    assert [_design(one, 7) for one in (stopped, foreign, unfinished)] == ["7", "7", "7"]
 
 
 def test_no_design_is_lost_where_folders_are_numbered_through(seeds, tmp_path):
