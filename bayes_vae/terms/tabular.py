@@ -163,7 +163,7 @@ def _about(result: Any) -> dict[str, Any]:
         return {"units": "nats"}
     pixels = {} if origin.pixel_seed is None else {"pixel_seed": str(origin.pixel_seed)}
     gaps = {"missing_share": origin.missing_share} if origin.missing_share else {}
-    seeds = {"seed": str(origin.seed), **pixels, **gaps}
+    seeds = {**({} if origin.seed is None else {"seed": str(origin.seed)}), **pixels, **gaps}
     return {"units": "nats", **seeds, "data_policy": origin.data_policy, "kl_weight": origin.kl_weight}
 
 

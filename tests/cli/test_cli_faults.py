@@ -24,6 +24,9 @@ WORDS = {
     "evaluate": ["RUN", "--num-particles", "2", "--num-temperatures", "0", *SMALL],
     "compare": ["RUN", "--rungs", "1,2", "--num-temperatures", "0", *SMALL],
     "experiment": ["svi_by_hand"],
+    "score": ["RUN", "--num-particles", "2", "--num-reference", "3", "--out", "scores.csv"],
+    "encode": ["RUN", "--out", "codes.npz"],
+    "sample": ["RUN", "--num", "2", "--out", "samples.png"],
 }
 FEW = {
     "explain": ["--num-particles", "2", "--num-temperatures", "0"],

@@ -1,5 +1,6 @@
 """Comparing pairs and runs by their evidence."""
 
+import shutil
 from dataclasses import replace
 
 import pyro
@@ -11,6 +12,8 @@ import bayes_vae as bv
 from bayes_vae.errors import SettingsError
 from bayes_vae.guides import AmortizedNormalGuide, ExactLinearGaussianGuide
 from bayes_vae.models import VAE, LinearGaussianVAE
+from bayes_vae.runs.designs import _design, designs_of
+from bayes_vae.runs.directory import read_config
 
 pytestmark = pytest.mark.usefixtures("clean_globals")
 
@@ -91,6 +94,98 @@ def run_on(tmp_path):
     return train
 
 
+GRID = [(3, 0), (3, 1), (5, 0), (5, 1)]
+"""Hidden units and seed of four runs."""
+
+
+@pytest.fixture
+def seeds(tmp_path):
+    """``seeds(4, 0)``: the folder of a run with so many hidden units and that seed."""
+    data = bv.load_data("digits", policy="static")
+
+    def train(width, seed, weights_seed=None, **settings):
+        torch.manual_seed(seed if weights_seed is None else weights_seed)
+        networks = {"latent_dim": 2, "data_shape": data.data_shape, "hidden_dims": (width,)}
+        pair = VAE(**networks), AmortizedNormalGuide(**networks)
+        folder = tmp_path / f"w{width}-s{seed}{weights_seed or ''}"
+        run = bv.fit(*pair, data, epochs=1, batch_size=500, progress="none", seed=seed, **settings)
+        bv.save(replace(run, settings={**run.settings, "data": {"data": "digits", "policy": "static"}}), folder)
+        return folder
+
+    return train
+
+
+def test_runs_that_differ_only_in_their_seed_are_one_row(seeds):
+    runs = [seeds(width, seed) for width, seed in GRID]
+    found = bv.compare_runs(runs, num_observations=7, num_particles=2, num_temperatures=0)
+    assert {each.name: [one.name for one in each.seeds] for each in found.contenders} == {
+        "w3": [str(runs[0]), str(runs[1])],
+        "w5": [str(runs[2]), str(runs[3])],
+    }
+    assert found.num_observations == 7
+    means = torch.stack([each.log_evidence.mean() for each in found.contenders[0].seeds])
+    assert found.contenders[0].spread == pytest.approx(float(means.std()))
+
+
+def test_what_is_trained_otherwise_is_another_row(seeds):
+    runs = [seeds(3, 0), seeds(3, 1, learning_rate=1e-3), seeds(3, 2, objective="sticking-the-landing")]
+    assert [len(group) for group in designs_of(runs).values()] == [1, 1, 1]
+
+
+def test_an_interrupted_training_and_programs_from_elsewhere_are_rows_of_their_own(seeds, tmp_path):
+    runs = [seeds(3, 0), seeds(3, 1), seeds(3, 2)]
+    config = read_config(runs[0])
+    assert _design(config, 7) == _design(read_config(runs[1]), 8)
+    stopped = {**config, "outcome": {**config["outcome"], "interrupted": True}}
+    foreign = {**config, "guide": {"class": None, "description": "mine.guide"}}
+    unfinished = {name: value for name, value in config.items() if name != "outcome"}
+    assert [_design(one, 7) for one in (stopped, foreign, unfinished)] == ["7", "7", "7"]
+
+
+def test_no_design_is_lost_where_folders_are_numbered_through(seeds, tmp_path):
+    runs = [seeds(width, seed).rename(tmp_path / f"run{number}") for number, (width, seed) in enumerate(GRID)]
+    found = designs_of(runs)
+    assert [[run.path for run in group] for group in found.values()] == [runs[:2], runs[2:]]
+    assert list(found) == [f"{runs[0]}, {runs[1]}", f"{runs[2]}, {runs[3]}"]
+
+
+def test_runs_of_one_design_are_no_comparison(seeds):
+    with pytest.raises(SettingsError, match="these 2 runs differ only in their seed"):
+        bv.compare_runs([seeds(3, 0), seeds(3, 1)])
+
+
+def test_one_training_is_no_second_seed(seeds):
+    run = seeds(3, 0)
+    again = shutil.copytree(run, run.with_name("again"))
+    with pytest.raises(SettingsError, match=r"w3-s0 and .*again have the same settings and the same seed, 0"):
+        bv.compare_runs([run, again, seeds(5, 0)])
+
+
+def test_networks_from_python_with_other_first_weights_are_other_seeds(seeds):
+    runs = [seeds(3, 0), seeds(3, 0, weights_seed=7)]
+    assert [len(group) for group in designs_of(runs).values()] == [2]
+
+
+def test_a_run_that_is_named_twice_is_refused(seeds):
+    run = seeds(3, 0)
+    with pytest.raises(SettingsError, match="is named twice"):
+        bv.compare_runs([run, run.parent / "." / run.name])
+
+
+def test_trainings_in_a_list_are_one_row(two_models):
+    x, pairs = two_models
+    found = bv.compare_models({"a": [pairs["a"], pairs["a"]], "b": pairs["b"]}, x, num_particles=9, num_temperatures=0)
+    best = found.contenders[0]
+    assert (best.name, best.num_seeds) == ("a", 2)
+    assert not torch.equal(*(each.elbo for each in best.seeds)), "each training has draws of its own"
+
+
+def test_a_list_of_numbers_is_one_training_and_a_list_of_lists_several():
+    numbers = [torch.tensor(-1.0), -2.0, torch.tensor(-3.0)]
+    found = bv.compare_models({"one": numbers, "two": [[-4.0, -5.0, -6.0], torch.tensor([-4.0, -5.0, -9.0])]})
+    assert [(each.name, each.num_seeds) for each in found.contenders] == [("one", 1), ("two", 2)]
+
+
 def test_runs_of_other_policies_are_not_compared(run_on):
     runs = {"a": run_on("static"), "b": run_on("threshold")}
     with pytest.raises(
@@ -123,6 +218,29 @@ def test_densities_are_not_compared_with_probabilities():
     }
     with pytest.raises(SettingsError, match="bernoulli gives x a probability, and normal gives x a density"):
         bv.compare_models(pairs, torch.zeros(3, 4))
+
+
+def test_densities_of_programs_are_not_compared_with_probabilities():
+    def model_with(likelihood):
+        def model(x):
+            with pyro.plate("rows", len(x)):
+                z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+                pyro.sample("x", likelihood(z.sum(-1, keepdim=True).expand(*z.shape[:-1], 4)).to_event(1), obs=x)
+
+        return model
+
+    def guide(x):
+        with pyro.plate("rows", len(x)):
+            pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+
+    kinds = {"coins": lambda logits: dist.Bernoulli(logits=logits), "normal": lambda loc: dist.Normal(loc, 1.0)}
+    pairs = {name: (model_with(kind), guide) for name, kind in kinds.items()}
+    with pytest.raises(SettingsError, match="coins gives x a probability, and normal gives x a density"):
+        bv.compare_models(pairs, torch.zeros(3, 4))
+    networks = {"latent_dim": 2, "data_shape": (4,), "hidden_dims": (3,)}
+    ours = VAE(**networks, likelihood="bernoulli"), AmortizedNormalGuide(**networks)
+    with pytest.raises(SettingsError, match="ours gives x a probability, and normal gives x a density"):
+        bv.compare_models({"ours": ours, "normal": pairs["normal"]}, torch.zeros(3, 4))
 
 
 def test_conditional_models_are_not_compared_with_others():
