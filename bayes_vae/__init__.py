@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bayes_vae.estimators import InferenceGap as InferenceGap
     from bayes_vae.estimators import LogEvidenceEstimate as LogEvidenceEstimate
     from bayes_vae.estimators import QuadratureEstimate as QuadratureEstimate
+    from bayes_vae.estimators import RateDistortion as RateDistortion
     from bayes_vae.estimators import aggregate_posterior_terms as aggregate_posterior_terms
     from bayes_vae.estimators import annealed_log_evidence as annealed_log_evidence
     from bayes_vae.estimators import bayes_rule_on_grid as bayes_rule_on_grid
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from bayes_vae.estimators import importance_weighted_bound as importance_weighted_bound
     from bayes_vae.estimators import inference_gap as inference_gap
     from bayes_vae.estimators import quadrature_log_evidence as quadrature_log_evidence
+    from bayes_vae.estimators import rate_distortion as rate_distortion
     from bayes_vae.estimators.model_comparison import ModelComparison as ModelComparison
     from bayes_vae.estimators.rungs.rung import Rung as Rung
     from bayes_vae.objectives import DoublyReparameterizedObjective as DoublyReparameterizedObjective
@@ -62,7 +64,9 @@ if TYPE_CHECKING:
     from bayes_vae.terms import log_terms as log_terms
     from bayes_vae.terms.averages import Average as Average
     from bayes_vae.terms.bits import bits_per_dimension as bits_per_dimension
+    from bayes_vae.training import RefittedPrior as RefittedPrior
     from bayes_vae.training import fit as fit
+    from bayes_vae.training import refit_prior as refit_prior
     from bayes_vae.vocabulary.readings import RankShape as RankShape
     from bayes_vae.vocabulary.readings import Reading as Reading
 
@@ -92,7 +96,9 @@ _HOMES = {
     "Provenance": "terms",
     "QuadratureEstimate": "estimators",
     "RankShape": "vocabulary.readings",
+    "RateDistortion": "estimators",
     "Reading": "vocabulary.readings",
+    "RefittedPrior": "training",
     "RowSource": "terms",
     "Rows": "terms",
     "Run": "runs",
@@ -122,6 +128,8 @@ _HOMES = {
     "pair_from_networks": "pairs",
     "posterior_draws": "posterior",
     "quadrature_log_evidence": "estimators",
+    "rate_distortion": "estimators",
+    "refit_prior": "training",
     "save": "runs",
     "to_arviz": "posterior.arviz_export",
     "write_report": "report",

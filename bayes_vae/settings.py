@@ -33,6 +33,7 @@ __all__ = [
     "PairSettings",
     "Policy",
     "Precision",
+    "RefitPriorSettings",
     "ReportSettings",
     "Schedule",
     "TrainingSettings",
@@ -467,6 +468,54 @@ class DiagnoseSettings:
             raise SettingsError(f"seconds must be above 0, got {self.seconds:g}.")
 
 
+@dataclass(frozen=True)
+class RefitPriorSettings:
+    """How a better p(z) is fitted to the codes of a trained pair.
+
+    Args:
+        prior: the new one: mixture, flow, vamp or learned-normal.
+        num_components: components of a mixture, or pseudo-inputs of a vamp prior.
+        num_transforms: transforms of a flow.
+        epochs: passes over the codes of the training rows, at most.
+        patience: epochs without a rise on the validation rows after which it stops; 0 for never.
+        learning_rate: of Adam at the start; it falls like a cosine.
+        batch_size: codes of one step.
+        num_observations: how many test rows the priors are compared on, from the first on.
+        num_particles: draws from q for each of them (K), for the ELBO and L_K.
+        num_temperatures: steps of the annealed log p(x).
+        out: the run directory to make, with the new prior.
+        overwrite: replace the run directory that is there.
+        seed: of every draw.
+        device: cpu, cuda, or auto.
+    """
+
+    prior: str = "mixture"
+    num_components: int = 50
+    num_transforms: int = 4
+    epochs: int = 200
+    patience: int = 20
+    learning_rate: float = 0.01
+    batch_size: int = 128
+    num_observations: int = 500
+    num_particles: int = 500
+    num_temperatures: int = 50
+    out: str | None = None
+    overwrite: bool = False
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        for name in ("num_components", "num_transforms", "epochs", "batch_size", "num_observations"):
+            _at_least(name, getattr(self, name), 1)
+        _at_least("patience", self.patience, 0)
+        _at_least("num_particles", self.num_particles, 2)
+        _at_least("num_temperatures", self.num_temperatures, 0)
+        if not self.learning_rate > 0:
+            raise SettingsError(f"learning_rate must be above 0, got {self.learning_rate:g}.")
+        _one_of("prior", self.prior, names("prior"))
+
+
 SECTIONS = {
     "data": DataSettings,
     "pair": PairSettings,
@@ -475,6 +524,7 @@ SECTIONS = {
     "compare": CompareSettings,
     "explain": ExplainSettings,
     "diagnose": DiagnoseSettings,
+    "refit_prior": RefitPriorSettings,
     "report": ReportSettings,
 }
 """Section of a settings file → its settings."""

@@ -18,6 +18,7 @@ from bayes_vae.estimators.importance.log_evidence import estimate_log_evidence
 from bayes_vae.estimators.importance.reliability import pareto_k, pareto_k_threshold
 from bayes_vae.estimators.ladder import Comparison, compare
 from bayes_vae.estimators.quadrature import QuadratureEstimate, quadrature_log_evidence
+from bayes_vae.estimators.rate_distortion import RateDistortion, rate_distortion
 
 __all__ = [
     "AggregatePosteriorTerms",
@@ -31,6 +32,7 @@ __all__ = [
     "InferenceGap",
     "LogEvidenceEstimate",
     "QuadratureEstimate",
+    "RateDistortion",
     "aggregate_posterior_terms",
     "annealed_log_evidence",
     "bayes_rule_on_grid",
@@ -47,4 +49,5 @@ __all__ = [
     "pareto_k",
     "pareto_k_threshold",
     "quadrature_log_evidence",
+    "rate_distortion",
 ]
