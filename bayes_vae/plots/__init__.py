@@ -17,6 +17,8 @@ from bayes_vae.plots.gap_figures import (
 from bayes_vae.plots.images import draw_pictures, prior_sample_figure, reconstruction_figure
 from bayes_vae.plots.ladder_figure import draw_ladder, ladder_figure
 from bayes_vae.plots.latents import draw_latent_means, latent_figure
+from bayes_vae.plots.rate_distortion_figure import draw_rate_distortion, rate_distortion_figure
+from bayes_vae.plots.refit_figure import refitted_prior_figure
 from bayes_vae.plots.reliability_figures import draw_effective_sample_size, draw_pareto_k, pareto_k_figure
 from bayes_vae.plots.style import save_figure
 from bayes_vae.plots.training_figure import draw_term_by_epoch, training_figure
@@ -38,6 +40,7 @@ __all__ = [
     "draw_manifold",
     "draw_pareto_k",
     "draw_pictures",
+    "draw_rate_distortion",
     "draw_ranks",
     "draw_term_by_epoch",
     "draw_traversals",
@@ -48,7 +51,9 @@ __all__ = [
     "manifold_figure",
     "pareto_k_figure",
     "prior_sample_figure",
+    "rate_distortion_figure",
     "reconstruction_figure",
+    "refitted_prior_figure",
     "save_figure",
     "training_figure",
     "traversal_figure",
