@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from bayes_vae.report import write_report as write_report
     from bayes_vae.runs import Run as Run
     from bayes_vae.runs import compare_models as compare_models
+    from bayes_vae.runs import compare_runs as compare_runs
     from bayes_vae.runs import load as load
     from bayes_vae.runs import save as save
     from bayes_vae.terms import LogTerms as LogTerms
@@ -112,6 +113,7 @@ _HOMES = {
     "calibrate_guide": "estimators",
     "compare": "estimators",
     "compare_models": "runs",
+    "compare_runs": "runs",
     "diagnose": "diagnosis",
     "elbo_terms": "estimators",
     "estimate_log_evidence": "estimators",

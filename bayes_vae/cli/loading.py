@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bayes_vae.data import Data, Split
     from bayes_vae.runs import RunDirectory
 
-__all__ = ["OpenedRun", "data_settings", "open_named", "open_run"]
+__all__ = ["OpenedRun", "open_named", "open_run"]
 
 Settings = TypeVar("Settings")
 
@@ -167,7 +167,7 @@ def open_run(
     from bayes_vae.data import DATA_NAMES
     from bayes_vae.runs import RunDirectory
     from bayes_vae.runs.directory import unfinished_note
-    from bayes_vae.runs.run_data import load_run_data
+    from bayes_vae.runs.run_data import data_settings, load_run_data
     from bayes_vae.terms.traits import traits_of
 
     directory = RunDirectory(path)
@@ -241,29 +241,6 @@ def _other_data(directory: RunDirectory, settings: DataSettings, split: tuple[fl
             f"{', '.join(columns)}. Bring them into the same order, and leave others out."
         )
     return found
-
-
-def data_settings(directory: RunDirectory, *, named: bool) -> DataSettings:
-    """The run's data; ``named`` says that others will be put in their place."""
-    from bayes_vae.data import DATA_NAMES
-    from bayes_vae.runs.run_data import split_as_stored
-
-    stored = directory.settings.get("data")
-    if stored is not None:
-        try:
-            return split_as_stored(DataSettings(**stored), directory.config["data"])
-        except (TypeError, SettingsError) as error:
-            raise RunError(
-                f"the settings of the data of {directory.path} are not those of this release ({error}). Install the "
-                "release that wrote the run (its config.json names it)."
-            ) from error
-    about = directory.config["data"]
-    if about["name"] not in DATA_NAMES and not named:
-        raise RunError(
-            f"the run {directory.path} was trained on {about['name']!r}, which is not a data set that can be loaded by "
-            "name. Say which data with --data FILE."
-        )
-    return DataSettings(data=about["name"], policy=about["policy"])
 
 
 def _note_differences(data: Data, trained_on: dict[str, Any]) -> None:

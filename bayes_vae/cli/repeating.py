@@ -102,8 +102,8 @@ def how_to_resume(folder: Path) -> str:
 
 def read_stored(path: str) -> dict[str, dict[str, Any]]:
     """The settings of a run that is to be resumed, by section."""
-    from bayes_vae.cli.loading import data_settings
     from bayes_vae.runs import RunDirectory
+    from bayes_vae.runs.run_data import data_settings
 
     directory = RunDirectory(path)
     sections = {**directory.settings, "data": as_json(data_settings(directory, named=False))}

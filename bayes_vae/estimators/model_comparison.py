@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from bayes_vae.errors import SettingsError, ShapeError
-from bayes_vae.estimators.annealing.estimate import AnnealedEstimate
-from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
-from bayes_vae.estimators.quadrature import QuadratureEstimate
-from bayes_vae.terms.averages import Average, average, log_mean_bias
+from bayes_vae.errors import SettingsError
+from bayes_vae.estimators.contenders import Contender, same_number_of_observations
+from bayes_vae.terms.averages import Average, average
 from bayes_vae.terms.tabular import Column, Tabular
 from bayes_vae.vocabulary.number_text import joined, share, with_error
-from bayes_vae.vocabulary.readings import ESTIMATE, Reading, words
+from bayes_vae.vocabulary.readings import words
 
-__all__ = ["Contender", "Difference", "ModelComparison", "compare_contenders", "contender_of"]
+__all__ = ["Difference", "ModelComparison", "compare_contenders"]
 
 Verdict = Literal["better", "cannot tell", "may reverse"]
 
-ERRORS = 2.0
-"""Errors beyond which a difference is told from zero."""
+FALSE_CALLS = math.erfc(math.sqrt(2))
+"""How often two equal models may be told apart: as often as a normal number is more than 2 errors off."""
 
 SINGLE_TRAININGS = (
     "The comparison is of these trainings, not of their designs: to compare designs, train each with several seeds."
@@ -37,42 +36,6 @@ NO_PROBABILITIES = (
 
 
 @dataclass(frozen=True, eq=False)
-class Contender:
-    """One model's log p(x) for each observation.
-
-    Attributes:
-        name: of the model.
-        log_evidence: shape (N,), nats.
-        standard_errors: Monte-Carlo error of each, shape (N,); NaN where it is unknown.
-        reading: how the figure reads.
-        estimator: how it was computed.
-        elbo: shape (N,), nats; None where only log p(x) was given.
-        num_parameters: of model and guide; None where it is not known.
-        seconds: time that it took; NaN where it is not known.
-        num_particles: K, or the number of chains; 0 where it is not known, or there are none.
-        bias: how far the mean lies low, to second order, nats; see :func:`bayes_vae.terms.averages.log_mean_bias`.
-    """
-
-    name: str
-    log_evidence: Tensor
-    standard_errors: Tensor
-    reading: Reading = ESTIMATE
-    estimator: str = "as given"
-    elbo: Tensor | None = None
-    num_parameters: int | None = None
-    seconds: float = math.nan
-    num_particles: int = 0
-    bias: float = 0.0
-
-    @property
-    def average(self) -> Average:
-        """Mean log p(x) with its errors."""
-        return average(
-            "log_evidence", self.log_evidence, self.standard_errors, self.num_particles, self.reading, self.bias
-        )
-
-
-@dataclass(frozen=True, eq=False)
 class Difference:
     r"""How much better the best model explains the observations than another.
 
@@ -81,12 +44,16 @@ class Difference:
     The error is *paired*: what makes an observation hard for both models cancels, so it is far smaller than the errors
     of the two means. The draws of the two are independent; what lies low in both means cancels.
 
+    Of designs that were trained with several seeds, the spread between seeds is a third error of the difference.
+
     Attributes:
         best, other: the two models.
+        num_models: models that were compared: the best of many is ahead by chance more often than the better of two.
     """
 
     best: Contender
     other: Contender
+    num_models: int = 2
 
     @property
     def values(self) -> Tensor:
@@ -107,21 +74,73 @@ class Difference:
         return float((self.values < 0).double().mean())
 
     @property
+    def spread(self) -> float:
+        """The larger of the two spreads between seeds, nats; NaN where each has one seed."""
+        known = [each.spread for each in (self.best, self.other) if each.num_seeds > 1]
+        return max(known, default=math.nan)
+
+    @property
+    def seed_error(self) -> float:
+        r"""Standard error of the difference of the designs from the choice of seeds; NaN where each has one seed.
+
+        .. math:: e_\mathrm{seeds}^2 = s_1^2 / S_1 + s_2^2 / S_2
+
+        The spread of a design with one seed is not known; the other's stands in for it.
+        """
+        return math.nan if math.isnan(self.spread) else math.sqrt(sum(part for part, _ in self._seed_variances()))
+
+    @property
+    def known_error(self) -> float:
+        """Data error, Monte-Carlo error and the error from the seeds in quadrature, as far as they are known."""
+        seeds = self.seed_error
+        return math.hypot(self.average.known_error, 0.0 if math.isnan(seeds) else seeds)
+
+    @property
+    def errors_needed(self) -> float:
+        r"""How many errors the difference must exceed to be called one; 2 for two trainings.
+
+        The quantile of Student's t with Welch and Satterthwaite's degrees of freedom, since few seeds leave their
+        spread uncertain. Its level is shared out over all pairs of models (Bonferroni), since the best was chosen.
+
+        Reference: Welch (1947), "The generalization of Student's problem when several different population variances
+        are involved".
+        """
+        parts = [] if math.isnan(self.spread) else [part for part in self._seed_variances() if part[0] > 0]
+        below = sum(part**2 / degrees for part, degrees in parts)
+        degrees = self.known_error**4 / below if below > 0 else math.inf
+        pairs = self.num_models * (self.num_models - 1) / 2
+        quantiles: Any = importlib.import_module("scipy.special")
+        tail = 1 - FALSE_CALLS / pairs / 2
+        return float(quantiles.ndtri(tail) if math.isinf(degrees) else quantiles.stdtrit(degrees, tail))
+
+    def _seed_variances(self) -> list[tuple[float, int]]:
+        """Of each design: the variance of its mean over seeds, and the degrees of freedom of that."""
+        found = []
+        for each, its_rival in ((self.best, self.other), (self.other, self.best)):
+            source = each if each.num_seeds > 1 else its_rival
+            found.append((source.spread**2 / each.num_seeds, source.num_seeds - 1))
+        return found
+
+    @property
     def verdict(self) -> Verdict:
         """Whether the difference can be told from zero.
 
         A log p(x) that has not converged is a lower bound: where the other model's is one, its log p(x) may lie above
-        the best, and the order is no result. Where only the best one's is, the order stands.
+        the best, and the order is no result. Where only the best one's is, the order stands. A difference that is
+        smaller than the spread between seeds is not called one.
         """
         found = self.average
         if not self.other.reading.settled:
             return "may reverse"
-        return "better" if found.value > ERRORS * found.known_error else "cannot tell"
+        told = found.value > self.errors_needed * self.known_error and not found.value <= self.spread
+        return "better" if told else "cannot tell"
 
     def sentence(self) -> str:
         """What can be said."""
-        found = self.average
-        by = f"{with_error(found.value, found.known_error)} nats per observation"
+        found, seeds = self.average, ""
+        if not math.isnan(self.spread):
+            seeds = f" (spread between seeds {with_error(self.spread, 0.0)})"
+        by = f"{with_error(found.value, self.known_error)} nats per observation{seeds}"
         names = f"{self.best.name} and {self.other.name}"
         if self.verdict == "may reverse":
             return (
@@ -158,7 +177,7 @@ class ModelComparison(Tabular):
     def differences(self) -> tuple[Difference, ...]:
         """The best model against each other one, in their order."""
         best, *others = self.contenders
-        return tuple(Difference(best, other) for other in others)
+        return tuple(Difference(best, other, len(self.contenders)) for other in others)
 
     def columns(self) -> dict[str, Column]:
         """log p(x) of each model and its error, for each observation."""
@@ -175,23 +194,33 @@ class ModelComparison(Tabular):
 
     def sentences(self) -> tuple[str, ...]:
         """One for each difference, then what the comparison does not say."""
-        return (*(each.sentence() for each in self.differences), SINGLE_TRAININGS, NO_PROBABILITIES)
+        said = [*(each.sentence() for each in self.differences), self._about_seeds(), NO_PROBABILITIES]
+        return tuple(filter(None, said))
+
+    def _about_seeds(self) -> str:
+        single = [each.name for each in self.contenders if each.num_seeds == 1]
+        if not single:
+            return ""
+        if len(single) == len(self.contenders):
+            return SINGLE_TRAININGS
+        have = "has one seed" if len(single) == 1 else "have one seed each"
+        return (
+            f"{joined(single)} {have}: the spread between the other's seeds stands in for the one that is not known. "
+            "Train with several seeds to compare designs."
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The table in JSON types; unknown numbers are None."""
         rows: list[dict[str, Any]] = [_row(each) for each in self.contenders]
         rows[0] |= {"difference": 0.0}
         for row, each in zip(rows[1:], self.differences, strict=True):
-            found = each.average
-            row |= {
-                "difference": found.value,
-                "difference_monte_carlo_error": _known(found.monte_carlo_error),
-                "difference_data_error": _known(found.data_error),
-                "better_for": each.share_of_other,
-                "verdict": each.verdict,
-                "sentence": each.sentence(),
-            }
-        return {"num_observations": self.num_observations, "data_policy": self.data_policy, "models": rows}
+            row |= _difference_row(each)
+        return {
+            "num_observations": self.num_observations,
+            "data_policy": self.data_policy,
+            "models": rows,
+            "sentences": list(self.sentences()),
+        }
 
     def __str__(self) -> str:
         lines = [f"{each.name:>16}  {each.average}" for each in self.contenders]
@@ -207,46 +236,9 @@ def compare_contenders(contenders: Sequence[Contender], data_policy: str = "unst
     """
     if len(contenders) < 2:
         raise SettingsError(f"a comparison needs at least two models, got {len(contenders)}: name another one.")
-    counts = {each.name: len(each.log_evidence) for each in contenders}
-    if len(set(counts.values())) > 1:
-        told = joined([f"{count} of {name}" for name, count in counts.items()])
-        raise ShapeError(
-            f"models are compared on the same observations, one log p(x) for each, but there are {told}. "
-            "Evaluate all of them on the same rows, in the same order."
-        )
+    same_number_of_observations(contenders)
     order = sorted(contenders, key=lambda each: -float(each.log_evidence.double().mean()))
     return ModelComparison(tuple(order), data_policy)
-
-
-def contender_of(name: str, given: Any) -> Contender:
-    """A model by its log p(x): a result of an estimator, or one number for each observation.
-
-    Args:
-        name: of the model.
-        given: what an estimator of log p(x) returned, or numbers of shape (N,), whose errors are then
-            unknown.
-
-    Raises:
-        ShapeError: neither.
-    """
-    if isinstance(given, QuadratureEstimate):
-        return Contender(name, given.log_evidence, given.refinement_error, given.reading, "quadrature")
-    if isinstance(given, AnnealedEstimate | LogEvidenceEstimate):
-        count = given.averages()["log_evidence"].num_particles
-        error = given.standard_error
-        alone = Contender(name, given.log_evidence, error, given.reading, given.estimator)
-        return replace(alone, num_particles=count, bias=log_mean_bias(error))
-    try:
-        values = torch.as_tensor(given, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError):
-        values = None
-    if values is None or values.dim() != 1 or len(values) == 0 or not bool(values.isfinite().all()):
-        found = type(given).__name__ if values is None else f"shape {tuple(values.shape)}"
-        raise ShapeError(
-            f"{name!r} must be a pair (model, guide), a run directory, a result such as that of "
-            f"annealed_log_evidence, or one finite log p(x) for each observation, shape (N,); got {found}."
-        )
-    return Contender(name, values, torch.full_like(values, torch.nan))
 
 
 def _row(each: Contender) -> dict[str, Any]:
@@ -257,12 +249,29 @@ def _row(each: Contender) -> dict[str, Any]:
         "log_evidence": found.value,
         "monte_carlo_error": _known(found.monte_carlo_error),
         "data_error": _known(found.data_error),
+        "num_seeds": each.num_seeds,
+        "spread_between_seeds": _known(each.spread),
         "reading": each.reading.as_json(),
         "estimator": each.estimator,
         "elbo": elbo,
         "inference_gap": None if elbo is None else found.value - elbo,
         "num_parameters": each.num_parameters,
         "seconds": _known(each.seconds),
+        "seeds": [{"name": one.name, "log_evidence": one.average.value} for one in each.seeds],
+    }
+
+
+def _difference_row(each: Difference) -> dict[str, Any]:
+    found = each.average
+    return {
+        "difference": found.value,
+        "difference_monte_carlo_error": _known(found.monte_carlo_error),
+        "difference_data_error": _known(found.data_error),
+        "difference_seed_error": _known(each.seed_error),
+        "errors_needed": each.errors_needed,
+        "better_for": each.share_of_other,
+        "verdict": each.verdict,
+        "sentence": each.sentence(),
     }
 
 

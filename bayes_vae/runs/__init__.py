@@ -1,7 +1,7 @@
 """Run directories: a training's weights, settings and figures on disk, with a digest of every file."""
 
 from bayes_vae.runs.checkpoint import Checkpoint
-from bayes_vae.runs.comparing import compare_models
+from bayes_vae.runs.comparing import compare_models, compare_runs
 from bayes_vae.runs.directory import RunDirectory, load, read_config
 from bayes_vae.runs.programs import ParameterizedProgram
 from bayes_vae.runs.run import Ending, Run
@@ -17,6 +17,7 @@ __all__ = [
     "RunWriter",
     "check_destination",
     "compare_models",
+    "compare_runs",
     "load",
     "read_config",
     "run_writer",

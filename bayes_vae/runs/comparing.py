@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,15 +12,44 @@ from typing import Any
 from torch import Tensor
 
 from bayes_vae.errors import SettingsError
+from bayes_vae.estimators.contenders import Contender, contender_of, design_of
 from bayes_vae.estimators.evaluation import Evaluation, evaluate
-from bayes_vae.estimators.model_comparison import Contender, ModelComparison, compare_contenders, contender_of
-from bayes_vae.runs.directory import RunDirectory, load
+from bayes_vae.estimators.model_comparison import ModelComparison, compare_contenders
+from bayes_vae.runs.designs import designs_of
+from bayes_vae.runs.directory import RunDirectory
+from bayes_vae.runs.run_data import data_settings, load_run_data
 from bayes_vae.terms.program import Program, modules_of
 from bayes_vae.terms.randomness import derived_seed
-from bayes_vae.terms.rows import X
+from bayes_vae.terms.rows import RowSource, X, prepare_for
 from bayes_vae.terms.traits import traits_of
 
-__all__ = ["compare_models"]
+__all__ = ["compare_models", "compare_runs"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Training:
+    """One entry of a comparison: a pair, a run, or log p(x) from elsewhere.
+
+    Attributes:
+        design: the row that it belongs to.
+        name: of this training.
+        key: what its draws are keyed by, beside the seed.
+        given: as the caller has it.
+        run: the run directory, if it is one.
+    """
+
+    design: str
+    name: str
+    key: tuple[int | str, ...]
+    given: Any
+    run: RunDirectory | None
+
+    @cached_property
+    def pair(self) -> tuple[Program, Program] | None:
+        """A pair as given, or of a run directory; None for what is no pair."""
+        if self.run is not None:
+            return self.run.pair()
+        return self.given if _is_pair(self.given) else None
 
 
 def compare_models(
@@ -41,7 +72,8 @@ def compare_models(
     Args:
         models: name → a pair (model, guide), the path of a run directory, a result that holds log p(x) for each
             observation, or such numbers, shape (N,), nats. That results and numbers are of the same observations in the
-            same order is for the caller to know.
+            same order is for the caller to know. A list of pairs, of run directories or of results holds the trainings
+            of one design with several seeds: they are one row, and their spread is an error of the difference.
         x: the observations, as in :func:`bayes_vae.evaluate`; left out where only results and numbers are compared.
         num_particles: K, draws from q for the ELBO and L_K.
         num_temperatures: of annealing.
@@ -58,41 +90,117 @@ def compare_models(
 
     Reference: MacKay (1992), "Bayesian interpolation", section 3, on comparing models by their evidence.
     """
-    wrong = [name for name in models if not isinstance(name, str) or not name]
-    if wrong:
-        raise SettingsError(f"each model needs a name, a text that is not empty; got {wrong[0]!r}.")
-    runs = {name: RunDirectory(given) for name, given in models.items() if isinstance(given, str | Path)}
-    _refuse_other_data(runs)
-    pairs = {name: _pair(given) for name, given in models.items()}
-    _refuse_unlike({name: pair[0] for name, pair in pairs.items() if pair is not None})
-    options = {"num_particles": num_particles, "num_temperatures": num_temperatures, "progress": progress}
-    contenders = []
-    policy = "unstated"
-    for name, given in models.items():
-        pair = pairs[name]
-        if pair is None:
-            contenders.append(contender_of(name, given))
+    trainings = list(_trainings(models))
+    _refuse_other_data([each for each in trainings if each.run is not None])
+    _refuse_unlike({each.name: each.pair[0] for each in trainings if each.pair is not None})
+    found: dict[str, list[Contender]] = {name: [] for name in models}
+    policies = ["unstated"]
+    for number, each in enumerate(trainings):
+        if each.pair is None:
+            found[each.design].append(contender_of(each.name, each.given))
             continue
         if x is None:
-            raise SettingsError(f"{name!r} is a pair, and no x was given: pass the observations to compare on.")
-        found = evaluate(*pair, x, seed=derived_seed(seed, "compare models", name), **options)
-        policy = found.provenance.data_policy
-        if name in runs and policy not in ("unstated", runs[name].config["data"]["policy"]):
-            raise SettingsError(
-                f"the run {name!r} was trained with the data policy {runs[name].config['data']['policy']!r}, and these "
-                f"observations have the policy {policy!r}: their figures cannot be compared. Load the run's data."
-            )
-        contenders.append(_evaluated(name, *pair, found))
-    return compare_contenders(contenders, policy)
+            raise SettingsError(f"{each.name!r} is a pair, and no x was given: pass the observations to compare on.")
+        if each.run is not None and isinstance(x, RowSource):
+            prepare_for(*each.pair, x)
+        evaluation = evaluate(
+            *each.pair,
+            x,
+            num_particles,
+            num_temperatures=num_temperatures,
+            seed=derived_seed(seed, "compare models", *each.key),
+            progress=_part(progress, number, len(trainings)),
+        )
+        policies.append(evaluation.provenance.data_policy)
+        _refuse_another_policy(each, policies[-1])
+        found[each.design].append(_evaluated(each.name, *each.pair, evaluation))
+    return compare_contenders([design_of(name, members) for name, members in found.items()], policies[-1])
 
 
-def _pair(given: Any) -> tuple[Program, Program] | None:
-    """A pair as given, or of a run directory; None for what is no pair."""
-    if isinstance(given, str | Path):
-        return load(given)
-    if isinstance(given, tuple) and len(given) == 2 and all(map(callable, given)):
-        return given
-    return None
+def compare_runs(
+    runs: Sequence[str | Path],
+    x: X | None = None,
+    *,
+    num_observations: int | None = 500,
+    num_particles: int = 500,
+    num_temperatures: int = 50,
+    seed: int = 0,
+    progress: Any = None,
+) -> ModelComparison:
+    """Compare run directories on their test set; those that differ only in their seed are one row.
+
+    Args:
+        runs: the folders.
+        x: the observations; the first test observations of the runs' own data when None.
+        num_observations: how many of those; all when None.
+        Others: as in :func:`bayes_vae.compare_models`.
+
+    Returns:
+        :class:`bayes_vae.ModelComparison`, best first.
+
+    Raises:
+        SettingsError: as :func:`bayes_vae.compare_models`, a run that is named twice, or two of the same settings and
+            seed; fewer than two designs.
+        RunError: not a run directory.
+        DataError: the runs' data are not there any more.
+    """
+    designs = designs_of(runs)
+    if len(designs) == 1 and len(runs) > 1:
+        raise SettingsError(
+            f"these {len(runs)} runs differ only in their seed: they are trainings of one design, and there is none to "
+            "compare it with. Name a run with other settings too."
+        )
+    if x is None:
+        _refuse_other_data(
+            [_Training("", str(each.path), (), None, each) for group in designs.values() for each in group]
+        )
+        first = next(iter(designs.values()))[0]
+        data = load_run_data(first, data_settings(first, named=False))
+        x = data.test[:num_observations].seeded(seed)
+    return compare_models(
+        {name: [run.path for run in group] for name, group in designs.items()},
+        x,
+        num_particles=num_particles,
+        num_temperatures=num_temperatures,
+        seed=seed,
+        progress=progress,
+    )
+
+
+def _trainings(models: Mapping[str, Any]) -> Iterator[_Training]:
+    """Every training, design by design."""
+    for name, given in models.items():
+        if not isinstance(name, str) or not name:
+            raise SettingsError(f"each model needs a name, a text that is not empty; got {name!r}.")
+        several = isinstance(given, list) and len(given) > 0 and not isinstance(given[0], int | float)
+        members = given if several else [given]
+        for number, one in enumerate(members):
+            run = RunDirectory(one) if isinstance(one, str | Path) else None
+            if len(members) == 1:
+                yield _Training(name, name, (name,), one, run)
+            else:
+                own = f"{name} {number + 1}" if run is None else str(run.path)
+                yield _Training(name, own, (name, number), one, run)
+
+
+def _is_pair(given: Any) -> bool:
+    return isinstance(given, tuple) and len(given) == 2 and all(map(callable, given))
+
+
+def _part(progress: Any, number: int, of: int) -> Any:
+    """Progress over one of several models, told as progress over all."""
+    return None if progress is None else lambda done, total: progress(number * total + done, of * total)
+
+
+def _refuse_another_policy(training: _Training, policy: str) -> None:
+    """Refuse observations that the run was not trained for."""
+    if training.run is None or policy in ("unstated", training.run.config["data"]["policy"]):
+        return
+    own = training.run.config["data"]["policy"]
+    raise SettingsError(
+        f"the run {training.name!r} was trained with the data policy {own!r}, and these observations have the policy "
+        f"{policy!r}: their figures cannot be compared. Load the run's data."
+    )
 
 
 def _evaluated(name: str, model: Program, guide: Program, found: Evaluation) -> Contender:
@@ -117,17 +225,17 @@ def _evaluated(name: str, model: Program, guide: Program, found: Evaluation) -> 
     )
 
 
-def _refuse_other_data(runs: Mapping[str, RunDirectory]) -> None:
+def _refuse_other_data(trainings: Sequence[_Training]) -> None:
     """Refuse runs that were trained on other data, or on the same data under another policy."""
-    names = list(runs)
-    for name, other in pairwise(names):
-        one, two = (runs[each].config["data"] for each in (name, other))
-        for what in ("digest", "policy"):
-            if one.get(what) != two.get(what):
-                word = "on other data" if what == "digest" else "under another data policy"
+    for one, other in pairwise(trainings):
+        first, second = (each.run.config["data"] for each in (one, other) if each.run is not None)
+        for what, word in (("policy", "under another data policy"), ("digest", "on other data")):
+            if first.get(what) != second.get(what):
+                scaled = [" standardized" if "standardization" in each else "" for each in (first, second)]
                 raise SettingsError(
-                    f"the runs {name!r} and {other!r} cannot be compared: one was trained {word} ({one['name']}, "
-                    f"{one['policy']}) than the other ({two['name']}, {two['policy']}), so their x differ."
+                    f"the runs {one.name!r} and {other.name!r} cannot be compared: one was trained {word} "
+                    f"({first['name']}{scaled[0]}, {first['policy']}) than the other ({second['name']}{scaled[1]}, "
+                    f"{second['policy']}), so their x differ."
                 )
 
 

@@ -10,7 +10,8 @@ from torch.distributions import MultivariateNormal, kl_divergence
 
 import bayes_vae as bv
 from bayes_vae.errors import SettingsError, ShapeError
-from bayes_vae.estimators.model_comparison import Contender, Difference, compare_contenders, contender_of
+from bayes_vae.estimators.contenders import Contender, contender_of, design_of
+from bayes_vae.estimators.model_comparison import Difference, compare_contenders
 from bayes_vae.vocabulary.readings import Reading
 
 pytestmark = pytest.mark.usefixtures("clean_globals")
@@ -96,6 +97,98 @@ def test_a_bound_that_has_not_converged_may_reverse_the_order_only_from_below(of
     assert found.differences[0].verdict == verdict
     assert ("at least" in found.differences[0].sentence()) == of_best
     assert ("No order can be stated" in found.differences[0].sentence()) != of_best
+
+
+def trained(name, values, effects, **about):
+    """Return a design whose seeds explain every observation better by so much."""
+    return design_of(
+        name, [contender(f"{name}{seed}", values + effect, **about) for seed, effect in enumerate(effects)]
+    )
+
+
+def test_a_design_is_the_mean_over_its_seeds():
+    errors = torch.tensor([0.3, 0.4]).double()
+    found = trained("a", torch.tensor([1.0, 2.0]).double(), [0.0, 1.0, 5.0], errors=errors)
+    assert (found.name, found.num_seeds) == ("a", 3)
+    assert found.log_evidence.tolist() == [3.0, 4.0]
+    torch.testing.assert_close(found.standard_errors, errors / math.sqrt(3))
+    assert found.spread == pytest.approx(math.sqrt(7.0))
+
+
+def test_one_training_has_no_spread():
+    found = trained("a", torch.zeros(2), [1.0])
+    assert math.isnan(found.spread)
+    assert found.num_seeds == 1
+
+
+def test_the_observations_that_failed_are_counted_over_the_seeds():
+    readings = [
+        Reading("exact"),
+        Reading("lower_bound_not_converged", 3, 40),
+        Reading("lower_bound_not_converged", 1, 40),
+    ]
+    members = [contender("a", torch.zeros(40), reading=reading) for reading in readings]
+    assert design_of("a", members).reading == Reading("lower_bound_not_converged", 4, 120)
+
+
+def test_the_spread_between_seeds_is_an_error_of_the_difference():
+    values = torch.zeros(50).double()
+    found = Difference(trained("a", values, [0.0, 0.4]), trained("b", values - 1, [0.0, 0.3, 0.6]))
+    assert found.seed_error == pytest.approx(math.sqrt(0.08 / 2 + 0.09 / 3))
+    assert found.spread == pytest.approx(0.3)
+    assert found.known_error == pytest.approx(found.seed_error)
+
+
+def test_the_spread_of_a_single_training_is_that_of_the_other_design():
+    values = torch.zeros(50).double()
+    found = Difference(trained("a", values, [0.0]), trained("b", values - 1, [0.0, 0.3, 0.6]))
+    assert found.seed_error == pytest.approx(math.sqrt(0.09 + 0.09 / 3))
+    comparison = compare_contenders([found.best, found.other])
+    assert "a has one seed: the spread between the other's seeds stands in" in str(comparison)
+
+
+@pytest.mark.parametrize("num_seeds", [2, 3, 6])
+def test_equal_designs_are_rarely_told_apart_whatever_their_seeds_do(num_seeds):
+    torch.manual_seed(2)
+    repeats = 400
+    called = 0
+    for _ in range(repeats):
+        values = torch.randn(40).double()
+        pair = [trained(name, values, 0.5 * torch.randn(num_seeds).double()) for name in "ab"]
+        noisy = [replace(each, log_evidence=each.log_evidence + 0.1 * torch.randn(40)) for each in pair]
+        called += compare_contenders(noisy).differences[0].verdict == "better"
+    assert called / repeats < 0.0455 + 4 * math.sqrt(0.0455 * 0.9545 / repeats)
+
+
+def test_the_best_of_many_equal_models_is_rarely_called_better():
+    torch.manual_seed(3)
+    repeats, called, unadjusted = 300, 0, 0
+    for _ in range(repeats):
+        found = compare_contenders([contender(str(number), torch.randn(40)) for number in range(8)])
+        called += any(each.verdict == "better" for each in found.differences)
+        unadjusted += any(each.average.value > 2 * each.known_error for each in found.differences)
+    assert called / repeats < 0.0455 + 4 * math.sqrt(0.0455 * 0.9545 / repeats)
+    assert unadjusted / repeats > 0.3, "two errors are too few for the best of eight"
+
+
+def test_two_trainings_are_told_apart_at_two_errors():
+    assert Difference(contender("a", torch.ones(5)), contender("b", torch.zeros(5))).errors_needed == pytest.approx(2.0)
+
+
+def test_a_clear_difference_between_designs_is_called_one():
+    values = torch.randn(40).double()
+    pair = [trained("a", values, [0.0, 0.1, -0.1]), trained("b", values - 1, [0.05, 0.0, -0.1])]
+    found = compare_contenders(pair)
+    assert found.differences[0].verdict == "better"
+    assert "these trainings, not of their designs" not in str(found)
+
+
+def test_a_difference_smaller_than_the_spread_between_seeds_is_not_called_one():
+    values, effects = torch.zeros(40).double(), torch.linspace(-1, 1, 60).double()
+    found = compare_contenders([trained("a", values, effects), trained("b", values - 0.5, effects)]).differences[0]
+    assert found.average.value > found.errors_needed * found.known_error
+    assert found.average.value < found.spread
+    assert found.verdict == "cannot tell"
 
 
 def test_other_numbers_of_observations_are_refused():

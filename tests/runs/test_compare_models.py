@@ -1,5 +1,6 @@
 """Comparing pairs and runs by their evidence."""
 
+import shutil
 from dataclasses import replace
 
 import pyro
@@ -11,6 +12,7 @@ import bayes_vae as bv
 from bayes_vae.errors import SettingsError
 from bayes_vae.guides import AmortizedNormalGuide, ExactLinearGaussianGuide
 from bayes_vae.models import VAE, LinearGaussianVAE
+from bayes_vae.runs.designs import designs_of
 
 pytestmark = pytest.mark.usefixtures("clean_globals")
 
@@ -89,6 +91,71 @@ def run_on(tmp_path):
         return folder
 
     return train
+
+
+@pytest.fixture
+def seeds(tmp_path):
+    """``seeds(4, 0)``: the folder of a run with so many hidden units and that seed."""
+    data = bv.load_data("digits", policy="static")
+
+    def train(width, seed, weights_seed=None, **settings):
+        torch.manual_seed(seed if weights_seed is None else weights_seed)
+        networks = {"latent_dim": 2, "data_shape": data.data_shape, "hidden_dims": (width,)}
+        pair = VAE(**networks), AmortizedNormalGuide(**networks)
+        folder = tmp_path / f"w{width}-s{seed}{weights_seed or ''}"
+        run = bv.fit(*pair, data, epochs=1, batch_size=500, progress="none", seed=seed, **settings)
+        bv.save(replace(run, settings={**run.settings, "data": {"data": "digits", "policy": "static"}}), folder)
+        return folder
+
+    return train
+
+
+def test_runs_that_differ_only_in_their_seed_are_one_row(seeds):
+    runs = [seeds(width, seed) for width in (3, 5) for seed in (0, 1)]
+    found = bv.compare_runs(runs, num_observations=7, num_particles=2, num_temperatures=0)
+    assert {each.name: [one.name for one in each.seeds] for each in found.contenders} == {
+        "w3": [str(runs[0]), str(runs[1])],
+        "w5": [str(runs[2]), str(runs[3])],
+    }
+    assert found.num_observations == 7
+    means = torch.stack([each.log_evidence.mean() for each in found.contenders[0].seeds])
+    assert found.contenders[0].spread == pytest.approx(float(means.std()))
+
+
+def test_what_is_trained_otherwise_is_another_row(seeds):
+    runs = [seeds(3, 0), seeds(3, 1, learning_rate=1e-3), seeds(3, 2, objective="sticking-the-landing")]
+    assert [len(group) for group in designs_of(runs).values()] == [1, 1, 1]
+
+
+def test_runs_of_one_design_are_no_comparison(seeds):
+    with pytest.raises(SettingsError, match="these 2 runs differ only in their seed"):
+        bv.compare_runs([seeds(3, 0), seeds(3, 1)])
+
+
+def test_one_training_is_no_second_seed(seeds):
+    run = seeds(3, 0)
+    again = shutil.copytree(run, run.with_name("again"))
+    with pytest.raises(SettingsError, match=r"w3-s0 and .*again have the same settings and the same seed, 0"):
+        bv.compare_runs([run, again, seeds(5, 0)])
+
+
+def test_networks_from_python_with_other_first_weights_are_other_seeds(seeds):
+    runs = [seeds(3, 0), seeds(3, 0, weights_seed=7)]
+    assert [len(group) for group in designs_of(runs).values()] == [2]
+
+
+def test_a_run_that_is_named_twice_is_refused(seeds):
+    run = seeds(3, 0)
+    with pytest.raises(SettingsError, match="is named twice"):
+        bv.compare_runs([run, run.parent / "." / run.name])
+
+
+def test_trainings_in_a_list_are_one_row(two_models):
+    x, pairs = two_models
+    found = bv.compare_models({"a": [pairs["a"], pairs["a"]], "b": pairs["b"]}, x, num_particles=9, num_temperatures=0)
+    best = found.contenders[0]
+    assert (best.name, best.num_seeds) == ("a", 2)
+    assert not torch.equal(*(each.elbo for each in best.seeds)), "each training has draws of its own"
 
 
 def test_runs_of_other_policies_are_not_compared(run_on):
