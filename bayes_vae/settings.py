@@ -33,6 +33,7 @@ __all__ = [
     "PairSettings",
     "Policy",
     "Precision",
+    "RateDistortionSettings",
     "RefitPriorSettings",
     "ReportSettings",
     "Schedule",
@@ -516,6 +517,38 @@ class RefitPriorSettings:
         _one_of("prior", self.prior, names("prior"))
 
 
+@dataclass(frozen=True)
+class RateDistortionSettings:
+    """How a model's rate–distortion curve is annealed.
+
+    Args:
+        betas: where the curve is read, above 0; 1 is the posterior, and beyond it the distortion falls further.
+        num_temperatures: steps from 0 to the largest beta.
+        num_chains: independent chains for each observation.
+        num_observations: how many test observations, from the first on.
+        num_particles: draws from q for the point of the run's own q (K).
+        seed: of every draw.
+        device: cpu, cuda, or auto.
+    """
+
+    betas: tuple[float, ...] = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+    num_temperatures: int = 200
+    num_chains: int = 8
+    num_observations: int = 200
+    num_particles: int = 50
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        for name, least in (("num_temperatures", 1), ("num_chains", 2), ("num_observations", 1), ("num_particles", 2)):
+            _at_least(name, getattr(self, name), least)
+        if not self.betas or min(self.betas) <= 0 or len(set(self.betas)) < len(self.betas):
+            raise SettingsError(
+                f"betas must be different numbers above 0, got {' '.join(f'{beta:g}' for beta in self.betas)}."
+            )
+
+
 SECTIONS = {
     "data": DataSettings,
     "pair": PairSettings,
@@ -525,6 +558,7 @@ SECTIONS = {
     "explain": ExplainSettings,
     "diagnose": DiagnoseSettings,
     "refit_prior": RefitPriorSettings,
+    "rate_distortion": RateDistortionSettings,
     "report": ReportSettings,
 }
 """Section of a settings file → its settings."""

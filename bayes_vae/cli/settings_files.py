@@ -25,6 +25,7 @@ __all__ = [
     "SettingsFile",
     "bundled_settings",
     "is_of_kind",
+    "read_mapping",
     "read_settings",
     "settings_text",
     "shape_of_type",
@@ -80,7 +81,7 @@ def read_settings(path: str | Path) -> SettingsFile:
         path = bundled_settings().get(named, path)
     if path.is_dir() or (path.name == "config.json" and path.with_name("manifest.json").exists()):
         return _stored(path if path.is_dir() else path.parent)
-    content = _parsed(path)
+    content = read_mapping(path)
     if "format_version" in content:
         raise SettingsError(
             f"{path} is the configuration of a run, but its run directory is not around it, so it cannot be checked. "
@@ -103,10 +104,15 @@ def _stored(folder: Path) -> SettingsFile:
     return SettingsFile(_checked(config["settings"], str(folder / "config.json")), config)
 
 
-def _parsed(path: Path) -> dict[Any, Any]:
-    """The YAML of a file, which must be a mapping."""
+def read_mapping(path: str | Path) -> dict[Any, Any]:
+    """The YAML of a file, which must be a mapping.
+
+    Raises:
+        SettingsError: names the file, and the line where that is known.
+    """
     import yaml
 
+    path = Path(path)
     try:
         content = yaml.load(read_plain_file(path, LARGEST_FILE).decode("utf-8"), _loader())
     except OSError as error:

@@ -216,8 +216,8 @@ def rate_distortion(
 
     with p_β(z given x) in proportion to p(z) p(x given z)^β. Chains start at draws from the prior and pass through the
     same inverse temperatures for every observation, tuned steps apart; at each β the chains' states are weighted by
-    their weights there. At β = 0 the rate is 0; at β = 1 the distribution is the exact posterior, and R + D = −log p(x).
-    No q with this decoder and this prior lies below the curve. The guide is not used.
+    their weights there. At β = 0 the rate is 0; at β = 1 the distribution is the exact posterior, and
+    R + D = −log p(x). No q with this decoder and this prior lies below the curve. The guide is not used.
 
     Args:
         guide: ignored, and may be None: every estimator takes (model, guide, x).

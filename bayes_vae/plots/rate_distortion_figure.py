@@ -29,7 +29,9 @@ def rate_distortion_figure(
         raise SettingsError("a figure of curves needs at least one: pass {name: rate_distortion(...)}.")
     first = next(iter(curves.values()))
     lines = [
-        caption(first.num_chains, first.num_observations, first.provenance.data_policy, f"seed {first.provenance.seed}"),
+        caption(
+            first.num_chains, first.num_observations, first.provenance.data_policy, f"seed {first.provenance.seed}"
+        ),
         "bars: Monte-Carlo error · hollow: chains disagree · the data error is shared along a curve and left out",
     ]
     if encoders:
@@ -46,7 +48,8 @@ def draw_rate_distortion(
     for number, (name, curve) in enumerate(curves.items()):
         colour = LABEL_COLOURS[number % len(LABEL_COLOURS)]
         points = curve.curve()
-        rates, distortions = ([part.value for part in parts] for parts in zip(*((p.rate, p.distortion) for p in points)))
+        rates = [point.rate.value for point in points]
+        distortions = [point.distortion.value for point in points]
         axes.plot(rates, distortions, color=colour, linewidth=1.2, zorder=1, label=name)
         for point in points:
             settled = point.rate.reading.settled
@@ -67,7 +70,9 @@ def draw_rate_distortion(
         if encoders and name in encoders:
             terms = encoders[name].averages()
             place = terms["kl_to_prior"].value, -terms["expected_log_likelihood"].value
-            axes.plot(*place, "s", color=colour, markersize=7, markeredgecolor="black", zorder=3, label=f"{name}, its q")
+            axes.plot(
+                *place, "s", color=colour, markersize=7, markeredgecolor="black", zorder=3, label=f"{name}, its q"
+            )
     axes.set(xlabel="rate: KL to the prior, nats", ylabel="distortion: −E[log p(x|z)], nats")
     axes.legend(frameon=False, fontsize=9)
     return plain_axes(axes)

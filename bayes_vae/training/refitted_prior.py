@@ -8,7 +8,8 @@ from typing import Any, Literal
 from torch import Tensor
 
 from bayes_vae.estimators import AggregatePosteriorTerms
-from bayes_vae.estimators.model_comparison import ERRORS, Contender, Difference, ModelComparison
+from bayes_vae.estimators.contenders import Contender
+from bayes_vae.estimators.model_comparison import Difference, ModelComparison
 from bayes_vae.runs import Run
 from bayes_vae.terms.averages import Average, average
 from bayes_vae.training.prior_fitting import FittedPrior
@@ -17,6 +18,9 @@ from bayes_vae.vocabulary.number_text import with_error
 __all__ = ["NEW", "OLD", "RefittedPrior"]
 
 OLD, NEW = "old prior", "new prior"
+
+ERRORS = 2.0
+"""Errors by which log p(x) must have risen for the new prior to be kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,13 +101,14 @@ class RefittedPrior:
         rise, elbo = self.rise.average, self.elbo_rise
         by = f"{with_error(abs(rise.value), rise.known_error)} nats per observation"
         if self.decided_by == "ELBO":
-            moved = "rose" if elbo.value > 0 else "fell"
+            moved = f"{'rose' if elbo.value > 0 else 'fell'} by {with_error(abs(elbo.value), elbo.known_error)}"
             return (
-                f"log p(x) under the {self._lower.name} has not converged, so the ELBO decides: on the test rows it {moved} by "
-                f"{with_error(abs(elbo.value), elbo.known_error)} nats per observation. The {self.kept} prior is kept."
+                f"log p(x) under the {self._lower.name} has not converged, so the ELBO decides: on the test rows it "
+                f"{moved} nats per observation. The {self.kept} prior is kept."
             )
         if self.kept == "new":
-            return f"log p(x) of the test rows rose by {by}: the new prior is kept."
+            least = "" if self._of(NEW).reading.settled else "at least "
+            return f"log p(x) of the test rows rose by {least}{by}: the new prior is kept."
         if rise.value < -ERRORS * rise.known_error:
             return f"log p(x) of the test rows fell by {by}: the old prior is kept."
         return f"log p(x) of the test rows changed by {by}, which is no rise that can be told: the old prior is kept."
@@ -130,9 +135,7 @@ class RefittedPrior:
 
     def __str__(self) -> str:
         lines = [f"{name}: log p(x) {self._of(name).average}" for name in (OLD, NEW)]
-        lines += [
-            f"{name}: marginal KL {found}" for name, found in zip((OLD, NEW), self.marginal_kl(), strict=False)
-        ]
+        lines += [f"{name}: marginal KL {found}" for name, found in zip((OLD, NEW), self.marginal_kl(), strict=False)]
         return "\n".join([*lines, self.sentence()])
 
 

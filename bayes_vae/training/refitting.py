@@ -189,9 +189,7 @@ def _compared(
     return RefittedPrior(old, new, guide, comparison, rises[1] - rises[0], tuple(marginal), reason, fitted, run)
 
 
-def _run(
-    model: PartsModel, guide: Any, data: Data, fitted: FittedPrior, settings: dict[str, Any], command: str
-) -> Run:
+def _run(model: PartsModel, guide: Any, data: Data, fitted: FittedPrior, settings: dict[str, Any], command: str) -> Run:
     """What :func:`bayes_vae.save` writes."""
     state = {
         f"{role}.{key}": value.detach().cpu().clone()
@@ -217,5 +215,3 @@ def _run(
         ),
         command=command,
     )
-
-

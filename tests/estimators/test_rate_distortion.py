@@ -16,7 +16,7 @@ BETAS = (0.05, 0.3, 1.0, 3.0)
 
 def closed_form(model, x, beta):
     """Rate and distortion of p(z) p(x|z)^β / Z_β, each of shape (N,)."""
-    weight, variance = model.weight.detach(), float((2 * model.log_scale).exp())
+    weight, variance = model.weight.detach(), float((2 * model.log_scale.detach()).exp())
     centred = x.flatten(1) - model.bias.detach()
     size, count = weight.shape[1], weight.shape[0]
     precision = torch.eye(size, dtype=x.dtype) + beta / variance * weight.T @ weight
@@ -49,10 +49,10 @@ def test_rate_and_distortion_at_the_posterior_add_up_to_minus_log_evidence(linea
 
 
 @pytest.fixture(scope="module")
-def many():
+def many(isolated_globals):
     """A model of two latents, and 600 copies of one observation, whose chains are independent."""
-    torch.manual_seed(3)
-    model = LinearGaussianVAE(2, (5,), noise_scale=0.6).double()
+    with isolated_globals(seed=3):
+        model = LinearGaussianVAE(2, (5,), noise_scale=0.6).double()
     return model, model.sample(1, seed=1).expand(600, 5)
 
 
@@ -97,9 +97,9 @@ def test_a_cut_changes_nothing(linear_gaussian):
     torch.testing.assert_close(whole.distortion, parts.distortion)
 
 
-def test_few_steps_for_a_sharp_likelihood_read_as_not_converged():
-    torch.manual_seed(0)
-    model = LinearGaussianVAE(4, (30,), noise_scale=0.02).double()
+def test_few_steps_for_a_sharp_likelihood_read_as_not_converged(isolated_globals):
+    with isolated_globals(seed=0):
+        model = LinearGaussianVAE(4, (30,), noise_scale=0.02).double()
     x = model.sample(5, seed=0)
     found = bv.rate_distortion(model, None, x, [0.01, 1.0], num_temperatures=2)
     point = found.curve()[-1]
@@ -114,13 +114,14 @@ def test_one_chain_has_no_error(linear_gaussian):
     assert "the weight of one chain says nothing of its error" in str(found.curve()[1].distortion.reading)
 
 
-def test_a_program_of_ones_own_needs_no_guide(within):
+def test_a_program_of_ones_own_needs_no_guide(within, isolated_globals):
     def model(x):
         with pyro.plate("rows", len(x)):
             z = pyro.sample("code", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
             pyro.sample("obs", dist.Normal(torch.cat([z, z], -1), 0.5).to_event(1), obs=x)
 
-    same = LinearGaussianVAE(2, (4,), noise_scale=0.5).double()
+    with isolated_globals(seed=0):
+        same = LinearGaussianVAE(2, (4,), noise_scale=0.5).double()
     with torch.no_grad():
         same.weight.copy_(torch.eye(2).repeat(2, 1))
     x = same.sample(4, seed=2)
