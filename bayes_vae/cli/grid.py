@@ -179,8 +179,8 @@ def _cell(values: dict[str, str], parts: Sequence[tuple[str, str | None]], share
     out = Path("".join(pieces))
     words = (*shared, *(_flag(name, value) for name, value in values.items()), "--out", str(out))
     options = flags().parse_args(words)
-    built = {name: build_settings(kind, options) for name, kind in SECTIONS.items()}
-    check_combination(built["pair"], built["training"])  # type: ignore[arg-type]
+    built: dict[str, Any] = {name: build_settings(kind, options) for name, kind in SECTIONS.items()}
+    check_combination(built["pair"], built["training"])
     return Cell(values, out, words, {name: as_json(settings) for name, settings in built.items()})
 
 

@@ -62,7 +62,7 @@ def refit_run(opened: OpenedRun, settings: RefitPriorSettings, command: str) -> 
             f"refit-prior fits to the training rows of the run itself, but these data are others ({opened.data.name}, "
             f"policy {opened.data.policy}). Leave --data and --policy out, or say with --data where the run's data are."
         )
-    kept = {name: directory.settings[name] for name in ("data", "training") if name in directory.settings}
+    kept = {name: value for name, value in directory.settings.items() if name in ("data", "training")}
     with Progress("prior") as progress:
         return refit_prior(
             opened.model,

@@ -95,6 +95,11 @@ def _stored(folder: Path) -> SettingsFile:
     from bayes_vae.runs.directory import read_config
 
     config = read_config(folder)
+    if "refit_prior" in config["settings"]:
+        raise RunError(
+            f"{folder} is a run whose prior was refitted, which no training repeats. Repeat the run that it came from, "
+            f"then refit its prior: {config.get('command') or 'config.json has the settings'}"
+        )
     missing = [name for name in ("data", "pair", "training") if name not in config["settings"]]
     if missing:
         raise RunError(

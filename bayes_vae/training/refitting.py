@@ -144,9 +144,9 @@ def _fitted(
     if not any(weight.requires_grad for weight in new.prior_family.parameters()):
         raise SettingsError(f"the prior {new.prior_family.name!r} has nothing to fit: choose mixture, flow or vamp.")
     new.attach_guide(guide)
-    seeds = {"seed": derived_seed(settings.seed, "codes"), "keep_latents": True}
-    train = log_terms(model, guide, data.train, CODES, **seeds)
-    validation = log_terms(model, guide, data.validation, HELD_OUT_CODES, **seeds)
+    seed = derived_seed(settings.seed, "codes")
+    train = log_terms(model, guide, data.train, CODES, keep_latents=True, seed=seed)
+    validation = log_terms(model, guide, data.validation, HELD_OUT_CODES, keep_latents=True, seed=seed)
     (codes,) = train.latents.values()
     new.start_prior_at(data.train[:1000].rows_for(model).read()[0])
     new.prior_family.start_at_codes(codes.flatten(0, 1))
