@@ -33,6 +33,10 @@ def test_it_saves_a_run_with_the_new_prior(trained, refitted):
     result = json.loads(directory.read_file("refitted_prior.json"))
     assert result["kept"] == "new"
     assert result["log_evidence"]["rise"]["value"] > 0
+    card = (refitted / "MODEL_CARD.md").read_text()
+    assert "A variational autoencoder, its prior refitted to the codes of the training rows" in card
+    assert "## Refitted prior" in card
+    assert "--resume" not in card
     assert imread(refitted / "figures" / "refitted_prior.png").shape[1] > 500
 
 

@@ -87,11 +87,11 @@ def made_up():
     """Chains whose weights and likelihoods are drawn from a normal of known moments, at one β."""
     noise = torch.Generator().manual_seed(5)
     likelihood = -3 + torch.randn(1, 10, 40_000, generator=noise, dtype=torch.float64)
-    weights = 0.4 * (likelihood + 3) + 0.3 * torch.randn(1, 10, 40_000, generator=noise, dtype=torch.float64)
+    weights = 0.3 * (likelihood + 3) + 0.2 * torch.randn(1, 10, 40_000, generator=noise, dtype=torch.float64)
     origin = Provenance(0, "distributions", "vectorized", "per observation")
     found = RateDistortion(torch.tensor([0.7], dtype=torch.float64), weights, likelihood, 50, origin)
-    distortion = 3 - 0.4
-    return found, {"distortion": distortion, "rate": -0.7 * distortion - (0.4**2 + 0.3**2) / 2}
+    distortion = 3 - 0.3
+    return found, {"distortion": distortion, "rate": -0.7 * distortion - (0.3**2 + 0.2**2) / 2}
 
 
 @pytest.mark.parametrize("name", ["rate", "distortion"])
