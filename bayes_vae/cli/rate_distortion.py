@@ -48,9 +48,8 @@ def _opened(paths: Sequence[str], settings: RateDistortionSettings) -> dict[str,
     """
     for path in paths:
         if not Path(path).is_dir():
-            raise RunError(
-                f"{path} is not a run directory: there is no such folder. Expected one that `bayes-vae train` wrote."
-            )
+            what = "it is a file" if Path(path).exists() else "there is no such folder"
+            raise RunError(f"{path} is not a run directory: {what}. Expected one that `bayes-vae train --out` wrote.")
     resolved = [Path(path).resolve() for path in paths]
     if len(set(resolved)) < len(resolved):
         raise SettingsError("a run is named twice: name each once.")
@@ -101,6 +100,7 @@ def curves_of(runs: dict[str, OpenedRun], settings: RateDistortionSettings) -> d
     first = next(iter(runs.values()))
     found = next(iter(curves.values()))
     return {
+        "run": str(first.directory.path),
         "data": first.about_data,
         "num_observations": found.num_observations,
         "num_chains": found.num_chains,

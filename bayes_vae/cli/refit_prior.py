@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.loading import OpenedRun, open_named
-from bayes_vae.cli.output import Progress, json_text, say, table
+from bayes_vae.cli.output import Progress, json_text, table
 from bayes_vae.cli.train import command_line
 from bayes_vae.errors import SettingsError
 from bayes_vae.settings import RefitPriorSettings
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from bayes_vae.training import RefittedPrior
 
 __all__ = ["refit_run", "refitted_text", "run"]
+
+FIGURE = "figures/refitted_prior.png"
 
 REFITTED, KEPT = 0, 1
 """Exit codes: the new prior is better and its run is written; the old prior is kept and nothing is written."""
@@ -37,9 +40,15 @@ def run(arguments: Sequence[str]) -> int:
     if settings.out is None:
         raise SettingsError("say where the run with the new prior goes: --out NEWRUN.")
     refitted = refit_run(opened, settings, command_line("refit-prior", arguments))
-    result = _stored(refitted, opened, Path(settings.out), settings)
-    say(json_text(result) if as_json else refitted_text(refitted, result, settings))
-    return KEPT if result["run"] is None else REFITTED
+    result: dict[str, Any] = {"run": str(opened.directory.path), "data": opened.about_data, **refitted.as_json()}
+    out = Path(settings.out) if refitted.run is not None else None
+    result |= {"new_run": None if out is None else str(out), "figure": None if out is None else str(out / FIGURE)}
+    written = f"Nothing was written: go on with {result['run']}, or try another --prior."
+    if out is not None:
+        opened.pending.append(partial(_store, refitted, out, settings, json_text(result).encode()))
+        written = f"Saved as {out}; drawn in {result['figure']}"
+    opened.show(result, refitted_text(refitted, result, settings), written, as_json)
+    return KEPT if out is None else REFITTED
 
 
 def refit_run(opened: OpenedRun, settings: RefitPriorSettings, command: str) -> RefittedPrior:
@@ -75,21 +84,16 @@ def refit_run(opened: OpenedRun, settings: RefitPriorSettings, command: str) -> 
         )
 
 
-def _stored(refitted: RefittedPrior, opened: OpenedRun, out: Path, settings: RefitPriorSettings) -> dict[str, Any]:
-    """Write the run, its figure and its figures' table where the new prior is kept; the result in JSON types."""
+def _store(refitted: RefittedPrior, out: Path, settings: RefitPriorSettings, result: bytes) -> None:
+    """Write the run with the new prior, the figure and the result."""
     from bayes_vae.plots import refitted_prior_figure, save_figure
     from bayes_vae.runs import RunDirectory, save
 
-    result = {"from": str(opened.directory.path), "data": opened.about_data, **refitted.as_json()}
-    written: dict[str, Any] = {"run": None, "figure": None}
-    if refitted.run is not None:
-        save(refitted.run, out, overwrite=settings.overwrite)
-        written = {"run": str(out), "figure": str(out / "figures" / "refitted_prior.png")}
-        directory = RunDirectory(out)
-        figure = refitted_prior_figure(refitted, seed=settings.seed)
-        directory.add_file("figures/refitted_prior.png", save_figure(figure))
-        directory.add_file("refitted_prior.json", json_text({**written, **result}).encode())
-    return {**written, **result}
+    assert refitted.run is not None
+    save(refitted.run, out, overwrite=settings.overwrite)
+    directory = RunDirectory(out)
+    directory.add_file(FIGURE, save_figure(refitted_prior_figure(refitted, seed=settings.seed)))
+    directory.add_file("refitted_prior.json", result)
 
 
 def refitted_text(refitted: RefittedPrior, result: dict[str, Any], settings: RefitPriorSettings) -> str:
@@ -121,8 +125,5 @@ def refitted_text(refitted: RefittedPrior, result: dict[str, Any], settings: Ref
             kl_weight=1.0,
             seed=settings.seed,
         ),
-        "",
     ]
-    if result["run"] is None:
-        return "\n".join([*lines, f"Nothing was written: go on with {result['from']}, or try another --prior."])
-    return "\n".join([*lines, f"Saved as {result['run']}; drawn in {result['figure']}"])
+    return "\n".join(lines)

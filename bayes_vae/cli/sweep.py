@@ -19,7 +19,7 @@ from typing import Any
 from bayes_vae.cli.flags import Flags
 from bayes_vae.cli.grid import Cell, cells_of, varied_settings
 from bayes_vae.cli.output import Progress, json_text, note, say, table
-from bayes_vae.errors import BayesVaeError, RunError, SettingsError, Terminated
+from bayes_vae.errors import BayesVaeError, NumericalError, RunError, SettingsError, Terminated
 from bayes_vae.settings import DataSettings, PairSettings, TrainingSettings
 
 __all__ = ["run"]
@@ -165,11 +165,13 @@ def _looked_at(cell: Cell) -> Outcome:
 
 def _train_all(outcomes: Sequence[Outcome], jobs: int, of: int) -> None:
     """Train what is left, one after the other or several at once."""
-    note(f"sweep: {of} trainings, {of - len(outcomes)} of them done already")
+    if of > 1:
+        note(f"sweep: {of} trainings, {of - len(outcomes)} of them done already")
     try:
         if jobs == 1:
             for number, each in enumerate(outcomes, 1):
-                note(f"sweep: {number} of {len(outcomes)}: {each.cell.out}")
+                if len(outcomes) > 1:
+                    note(f"sweep: {number} of {len(outcomes)}: {each.cell.out}")
                 _train_here(each)
         else:
             _train_in_processes(outcomes, jobs)
@@ -183,13 +185,13 @@ def _train_all(outcomes: Sequence[Outcome], jobs: int, of: int) -> None:
 
 
 def _train_here(outcome: Outcome) -> None:
-    """Train in this process; an error is noted, and the sweep goes on."""
+    """Train in this process. One that diverges is noted, and the sweep goes on; any other error would hit the rest."""
     from bayes_vae.cli import train
 
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             train.run(outcome.words)
-    except (BayesVaeError, OSError) as error:
+    except NumericalError as error:
         outcome.end(FAILED, " ".join(str(error).split()))
         note(f"sweep: {outcome.cell.out} failed: {outcome.error}")
     else:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bayes_vae.errors import SettingsError
 from bayes_vae.estimators.elbo import ElboTerms
-from bayes_vae.estimators.rate_distortion import RateDistortion
+from bayes_vae.estimators.rate_distortion import CurvePoint, RateDistortion
 from bayes_vae.plots.colours import LABEL_COLOURS
 from bayes_vae.plots.style import caption, new_figure, plain_axes
 
 __all__ = ["draw_rate_distortion", "rate_distortion_figure"]
+
+APART = 0.04
+"""Least distance of two names along the distortion, as a part of its range."""
 
 
 def rate_distortion_figure(
@@ -65,8 +69,8 @@ def draw_rate_distortion(
                 capsize=2,
                 zorder=2,
             )
-            if number == 0:
-                _name(axes, f"β = {point.beta:g}", (point.rate.value, point.distortion.value), colour)
+        if number == 0:
+            _name_betas(axes, points, colour)
         if encoders and name in encoders:
             terms = encoders[name].averages()
             place = terms["kl_to_prior"].value, -terms["expected_log_likelihood"].value
@@ -78,5 +82,13 @@ def draw_rate_distortion(
     return plain_axes(axes)
 
 
-def _name(axes: Axes, text: str, place: tuple[float, float], colour: str) -> None:
-    axes.annotate(text, place, (6, 5), textcoords="offset points", fontsize=8, color=colour)
+def _name_betas(axes: Axes, points: Sequence[CurvePoint], colour: str) -> None:
+    """Write β beside the points, from the last on, but for those next to one that has its β."""
+    heights = [point.distortion.value for point in points]
+    apart, below = APART * (max(heights) - min(heights)), -math.inf
+    for point in reversed(points):
+        if point.distortion.value < below + apart:
+            continue
+        below, place = point.distortion.value, (point.rate.value, point.distortion.value)
+        text = f"β = {point.beta:g}"
+        axes.annotate(text, place, (6, 5), textcoords="offset points", fontsize=8, color=colour)

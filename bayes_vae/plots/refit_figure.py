@@ -7,10 +7,11 @@ from matplotlib.figure import Figure
 
 from bayes_vae.plots.colours import COLOURS
 from bayes_vae.plots.images import draw_pictures, value_range
-from bayes_vae.plots.style import caption, new_figure
+from bayes_vae.plots.style import new_figure
 from bayes_vae.training import RefittedPrior
 from bayes_vae.training.refitted_prior import NEW, OLD
-from bayes_vae.vocabulary.number_text import estimate_text
+from bayes_vae.vocabulary.conditions import PER_OBSERVATION, conditions
+from bayes_vae.vocabulary.number_text import capitalized, estimate_text
 
 __all__ = ["refitted_prior_figure"]
 
@@ -28,9 +29,8 @@ def refitted_prior_figure(refitted: RefittedPrior, *, num_samples: int = 64, see
     comparison = refitted.comparison
     drawn = [model.sample(num_samples, seed=seed, mean=True) for model in (refitted.old_model, refitted.new_model)]
     limits = min(value_range(x)[0] for x in drawn), max(value_range(x)[1] for x in drawn)
-    particles = comparison.contenders[0].num_particles or None
     lines = [
-        caption(particles or "–", comparison.num_observations, comparison.data_policy, "nats per observation"),
+        conditions(None, comparison.num_observations, comparison.data_policy, unit=capitalized(PER_OBSERVATION)),
         "means of p(x|z), one z each, drawn from the prior; the same decoder on both sides",
         refitted.sentence(),
     ]

@@ -68,7 +68,7 @@ def refit_prior(
         settings: see :class:`bayes_vae.settings.RefitPriorSettings`.
         sections: sections of settings to store in the run, such as ``data`` and ``training`` of the run it came from.
         command: the command line, stored in the run.
-        progress: called with (done, N): once over the fit, then over the test rows under each prior.
+        progress: called with (done, 3 N): the fit counts as much as the N test rows under either prior.
         **overrides: single settings, such as ``epochs=50``.
 
     Returns:
@@ -151,7 +151,7 @@ def _fitted(
     new.start_prior_at(data.train[:1000].rows_for(model).read()[0])
     new.prior_family.start_at_codes(codes.flatten(0, 1))
     count = min(settings.num_observations, len(data.test))
-    told = None if progress is None else lambda done, of: progress(count * done / of, count)
+    told = None if progress is None else lambda done, of: progress(count * done / of, 3 * count)
     with ExitStack() as stack:
         stack.enter_context(isolated_context(gradients=True))
         stack.enter_context(evaluation_mode(new, guide))
@@ -176,7 +176,7 @@ def _compared(
         num_particles=settings.num_particles,
         num_temperatures=settings.num_temperatures,
         seed=settings.seed,
-        progress=progress,
+        progress=None if progress is None else lambda done, of: progress(len(x) + done, len(x) + of),
     )
     seed = derived_seed(settings.seed, "marginal KL")
     rises = [log_terms(each, guide, x, HELD_OUT_CODES, seed=seed).log_prior for each in (old, new)]

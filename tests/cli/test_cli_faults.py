@@ -24,6 +24,9 @@ WORDS = {
     "evaluate": ["RUN", "--num-particles", "2", "--num-temperatures", "0", *SMALL],
     "compare": ["RUN", "--rungs", "1,2", "--num-temperatures", "0", *SMALL],
     "experiment": ["svi_by_hand"],
+    "refit-prior": ["RUN", "--out", "NEW", "--num-particles", "2", "--num-temperatures", "0", "--epochs", "9", *SMALL],
+    "rate-distortion": ["RUN", "--num-temperatures", "2", "--num-particles", "2", *SMALL],
+    "sweep": ["--vary", "latent_dim=2", "--hidden-dims", "4", "--epochs", "1", "--out", "NEW"],
 }
 FEW = {
     "explain": ["--num-particles", "2", "--num-temperatures", "0"],
@@ -35,7 +38,7 @@ FEW = {
 }
 """What makes a command quick."""
 
-OF_A_RUN = [name for name in COMMANDS if name not in ("train", "demo", "experiment")]
+OF_A_RUN = [name for name in COMMANDS if name not in ("train", "demo", "experiment", "sweep")]
 """Commands whose first word is a run; a command that the table lacks is called with nothing else."""
 
 

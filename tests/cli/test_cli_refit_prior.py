@@ -30,6 +30,9 @@ def test_it_saves_a_run_with_the_new_prior(trained, refitted):
     assert directory.settings["refit_prior"]["num_components"] == 5
     assert directory.settings["data"] == RunDirectory(trained).settings["data"]
     assert " && bayes-vae refit-prior " in directory.config["command"]
+    assert (
+        directory.read_file("figures/refitted_prior.png") == (refitted / "figures" / "refitted_prior.png").read_bytes()
+    )
     result = json.loads(directory.read_file("refitted_prior.json"))
     assert result["kept"] == "new"
     assert result["log_evidence"]["rise"]["value"] > 0
@@ -69,7 +72,7 @@ def test_it_can_be_refitted_again_and_says_where_nothing_is_gained(command, refi
     outcome = command("refit-prior", refitted, *words, "--learning-rate", "1e-9", "--json")
     assert outcome.code == 1
     assert outcome.json["kept"] == "old"
-    assert outcome.json["run"] is None
+    assert outcome.json["new_run"] is None
     assert not (tmp_path / "again").exists()
     text = command("refit-prior", refitted, *words, "--learning-rate", "1e-9")
     assert "the old prior is kept" in text.out

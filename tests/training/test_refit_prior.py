@@ -170,7 +170,7 @@ def test_a_right_prior_is_kept(linear_pair, linear_data):
     assert worse.model is good.model
     assert worse.run is None
     assert "fell by" in worse.sentence()
-    assert "the old prior is kept" in worse.sentence()
+    assert worse.sentence().lower().endswith("the old prior is kept.")
 
 
 def contender(name, mean, reading):
@@ -199,13 +199,11 @@ def test_what_decides(refitted, old, new, elbo, kept, words):
     """log p(x) where its order can be stated, else the ELBO; a rise within its error is none."""
     contenders = sorted([contender(OLD, *old), contender(NEW, *new)], key=lambda each: -each.average.value)
     comparison = replace(refitted.comparison, contenders=tuple(contenders))
-    ratios = torch.full((4, 100), elbo) + 0.01 * torch.arange(4.0).unsqueeze(1)
+    ratios = torch.full((4, 100), elbo) + 0.01 * (torch.arange(4.0) - 1.5).unsqueeze(1)
     found = replace(refitted, comparison=comparison, log_prior_ratios=ratios)
     assert found.kept == kept
     assert words in found.sentence()
-    assert found.sentence().endswith(f"the {kept} prior is kept.") or found.sentence().endswith(
-        f"The {kept} prior is kept."
-    )
+    assert found.sentence().lower().endswith(f"the {kept} prior is kept.")
     json.dumps(found.as_json())
 
 
@@ -249,11 +247,13 @@ def test_an_unknown_prior_or_setting_is_refused(digits_pair):
         bv.refit_prior(*digits_pair, steps=3)
 
 
-def test_models_whose_prior_is_no_part_are_refused(linear_data):
+def test_models_whose_prior_is_no_part_are_refused(linear_data, isolated_globals):
+    with isolated_globals(seed=0):
+        model = LinearGaussianVAE(2, (4,))
     with pytest.raises(
         ProgramError, match="refit_prior replaces the prior of a model whose p\\(z\\) is a part by name"
     ):
-        bv.refit_prior(LinearGaussianVAE(2, (4,)), lambda x: None, linear_data)
+        bv.refit_prior(model, lambda x: None, linear_data)
 
 
 def test_guides_that_look_at_the_prior_are_refused(digits_pair):
