@@ -256,9 +256,10 @@ class _Process:
 
     def _tell(self) -> None:
         assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.last = line.strip() or self.last
-            note(f"{self.outcome.cell.out}: {line.rstrip()}")
+        with self.process.stderr as lines:
+            for line in lines:
+                self.last = line.strip() or self.last
+                note(f"{self.outcome.cell.out}: {line.rstrip()}")
 
     def ended(self) -> bool:
         """Whether it came to its end, which is then noted."""

@@ -134,6 +134,12 @@ class RateDistortion(Tabular):
         """How far the ratio lies above −E, to second order, shape (B, N)."""
         return (self._shares.square() * self._apart).sum(1)
 
+    @property
+    def _normalizer_bias(self) -> Tensor:
+        """How far log Z_β lies low, to second order, shape (B, N): half the squared error of its log mean weight."""
+        count = self.num_chains
+        return (self._shares - 1 / count).square().sum(1) * count / max(1, count - 1) / 2
+
     def averages_at(self, number: int) -> CurvePoint:
         """The curve at one of the betas."""
         beta, converged = float(self.betas[number]), self.converged[number]
@@ -141,8 +147,7 @@ class RateDistortion(Tabular):
         more = (self.num_temperatures, MORE_TEMPERATURES * self.num_temperatures)
         cause: Any = "one_chain" if self.num_chains < 2 else "chains"
         reading = Reading("annealed", failed, count, cause if failed else None, temperatures=more if failed else None)
-        ratio = self._distortion_bias[number]
-        low = error_of_log_mean(self.log_weights[number]).square() / 2
+        ratio, low = self._distortion_bias[number], self._normalizer_bias[number]
         biases = {"distortion": ratio, "rate": low - beta * ratio}
         found = [
             average(

@@ -102,7 +102,7 @@ def test_the_bias_that_is_told_is_the_one_there_is(made_up, name):
     own = float(errors.square().sum().sqrt()) / len(errors)
     told = math.sqrt(average.monte_carlo_error**2 - own**2)
     assert abs(average.value - truth[name]) == pytest.approx(told, rel=0.25)
-    assert average.value > truth[name]
+    assert (average.value > truth[name]) == (name == "distortion")
 
 
 @pytest.mark.parametrize("name", ["rate", "distortion"])
@@ -110,7 +110,7 @@ def test_the_errors_are_those_of_the_scatter(made_up, name):
     """But for the factor (K + 1) / (K − 1) by which every log mean weight's error is widened."""
     found, _ = made_up
     widened = getattr(found, f"{name}_error")[0].square().mean().sqrt()
-    assert widened * 9 / 11 == pytest.approx(float(getattr(found, name)[0].std()), rel=0.05)
+    assert widened * 9 / 11 == pytest.approx(float(getattr(found, name)[0].std()), rel=0.1)
 
 
 def test_the_weights_count(many):
