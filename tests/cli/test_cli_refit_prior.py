@@ -63,7 +63,9 @@ def test_diagnose_and_report_open_the_new_run(command, refitted):
     few = ["--num-observations", "4", "--num-particles", "4", "--num-temperatures", "0", "--num-gap-observations", "0"]
     few += ["--num-encoded", "20", "--num-simulated", "0", "--num-diagnosed", "0"]
     assert command("report", refitted, *few).code == 0
-    assert (refitted / "report.html").exists()
+    said = (refitted / "report.html").read_text()
+    assert "are a pair that was trained before; its prior, " in said
+    assert "were trained by SVI" not in said
 
 
 def test_it_can_be_refitted_again_and_says_where_nothing_is_gained(command, refitted, tmp_path):
