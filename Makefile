@@ -13,7 +13,7 @@ export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-statistical test-versions test-newest test-lowest lint types bench criterion combinations faults \
-  reference mutants mutants-random trust docs dist clean
+  reference mutants mutants-random trust interop docs dist clean
 
 define CHECK_PYTHON
 import sys
@@ -118,6 +118,12 @@ mutants-random: $(READY) ## a hundred random lines broken, to see which the test
 
 trust: $(READY) ## kills, races, harmed and changed files by the thousand; writes the counts to SECURITY.md (half an hour)
 	PYTHONPATH=tests $(BIN)/python -m trust.record
+
+interop: ## the examples of docs/weights_from_anywhere.md with NumPyro and TensorFlow Probability, in .venv-interop
+	@test -e .venv-interop/.frameworks || { $(MAKE) --no-print-directory READY=.venv-interop/.ready VENV=.venv-interop \
+	  .venv-interop/.ready && .venv-interop/bin/python -m pip install -q --disable-pip-version-check numpyro \
+	  tensorflow-probability && touch .venv-interop/.frameworks; }
+	OMP_NUM_THREADS=1 .venv-interop/bin/python -m pytest -q -n 0 -rs tests/interop
 
 dist: $(READY) ## sdist and wheel of the tagged version, in dist/
 	@$(BIN)/python release.py

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bayes_vae.estimators import AnnealedEstimate as AnnealedEstimate
     from bayes_vae.estimators import BayesRuleOnGrid as BayesRuleOnGrid
     from bayes_vae.estimators import BidirectionalBounds as BidirectionalBounds
+    from bayes_vae.estimators import Codes as Codes
     from bayes_vae.estimators import Comparison as Comparison
     from bayes_vae.estimators import ElboTerms as ElboTerms
     from bayes_vae.estimators import Evaluation as Evaluation
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from bayes_vae.estimators import LogEvidenceEstimate as LogEvidenceEstimate
     from bayes_vae.estimators import QuadratureEstimate as QuadratureEstimate
     from bayes_vae.estimators import RateDistortion as RateDistortion
+    from bayes_vae.estimators import Scores as Scores
     from bayes_vae.estimators import aggregate_posterior_terms as aggregate_posterior_terms
     from bayes_vae.estimators import annealed_log_evidence as annealed_log_evidence
     from bayes_vae.estimators import bayes_rule_on_grid as bayes_rule_on_grid
@@ -31,12 +33,15 @@ if TYPE_CHECKING:
     from bayes_vae.estimators import calibrate_guide as calibrate_guide
     from bayes_vae.estimators import compare as compare
     from bayes_vae.estimators import elbo_terms as elbo_terms
+    from bayes_vae.estimators import encode as encode
     from bayes_vae.estimators import estimate_log_evidence as estimate_log_evidence
     from bayes_vae.estimators import evaluate as evaluate
     from bayes_vae.estimators import importance_weighted_bound as importance_weighted_bound
     from bayes_vae.estimators import inference_gap as inference_gap
+    from bayes_vae.estimators import log_evidence_from_weights as log_evidence_from_weights
     from bayes_vae.estimators import quadrature_log_evidence as quadrature_log_evidence
     from bayes_vae.estimators import rate_distortion as rate_distortion
+    from bayes_vae.estimators import score as score
     from bayes_vae.estimators.model_comparison import ModelComparison as ModelComparison
     from bayes_vae.estimators.rungs.rung import Rung as Rung
     from bayes_vae.objectives import DoublyReparameterizedObjective as DoublyReparameterizedObjective
@@ -47,8 +52,11 @@ if TYPE_CHECKING:
     from bayes_vae.pairs import pair_from_networks as pair_from_networks
     from bayes_vae.posterior import PosteriorDraws as PosteriorDraws
     from bayes_vae.posterior import exact_posterior_draws as exact_posterior_draws
+    from bayes_vae.posterior import interpolate as interpolate
     from bayes_vae.posterior import nuts_draws as nuts_draws
     from bayes_vae.posterior import posterior_draws as posterior_draws
+    from bayes_vae.posterior import reconstruct as reconstruct
+    from bayes_vae.posterior import sample as sample
     from bayes_vae.posterior.arviz_export import netcdf_bytes as netcdf_bytes
     from bayes_vae.posterior.arviz_export import to_arviz as to_arviz
     from bayes_vae.report import write_report as write_report
@@ -79,6 +87,7 @@ _HOMES = {
     "Average": "terms.averages",
     "BayesRuleOnGrid": "estimators",
     "BidirectionalBounds": "estimators",
+    "Codes": "estimators",
     "Comparison": "estimators",
     "Diagnosis": "diagnosis",
     "DoublyReparameterizedObjective": "objectives",
@@ -104,6 +113,7 @@ _HOMES = {
     "Rows": "terms",
     "Run": "runs",
     "Rung": "estimators.rungs.rung",
+    "Scores": "estimators",
     "StickingTheLandingObjective": "objectives",
     "aggregate_posterior_terms": "estimators",
     "annealed_log_evidence": "estimators",
@@ -116,14 +126,17 @@ _HOMES = {
     "compare_runs": "runs",
     "diagnose": "diagnosis",
     "elbo_terms": "estimators",
+    "encode": "estimators",
     "estimate_log_evidence": "estimators",
     "evaluate": "estimators",
     "exact_posterior_draws": "posterior",
     "fit": "training",
     "importance_weighted_bound": "estimators",
     "inference_gap": "estimators",
+    "interpolate": "posterior",
     "load": "runs",
     "load_data": "data",
+    "log_evidence_from_weights": "estimators",
     "log_terms": "terms",
     "netcdf_bytes": "posterior.arviz_export",
     "nuts_draws": "posterior",
@@ -132,7 +145,10 @@ _HOMES = {
     "quadrature_log_evidence": "estimators",
     "rate_distortion": "estimators",
     "refit_prior": "training",
+    "reconstruct": "posterior",
+    "sample": "posterior",
     "save": "runs",
+    "score": "estimators",
     "to_arviz": "posterior.arviz_export",
     "write_report": "report",
 }

@@ -27,6 +27,7 @@ __all__ = [
     "DataKind",
     "DataSettings",
     "DiagnoseSettings",
+    "EncodeSettings",
     "EvaluateSettings",
     "ExplainSettings",
     "Kind",
@@ -36,7 +37,11 @@ __all__ = [
     "RateDistortionSettings",
     "RefitPriorSettings",
     "ReportSettings",
+    "RowsChoice",
+    "SampleKind",
+    "SampleSettings",
     "Schedule",
+    "ScoreSettings",
     "TrainingSettings",
     "as_json",
     "choices_of",
@@ -354,12 +359,13 @@ class EvaluateSettings:
 
 @dataclass(frozen=True)
 class CompareSettings:
-    """The ladder from the ELBO to the tightest importance-weighted bound.
+    """The ladder of one run from the ELBO to the tightest bound, or several runs by their log p(x).
 
     Args:
-        rungs: particles at each rung; each divides the next.
+        rungs: of one run, particles at each rung; each divides the next.
         num_temperatures: steps of the annealed estimate; 0 leaves it out.
-        tolerance: adds a converged rung: the temperatures doubled until two levels agree to so many nats.
+        tolerance: of one run, adds a converged rung: the temperatures doubled until two levels agree to so many nats.
+        num_particles: of several runs, draws from q for each image (K), for the ELBO and L_K.
         num_observations: how many test images, from the first on.
         seed: of every draw.
         device: cpu, cuda, or auto.
@@ -368,6 +374,7 @@ class CompareSettings:
     rungs: tuple[int, ...] = LADDER
     num_temperatures: int = 50
     tolerance: float | None = None
+    num_particles: int = 500
     num_observations: int = 500
     seed: int = 0
     device: str = "auto"
@@ -378,6 +385,20 @@ class CompareSettings:
         _at_least("num_temperatures", self.num_temperatures, 0)
         if self.tolerance is not None and not self.tolerance > 0:
             raise SettingsError(f"tolerance must be positive, in nats, got {self.tolerance:g}.")
+        _at_least("num_particles", self.num_particles, 2)
+
+    def check_for(self, num_runs: int) -> None:
+        """Refuse what the ladder of one run, or the comparison of several, does not take.
+
+        Raises:
+            SettingsError: names the setting.
+        """
+        names = ("rungs", "tolerance") if num_runs > 1 else ("num_particles",)
+        defaults = CompareSettings()
+        for name in names:
+            if getattr(self, name) != getattr(defaults, name):
+                whose = "the ladder of one run" if num_runs > 1 else "the comparison of several runs"
+                raise SettingsError(f"{name} is a setting of {whose}, and {num_runs} were named: leave it out.")
 
 
 @dataclass(frozen=True)
@@ -467,6 +488,89 @@ class DiagnoseSettings:
         _at_least("num_observations", self.num_observations, 20)
         if not self.seconds > 0:
             raise SettingsError(f"seconds must be above 0, got {self.seconds:g}.")
+
+
+RowsChoice = Literal["test", "train", "validation", "all"]
+
+SampleKind = Literal["prior", "reconstructions", "interpolations"]
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """How single observations are scored.
+
+    Args:
+        rows: which rows: test, train, validation or all; when not given, all of --data, and else the run's test rows.
+        num_particles: draws from q for each observation (K), for the ELBO, L_K and k̂.
+        num_temperatures: steps of the annealed log p(x); 0 takes L_K, which is faster.
+        num_reference: test observations of the run's own data to rank among, from the first on; 0 leaves it out.
+        seed: of every draw.
+        device: cpu, cuda, or auto.
+    """
+
+    rows: RowsChoice | None = None
+    num_particles: int = 500
+    num_temperatures: int = 0
+    num_reference: int = 1000
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _at_least("num_particles", self.num_particles, 2)
+        for name in ("num_temperatures", "num_reference"):
+            _at_least(name, getattr(self, name), 0)
+
+
+@dataclass(frozen=True)
+class EncodeSettings:
+    """How observations are encoded.
+
+    Args:
+        rows: which rows: test, train, validation or all; when not given, all of --data, and else the run's test rows.
+        num_particles: draws from q for each observation (K), where its mean and deviation have no closed form.
+        seed: of every draw.
+        device: cpu, cuda, or auto.
+    """
+
+    rows: RowsChoice | None = None
+    num_particles: int = 100
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _at_least("num_particles", self.num_particles, 2)
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """What is drawn from a model.
+
+    Args:
+        what: prior (new observations), reconstructions (test observations drawn again from their codes) or
+            interpolations (between the codes of test observations, the first to the second, the third to the fourth).
+        num: how many: observations, or pairs of them between which to interpolate.
+        mean: take the mean of p(x given z) in place of a draw; when not given, for pictures (.png) alone.
+        label: of all draws of a model that is given labels; when not given, its classes in turn.
+        num_steps: observations of one interpolation, both ends counted.
+        seed: of every draw.
+        device: cpu, cuda, or auto.
+    """
+
+    what: SampleKind = "prior"
+    num: int = 64
+    mean: bool | None = None
+    label: int | None = None
+    num_steps: int = 9
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _at_least("num", self.num, 1)
+        _at_least("num_steps", self.num_steps, 2)
+        _one_of("what", self.what, get_args(SampleKind))
 
 
 @dataclass(frozen=True)
@@ -560,6 +664,9 @@ SECTIONS = {
     "refit_prior": RefitPriorSettings,
     "rate_distortion": RateDistortionSettings,
     "report": ReportSettings,
+    "score": ScoreSettings,
+    "encode": EncodeSettings,
+    "sample": SampleSettings,
 }
 """Section of a settings file → its settings."""
 

@@ -1,14 +1,18 @@
-"""``bayes-vae compare``: the ladder from the ELBO to the tightest bound on log p(x)."""
+"""``bayes-vae compare``: the ladder from the ELBO to the tightest bound on log p(x); several runs by their log p(x)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from bayes_vae.cli.loading import OpenedRun, open_named
+from bayes_vae.cli.comparing_runs import compare_several
+from bayes_vae.cli.destinations import add_out
+from bayes_vae.cli.flags import build_settings
+from bayes_vae.cli.loading import OpenedRun, open_with, run_flags
 from bayes_vae.cli.output import Progress
 from bayes_vae.cli.results import ladder
 from bayes_vae.cli.tables import ladder_table, trust_text
+from bayes_vae.errors import SettingsError
 from bayes_vae.settings import CompareSettings
 
 __all__ = ["compare_run", "comparison_text", "drawn_text", "run"]
@@ -16,15 +20,31 @@ __all__ = ["compare_run", "comparison_text", "drawn_text", "run"]
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
-    opened, settings, as_json = open_named(
-        arguments,
+    parser = run_flags(
         "compare",
-        "The ladder ELBO ≤ L_5 ≤ L_50 ≤ … ≤ log p(x) on a run's test set; draws RUN/figures/ladder.png and "
-        "pareto_k.png.",
+        "RUN [RUN ...] [--flag value ...]",
+        "Of one run the ladder ELBO ≤ L_5 ≤ L_50 ≤ … ≤ log p(x) on its test set; draws RUN/figures/ladder.png and "
+        "pareto_k.png. Of several runs which explains the same test observations better, with paired errors; runs that "
+        "differ only in their seed are one row. Examples: bayes-vae compare runs/d2; bayes-vae compare runs/d2-s0 "
+        "runs/d2-s1 runs/d8-s0 runs/d8-s1 --out comparison.",
         CompareSettings,
     )
+    parser.add_argument("run", nargs="+", metavar="RUN", help="a run directory; several are compared")
+    group = parser.add_argument_group("files of a comparison of several runs")
+    add_out(
+        group, "FOLDER", "write comparison.png, comparison.csv (a row a model), observations.csv and comparison.json"
+    )
+    parser.add_common()
+    options = parser.parse_args(arguments)
+    settings = build_settings(CompareSettings, options)
+    settings.check_for(len(options.run))
+    if len(options.run) > 1:
+        return compare_several(options, settings)
+    if options.out is not None or options.overwrite:
+        raise SettingsError("--out and --overwrite go with several runs; the files of one run go into its folder.")
+    opened = open_with(options, options.run[0])
     result = compare_run(opened, settings)
-    return opened.show(result, comparison_text(result), drawn_text(result), as_json)
+    return opened.show(result, comparison_text(result), drawn_text(result), options.json)
 
 
 def compare_run(opened: OpenedRun, settings: CompareSettings) -> dict[str, Any]:

@@ -136,17 +136,18 @@ class Flags(argparse.ArgumentParser):
 
     def peek(self, words: Sequence[str]) -> argparse.Namespace:
         """Parse words without reading the file that ``--config`` names."""
-        options, unknown = self.parse_known_args(self._normalized(words))
+        options, unknown = self.parse_known_intermixed_args(self._normalized(words))
         if unknown:
             flag = next((word for word in unknown if word.startswith("--")), "").partition("=")[0].strip("-")
             close = nearest(flag, [known.strip("-") for known in self._option_string_actions])
             advice = f"; did you mean --{close}?" if close else ""
             self.error(f"unrecognized arguments: {' '.join(unknown)}{advice}")
-        for name, value in vars(options).items():
-            if isinstance(value, str) and "\0" in value:
-                self.error(f"{'RUN' if name == 'run' else _flag(name)}: expected text without a NUL, got {value!r}")
-            if isinstance(value, str) and not value.strip():
-                self.error(f"{'RUN' if name == 'run' else _flag(name)}: expected {TYPE_WORDS[str]}, got nothing")
+        for name, values in vars(options).items():
+            for value in values if isinstance(values, list) else [values]:
+                if isinstance(value, str) and "\0" in value:
+                    self.error(f"{'RUN' if name == 'run' else _flag(name)}: expected text without a NUL, got {value!r}")
+                if isinstance(value, str) and not value.strip():
+                    self.error(f"{'RUN' if name == 'run' else _flag(name)}: expected {TYPE_WORDS[str]}, got nothing")
         return options
 
     def _take_defaults(self, sections: Mapping[str, Mapping[str, Any]], file: str) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.flags import Flags, build_settings
-from bayes_vae.cli.loading import OpenedRun, open_run
+from bayes_vae.cli.loading import OpenedRun, open_run, require_folders
 from bayes_vae.cli.output import Progress, table
-from bayes_vae.errors import RunError, SettingsError
+from bayes_vae.errors import SettingsError
 from bayes_vae.settings import RateDistortionSettings
 from bayes_vae.vocabulary.conditions import PER_OBSERVATION, conditions
 from bayes_vae.vocabulary.number_text import capitalized, error_text, value_text
@@ -46,10 +46,7 @@ def _opened(paths: Sequence[str], settings: RateDistortionSettings) -> dict[str,
         RunError: no such folder.
         SettingsError: a run named twice, or runs whose observations or units differ.
     """
-    for path in paths:
-        if not Path(path).is_dir():
-            what = "it is a file" if Path(path).exists() else "there is no such folder"
-            raise RunError(f"{path} is not a run directory: {what}. Expected one that `bayes-vae train --out` wrote.")
+    require_folders(paths)
     resolved = [Path(path).resolve() for path in paths]
     if len(set(resolved)) < len(resolved):
         raise SettingsError("a run is named twice: name each once.")

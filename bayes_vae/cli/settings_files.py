@@ -190,11 +190,13 @@ def _checked(content: Mapping[Any, Any], file: str) -> dict[str, dict[str, Any]]
 
 
 def _unknown(name: object, known: Iterable[str]) -> str:
-    """The message for an unknown key: the section that it belongs to, if there is only one, or else a similar key."""
+    """The message for an unknown key: the one or two sections that it belongs to, or else a similar key."""
     homes = [section for section, settings in SECTIONS.items() if name in get_type_hints(settings)]
     close = nearest(str(name), known)
     advice = f"did you mean {close}?" if close else f"choose from {', '.join(known)}."
-    return f"{name}: no such setting; " + (f"it belongs under {homes[0]}." if len(homes) == 1 else advice)
+    return f"{name}: no such setting; " + (
+        f"it belongs under {' or '.join(homes)}." if len(homes) in (1, 2) else advice
+    )
 
 
 def shape_of_type(hint: Any) -> tuple[tuple[str, ...], bool, type, bool]:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bayes_vae.cli.comparing_runs import comparison_tables
 from bayes_vae.cli.flags import Flags
 from bayes_vae.cli.grid import Cell, cells_of, varied_settings
 from bayes_vae.cli.output import Progress, json_text, note, say, table
@@ -293,7 +294,7 @@ def _text(outcomes: Sequence[Outcome], comparison: Any, why_not: str) -> str:
     rows = [[str(each.cell.out), *each.cell.values.values(), each.state] for each in outcomes]
     parts = [table(["run", *names, ""], rows, right=range(1, len(names) + 1)), ""]
     parts += [f"{each.cell.out} failed: {each.error}" for each in outcomes if each.error]
-    parts += [str(comparison)] if comparison is not None else []
+    parts += [comparison_tables({"seed": 0, **comparison.as_json()})] if comparison is not None else []
     parts += [f"Not compared: {why_not}"] if why_not else []
     usable = [str(each.cell.out) for each in outcomes if each.usable]
     return "\n".join([*parts, f"\nNext: bayes-vae compare {shlex.join(usable)}"])

@@ -12,7 +12,7 @@ from bayes_vae.vocabulary.conditions import conditions as conditions_line
 from bayes_vae.vocabulary.number_text import capitalized, error_text, value_text
 from bayes_vae.vocabulary.readings import Reading, why_not_converged, words
 
-__all__ = ["bits_text", "evidence_lines", "ladder_table", "terms_table", "trust_text"]
+__all__ = ["bits_text", "conditions", "evidence_lines", "ladder_table", "terms_table", "trust_text"]
 
 ERRORS = ("value", "± Monte Carlo", "± data")
 
@@ -92,9 +92,9 @@ def annealing_text(annealing: Figures) -> str:
     )
 
 
-def conditions(term: Figures, data: str) -> str:
+def conditions(term: Figures, data: str, what: str = "test observations") -> str:
     """What every figure of a table was measured under."""
-    rows, beside = f"{term['num_observations']:,} test observations of {data}", ("kl_weight", "seed", "pixel_seed")
+    rows, beside = f"{term['num_observations']:,} {what} of {data}", ("kl_weight", "seed", "pixel_seed")
     said = conditions_line(
         term["num_particles"],
         rows,

@@ -71,6 +71,20 @@ class Split:
         values, index, beside = self.values[rows], self.index[rows], tuple(part[rows] for part in self.beside)
         return replace(self, values=values, labels=labels, index=index, visible=visible, beside=beside)
 
+    @staticmethod
+    def joined(splits: Sequence[Split]) -> Split:
+        """The rows of several splits of one data set, in the order of their indices; every label is shown."""
+        whole = splits[0]
+        order = torch.cat([each.index for each in splits]).argsort()
+
+        def together(parts: Sequence[Tensor]) -> Tensor:
+            return torch.cat(list(parts))[order]
+
+        labels = None if whole.labels is None else together([cast(Tensor, each.labels) for each in splits])
+        beside = tuple(map(together, zip(*(each.beside for each in splits), strict=True)))
+        values, index = together([each.values for each in splits]), together([each.index for each in splits])
+        return replace(whole, values=values, labels=labels, index=index, visible=None, beside=beside)
+
     def seeded(self, pixel_seed: int) -> Split:
         """The same rows, their pixels drawn with another seed under the policy ``stochastic``."""
         return replace(self, pixel_seed=seed_number("pixel_seed", pixel_seed))

@@ -8,23 +8,27 @@ from bayes_vae.estimators.annealing.annealed import AnnealedEstimate, annealed_l
 from bayes_vae.estimators.annealing.bidirectional import BidirectionalBounds, bidirectional_bounds
 from bayes_vae.estimators.calibration import GuideCalibration, calibrate_guide
 from bayes_vae.estimators.elbo import ElboTerms, elbo_terms
+from bayes_vae.estimators.encoding import Codes, encode
 from bayes_vae.estimators.evaluation import Evaluation, evaluate
 from bayes_vae.estimators.gap_terms import InferenceGap
 from bayes_vae.estimators.gaps import inference_gap
 from bayes_vae.estimators.grid import BayesRuleOnGrid, bayes_rule_on_grid
 from bayes_vae.estimators.importance.bound import effective_sample_size, grouped_bound, importance_weighted_bound
 from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
+from bayes_vae.estimators.importance.given_weights import log_evidence_from_weights
 from bayes_vae.estimators.importance.log_evidence import estimate_log_evidence
 from bayes_vae.estimators.importance.reliability import pareto_k, pareto_k_threshold
 from bayes_vae.estimators.ladder import Comparison, compare
 from bayes_vae.estimators.quadrature import QuadratureEstimate, quadrature_log_evidence
 from bayes_vae.estimators.rate_distortion import RateDistortion, rate_distortion
+from bayes_vae.estimators.scoring import Scores, score
 
 __all__ = [
     "AggregatePosteriorTerms",
     "AnnealedEstimate",
     "BayesRuleOnGrid",
     "BidirectionalBounds",
+    "Codes",
     "Comparison",
     "ElboTerms",
     "Evaluation",
@@ -33,6 +37,7 @@ __all__ = [
     "LogEvidenceEstimate",
     "QuadratureEstimate",
     "RateDistortion",
+    "Scores",
     "aggregate_posterior_terms",
     "annealed_log_evidence",
     "bayes_rule_on_grid",
@@ -41,13 +46,16 @@ __all__ = [
     "compare",
     "effective_sample_size",
     "elbo_terms",
+    "encode",
     "estimate_log_evidence",
     "evaluate",
     "grouped_bound",
     "importance_weighted_bound",
     "inference_gap",
+    "log_evidence_from_weights",
     "pareto_k",
     "pareto_k_threshold",
     "quadrature_log_evidence",
     "rate_distortion",
+    "score",
 ]

@@ -18,7 +18,7 @@ from bayes_vae.terms.tabular import Column, Tabular
 from bayes_vae.vocabulary.number_text import joined, share, with_error
 from bayes_vae.vocabulary.readings import words
 
-__all__ = ["Difference", "ModelComparison", "compare_contenders"]
+__all__ = ["NO_PROBABILITIES", "Difference", "ModelComparison", "compare_contenders"]
 
 Verdict = Literal["better", "cannot tell", "may reverse"]
 
@@ -194,10 +194,11 @@ class ModelComparison(Tabular):
 
     def sentences(self) -> tuple[str, ...]:
         """One for each difference, then what the comparison does not say."""
-        said = [*(each.sentence() for each in self.differences), self._about_seeds(), NO_PROBABILITIES]
+        said = [*(each.sentence() for each in self.differences), self.about_seeds(), NO_PROBABILITIES]
         return tuple(filter(None, said))
 
-    def _about_seeds(self) -> str:
+    def about_seeds(self) -> str:
+        """What one seed of a design leaves open; empty where each has several."""
         single = [each.name for each in self.contenders if each.num_seeds == 1]
         if not single:
             return ""

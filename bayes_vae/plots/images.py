@@ -14,10 +14,20 @@ from bayes_vae.errors import ShapeError
 from bayes_vae.plots.colours import COLOURS
 from bayes_vae.plots.style import caption, new_figure
 
-__all__ = ["as_pictures", "draw_pictures", "mosaic", "prior_sample_figure", "reconstruction_figure", "value_range"]
+__all__ = [
+    "as_pictures",
+    "draw_pictures",
+    "interpolation_figure",
+    "mosaic",
+    "prior_sample_figure",
+    "reconstruction_figure",
+    "value_range",
+]
 
 BETWEEN = 0.84
 """Gray of the lines between pictures."""
+
+MEAN_OR_DRAW = {True: "the mean", False: "a draw"}
 
 PIXELS = 48
 """About so many along a small picture's longer side, so that the lines are thin beside it."""
@@ -43,13 +53,14 @@ def as_pictures(x: Tensor) -> np.ndarray:
     return pictures[..., 0] if pictures.ndim == 4 and pictures.shape[-1] == 1 else pictures
 
 
-def reconstruction_figure(x: Tensor, means: Tensor, *, data_policy: str) -> Figure:
+def reconstruction_figure(x: Tensor, means: Tensor, *, data_policy: str, mean: bool = True) -> Figure:
     """Observations above their reconstructions: the mean of p(x given z) for one z drawn from q.
 
     Args:
         x: observations, shape (N, *event).
         means: mean of p(x given z), one z for each observation, shape (N, *event).
         data_policy: how pixels became observations.
+        mean: whether these are means, or draws of x.
     """
     if x.shape != means.shape:
         raise ShapeError(
@@ -57,7 +68,8 @@ def reconstruction_figure(x: Tensor, means: Tensor, *, data_policy: str) -> Figu
         )
     count = len(x)
     subtitle = (
-        caption(1, count, data_policy) + "\nbelow each observation: the mean of p(x|z) for one z drawn from q(z|x)"
+        caption(1, count, data_policy)
+        + f"\nbelow each observation: {MEAN_OR_DRAW[mean]} of p(x|z) for one z drawn from q(z|x)"
     )
     figure = new_figure(max(5.2, 0.85 * count + 1.2), 1.8, "Reconstructions", subtitle, space=0.0)
     axes = np.asarray(figure.subplots(2, count, squeeze=False))
@@ -66,7 +78,23 @@ def reconstruction_figure(x: Tensor, means: Tensor, *, data_policy: str) -> Figu
         for row, picture in enumerate(pictures):
             _draw_picture(axes[row, column], picture, low, high)
     _name_row(axes[0, 0], "x", COLOURS["evidence"])
-    _name_row(axes[1, 0], "mean of\np(x|z)", COLOURS["likelihood"])
+    _name_row(axes[1, 0], f"{'mean' if mean else 'draw'} of\np(x|z)", COLOURS["likelihood"])
+    return figure
+
+
+def interpolation_figure(means: Tensor, *, data_policy: str) -> Figure:
+    """From one observation to another, a row each: means of p(x given z) between the means of q at both ends.
+
+    Args:
+        means: shape (P, S, *event).
+        data_policy: how pixels became observations.
+    """
+    rows, columns = means.shape[:2]
+    subtitle = (
+        caption("–", 2 * rows, data_policy) + "\nmeans of p(x|z); z from the mean of q(z|x) of one x to another's"
+    )
+    figure = new_figure(max(5.2, 0.75 * columns), 0.75 * rows, "Interpolations", subtitle, space=0.0)
+    draw_pictures(figure.add_subplot(), means.flatten(0, 1), columns)
     return figure
 
 
@@ -112,16 +140,18 @@ def mosaic(pictures: np.ndarray, columns: int) -> np.ndarray:
     return (255 * image).round().astype(np.uint8)
 
 
-def prior_sample_figure(means: Tensor, *, data_policy: str) -> Figure:
+def prior_sample_figure(means: Tensor, *, data_policy: str, mean: bool = True) -> Figure:
     """What the model believes before any observation: means of p(x given z) for z drawn from the prior.
 
     Args:
         means: shape (N, *event).
         data_policy: how pixels became the observations of training.
+        mean: whether these are means, or draws of x.
     """
     columns = math.ceil(math.sqrt(len(means)))
     rows = math.ceil(len(means) / columns)
-    subtitle = caption(1, len(means), data_policy) + "\nmeans of p(x|z), one z each, drawn from the prior p(z)"
+    subtitle = caption(1, len(means), data_policy)
+    subtitle += f"\n{MEAN_OR_DRAW[mean]} of p(x|z), one z each, drawn from the prior p(z)"
     figure = new_figure(max(4.6, 0.7 * columns), 0.7 * rows, "Draws from the prior", subtitle, space=0.0)
     axes = np.asarray(figure.subplots(rows, columns, squeeze=False)).flatten()
     low, high = value_range(means)

@@ -44,7 +44,8 @@ def pareto_k_figure(estimate: LogEvidenceEstimate, *, order: Order = "sorted") -
     if order not in ("sorted", "index"):
         raise SettingsError(f"order must be 'sorted' or 'index', got {order!r}.")
     policy, seed = estimate.provenance.data_policy, estimate.provenance.seed
-    counts = caption(_particles(estimate), estimate.num_observations, policy, f"seed {seed}")
+    seeded = estimate.estimator if seed is None else f"seed {seed}"
+    counts = caption(_particles(estimate), estimate.num_observations, policy, seeded)
     title = "How far each estimate of log p(x) can be trusted"
     figure = new_figure(8.2, 4.8, title, f"{counts}\n{_summary(estimate)}")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])

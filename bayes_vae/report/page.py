@@ -12,8 +12,9 @@ from bayes_vae.report.contents import ReportContents
 from bayes_vae.report.page_elements import Section
 from bayes_vae.report.summary import first_sentences, sections
 from bayes_vae.runs.config import versions
+from bayes_vae.vocabulary.conditions import conditions
 
-__all__ = ["report_page", "with_subscripts"]
+__all__ = ["page_of", "report_page", "with_subscripts"]
 
 
 def report_page(contents: ReportContents, found: Sequence[Section] | None = None) -> str:
@@ -28,6 +29,26 @@ def report_page(contents: ReportContents, found: Sequence[Section] | None = None
         escaped here.
     """
     listed = list(found or sections(contents))
+    return page_of(
+        listed,
+        first_sentences(listed),
+        name=contents.name,
+        title=f"{contents.name}: the terms of Bayes’ rule",
+        kind="Report of a variational autoencoder",
+        conditions=conditions(
+            None, contents.num_observations, contents.data["policy"], kl_weight=1, seed=contents.settings.seed
+        ),
+    )
+
+
+def page_of(found: Sequence[Section], leading: Sequence[str], **texts: str) -> str:
+    """Sections as HTML.
+
+    Args:
+        found: in the order of the page.
+        leading: what a reader who stops after five lines should know.
+        texts: name, title, kind and conditions of the page.
+    """
     environment = Environment(
         loader=PackageLoader("bayes_vae.report"),
         autoescape=True,
@@ -37,13 +58,8 @@ def report_page(contents: ReportContents, found: Sequence[Section] | None = None
     )
     environment.filters |= {"markup": Markup, "words": with_subscripts}
     style = Markup(environment.get_template("report.css").render())
-    return environment.get_template("report.html").render(
-        contents=contents,
-        sections=listed,
-        leading=first_sentences(listed),
-        style=style,
-        version=versions()["bayes_vae"],
-    )
+    template = environment.get_template("report.html")
+    return template.render(sections=found, leading=leading, style=style, version=versions()["bayes_vae"], **texts)
 
 
 def with_subscripts(text: str) -> Markup:

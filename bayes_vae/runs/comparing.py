@@ -11,13 +11,15 @@ from typing import Any
 
 from torch import Tensor
 
+from bayes_vae.distributions import is_discrete
 from bayes_vae.errors import SettingsError
 from bayes_vae.estimators.contenders import Contender, contender_of, design_of
 from bayes_vae.estimators.evaluation import Evaluation, evaluate
 from bayes_vae.estimators.model_comparison import ModelComparison, compare_contenders
 from bayes_vae.runs.designs import designs_of
-from bayes_vae.runs.directory import RunDirectory
+from bayes_vae.runs.directory import RunDirectory, load
 from bayes_vae.runs.run_data import data_settings, load_run_data
+from bayes_vae.terms.opened import open_pair
 from bayes_vae.terms.program import Program, modules_of
 from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.rows import RowSource, X, prepare_for
@@ -36,6 +38,7 @@ class _Training:
         key: what its draws are keyed by, beside the seed.
         given: as the caller has it.
         run: the run directory, if it is one.
+        device: of the pair that is loaded from a run.
     """
 
     design: str
@@ -43,12 +46,14 @@ class _Training:
     key: tuple[int | str, ...]
     given: Any
     run: RunDirectory | None
+    device: str = "cpu"
 
     @cached_property
     def pair(self) -> tuple[Program, Program] | None:
         """A pair as given, or of a run directory; None for what is no pair."""
         if self.run is not None:
-            return self.run.pair()
+            model, guide = load(self.run.path)
+            return model.to(self.device), guide.to(self.device)
         return self.given if _is_pair(self.given) else None
 
 
@@ -59,6 +64,7 @@ def compare_models(
     num_particles: int = 500,
     num_temperatures: int = 50,
     seed: int = 0,
+    device: str = "cpu",
     progress: Any = None,
 ) -> ModelComparison:
     r"""Which model explains the same observations better, and how sure that is.
@@ -78,6 +84,7 @@ def compare_models(
         num_particles: K, draws from q for the ELBO and L_K.
         num_temperatures: of annealing.
         seed: of every draw.
+        device: of the pairs that are loaded from run directories.
         progress: as in :func:`bayes_vae.log_terms`.
 
     Returns:
@@ -90,9 +97,9 @@ def compare_models(
 
     Reference: MacKay (1992), "Bayesian interpolation", section 3, on comparing models by their evidence.
     """
-    trainings = list(_trainings(models))
+    trainings = list(_trainings(models, device))
     _refuse_other_data([each for each in trainings if each.run is not None])
-    _refuse_unlike({each.name: each.pair[0] for each in trainings if each.pair is not None})
+    _refuse_unlike({each.name: each.pair for each in trainings if each.pair is not None}, x)
     found: dict[str, list[Contender]] = {name: [] for name in models}
     policies = ["unstated"]
     for number, each in enumerate(trainings):
@@ -125,6 +132,7 @@ def compare_runs(
     num_particles: int = 500,
     num_temperatures: int = 50,
     seed: int = 0,
+    device: str = "cpu",
     progress: Any = None,
 ) -> ModelComparison:
     """Compare run directories on their test set; those that differ only in their seed are one row.
@@ -163,11 +171,12 @@ def compare_runs(
         num_particles=num_particles,
         num_temperatures=num_temperatures,
         seed=seed,
+        device=device,
         progress=progress,
     )
 
 
-def _trainings(models: Mapping[str, Any]) -> Iterator[_Training]:
+def _trainings(models: Mapping[str, Any], device: str) -> Iterator[_Training]:
     """Every training, design by design."""
     for name, given in models.items():
         if not isinstance(name, str) or not name:
@@ -177,10 +186,10 @@ def _trainings(models: Mapping[str, Any]) -> Iterator[_Training]:
         for number, one in enumerate(members):
             run = RunDirectory(one) if isinstance(one, str | Path) else None
             if len(members) == 1:
-                yield _Training(name, name, (name,), one, run)
+                yield _Training(name, name, (name,), one, run, device)
             else:
                 own = f"{name} {number + 1}" if run is None else str(run.path)
-                yield _Training(name, own, (name, number), one, run)
+                yield _Training(name, own, (name, number), one, run, device)
 
 
 def _is_pair(given: Any) -> bool:
@@ -239,13 +248,30 @@ def _refuse_other_data(trainings: Sequence[_Training]) -> None:
                 )
 
 
-def _refuse_unlike(models: Mapping[str, Program]) -> None:
+def _refuse_unlike(pairs: Mapping[str, tuple[Program, Program]], x: X | None) -> None:
     """Refuse models whose log p(x) are not of one kind."""
-    traits = {name: traits_of(model) for name, model in models.items()}
+    traits = {name: traits_of(model) for name, (model, _) in pairs.items()}
     conditional = {name: each.needs_labels and not each.infers_labels for name, each in traits.items()}
     _refuse_both(conditional, "is given the label y, so that its figure is log p(x given y)", "gives log p(x)")
-    discrete = {n: bool(t.likelihood_family.is_discrete) for n, t in traits.items() if t.likelihood_family is not None}
-    _refuse_both(discrete, "gives x a probability", "gives x a density, whose unit depends on that of x")
+    families = {name: each.likelihood_family for name, each in traits.items()}
+    discrete = {
+        name: _gives_probabilities(*pairs[name], x) if family is None else bool(family.is_discrete)
+        for name, family in families.items()
+    }
+    known = {name: kind for name, kind in discrete.items() if kind is not None}
+    _refuse_both(known, "gives x a probability", "gives x a density, whose unit depends on that of x")
+
+
+def _gives_probabilities(model: Program, guide: Program, x: X | None) -> bool | None:
+    """Whether the observed sites of a program from elsewhere are discrete; None where they are of both kinds."""
+    if x is None:
+        return None
+    with open_pair(model, guide, x) as opened:
+        few = opened.take(slice(0, 2)) if opened.pair.splittable else opened
+        batch = next(few.batches(1))
+        latents = next(batch.draws()).latents
+        kinds = {is_discrete(site.fn) for site in batch.bound.model_sites(latents) if site.name not in latents}
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def _refuse_both(kinds: Mapping[str, bool], one: str, other: str) -> None:

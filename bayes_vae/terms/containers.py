@@ -67,7 +67,7 @@ class Provenance:
     """What a figure needs beside it to be read rightly.
 
     Attributes:
-        seed: of every draw.
+        seed: of every draw; None of draws that were made elsewhere.
         source: "distributions" (read off what the pair exposes) or "traces" (any pair).
         particles: how particles were laid out: "vectorized", "plate", "repeat" or "loop".
         randomness: "per observation" (does not depend on batches) or "data blocks".
@@ -75,7 +75,7 @@ class Provenance:
         pixel_seed: of the zeros and ones that pixels became; None where none were drawn here.
     """
 
-    seed: int
+    seed: int | None
     source: str
     particles: str
     randomness: str

@@ -162,7 +162,7 @@ def _about(result: Any) -> dict[str, Any]:
     if origin is None:
         return {"units": "nats"}
     pixels = {} if origin.pixel_seed is None else {"pixel_seed": str(origin.pixel_seed)}
-    seeds = {"seed": str(origin.seed), **pixels}
+    seeds = {**({} if origin.seed is None else {"seed": str(origin.seed)}), **pixels}
     return {"units": "nats", **seeds, "data_policy": origin.data_policy, "kl_weight": origin.kl_weight}
 
 

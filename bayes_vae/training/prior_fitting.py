@@ -98,8 +98,8 @@ def _pass(
         loss = -prior().log_prob(codes[rows]).mean()
         if not bool(loss.isfinite()):
             raise NumericalError(
-                f"log p(z) of the new prior is {-float(loss.detach()):g} at the codes of some rows: lower the learning rate, "
-                "and look for codes that are not finite."
+                f"log p(z) of the new prior is {-float(loss.detach()):g} at the codes of some rows: lower the learning "
+                "rate, and look for codes that are not finite."
             )
         gradients = torch.autograd.grad(loss, weights)  # of a vamp prior none goes to the guide
         for weight, gradient in zip(weights, gradients, strict=True):

@@ -27,6 +27,9 @@ WORDS = {
     "refit-prior": ["RUN", "--out", "NEW", "--num-particles", "2", "--num-temperatures", "0", "--epochs", "9", *SMALL],
     "rate-distortion": ["RUN", "--num-temperatures", "2", "--num-particles", "2", *SMALL],
     "sweep": ["--vary", "latent_dim=2", "--hidden-dims", "4", "--epochs", "1", "--out", "NEW"],
+    "score": ["RUN", "--num-particles", "2", "--num-reference", "3", "--out", "scores.csv"],
+    "encode": ["RUN", "--out", "codes.npz"],
+    "sample": ["RUN", "--num", "2", "--out", "samples.png"],
 }
 FEW = {
     "explain": ["--num-particles", "2", "--num-temperatures", "0"],

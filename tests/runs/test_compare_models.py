@@ -192,6 +192,29 @@ def test_densities_are_not_compared_with_probabilities():
         bv.compare_models(pairs, torch.zeros(3, 4))
 
 
+def test_densities_of_programs_are_not_compared_with_probabilities():
+    def model_with(likelihood):
+        def model(x):
+            with pyro.plate("rows", len(x)):
+                z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+                pyro.sample("x", likelihood(z.sum(-1, keepdim=True).expand(*z.shape[:-1], 4)).to_event(1), obs=x)
+
+        return model
+
+    def guide(x):
+        with pyro.plate("rows", len(x)):
+            pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+
+    kinds = {"coins": lambda logits: dist.Bernoulli(logits=logits), "normal": lambda loc: dist.Normal(loc, 1.0)}
+    pairs = {name: (model_with(kind), guide) for name, kind in kinds.items()}
+    with pytest.raises(SettingsError, match="coins gives x a probability, and normal gives x a density"):
+        bv.compare_models(pairs, torch.zeros(3, 4))
+    networks = {"latent_dim": 2, "data_shape": (4,), "hidden_dims": (3,)}
+    ours = VAE(**networks, likelihood="bernoulli"), AmortizedNormalGuide(**networks)
+    with pytest.raises(SettingsError, match="ours gives x a probability, and normal gives x a density"):
+        bv.compare_models({"ours": ours, "normal": pairs["normal"]}, torch.zeros(3, 4))
+
+
 def test_conditional_models_are_not_compared_with_others():
     from bayes_vae.guides import ConditionalNormalGuide
     from bayes_vae.models import ConditionalVAE

@@ -1,0 +1,113 @@
+"""Several models compared: how far each lies behind the best, with paired errors, and its ELBO below its log p(x)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bayes_vae.estimators.model_comparison import Difference, ModelComparison
+from bayes_vae.plots.colours import COLOURS, GREY, LABEL_COLOURS
+from bayes_vae.plots.style import caption, new_figure, plain_axes
+from bayes_vae.vocabulary.conditions import PER_OBSERVATION
+from bayes_vae.vocabulary.number_text import change
+from bayes_vae.vocabulary.readings import words
+
+__all__ = ["comparison_figure", "draw_differences", "draw_log_evidences"]
+
+ROW = 0.52
+"""Inches of a model's row."""
+
+LONGEST_NAME = 28
+"""Letters of a name at an axis."""
+
+
+def comparison_figure(comparison: ModelComparison) -> Figure:
+    """The differences to the best model with their paired errors; at the left, where ELBO and log p(x) of each lie."""
+    best, rows = comparison.contenders[0], len(comparison.contenders)
+    counts = caption(_particles(comparison), comparison.num_observations, comparison.data_policy)
+    lines = [
+        counts,
+        "bars: Monte-Carlo error of the mean (thick), with the data error and that of the seeds (thin); hollow: not "
+        "converged, a lower bound",
+    ]
+    figure = new_figure(9.6, 1.1 + ROW * rows, "Which model explains the observations better", "\n".join(lines))
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[4, 5])
+    draw_log_evidences(left, comparison)
+    draw_differences(right, comparison)
+    right.set_xlabel(f"log p(x) minus that of {_short(best.name)}, {PER_OBSERVATION}")
+    return figure
+
+
+def draw_log_evidences(axes: Axes, comparison: ModelComparison) -> Axes:
+    """Each model's log p(x) with a dot for each seed, and its ELBO; between the two lies the inference gap."""
+    for row, each in enumerate(comparison.contenders):
+        value = each.average.value
+        if each.elbo is not None:
+            elbo = float(each.elbo.double().mean())
+            axes.plot([elbo, value], [row, row], color=GREY, linewidth=1.2, zorder=1)
+            axes.plot(elbo, row, "o", color=COLOURS["elbo"], markersize=6, label="ELBO")
+        face = COLOURS["evidence"] if each.reading.settled else "white"
+        axes.plot(
+            value, row, "o", markersize=6, color=COLOURS["evidence"], markerfacecolor=face, label="log p(x)", zorder=3
+        )
+        means = [one.average.value for one in each.seeds]
+        axes.plot(means, [row] * len(means), "|", color=COLOURS["evidence"], markersize=11, label="seeds")
+    axes.set_yticks(range(len(comparison.contenders)), [_short(each.name) for each in comparison.contenders])
+    axes.set_ylim(len(comparison.contenders) - 0.5, -0.5)
+    axes.set_xlabel(PER_OBSERVATION)
+    axes.margins(x=0.1)
+    handles, labels = axes.get_legend_handles_labels()
+    first = {label: handle for handle, label in reversed(list(zip(handles, labels, strict=True))) if _drawn(handle)}
+    axes.legend(
+        first.values(), first.keys(), loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=3, frameon=False, fontsize=8.5
+    )
+    return plain_axes(axes)
+
+
+def _drawn(line: Any) -> bool:
+    return len(line.get_xdata()) > 0
+
+
+def draw_differences(axes: Axes, comparison: ModelComparison) -> Axes:
+    """How far each model lies behind the best; the words say what the difference is worth."""
+    axes.axvline(0, color=GREY, linewidth=1)
+    axes.plot(0, 0, "o", color=COLOURS["evidence"], markersize=7)
+    axes.annotate("best", (0, 0), (-9, 0), textcoords="offset points", va="center", ha="right", fontsize=8.5)
+    for row, each in enumerate(comparison.differences, start=1):
+        _draw_difference(axes, row, each)
+    axes.margins(x=0.12)
+    return plain_axes(axes)
+
+
+def _draw_difference(axes: Axes, row: int, each: Difference) -> None:
+    value, monte_carlo = -each.average.value, each.average.monte_carlo_error
+    colour = {"better": COLOURS["evidence"], "cannot tell": GREY, "may reverse": LABEL_COLOURS[2]}[each.verdict]
+    if each.known_error > 0:
+        axes.errorbar(value, row, xerr=each.known_error, color=colour, elinewidth=1.2, capsize=4)
+    if monte_carlo > 0 and not math.isnan(monte_carlo):
+        axes.errorbar(value, row, xerr=monte_carlo, color=colour, elinewidth=4)
+    face = colour if each.other.reading.settled else "white"
+    axes.plot(value, row, "o", color=colour, markerfacecolor=face, markersize=7, markeredgewidth=1.6, zorder=3)
+    said = {"better": "", "cannot tell": " · cannot be told apart", "may reverse": f" · {words(each.other.reading)}"}
+    axes.annotate(
+        f"{change(value)}{said[each.verdict]}",
+        (value, row),
+        (7, -9),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+        fontsize=8.5,
+        color=colour,
+    )
+
+
+def _particles(comparison: ModelComparison) -> int | str:
+    counts = sorted({each.num_particles for each in comparison.contenders} - {0})
+    return "–" if not counts else counts[0] if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
