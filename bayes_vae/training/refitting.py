@@ -95,13 +95,14 @@ def refit_prior(
             f"refit_prior fits to training rows, stops on validation rows and compares on test rows, but there are no "
             f"{empty[0]} rows. Split the data, for instance with load_data(..., split=(0.8, 0.1, 0.1))."
         )
-    chosen = _choice(settings, data) if prior is None else _named(prior, settings, data)
+    chosen = _chosen(prior, settings, data)
     device = next(owner.parameters()).device
     with isolated_rng(derived_seed(settings.seed, "refit prior"), device):
         new, fitted = _fitted(owner, guide, data, chosen, settings, progress)
-    name = chosen if isinstance(chosen, str) else chosen["name"]
     about = {key: value for key, value in as_json(settings).items() if key not in ("out", "overwrite")}
-    run = _run(new, guide, data, fitted, {**(sections or {}), "refit_prior": {**about, "prior": name}}, command)
+    run = _run(
+        new, guide, data, fitted, {**(sections or {}), "refit_prior": {**about, "prior": chosen["name"]}}, command
+    )
     return _compared(owner, new, guide, data, settings, fitted, run, progress)
 
 
@@ -122,18 +123,15 @@ def _refittable(model: Program, guide: Program) -> PartsModel:
     return model
 
 
-def _named(prior: str | Mapping[str, Any], settings: RefitPriorSettings, data: Data) -> str | dict[str, Any]:
-    """A prior as it was named: a name with the options of the settings, a mapping as it is."""
-    return _choice(replace(settings, prior=prior), data) if isinstance(prior, str) else dict(prior)
-
-
-def _choice(settings: RefitPriorSettings, data: Data) -> str | dict[str, Any]:
-    """The prior with its options, as a model takes it."""
-    part = find("prior", settings.prior)
-    options = {argument: getattr(settings, setting) for setting, argument in part.options.items()}
-    if "values" in inspect.signature(part.cls).parameters:
-        options["values"] = PSEUDO_INPUT_RANGES[data.observation_kind]
-    return {"name": part.name, **options} if options else part.name
+def _chosen(prior: str | Mapping[str, Any] | None, settings: RefitPriorSettings, data: Data) -> dict[str, Any]:
+    """The prior with its options, as a model takes it: a name has those of the settings, a mapping its own."""
+    if not isinstance(prior, Mapping):
+        settings = replace(settings, prior=prior or settings.prior)
+        options = find("prior", settings.prior).options
+        prior = {"name": settings.prior, **{name: getattr(settings, setting) for setting, name in options.items()}}
+    takes_values = "values" in inspect.signature(find("prior", prior.get("name")).cls).parameters
+    values = {"values": PSEUDO_INPUT_RANGES[data.observation_kind]} if takes_values else {}
+    return {**values, **prior}
 
 
 def _fitted(

@@ -235,6 +235,13 @@ def test_the_run_is_loaded_again_with_its_new_prior(digits_pair, prior, tmp_path
         bv.fit(*loaded, data, resume=tmp_path / "run", epochs=20)
 
 
+def test_pseudo_inputs_keep_to_the_range_of_the_data(linear_pair, linear_data):
+    """Of real values, whether the prior comes by its name or as a mapping."""
+    for prior in ("vamp", {"name": "vamp", "num_components": 3}):
+        found = bv.refit_prior(*linear_pair, linear_data, prior, num_components=3, **{**QUICK, "epochs": 1})
+        assert found.new_model.prior_family.options == {"num_components": 3, "values": "real"}
+
+
 def test_a_prior_with_nothing_to_fit_is_refused(digits_pair):
     with pytest.raises(SettingsError, match="'standard-normal' has nothing to fit: choose mixture, flow or vamp"):
         bv.refit_prior(*digits_pair, "standard-normal")
