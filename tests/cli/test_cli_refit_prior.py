@@ -1,34 +1,45 @@
 """``bayes-vae refit-prior``: the run that it saves, what it refuses, and every command on the new run."""
 
+import errno
 import json
 
 import pytest
 from matplotlib.image import imread
 
+from bayes_vae.cli import main
 from bayes_vae.runs import RunDirectory, load
 
 QUICK = ["--num-observations", "20", "--num-particles", "10", "--num-temperatures", "0", "--epochs", "20"]
 
 
 @pytest.fixture(scope="module")
-def refitted(trained, tmp_path_factory):
-    """A run with a refitted mixture, and what the command printed."""
-    from bayes_vae.cli import main
-
-    out = tmp_path_factory.mktemp("refitted") / "run"
-    assert main(["refit-prior", str(trained), "--out", str(out), "--num-components", "5", *QUICK]) == 0
+def holed(tmp_path_factory, isolated_globals):
+    """A run whose codes lie far from its prior: the KL counted a tenth in training."""
+    out = tmp_path_factory.mktemp("holed") / "run"
+    words = ["--latent-dim", "3", "--hidden-dims", "16", "--epochs", "5", "--batch-size", "50", "--kl-weight", "0.1"]
+    with isolated_globals():
+        assert main(["train", *words, "--out", str(out)]) == 0
     return out
 
 
-def test_it_saves_a_run_with_the_new_prior(trained, refitted):
-    old, new = load(trained)[0], load(refitted)[0]
+@pytest.fixture(scope="module")
+def refitted(holed, tmp_path_factory, isolated_globals):
+    """That run with a refitted mixture."""
+    out = tmp_path_factory.mktemp("refitted") / "run"
+    with isolated_globals():
+        assert main(["refit-prior", str(holed), "--out", str(out), "--num-components", "5", *QUICK]) == 0
+    return out
+
+
+def test_it_saves_a_run_with_the_new_prior(holed, refitted):
+    old, new = load(holed)[0], load(refitted)[0]
     assert (old.prior_family.name, new.prior_family.name) == ("standard-normal", "mixture")
     assert new.prior_family.options == {"num_components": 5}
     for name, value in old.decoder.state_dict().items():
         assert (value == new.decoder.state_dict()[name]).all()
     directory = RunDirectory(refitted)
     assert directory.settings["refit_prior"]["num_components"] == 5
-    assert directory.settings["data"] == RunDirectory(trained).settings["data"]
+    assert directory.settings["data"] == RunDirectory(holed).settings["data"]
     assert " && bayes-vae refit-prior " in directory.config["command"]
     assert (
         directory.read_file("figures/refitted_prior.png") == (refitted / "figures" / "refitted_prior.png").read_bytes()
@@ -69,15 +80,15 @@ def test_diagnose_and_report_open_the_new_run(command, refitted):
 
 
 def test_it_can_be_refitted_again_and_says_where_nothing_is_gained(command, refitted, tmp_path):
-    """A prior that is worse than the one that is there: exit code 1, and no run."""
-    words = ["--out", tmp_path / "again", "--num-components", "400", *QUICK[:-1], "1"]
-    outcome = command("refit-prior", refitted, *words, "--learning-rate", "1e-9", "--json")
+    """A fit with far too large steps is worse than the prior that is there: exit code 1, and no run."""
+    words = ["--out", tmp_path / "again", "--prior", "learned-normal", *QUICK[:-1], "1", "--learning-rate", "1"]
+    outcome = command("refit-prior", refitted, *words, "--json")
     assert outcome.code == 1
     assert outcome.json["kept"] == "old"
     assert outcome.json["new_run"] is None
     assert not (tmp_path / "again").exists()
-    text = command("refit-prior", refitted, *words, "--learning-rate", "1e-9")
-    assert "the old prior is kept" in text.out
+    text = command("refit-prior", refitted, *words)
+    assert "he old prior is kept" in text.out
     assert f"Nothing was written: go on with {refitted}" in text.out
 
 
@@ -90,16 +101,28 @@ def test_no_training_repeats_or_resumes_it(command, refitted, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_the_figures_are_printed(command, trained, tmp_path):
-    outcome = command("refit-prior", trained, "--out", tmp_path / "flow", "--prior", "flow", *QUICK)
+def test_a_full_disk_leaves_nothing_but_the_figures_are_printed(command, holed, tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("bayes_vae.runs.files.os.fsync", full)
+    outcome = command("refit-prior", holed, "--out", tmp_path / "new", *QUICK, "--json")
+    assert outcome.code == 2
+    assert outcome.json["kept"] == "new"
+    assert "could not be written (" in outcome.err
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_figures_are_printed(command, holed, tmp_path):
+    outcome = command("refit-prior", holed, "--out", tmp_path / "flow", "--prior", "flow", *QUICK)
     assert outcome.code == 0
-    assert "log p(x) of the test rows rose by" in outcome.out
+    assert "he new prior is kept." in outcome.out
     assert outcome.out.count("marginal_kl_to_prior") == 2
     assert f"Saved as {tmp_path / 'flow'}; drawn in" in outcome.out
-    again = command("refit-prior", trained, "--out", tmp_path / "flow", "--prior", "flow", *QUICK)
+    again = command("refit-prior", holed, "--out", tmp_path / "flow", "--prior", "flow", *QUICK)
     assert again.code == 2
     assert "already holds a run" in again.err
-    over = command("refit-prior", trained, "--out", tmp_path / "flow", "--prior", "flow", *QUICK, "--overwrite")
+    over = command("refit-prior", holed, "--out", tmp_path / "flow", "--prior", "flow", *QUICK, "--overwrite")
     assert over.code == 0
 
 
@@ -114,9 +137,9 @@ def test_the_figures_are_printed(command, trained, tmp_path):
         (["--out", "new", "--learning-rate", "0"], "learning_rate must be above 0, got 0"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(command, trained, tmp_path, monkeypatch, words, message):
+def test_what_cannot_be_meant_is_refused(command, holed, tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
-    outcome = command("refit-prior", trained, *(trained if word == "RUN" else word for word in words))
+    outcome = command("refit-prior", holed, *(holed if word == "RUN" else word for word in words))
     assert outcome.code == 2
     assert message in outcome.err
     assert not (tmp_path / "new").exists()
