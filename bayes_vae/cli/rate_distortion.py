@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bayes_vae.cli.flags import Flags, build_settings
-from bayes_vae.cli.loading import OpenedRun, open_run, require_folders
+from bayes_vae.cli.flags import build_settings
+from bayes_vae.cli.loading import OpenedRun, open_with, require_folders, run_flags
 from bayes_vae.cli.output import Progress, table
 from bayes_vae.errors import SettingsError
 from bayes_vae.settings import RateDistortionSettings
@@ -28,47 +29,45 @@ DESCRIPTION = (
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
-    parser = Flags("rate-distortion", "RUN [RUN ...] [--flag value ...]", DESCRIPTION)
-    parser.add_settings(RateDistortionSettings, "estimates")
+    parser = run_flags("rate-distortion", "RUN [RUN ...] [--flag value ...]", DESCRIPTION, RateDistortionSettings)
     parser.add_argument("run", metavar="RUN", nargs="+", help="run directories, trained on the same data")
     parser.add_common()
     options = parser.parse_args(arguments)
     settings = build_settings(RateDistortionSettings, options)
-    runs = _opened(options.run, settings)
+    runs = _opened(options)
     result, first = curves_of(runs, settings), next(iter(runs.values()))
     return first.show(result, curve_text(result), f"Drawn in {result['figure']}", options.json)
 
 
-def _opened(paths: Sequence[str], settings: RateDistortionSettings) -> dict[str, OpenedRun]:
+def _opened(options: Namespace) -> dict[str, OpenedRun]:
     """Name → run; the names are those of the folders, as long as they differ.
 
     Raises:
         RunError: no such folder.
         SettingsError: a run named twice, or runs whose observations or units differ.
     """
-    require_folders(paths)
-    resolved = [Path(path).resolve() for path in paths]
+    require_folders(options.run)
+    resolved = [Path(path).resolve() for path in options.run]
     if len(set(resolved)) < len(resolved):
         raise SettingsError("a run is named twice: name each once.")
     from bayes_vae.terms.traits import traits_of
-    from bayes_vae.training.machine import resolve_device
 
-    device = str(resolve_device(settings.device))
     short = [path.name for path in resolved]
-    names = short if len(set(short)) == len(short) else list(paths)
-    runs = {name: open_run(path, device, None, None, None) for name, path in zip(names, paths, strict=True)}
+    names = short if len(set(short)) == len(short) else options.run
+    runs = {name: open_with(options, path) for name, path in zip(names, options.run, strict=True)}
     first, *others = runs.values()
     for other in others:
-        if other.directory.suffix_for(first.data.summary()):
+        both = f"{first.directory.path} and {other.directory.path}"
+        if (first.data.digest, first.data.policy) != (other.data.digest, other.data.policy):
             raise SettingsError(
-                f"{first.directory.path} and {other.directory.path} were trained on other data, or under another data "
-                "policy: their curves are of other observations."
+                f"{both} were trained on other data, or under another data policy: their curves are of other "
+                "observations."
             )
         families = [traits_of(each.model).likelihood_family for each in (first, other)]
         if None not in families and bool(families[0].is_discrete) != bool(families[1].is_discrete):
             raise SettingsError(
-                f"of {first.directory.path} and {other.directory.path} one gives x a probability and the other a "
-                "density, whose unit depends on that of x: their distortions cannot be compared."
+                f"of {both} one gives x a probability and the other a density, whose unit depends on that of x: their "
+                "distortions cannot be compared."
             )
     return runs
 

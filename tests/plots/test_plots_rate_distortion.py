@@ -30,7 +30,7 @@ def test_points_whose_chains_disagree_are_hollow(curve):
     fills = markers(axes)
     assert len(fills) == 3
     assert [fill == "white" for fill in fills] == [False, False, True]
-    assert [text.get_text() for text in axes.texts] == ["β = 0", "β = 0.5", "β = 1"]
+    assert [text.get_text() for text in axes.texts] == ["β = 1", "β = 0.5", "β = 0"]
 
 
 def test_several_curves_and_the_place_of_q(curve, linear_gaussian, rescaled_guide):
@@ -38,7 +38,7 @@ def test_several_curves_and_the_place_of_q(curve, linear_gaussian, rescaled_guid
     terms = bv.elbo_terms(model, rescaled_guide(model, 1.0), x, num_particles=4)
     figure = rate_distortion_figure({"a": curve, "b": curve}, {"b": terms})
     (axes,) = figure.axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b", "b: q"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b", "b, its q"]
     (square,) = [line for line in axes.lines if line.get_marker() == "s"]
     averages = terms.averages()
     assert square.get_xdata()[0] == pytest.approx(averages["kl_to_prior"].value)
