@@ -122,7 +122,7 @@ trust: $(READY) ## kills, races, harmed and changed files by the thousand; write
 interop: ## the examples of docs/weights_from_anywhere.md with NumPyro and TensorFlow Probability, in .venv-interop
 	@test -e .venv-interop/.frameworks || { $(MAKE) --no-print-directory READY=.venv-interop/.ready VENV=.venv-interop \
 	  .venv-interop/.ready && .venv-interop/bin/python -m pip install -q --disable-pip-version-check numpyro \
-	  tensorflow-probability && touch .venv-interop/.frameworks; }
+	  tfp-nightly && touch .venv-interop/.frameworks; }
 	OMP_NUM_THREADS=1 .venv-interop/bin/python -m pytest -q -n 0 -rs tests/interop
 
 dist: $(READY) ## sdist and wheel of the tagged version, in dist/

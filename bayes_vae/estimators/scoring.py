@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Unpack
 
 import torch
 from torch import Tensor
 
 from bayes_vae.errors import SettingsError
-from bayes_vae.estimators.annealing.annealed import anneal
+from bayes_vae.estimators.annealing.annealed import AnnealedEstimate, anneal
 from bayes_vae.estimators.elbo import KL, ElboAtDraws, ElboTerms
 from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
 from bayes_vae.estimators.importance.log_evidence import WeightsAtDraws
-from bayes_vae.terms.averages import Average, average
+from bayes_vae.terms.averages import Average, average, log_mean_bias
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import OpenPair, Options, collect, open_pair
@@ -22,6 +22,7 @@ from bayes_vae.terms.program import Program
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.tabular import Column, Tabular
 from bayes_vae.terms.whole_numbers import whole_number
+from bayes_vae.vocabulary.readings import Reading
 
 __all__ = ["Scores", "percentiles", "score"]
 
@@ -58,6 +59,7 @@ class Scores(
         terms: the ELBO and its two terms.
         bound: L_K of the same draws, with k̂.
         estimator: of log p(x).
+        reading: how the mean of log p(x) reads.
         ranks: name → percentile among the reference observations, shape (N,); empty where there are none.
         num_reference: reference observations.
     """
@@ -68,6 +70,7 @@ class Scores(
     terms: ElboTerms
     bound: LogEvidenceEstimate
     estimator: str
+    reading: Reading
     ranks: Mapping[str, Tensor] = field(default_factory=dict)
     num_reference: int = 0
 
@@ -113,8 +116,8 @@ class Scores(
 
     def averages(self) -> dict[str, Average]:
         """Means over the observations."""
-        count = self.bound.num_particles
-        found = average("log_evidence", self.log_evidence, self.standard_error, count, self.bound.reading)
+        count, bias = self.bound.num_particles, log_mean_bias(self.standard_error)
+        found = average("log_evidence", self.log_evidence, self.standard_error, count, self.reading, bias)
         return {"log_evidence": found, **self.terms.averages()}
 
 
@@ -166,16 +169,7 @@ def score(
     _refuse_other_settings(found, reference)
     ranks = {name: percentiles(getattr(found, name), getattr(reference, name)) for name in RANKED}
     count = len(reference.log_evidence)
-    return Scores(
-        found.log_evidence,
-        found.standard_error,
-        found.converged,
-        found.terms,
-        found.bound,
-        found.estimator,
-        ranks,
-        count,
-    )
+    return replace(found, ranks=ranks, num_reference=count)
 
 
 def percentiles(values: Tensor, reference: Tensor) -> Tensor:
@@ -204,11 +198,13 @@ def _scores_of(opened: OpenPair, kl: KL, num_particles: int, num_temperatures: i
     terms, bound = elbo.result(opened), weights.result(opened)
     if exact is not None:
         sure = torch.ones_like(exact, dtype=torch.bool)
-        return Scores(exact, torch.zeros_like(exact), sure, terms, bound, "exact")
+        return Scores(exact, torch.zeros_like(exact), sure, terms, bound, "exact", Reading("exact"))
     if annealing:
-        found = anneal(opened.phase(1, 2), num_temperatures=num_temperatures)
-        return Scores(found.log_evidence, found.standard_error, found.converged, terms, bound, found.estimator)
-    return Scores(bound.log_evidence, bound.standard_error, bound.converged, terms, bound, bound.estimator)
+        best: AnnealedEstimate | LogEvidenceEstimate = anneal(opened.phase(1, 2), num_temperatures=num_temperatures)
+    else:
+        best = bound
+    values = (best.log_evidence, best.standard_error, best.converged)
+    return Scores(*values, terms, bound, best.estimator, best.reading)
 
 
 def _refuse_other_settings(found: Scores, reference: Scores) -> None:

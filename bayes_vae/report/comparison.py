@@ -100,7 +100,7 @@ def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         f"{section}.{name}": value
         for section, values in settings.items()
-        if section != "data"
+        if section != "data" and isinstance(values, dict)
         for name, value in values.items()
         if name not in ("seed", "device")
     }

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from bayes_vae.distributions import is_discrete
@@ -181,8 +182,7 @@ def _trainings(models: Mapping[str, Any], device: str) -> Iterator[_Training]:
     for name, given in models.items():
         if not isinstance(name, str) or not name:
             raise SettingsError(f"each model needs a name, a text that is not empty; got {name!r}.")
-        several = isinstance(given, list) and len(given) > 0 and not isinstance(given[0], int | float)
-        members = given if several else [given]
+        members = given if isinstance(given, list) and any(map(_is_training, given)) else [given]
         for number, one in enumerate(members):
             run = RunDirectory(one) if isinstance(one, str | Path) else None
             if len(members) == 1:
@@ -190,6 +190,11 @@ def _trainings(models: Mapping[str, Any], device: str) -> Iterator[_Training]:
             else:
                 own = f"{name} {number + 1}" if run is None else str(run.path)
                 yield _Training(name, own, (name, number), one, run, device)
+
+
+def _is_training(given: Any) -> bool:
+    """Whether an entry of a list is a training of a design, and not one of N numbers."""
+    return isinstance(given, str | Path | list | tuple) or hasattr(given, "log_evidence") or np.ndim(given) > 0
 
 
 def _is_pair(given: Any) -> bool:

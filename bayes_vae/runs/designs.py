@@ -22,8 +22,9 @@ NOT_DESIGN = {"seed", "device", "checkpoint_every_steps"}
 def designs_of(runs: Sequence[str | Path]) -> dict[str, list[RunDirectory]]:
     """Group run directories by what was trained, each group by its seeds.
 
-    Two runs are of one design if the model, the guide, what trained them and how training ended are the same, and only
-    the seed is not. Programs that a run directory cannot build are designs of their own: nobody knows what they share.
+    Two runs are of one design if the model, the guide and what trained them are the same, and only the seed is not.
+    Programs that a run directory cannot build are designs of their own, since nobody knows what they share, and so is a
+    training that was interrupted.
 
     Args:
         runs: the folders.
@@ -49,13 +50,13 @@ def designs_of(runs: Sequence[str | Path]) -> dict[str, list[RunDirectory]]:
 
 def _design(config: Mapping[str, Any], number: int) -> str:
     """What was trained, as text to compare; the number of the run where that is not known or not all was trained."""
-    settings = {name: dict(values) for name, values in config["settings"].items() if name != "data"}
+    settings = {name: values for name, values in config["settings"].items() if name != "data"}
     training = settings.get("training")
     built = all(config[role].get("class") for role in ("model", "guide"))
     if not built or not training or config.get("outcome", {}).get("interrupted", True):
         return str(number)
     settings["training"] = {name: value for name, value in training.items() if name not in NOT_DESIGN}
-    what = [config[name] for name in ("model", "guide", "extended_at")]
+    what = [config.get(name) for name in ("model", "guide", "extended_at")]
     return json.dumps([*what, settings, config["data"].get("num_labelled")], sort_keys=True)
 
 
@@ -67,7 +68,7 @@ def _by_seed(group: list[RunDirectory]) -> list[RunDirectory]:
     found: dict[tuple[int, str], RunDirectory] = {}
     for run in group if len(group) > 1 else []:
         weights = "" if run.config.get("command") else read_manifest(run.path)["model.safetensors"]
-        key = (run.settings["training"]["seed"], weights)
+        key = (run.settings["training"].get("seed", 0), weights)
         if key in found:
             raise SettingsError(
                 f"the runs {found[key].path} and {run.path} have the same settings and the same seed, {key[0]}: they "
@@ -85,6 +86,8 @@ def _named(groups: list[list[RunDirectory]]) -> dict[str, list[RunDirectory]]:
         names = [_common([Path(*run.path.resolve().parts[-parts:]).as_posix() for run in group]) for group in groups]
         if len(set(names)) == len(names):
             break
+    else:  # folders of two designs that are numbered through: all of them are named
+        names = [", ".join(str(run.path) for run in group) for group in groups]
     return dict(zip(names, groups, strict=True))
 
 

@@ -35,6 +35,8 @@ def test_the_scores_are_the_terms_of_the_library_and_the_exact_evidence(pair):
     torch.testing.assert_close(found.log_evidence, model.log_evidence(x).detach())
     torch.testing.assert_close(found.inference_gap, found.log_evidence - found.elbo)
     assert found.estimator == "exact"
+    assert found.averages()["log_evidence"].reading.kind == "exact"
+    assert found.averages()["log_evidence"].monte_carlo_error == 0
 
 
 def _programs(scale):
@@ -58,6 +60,7 @@ def test_one_estimator_speaks_for_all_rows_of_a_pair_from_elsewhere():
     pair = _programs(0.9)
     importance = bv.score(*pair, x, 2000, reference=x)
     assert importance.estimator.startswith("importance")
+    assert importance.averages()["log_evidence"] == importance.bound.averages()["log_evidence"]
     assert bool((abs(importance.log_evidence - truth) < 5 * importance.standard_error + 1e-9).all())
     annealed = bv.score(*pair, x, 50, num_temperatures=10, reference=x)
     assert annealed.estimator.startswith("annealed")

@@ -12,7 +12,8 @@ import bayes_vae as bv
 from bayes_vae.errors import SettingsError
 from bayes_vae.guides import AmortizedNormalGuide, ExactLinearGaussianGuide
 from bayes_vae.models import VAE, LinearGaussianVAE
-from bayes_vae.runs.designs import designs_of
+from bayes_vae.runs.designs import _design, designs_of
+from bayes_vae.runs.directory import read_config
 
 pytestmark = pytest.mark.usefixtures("clean_globals")
 
@@ -93,6 +94,10 @@ def run_on(tmp_path):
     return train
 
 
+GRID = [(3, 0), (3, 1), (5, 0), (5, 1)]
+"""Hidden units and seed of four runs."""
+
+
 @pytest.fixture
 def seeds(tmp_path):
     """``seeds(4, 0)``: the folder of a run with so many hidden units and that seed."""
@@ -111,7 +116,7 @@ def seeds(tmp_path):
 
 
 def test_runs_that_differ_only_in_their_seed_are_one_row(seeds):
-    runs = [seeds(width, seed) for width in (3, 5) for seed in (0, 1)]
+    runs = [seeds(width, seed) for width, seed in GRID]
     found = bv.compare_runs(runs, num_observations=7, num_particles=2, num_temperatures=0)
     assert {each.name: [one.name for one in each.seeds] for each in found.contenders} == {
         "w3": [str(runs[0]), str(runs[1])],
@@ -125,6 +130,23 @@ def test_runs_that_differ_only_in_their_seed_are_one_row(seeds):
 def test_what_is_trained_otherwise_is_another_row(seeds):
     runs = [seeds(3, 0), seeds(3, 1, learning_rate=1e-3), seeds(3, 2, objective="sticking-the-landing")]
     assert [len(group) for group in designs_of(runs).values()] == [1, 1, 1]
+
+
+def test_an_interrupted_training_and_programs_from_elsewhere_are_rows_of_their_own(seeds, tmp_path):
+    runs = [seeds(3, 0), seeds(3, 1), seeds(3, 2)]
+    config = read_config(runs[0])
+    assert _design(config, 7) == _design(read_config(runs[1]), 8)
+    stopped = {**config, "outcome": {**config["outcome"], "interrupted": True}}
+    foreign = {**config, "guide": {"class": None, "description": "mine.guide"}}
+    unfinished = {name: value for name, value in config.items() if name != "outcome"}
+    assert [_design(one, 7) for one in (stopped, foreign, unfinished)] == ["7", "7", "7"]
+
+
+def test_no_design_is_lost_where_folders_are_numbered_through(seeds, tmp_path):
+    runs = [seeds(width, seed).rename(tmp_path / f"run{number}") for number, (width, seed) in enumerate(GRID)]
+    found = designs_of(runs)
+    assert [[run.path for run in group] for group in found.values()] == [runs[:2], runs[2:]]
+    assert list(found) == [f"{runs[0]}, {runs[1]}", f"{runs[2]}, {runs[3]}"]
 
 
 def test_runs_of_one_design_are_no_comparison(seeds):
@@ -156,6 +178,12 @@ def test_trainings_in_a_list_are_one_row(two_models):
     best = found.contenders[0]
     assert (best.name, best.num_seeds) == ("a", 2)
     assert not torch.equal(*(each.elbo for each in best.seeds)), "each training has draws of its own"
+
+
+def test_a_list_of_numbers_is_one_training_and_a_list_of_lists_several():
+    numbers = [torch.tensor(-1.0), -2.0, torch.tensor(-3.0)]
+    found = bv.compare_models({"one": numbers, "two": [[-4.0, -5.0, -6.0], torch.tensor([-4.0, -5.0, -9.0])]})
+    assert [(each.name, each.num_seeds) for each in found.contenders] == [("one", 1), ("two", 2)]
 
 
 def test_runs_of_other_policies_are_not_compared(run_on):
