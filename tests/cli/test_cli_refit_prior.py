@@ -106,7 +106,7 @@ def test_a_full_disk_leaves_nothing_but_the_figures_are_printed(command, holed, 
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("bayes_vae.runs.files.os.fsync", full)
-    outcome = command("refit-prior", holed, "--out", tmp_path / "new", *QUICK, "--json")
+    outcome = command("refit-prior", holed, "--out", tmp_path / "new", "--num-components", "5", *QUICK, "--json")
     assert outcome.code == 2
     assert outcome.json["kept"] == "new"
     assert "could not be written (" in outcome.err
