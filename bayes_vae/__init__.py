@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bayes_vae.estimators import InferenceGap as InferenceGap
     from bayes_vae.estimators import LogEvidenceEstimate as LogEvidenceEstimate
     from bayes_vae.estimators import QuadratureEstimate as QuadratureEstimate
+    from bayes_vae.estimators import RateDistortion as RateDistortion
     from bayes_vae.estimators import Scores as Scores
     from bayes_vae.estimators import aggregate_posterior_terms as aggregate_posterior_terms
     from bayes_vae.estimators import annealed_log_evidence as annealed_log_evidence
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from bayes_vae.estimators import inference_gap as inference_gap
     from bayes_vae.estimators import log_evidence_from_weights as log_evidence_from_weights
     from bayes_vae.estimators import quadrature_log_evidence as quadrature_log_evidence
+    from bayes_vae.estimators import rate_distortion as rate_distortion
     from bayes_vae.estimators import score as score
     from bayes_vae.estimators.model_comparison import ModelComparison as ModelComparison
     from bayes_vae.estimators.rungs.rung import Rung as Rung
@@ -73,7 +75,9 @@ if TYPE_CHECKING:
     from bayes_vae.terms import log_terms as log_terms
     from bayes_vae.terms.averages import Average as Average
     from bayes_vae.terms.bits import bits_per_dimension as bits_per_dimension
+    from bayes_vae.training import RefittedPrior as RefittedPrior
     from bayes_vae.training import fit as fit
+    from bayes_vae.training import refit_prior as refit_prior
     from bayes_vae.vocabulary.readings import RankShape as RankShape
     from bayes_vae.vocabulary.readings import Reading as Reading
 
@@ -105,7 +109,9 @@ _HOMES = {
     "Provenance": "terms",
     "QuadratureEstimate": "estimators",
     "RankShape": "vocabulary.readings",
+    "RateDistortion": "estimators",
     "Reading": "vocabulary.readings",
+    "RefittedPrior": "training",
     "RowSource": "terms",
     "Rows": "terms",
     "Run": "runs",
@@ -141,6 +147,8 @@ _HOMES = {
     "pair_from_networks": "pairs",
     "posterior_draws": "posterior",
     "quadrature_log_evidence": "estimators",
+    "rate_distortion": "estimators",
+    "refit_prior": "training",
     "reconstruct": "posterior",
     "sample": "posterior",
     "save": "runs",

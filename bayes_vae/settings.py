@@ -28,6 +28,8 @@ __all__ = [
     "PairSettings",
     "Policy",
     "Precision",
+    "RateDistortionSettings",
+    "RefitPriorSettings",
     "ReportSettings",
     "RowsChoice",
     "SampleKind",
@@ -568,6 +570,86 @@ class SampleSettings:
         _one_of("what", self.what, get_args(SampleKind))
 
 
+@dataclass(frozen=True)
+class RefitPriorSettings:
+    """How a better p(z) is fitted to the codes of a trained pair.
+
+    Args:
+        prior: the new one: mixture, flow, vamp or learned-normal.
+        num_components: components of a mixture, or pseudo-inputs of a vamp prior.
+        num_transforms: transforms of a flow.
+        epochs: passes over the codes of the training rows, at most.
+        patience: epochs without a rise on the validation rows after which it stops; 0 for never.
+        learning_rate: of Adam at the start; it falls like a cosine.
+        batch_size: codes of one step.
+        num_observations: how many test rows the priors are compared on, from the first on.
+        num_particles: draws from q for each of them (K), for the ELBO and L_K.
+        num_temperatures: steps of the annealed log p(x).
+        out: the run directory to make, with the new prior.
+        overwrite: replace the run directory that is there.
+        seed: of every draw.
+        device: cpu, cuda, or auto.
+    """
+
+    prior: str = "mixture"
+    num_components: int = 50
+    num_transforms: int = 4
+    epochs: int = 200
+    patience: int = 20
+    learning_rate: float = 0.01
+    batch_size: int = 128
+    num_observations: int = 500
+    num_particles: int = 500
+    num_temperatures: int = 50
+    out: str | None = None
+    overwrite: bool = False
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        for name in ("num_components", "num_transforms", "epochs", "batch_size", "num_observations"):
+            _at_least(name, getattr(self, name), 1)
+        _at_least("patience", self.patience, 0)
+        _at_least("num_particles", self.num_particles, 2)
+        _at_least("num_temperatures", self.num_temperatures, 0)
+        if not self.learning_rate > 0:
+            raise SettingsError(f"learning_rate must be above 0, got {self.learning_rate:g}.")
+        _one_of("prior", self.prior, names("prior"))
+
+
+@dataclass(frozen=True)
+class RateDistortionSettings:
+    """How a model's rate–distortion curve is annealed.
+
+    Args:
+        betas: where the curve is read, above 0; 1 is the posterior, and beyond it the distortion falls further.
+        num_temperatures: steps from 0 to the largest beta.
+        num_chains: independent chains for each observation.
+        num_observations: how many test observations, from the first on.
+        num_particles: draws from q for the point of the run's own q (K).
+        seed: of every draw.
+        device: cpu, cuda, or auto.
+    """
+
+    betas: tuple[float, ...] = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+    num_temperatures: int = 200
+    num_chains: int = 8
+    num_observations: int = 200
+    num_particles: int = 50
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        for name, least in (("num_temperatures", 1), ("num_chains", 2), ("num_observations", 1), ("num_particles", 2)):
+            _at_least(name, getattr(self, name), least)
+        if not self.betas or min(self.betas) <= 0 or len(set(self.betas)) < len(self.betas):
+            raise SettingsError(
+                f"betas must be different numbers above 0, got {' '.join(f'{beta:g}' for beta in self.betas)}."
+            )
+
+
 SECTIONS = {
     "data": DataSettings,
     "pair": PairSettings,
@@ -576,6 +658,8 @@ SECTIONS = {
     "compare": CompareSettings,
     "explain": ExplainSettings,
     "diagnose": DiagnoseSettings,
+    "refit_prior": RefitPriorSettings,
+    "rate_distortion": RateDistortionSettings,
     "report": ReportSettings,
     "score": ScoreSettings,
     "encode": EncodeSettings,

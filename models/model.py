@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Mapping
+from copy import copy
+from typing import Any, Self
 
 import pyro
 import pyro.distributions as dist
@@ -15,6 +17,7 @@ from bayes_vae.distributions import missing_in, observed_part
 from bayes_vae.errors import ShapeError
 from bayes_vae.models.likelihoods import Likelihood
 from bayes_vae.models.priors import Prior
+from bayes_vae.parts.registry import as_setting, build_part
 from bayes_vae.terms.program import index_arguments
 from bayes_vae.terms.randomness import isolated_rng
 from bayes_vae.terms.reached import evaluation_mode
@@ -196,6 +199,23 @@ class PartsModel(SingleLatentModel):
             ProgramError: the prior cannot be made of this guide's q; the message says why.
         """
         self.prior_family.attach_guide(guide)
+
+    def with_prior(self, prior: str | Mapping[str, Any]) -> Self:
+        """The same p(x given z) under another p(z), at its start; both models share the decoder.
+
+        Args:
+            prior: name of p(z), or a mapping of "name" and options; see ``bayes_vae.models.priors``.
+
+        Raises:
+            SettingsError: an unknown name or option.
+        """
+        twin = copy(self)
+        twin._modules = dict(self._modules)
+        family = build_part("prior", prior, latent_dim=self.latent_dim, data_shape=self.data_shape)
+        like = next(self.parameters())
+        twin.prior_family = family.to(device=like.device, dtype=like.dtype).train(self.training)
+        twin.settings = self.settings and {**self.settings, "prior": as_setting(prior)}
+        return twin
 
     def start_prior_at(self, x: Tensor) -> None:
         """Start a prior that holds pseudo-observations at training observations; the others ignore them.

@@ -29,6 +29,9 @@ COMMANDS = {
     "explain": "Bayes' rule for one observation: a table and a picture",
     "diagnose": "what is wrong with a run, if anything, and what to do",
     "report": "all of it as one HTML file: terms, pictures, reliability, gaps",
+    "refit-prior": "a better p(z) for a trained run: good reconstructions, bad samples, repaired",
+    "rate-distortion": "what a run's decoder can do at each rate, without retraining: a table and a figure",
+    "sweep": "train a grid of settings, one run each, and compare them",
     "experiment": "a question answered by a script; without a name, the list of them",
 }
 
@@ -96,7 +99,7 @@ def _run(arguments: list[str]) -> int:
                 "bayes-vae: commands run in one process: that of rank 0 does the work, and this one has nothing to do."
             )
             return 0
-        module = importlib.import_module(f"bayes_vae.cli.{name}")
+        module = importlib.import_module(f"bayes_vae.cli.{name.replace('-', '_')}")
         code: int = module.run(arguments[1:])
     except SystemExit as ending:  # how argparse ends help and errors
         return _complain(ending.code, FAILED) if isinstance(ending.code, str) else ending.code or 0

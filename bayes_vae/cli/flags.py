@@ -144,6 +144,8 @@ class Flags(argparse.ArgumentParser):
             self.error(f"unrecognized arguments: {' '.join(unknown)}{advice}")
         for name, values in vars(options).items():
             for value in values if isinstance(values, list) else [values]:
+                if name == "run" and isinstance(value, str) and value.startswith("--"):  # argparse: it has a space
+                    self.error(f"unrecognized arguments: {value}")
                 if isinstance(value, str) and "\0" in value:
                     self.error(f"{'RUN' if name == 'run' else _flag(name)}: expected text without a NUL, got {value!r}")
                 if isinstance(value, str) and not value.strip():

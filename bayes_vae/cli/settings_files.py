@@ -25,6 +25,7 @@ __all__ = [
     "SettingsFile",
     "bundled_settings",
     "is_of_kind",
+    "read_mapping",
     "read_settings",
     "settings_text",
     "shape_of_type",
@@ -80,7 +81,7 @@ def read_settings(path: str | Path) -> SettingsFile:
         path = bundled_settings().get(named, path)
     if path.is_dir() or (path.name == "config.json" and path.with_name("manifest.json").exists()):
         return _stored(path if path.is_dir() else path.parent)
-    content = _parsed(path)
+    content = read_mapping(path)
     if "format_version" in content:
         raise SettingsError(
             f"{path} is the configuration of a run, but its run directory is not around it, so it cannot be checked. "
@@ -94,6 +95,11 @@ def _stored(folder: Path) -> SettingsFile:
     from bayes_vae.runs.directory import read_config
 
     config = read_config(folder)
+    if "refit_prior" in config["settings"]:
+        raise RunError(
+            f"{folder} is a run whose prior was refitted, which no training repeats. Repeat the run that it came from, "
+            f"then refit its prior: {config.get('command') or 'config.json has the settings'}"
+        )
     missing = [name for name in ("data", "pair", "training") if name not in config["settings"]]
     if missing:
         raise RunError(
@@ -103,10 +109,15 @@ def _stored(folder: Path) -> SettingsFile:
     return SettingsFile(_checked(config["settings"], str(folder / "config.json")), config)
 
 
-def _parsed(path: Path) -> dict[Any, Any]:
-    """The YAML of a file, which must be a mapping."""
+def read_mapping(path: str | Path) -> dict[Any, Any]:
+    """The YAML of a file, which must be a mapping.
+
+    Raises:
+        SettingsError: names the file, and the line where that is known.
+    """
     import yaml
 
+    path = Path(path)
     try:
         content = yaml.load(read_plain_file(path, LARGEST_FILE).decode("utf-8"), _loader())
     except OSError as error:
@@ -179,11 +190,13 @@ def _checked(content: Mapping[Any, Any], file: str) -> dict[str, dict[str, Any]]
 
 
 def _unknown(name: object, known: Iterable[str]) -> str:
-    """The message for an unknown key: the section that it belongs to, if there is only one, or else a similar key."""
+    """The message for an unknown key: the one or two sections that it belongs to, or else a similar key."""
     homes = [section for section, settings in SECTIONS.items() if name in get_type_hints(settings)]
     close = nearest(str(name), known)
     advice = f"did you mean {close}?" if close else f"choose from {', '.join(known)}."
-    return f"{name}: no such setting; " + (f"it belongs under {homes[0]}." if len(homes) == 1 else advice)
+    return f"{name}: no such setting; " + (
+        f"it belongs under {' or '.join(homes)}." if len(homes) in (1, 2) else advice
+    )
 
 
 def shape_of_type(hint: Any) -> tuple[tuple[str, ...], bool, type, bool]:

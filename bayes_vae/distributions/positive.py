@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-__all__ = ["positive", "raw_of_positive"]
+__all__ = ["positive", "raw_of_positive", "raw_of_positives"]
 
 
 def positive(raw: Tensor, floor: float, offset: float = 0.0) -> Tensor:
@@ -34,3 +35,9 @@ def raw_of_positive(value: float, floor: float) -> float:
     0.5
     """
     return math.log(math.expm1(value - floor))
+
+
+def raw_of_positives(values: Tensor, floor: float) -> Tensor:
+    """The same of several values; one at the floor or below it becomes a value just above."""
+    above = (values - floor).clamp(min=max(floor, 1e-6))
+    return torch.where(above > 20, above, above.expm1().log())

@@ -20,6 +20,7 @@ from bayes_vae.estimators.importance.log_evidence import estimate_log_evidence
 from bayes_vae.estimators.importance.reliability import pareto_k, pareto_k_threshold
 from bayes_vae.estimators.ladder import Comparison, compare
 from bayes_vae.estimators.quadrature import QuadratureEstimate, quadrature_log_evidence
+from bayes_vae.estimators.rate_distortion import RateDistortion, rate_distortion
 from bayes_vae.estimators.scoring import Scores, score
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "InferenceGap",
     "LogEvidenceEstimate",
     "QuadratureEstimate",
+    "RateDistortion",
     "Scores",
     "aggregate_posterior_terms",
     "annealed_log_evidence",
@@ -54,5 +56,6 @@ __all__ = [
     "pareto_k",
     "pareto_k_threshold",
     "quadrature_log_evidence",
+    "rate_distortion",
     "score",
 ]

@@ -18,6 +18,8 @@ from bayes_vae.plots.gap_figures import (
 from bayes_vae.plots.images import draw_pictures, interpolation_figure, prior_sample_figure, reconstruction_figure
 from bayes_vae.plots.ladder_figure import draw_ladder, ladder_figure
 from bayes_vae.plots.latents import draw_latent_means, latent_figure
+from bayes_vae.plots.rate_distortion_figure import draw_rate_distortion, rate_distortion_figure
+from bayes_vae.plots.refit_figure import refitted_prior_figure
 from bayes_vae.plots.reliability_figures import draw_effective_sample_size, draw_pareto_k, pareto_k_figure
 from bayes_vae.plots.style import save_figure
 from bayes_vae.plots.training_figure import draw_term_by_epoch, training_figure
@@ -43,6 +45,7 @@ __all__ = [
     "draw_pareto_k",
     "draw_pictures",
     "draw_ranks",
+    "draw_rate_distortion",
     "draw_term_by_epoch",
     "draw_traversals",
     "gap_figure",
@@ -53,7 +56,9 @@ __all__ = [
     "manifold_figure",
     "pareto_k_figure",
     "prior_sample_figure",
+    "rate_distortion_figure",
     "reconstruction_figure",
+    "refitted_prior_figure",
     "save_figure",
     "training_figure",
     "traversal_figure",

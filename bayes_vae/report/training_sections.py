@@ -59,7 +59,13 @@ def _about_sentences(contents: ReportContents) -> tuple[str, ...]:
         rows = trained.get("sizes", {}).get("train")
         on = f" on {count_of(rows, 'observation')} of {trained.get('name')}" if rows else f" on {trained.get('name')}"
         epochs = f" for {count_of(outcome['epochs'], 'epoch')}" if "epochs" in outcome else ""
-        sentences.append(f"The model {model} and the guide {guide}{size} were trained by SVI{on}{epochs}.")
+        if "refit_prior" in config.get("settings", {}):
+            sentences.append(
+                f"The model {model} and the guide {guide} are a pair that was trained before; its prior{size} was then "
+                f"refitted to the codes{on}{epochs}, and the figures by epoch are of that."
+            )
+        else:
+            sentences.append(f"The model {model} and the guide {guide}{size} were trained by SVI{on}{epochs}.")
         if outcome.get("interrupted"):
             sentences.append("Training was interrupted before its last epoch.")
         if not outcome and contents.history:
@@ -217,12 +223,16 @@ def _training_sentences(
 
 
 def _training_caption(contents: ReportContents) -> str:
+    from bayes_vae.training.refitting import HELD_OUT_CODES
     from bayes_vae.training.svi import VALIDATION_PARTICLES
 
     config = contents.config
-    training, sizes = config.get("settings", {}).get("training", {}), config.get("data", {}).get("sizes", {})
+    settings, sizes = config.get("settings", {}), config.get("data", {}).get("sizes", {})
+    training, validation = settings.get("training", {}), VALIDATION_PARTICLES
+    if "refit_prior" in settings:
+        training, validation = {**settings["refit_prior"], "num_particles": 1}, HELD_OUT_CODES
     beside = conditions(
-        f"{training.get('num_particles', 'unknown')} in training, {VALIDATION_PARTICLES} in validation",
+        f"{training.get('num_particles', 'unknown')} in training, {validation} in validation",
         f"{sizes.get('train', 0):,} and {sizes.get('validation', 0):,}",
         config.get("data", {}).get("policy", "unstated"),
         "estimator: mean over draws from q, KL in closed form where it has one",

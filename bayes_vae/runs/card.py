@@ -52,6 +52,19 @@ bayes-vae train --resume RUN --epochs MORE --out LONGER                # more ep
 ```
 """
 
+_LOAD_REFITTED = """\
+## Load
+
+```python
+import bayes_vae as bv
+
+model, guide = bv.load("RUN")  # in evaluation mode
+model.sample(16, seed=0)
+```
+
+`bayes-vae evaluate RUN` and the other commands take it; no training resumes or repeats it. It was made by: `{command}`
+"""
+
 _LOAD_OWN = """\
 ## Load
 
@@ -72,12 +85,13 @@ def card_bytes(run: Run, config: Mapping[str, Any]) -> bytes:
     trained_on = run.data.get("name", "unnamed data")
     parts = [
         f"# {_plain(_name(config['model']))} with {_plain(_name(config['guide']))}, trained on {_plain(trained_on)}",
-        f"A variational autoencoder, trained by SVI on {config['created'][:10]} with bayes_vae "
+        f"A variational autoencoder, {_made(run)} on {config['created'][:10]} with bayes_vae "
         f"{config['versions']['bayes_vae']}: {_ended(run)}.",
         _section("Data", run.data),
         _section("Model p(x, z)", config["model"].get("settings", {})),
         _section("Guide q(z given x)", config["guide"].get("settings", {})),
         _section("Training", run.settings.get("training", {})),
+        _section("Refitted prior", run.settings.get("refit_prior", {})),
         _figures(run),
         _USE,
         _load(config) if ours else _LOAD_OWN,
@@ -86,8 +100,17 @@ def card_bytes(run: Run, config: Mapping[str, Any]) -> bytes:
     return "\n\n".join(part.strip() for part in parts if part).encode() + b"\n"
 
 
+def _made(run: Run) -> str:
+    """How the weights came about."""
+    if "refit_prior" not in run.settings:
+        return "trained by SVI"
+    return "its prior refitted to the codes of the training rows, its decoder and q as they were trained before,"
+
+
 def _load(config: Mapping[str, Any]) -> str:
     """How to go on, with what keeps a repetition from being exact."""
+    if "refit_prior" in config["settings"]:
+        return _LOAD_REFITTED.format(command=config["command"] or "bv.refit_prior(model, guide, data)")
     note = extension_note(config)
     if note is None:
         return _LOAD.format(again="the same training once more")

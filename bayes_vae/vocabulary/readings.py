@@ -33,6 +33,7 @@ Kind = Literal[
     "capped",
     "not_split",
     "posterior_draws",
+    "annealed",
 ]
 
 Cause = Literal["few_particles", "discrete_latents", "one_chain", "chains", "precision"]
@@ -55,6 +56,7 @@ WORDS: dict[Kind, tuple[str, str]] = {
     "capped": ("at most log N = {limit:.3f}", ""),
     "not_split": ("estimate, not split", ""),
     "posterior_draws": ("draws of the exact posterior", "draws of chains that have not converged"),
+    "annealed": ("estimate", "estimate, not converged"),
 }
 """Kind → words where no observation failed, and where some did; with places for the reading's numbers."""
 
@@ -132,6 +134,8 @@ def sentence(reading: Reading) -> str:
         said += [f"not converged {where}"] if unsettled else []
     elif reading.kind == "posterior_draws":
         said += [f"chains not converged {where}"] if unsettled else []
+    elif reading.kind == "annealed":
+        said += [f"{words(reading)}: {why_not_converged(reading)}"] if unsettled else []
     elif reading.kind == "capped":
         said.append(words(reading))
     said.append(reading.reason)

@@ -13,7 +13,7 @@ from torch.distributions import AffineTransform
 
 from bayes_vae.distributions import diagonal_normal
 from bayes_vae.distributions.flow_transform import FlowTransform
-from bayes_vae.distributions.positive import positive, raw_of_positive
+from bayes_vae.distributions.positive import positive, raw_of_positive, raw_of_positives
 from bayes_vae.models.priors.prior import SCALE_FLOOR, Prior
 
 __all__ = ["FlowPrior"]
@@ -61,6 +61,12 @@ class FlowPrior(Prior):
         transforms = [FlowTransform(list(self.steps)), placed]
         flow: dist.TorchDistribution = dist.TransformedDistribution(base, transforms, validate_args=False)
         return flow
+
+    @torch.no_grad()
+    def start_at_codes(self, z: Tensor) -> None:
+        """Start with the mean and the deviations of draws of q, shape (M, D)."""
+        self.loc.copy_(z.mean(0))
+        self.raw_scale.copy_(raw_of_positives(z.std(0), SCALE_FLOOR))
 
 
 def _transform(size: int) -> list[Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pyro.distributions as dist
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bayes_vae.distributions import diagonal_normal
-from bayes_vae.distributions.positive import positive, raw_of_positive
+from bayes_vae.distributions.positive import positive, raw_of_positive, raw_of_positives
 from bayes_vae.models.priors.prior import SCALE_FLOOR, Prior
 
 __all__ = ["LearnedNormalPrior"]
@@ -33,3 +33,9 @@ class LearnedNormalPrior(Prior):
     def forward(self) -> dist.TorchDistribution:
         """p(z), a normal with independent dimensions."""
         return diagonal_normal(self.loc, positive(self.raw_scale, SCALE_FLOOR))
+
+    @torch.no_grad()
+    def start_at_codes(self, z: Tensor) -> None:
+        """Start with the mean and the deviations of draws of q, shape (M, D)."""
+        self.loc.copy_(z.mean(0))
+        self.raw_scale.copy_(raw_of_positives(z.std(0), SCALE_FLOOR))

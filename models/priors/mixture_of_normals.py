@@ -6,10 +6,10 @@ import math
 
 import pyro.distributions as dist
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bayes_vae.distributions import diagonal_normal
-from bayes_vae.distributions.positive import positive, raw_of_positive
+from bayes_vae.distributions.positive import positive, raw_of_positive, raw_of_positives
 from bayes_vae.models.priors.component_mixture import ComponentMixture
 from bayes_vae.models.priors.prior import SCALE_FLOOR, Prior
 
@@ -45,3 +45,14 @@ class MixtureOfNormalsPrior(Prior):
         """p(z), a mixture of C normals."""
         components = diagonal_normal(self.loc, positive(self.raw_scale, SCALE_FLOOR))
         return ComponentMixture(components, self.logits.log_softmax(-1))
+
+    @torch.no_grad()
+    def start_at_codes(self, z: Tensor) -> None:
+        """Start with means at C of the draws of q, shape (M, D), and widths with which C components cover all of them.
+
+        A single component starts with the mean and the deviations of the draws.
+        """
+        count, size = self.loc.shape
+        chosen = torch.linspace(0, len(z) - 1, count).round().long()
+        self.loc.copy_(z[chosen.to(z.device)] if count > 1 else z.mean(0, keepdim=True))
+        self.raw_scale.copy_(raw_of_positives(z.std(0) * count ** (-1 / size), SCALE_FLOOR).expand(count, size))

@@ -56,3 +56,10 @@ class Prior(nn.Module, ABC):
 
     def start_at(self, x: Tensor) -> None:
         """Start from training observations, shape (N, *data_shape); a prior that holds none ignores them."""
+
+    def start_at_codes(self, z: Tensor) -> None:
+        """Start where codes are, draws of q, shape (M, D); a prior without a place and a width of its own ignores them.
+
+        Args:
+            z: M of at least 2.
+        """

@@ -150,7 +150,7 @@ REFUSED = {
     "training: {epohcs: 3}": ": training.epohcs: no such setting; did you mean epochs?",
     "training: {latent_dim: 3}": ": training.latent_dim: no such setting; it belongs under pair.",
     "trainin: {epochs: 3}": ": trainin: no such setting; did you mean training?",
-    "epochs: 3": ": epochs: no such setting; it belongs under training.",
+    "epochs: 3": ": epochs: no such setting; it belongs under training or refit_prior.",
     "training.epochs: 3": ": training.epochs: no such setting; did you mean training?",
     "Training: {epochs: 3}": ": Training: no such setting; did you mean training?",
     "training:\n- epochs: 3": ": training: expected settings below it, got [{'epochs': 3}].",

@@ -22,6 +22,8 @@ from bayes_vae.settings import (
     EvaluateSettings,
     ExplainSettings,
     PairSettings,
+    RateDistortionSettings,
+    RefitPriorSettings,
     ReportSettings,
     TrainingSettings,
 )
@@ -33,6 +35,8 @@ OF_COMMANDS = {
     "explain": (ExplainSettings,),
     "diagnose": (DiagnoseSettings,),
     "report": (ReportSettings,),
+    "refit-prior": (RefitPriorSettings,),
+    "rate-distortion": (RateDistortionSettings,),
 }
 
 NO_WHOLE_NUMBER = ["x", "1.5", "nan", "1e99", "٣x", "0x10", "--", "1,2", "", " ", "\x1b[2J"]
@@ -69,7 +73,7 @@ NUM_CASES = sum(len(bad_values(flag, hint)) for _, flag, hint in FLAGS)
 
 
 def test_the_table_covers_every_command_that_takes_settings():
-    assert set(OF_COMMANDS) == set(COMMANDS) - {"demo", "experiment"}
+    assert set(OF_COMMANDS) == set(COMMANDS) - {"demo", "experiment", "sweep"}
     assert {settings for every in OF_COMMANDS.values() for settings in every} == set(SECTIONS.values())
     assert NUM_CASES >= 300
 
@@ -93,7 +97,7 @@ def test_a_value_that_a_flag_does_not_take(command, trained, tmp_path, monkeypat
 @pytest.mark.parametrize("value", ["", " "])
 def test_an_unset_variable_is_no_value(command, trained, tmp_path, monkeypatch, name, flag, value):
     monkeypatch.chdir(tmp_path)
-    where = [] if name in ("train", "demo") else [trained]
+    where = [] if name in ("train", "demo", "sweep") else [trained]
     code, out, err = command(name, *where, f"{flag}={value}")
     assert (code, out) == (2, "")
     assert re.search(f"{flag}: expected text, got nothing|unrecognized arguments: {flag}|invalid choice", err)

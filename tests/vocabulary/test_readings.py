@@ -89,6 +89,12 @@ SENTENCES = [
     (Reading("not_split", reason="It needs a normal."), "estimate, not split", "It needs a normal."),
     (Reading("posterior_draws", 0, 7), "draws of the exact posterior", ""),
     (Reading("posterior_draws", 7, 7), "draws of chains that have not converged", "chains not converged for 7 of 7"),
+    (Reading("annealed", 0, 7), "estimate", ""),
+    (
+        Reading("annealed", 3, 7, "chains", temperatures=(50, 200)),
+        "estimate, not converged",
+        "estimate, not converged: annealed chains disagree for 3 of 7; num_temperatures=200 takes 4 times as long",
+    ),
 ]
 
 

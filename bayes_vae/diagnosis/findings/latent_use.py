@@ -104,8 +104,9 @@ def variance_collapse(seen: Examined) -> Iterator[Case]:
     "prior-hole",
     needs=("marginal_kl_bound",),
     why="Draws from the prior fall where no observation's code is: samples are worse than reconstructions.",
-    advice="Use the prior of the training; else give the model a prior that can follow (mixture, vamp, flow), or train "
-    "to the end at KL weight 1.",
+    advice="Use the prior of the training; else fit a prior that can follow (mixture, vamp, flow) to the codes, with "
+    "bv.refit_prior(model, guide, data) or `bayes-vae refit-prior RUN --out NEWRUN`, or train with such a prior, to "
+    "the end at KL weight 1.",
     explains=("importance-weights",),
     symptom="objective",
 )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bayes_vae.errors import SettingsError
 from bayes_vae.estimators.annealing.modes import Mixture, Modes, mixture_of_modes
-from bayes_vae.estimators.annealing.path import GuidePath, Path, PriorPath, float_resolution, hamiltonian_move
+from bayes_vae.estimators.annealing.path import GuidePath, Path, PriorPath, State, float_resolution, hamiltonian_move
 from bayes_vae.estimators.annealing.start import LARGEST_LATENT, fit_normal
 from bayes_vae.estimators.annealing.temperatures import (
     Schedule,
@@ -27,10 +27,13 @@ from bayes_vae.terms.randomness import KeyedNoise, derived_seed
 from bayes_vae.terms.stream import Progress
 from bayes_vae.terms.whole_numbers import whole_number
 
-__all__ = ["Chains", "Plan", "Tick", "TunedBatch", "join_observations", "make_plan", "ticker", "tune"]
+__all__ = ["Chains", "Plan", "Tick", "TunedBatch", "Watch", "join_observations", "make_plan", "ticker", "tune"]
 
 Tick = Callable[[int], None]
 """Called after each temperature with the number of chains that passed it."""
+
+Watch = Callable[[int, Tensor, State], None]
+"""Called at each temperature with its number, the log weights (K, N) there, and the states, which they weight."""
 
 PILOT_DRAWS = 64
 """Draws of the guide, or the prior, that set the scales; thrown away."""
@@ -62,6 +65,8 @@ class Plan:
         schedule: how the inverse temperatures are spaced.
         from_prior: start from the prior, not from the guide.
         refine: start from a normal fitted to each observation, not from the guide's own.
+        ladder: inverse temperatures that all observations share, from 0 on and maybe beyond 1, in place of a schedule;
+            shape (T + 1,), float64.
     """
 
     num_temperatures: int
@@ -70,6 +75,7 @@ class Plan:
     schedule: Schedule
     from_prior: bool
     refine: bool = False
+    ladder: Tensor | None = None
 
     @property
     def pilot_temperatures(self) -> int:
@@ -82,6 +88,12 @@ class Plan:
         if self.schedule == "adaptive":
             return "cubic" if self.from_prior else "linear"
         return self.schedule
+
+    @property
+    def pilot_ladder(self) -> Tensor:
+        """The pilot's inverse temperatures, shape (P + 1,), float64."""
+        betas = inverse_temperatures(self.pilot_temperatures, self.pilot_schedule)
+        return betas if self.ladder is None else betas * self.ladder[-1]
 
     @property
     def pilot_ticks(self) -> int:
@@ -182,9 +194,9 @@ class TunedBatch:
             return "mixture of normals"
         return "guide" if self.space.mixing is None else "fitted normal"
 
-    def forward(self, tick: Tick | None = None) -> Chains:
+    def forward(self, tick: Tick | None = None, watch: Watch | None = None) -> Chains:
         """From the start to the posterior: the mean weight is unbiased for p(x)."""
-        return self._run("chains", self.betas, self.steps, tick=tick)
+        return self._run("chains", self.betas, self.steps, tick=tick, watch=watch)
 
     def reverse(self, latents: dict[str, Tensor], tick: Tick | None = None) -> Chains:
         """From exact draws of the posterior, each (N, *rest), to the start: the mean weight is unbiased for 1/p(x).
@@ -197,16 +209,26 @@ class TunedBatch:
         return self._run("reverse chains", self.betas.flip(0), self.steps.flip(0), start, tick)
 
     def _run(
-        self, purpose: str, betas: Tensor, steps: Tensor, start: Tensor | None = None, tick: Tick | None = None
+        self,
+        purpose: str,
+        betas: Tensor,
+        steps: Tensor,
+        start: Tensor | None = None,
+        tick: Tick | None = None,
+        watch: Watch | None = None,
     ) -> Chains:
         run = _Run(self.batch, self.space, self.plan, self.plan.num_chains, purpose, start)
         log_weights = torch.zeros_like(run.state.log_start, dtype=torch.float64)
+        if watch is not None:
+            watch(0, log_weights, run.state)
         for time, rise in enumerate(betas.diff(dim=0)):
             log_weights = log_weights + rise * run.state.delta.double()
             if time < len(steps):
                 run.move(betas[time + 1], steps[time])
             if tick is not None:
                 tick(self.plan.num_chains)
+            if watch is not None:
+                watch(time + 1, log_weights, run.state)
         resolution = float_resolution(self.batch.bound, run.space, run.state)
         return Chains(log_weights, run.mean_acceptance, resolution, self.more_modes)
 
@@ -222,7 +244,7 @@ def tune(batch: Batch, plan: Plan, tick: Tick | None = None, places: dict[str, T
             them; None to look for none.
     """
     space, more_modes = _start(batch, plan, places)
-    betas = inverse_temperatures(plan.pilot_temperatures, plan.pilot_schedule).to(batch.index.device)
+    betas = plan.pilot_ladder.to(batch.index.device)
     run = _Run(batch, space, plan, PILOT_CHAINS, "pilot")
     log_steps, deviations = [], []
     longest = math.log(LONGEST / plan.num_leapfrog)
@@ -235,7 +257,9 @@ def tune(batch: Batch, plan: Plan, tick: Tick | None = None, places: dict[str, T
         if tick is not None:
             tick(PILOT_CHAINS)
     reach = plan.pilot_temperatures // SMOOTHING
-    if plan.schedule == "adaptive":
+    if plan.ladder is not None:
+        frozen = plan.ladder.to(betas.device).unsqueeze(-1).expand(-1, len(batch.index))
+    elif plan.schedule == "adaptive":
         frozen = equal_lengths(betas, smooth(torch.stack(deviations), reach), plan.num_temperatures)
     else:
         frozen = inverse_temperatures(plan.num_temperatures, plan.schedule).to(betas.device)
