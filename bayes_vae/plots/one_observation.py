@@ -45,7 +45,7 @@ def one_observation_figure(
     panels = figure.subplots(1, len(widths), width_ratios=widths)
     shown = x.unsqueeze(0) if reconstructions is None else torch.cat([x.unsqueeze(0), reconstructions])
     draw_pictures(panels[0], shown.cpu(), 1, value_range(x))
-    panels[0].set_title("x" if reconstructions is None else "x, and below\nmeans of p(x|z)", fontsize=9, color=GREY)
+    panels[0].set_title("observation x" if reconstructions is None else "observation x, and\nbelow means of p(x|z)", fontsize=9, color=GREY)
     draw_terms(panels[1], evaluation)
     draw_log_weights(panels[2], log_weights, float(evaluation.terms.elbo), float(evaluation.log_evidence))
     if kl_per_dimension is not None:

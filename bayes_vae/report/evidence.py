@@ -35,7 +35,7 @@ MONTE_CARLO = "bars and bands are Monte-Carlo errors"
 def ladder_section(contents: ReportContents) -> Section:
     """The rungs as a figure and a table."""
     comparison = contents.comparison
-    rungs = [(rung.name, rung.average) for rung in comparison.rungs]
+    rungs = list(comparison.table_rows().items())
     listed = ", ".join(f"{name} {estimate_text(average.value)}" for name, average in rungs)
     drawing = draw(
         lambda axes: draw_ladder(axes, comparison).margins(y=0.26), 5.0, 3.6, f"The ladder in nats: {listed}."
