@@ -119,13 +119,14 @@ def answer(named: dict[str, float], count: int) -> str:
 
     codes = {1: "more than", 0: "as much as", -1: "less than"}[beats("vae_means", "pixels")]
     label = {1: "more often", 0: "as often", -1: "less often"}[beats("label_posterior", "vae_means")]
+    than = "as" if label == "as often" else "than"
     alone = {1: "better than", 0: "no better than", -1: "worse than"}[beats("label_posterior", "classifier_alone")]
     style = "hardly more often than chance" if named["style_means"] < 2 * named["chance"] else "well above chance"
     return (
         f"The codes of the VAE know {codes} the pixels about the class: {share('vae_means')} against {share('pixels')}. "
-        f"A model with a latent label names it {label} {'as' if label == 'as often' else 'than'} they do, "
-        f"{share('label_posterior')}, {alone} a classifier alone ({share('classifier_alone')}). The z beside the label "
-        f"names it {style}, {share('style_means')} (chance: {share('chance')})."
+        f"A model with a latent label names it {label} {than} they do, "
+        f"{share('label_posterior')}, {alone} a classifier alone ({share('classifier_alone')}). The z beside the "
+        f"label names it {style}, {share('style_means')} (chance: {share('chance')})."
     )
 
 

@@ -50,13 +50,14 @@ def inference_gap(
     .. math:: \log p(x) - \mathrm{ELBO}(q) = \mathrm{KL}(q(z \mid x) \,\|\, p(z \mid x))
 
     log p(x) is the model's closed form where it has ``log_evidence``; by quadrature where z has one or two dimensions
-    and its levels agree for every observation; else annealed from the guide. Where prior and guide are factorized normals, the best q of the family is found for each observation by itself, as
-    :func:`bayes_vae.estimators.best_normal.best_normal` says: Adam from the amortized q, with a stopping rule of
-    its own. Both ELBOs are means of log p(x, z) − log q(z) over the same K fresh draws of noise, so where q is the
-    exact posterior the gap is zero draw by draw. An imperfect optimum makes approximation_gap larger and
-    amortization_gap smaller by the same amount, never the reverse; the errors do not hold it. Where the optimum is
-    known, for normal posteriors, it is short by about D / 50,000 nats (0.001 for D = 50), and by less than the
-    tolerance from a start that is far off.
+    and its levels agree for every observation; else annealed from the guide. Where prior and guide are factorized
+    normals, the best q of the family is found for each observation by itself, as
+    :func:`bayes_vae.estimators.best_normal.best_normal` says: Adam from the amortized q, with a stopping rule of its
+    own. Both ELBOs are means of log p(x, z) − log q(z) over the same K fresh draws of noise, so where q is the exact
+    posterior the gap is zero draw by draw. An imperfect optimum makes approximation_gap larger and amortization_gap
+    smaller by the same amount, never the reverse; the errors do not hold it. Where the optimum is known, for normal
+    posteriors, it is short by about D / 50,000 nats (0.001 for D = 50), and by less than the tolerance from a start
+    that is far off.
     For any other pair the gap is not split.
 
     Args:

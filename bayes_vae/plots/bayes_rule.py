@@ -14,7 +14,8 @@ from torch import Tensor
 from bayes_vae.errors import ShapeError
 from bayes_vae.estimators.grid import BayesRuleOnGrid
 from bayes_vae.plots.colours import COLOURS, GREY
-from bayes_vae.plots.images import as_pictures
+from bayes_vae.plots.images import as_pictures, is_picture
+from bayes_vae.plots.profiles import draw_profile
 from bayes_vae.plots.style import caption, new_figure
 from bayes_vae.vocabulary.number_text import signed
 from bayes_vae.vocabulary.symbols import dimension_symbol, mathtext
@@ -138,7 +139,10 @@ def _draw_evidence(axes: Axes, log_evidence: float, x: Tensor | None) -> None:
     if x is None:
         return
     inset = axes.inset_axes((0.12, 0.0, 0.76, 0.52))
-    inset.imshow(as_pictures(x.unsqueeze(0))[0], cmap="gray_r", interpolation="nearest")
+    if is_picture(tuple(x.shape)):
+        inset.imshow(as_pictures(x.unsqueeze(0))[0], cmap="gray_r", interpolation="nearest")
+    else:
+        draw_profile(inset, x, names=False).set_xlabel("")
     inset.set(xticks=[], yticks=[])
     inset.spines[:].set(color="#cccccc", linewidth=0.8)
     inset.set_title("of the observation x", fontsize=9, color=GREY)

@@ -140,8 +140,8 @@ def evidence_sentences(contents: ReportContents, averages: dict[str, Average]) -
     at_least = "at least " if evidence.reading.kind == "lower_bound_not_converged" else ""
     failed = "" if evidence.reading.settled else f"; {evidence.reading}"
     falls = (
-        f"It falls short of log p(x) by {at_least}{average_text(gap)} nats, which is the KL from the guide to the exact "
-        "posterior."
+        f"It falls short of log p(x) by {at_least}{average_text(gap)} nats, which is the KL from the guide to the "
+        "exact posterior."
     )
     if gap.reading.equal:
         falls = f"It equals log p(x) within error: the difference is {average_text(gap)} nats."
