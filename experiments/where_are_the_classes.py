@@ -123,8 +123,8 @@ def answer(named: dict[str, float], count: int) -> str:
     alone = {1: "better than", 0: "no better than", -1: "worse than"}[beats("label_posterior", "classifier_alone")]
     style = "hardly more often than chance" if named["style_means"] < 2 * named["chance"] else "well above chance"
     return (
-        f"The codes of the VAE know {codes} the pixels about the class: {share('vae_means')} against {share('pixels')}. "
-        f"A model with a latent label names it {label} {than} they do, "
+        f"The codes of the VAE know {codes} the pixels about the class: {share('vae_means')} against "
+        f"{share('pixels')}. A model with a latent label names it {label} {than} they do, "
         f"{share('label_posterior')}, {alone} a classifier alone ({share('classifier_alone')}). The z beside the "
         f"label names it {style}, {share('style_means')} (chance: {share('chance')})."
     )
