@@ -129,7 +129,7 @@ def open_named(
         "split the rows of --data: training, validation and test rows, "
         "as three fractions or numbers of rows, such as 0.8 0.1 0.1",
     )
-    group.add_argument("--data-root", metavar="NAME", help="folder of the data that are downloaded")
+    group.add_argument("--data-root", metavar="NAME", help="folder of downloaded data")
     group.add_argument("--policy", metavar="NAME", help="another policy: stochastic, static, threshold or none")
     parser.add_common()
     options = parser.parse_args(arguments)

@@ -10,7 +10,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "glossary.md"
 
 def test_the_page_has_the_same_words_with_the_same_meanings():
     entries = re.findall(
-        r"^### (.+?)\n\n(.+?)(?=\n\n|\n?\Z)", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+        r"^## (.+?)\n\n(.+?)(?=\n\n|\n?\Z)", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
     )
     assert {word: " ".join(text.split()) for word, text in entries} == GLOSSARY
 
