@@ -23,7 +23,7 @@ HISTOGRAMS = 4
 AGGREGATE = ("index_code_mutual_information", "total_correlation", "dimensionwise_kl")
 
 RANKS = (
-    "How to read the bars: for each simulated observation the true z is known, and its rank is the number of "
+    "Ranks, and how to read the bars: for each simulated observation the true z is known, and its rank is the number of "
     "draws from "
     "q that lie below it. A bar counts the observations whose rank falls into its bin. Level bars: q is "
     "calibrated. High "

@@ -389,3 +389,11 @@ def test_numbers_too_small_are_refused(small_vae, name, least):
 def test_tolerance_must_be_positive(small_vae, tolerance):
     with pytest.raises(SettingsError, match="tolerance must be positive, in nats"):
         bv.inference_gap(*small_vae, tolerance=tolerance)
+
+
+def test_quadrature_that_did_not_converge_is_not_the_log_evidence_of_a_gap(small_vae, monkeypatch):
+    """Then it is annealed, as for larger latents."""
+    monkeypatch.setattr(quadrature_rung, "GRID", {"method": "grid", "tolerance": 1e-13, "max_nodes": 64})
+    gap = bv.inference_gap(*small_vae, num_particles=20, num_temperatures=5, max_steps=50)
+    assert gap.estimator == "annealed from the guide"
+    assert (gap.log_evidence_error > 0).any()

@@ -250,3 +250,20 @@ def test_the_exact_evidence_is_a_line(linear):
     assert "exact −" in text
     assert "lower bound" not in text
     assert figure.axes[0].lines[-1].get_linestyle() == "--"
+
+
+def test_what_is_no_image_is_drawn_by_column():
+    """A row of a table as dots with the decoder's mean as a line; no strip of gray."""
+    x = torch.arange(10.0).reshape(2, 5)
+    figure = reconstruction_figure(x, x + 0.5, data_policy="none")
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(panels) == 2
+    assert not any(axes.images for axes in figure.axes)
+    for axes, row in zip(panels, x, strict=True):
+        mean, values = axes.lines
+        assert list(values.get_ydata()) == row.tolist()
+        assert list(mean.get_ydata()) == (row + 0.5).tolist()
+        assert values.get_marker() == "o"
+    (drawn,) = prior_sample_figure(x, data_policy="none").axes
+    assert not drawn.images
+    assert len(drawn.lines) == 2

@@ -64,7 +64,7 @@ def parsed(page):
 
 def test_every_section_is_there_in_order_with_a_question_and_words(found, parsed):
     ids = [attributes["id"] for tag, attributes in parsed.tags if tag == "section"]
-    assert ids == ["in-short", *KEYS]
+    assert ids == ["in-short", *KEYS, "glossary"]
     for section in found:
         assert section.question.endswith("?")
         assert section.sentences
