@@ -137,7 +137,7 @@ def test_a_reconstruction_for_each_observation_is_asked_for():
 
 
 def test_prior_samples_fill_a_grid():
-    figure = prior_sample_figure(torch.rand(5, 2, 2, generator=torch.Generator().manual_seed(0)), data_policy="static")
+    figure = prior_sample_figure(torch.rand(5, 3, 3, generator=torch.Generator().manual_seed(0)), data_policy="static")
     assert sum(bool(axes.images) for axes in figure.axes) == 5
     assert "N = 5 · data policy: static" in words(figure)
     assert "drawn from the prior p(z)" in words(figure)
