@@ -49,7 +49,7 @@ def main(
     for m, s in PLACES:
         loc, scale = (torch.tensor(value, dtype=torch.float64, device=where) for value in (m, s))
         parts = kl_parts(loc, scale)
-        kl = float(sum(parts.values()))
+        kl = sum(float(part) for part in parts.values())
         apart = max(apart, abs(kl - float(kl_divergence(Normal(loc, scale), Normal(0.0, 1.0)))))
         value, error = mean_error(log_ratio(loc, scale, num_particles, generator))
         worst = max(worst, abs(value - kl) / error if error > 0 else 0.0)
@@ -85,7 +85,7 @@ def log_ratio(loc: Tensor, scale: Tensor, count: int, generator: torch.Generator
     """log q(z) − log p(z) at draws z = m + s ε of q, shape (count,): the KL is its mean."""
     noise = torch.randn(count, dtype=loc.dtype, device=loc.device, generator=generator)
     z = loc + scale * noise  # this N(0, 1) makes draws; the one in the next line is the prior
-    return Normal(loc, scale).log_prob(z) - Normal(0.0, 1.0).log_prob(z)
+    return torch.as_tensor(Normal(loc, scale).log_prob(z) - Normal(0.0, 1.0).log_prob(z))
 
 
 def descend_kl(start: Tensor, step: float = STEP, count: int = NUM_STEPS) -> Tensor:

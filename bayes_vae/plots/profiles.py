@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from bayes_vae.plots.colours import COLOURS
@@ -26,14 +29,18 @@ def draw_profile(axes: Axes, x: Tensor | None = None, means: Tensor | None = Non
     several = 0 if means is None else len(means)
     for row in range(several):
         assert means is not None
-        style = {"color": COLOURS["likelihood"], "alpha": 0.9 if several == 1 else 0.45, "linewidth": 1.2}
+        style: dict[str, Any] = {
+            "color": COLOURS["likelihood"],
+            "alpha": 0.9 if several == 1 else 0.45,
+            "linewidth": 1.2,
+        }
         axes.plot(means[row].detach().cpu().flatten(), label="mean of p(x|z)" if row == 0 else None, **style)
     if x is not None:
         values = x.detach().cpu().flatten()
         line = "o" if len(values) <= MOST_DOTS else "-"
         axes.plot(values, line, color=COLOURS["evidence"], markersize=3, linewidth=0.9, label="observation x")
     axes.set_xlabel("column")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     if names:
         axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return plain_axes(axes)
