@@ -34,7 +34,9 @@ def draw_profile(axes: Axes, x: Tensor | None = None, means: Tensor | None = Non
             "alpha": 0.9 if several == 1 else 0.45,
             "linewidth": 1.2,
         }
-        axes.plot(means[row].detach().cpu().flatten(), label="mean of p(x|z)" if row == 0 else None, **style)
+        axes.plot(
+            means[row].detach().cpu().flatten(), label="mean of p(x|z)" if row == 0 else None, linewidth=1.2, **style
+        )
     if x is not None:
         values = x.detach().cpu().flatten()
         line = "o" if len(values) <= MOST_DOTS else "-"
