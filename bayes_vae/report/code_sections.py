@@ -23,10 +23,11 @@ HISTOGRAMS = 4
 AGGREGATE = ("index_code_mutual_information", "total_correlation", "dimensionwise_kl")
 
 RANKS = (
-    "Ranks, and how to read the bars: for each simulated observation the true z is known, and its rank is the number of "
-    "draws from q that lie below it. A bar counts the observations whose rank falls into its bin. Level bars: q is "
-    "calibrated. High at both ends: q is too narrow. High in the middle: q is too wide. Rising or falling: q lies too low "
-    "or too high. The grey band holds 99 % of a calibrated guide's bars; bars outside it are dark."
+    "Ranks, and how to read the bars: for each simulated observation the true z is known, and its rank is the "
+    "number of draws from q that lie below it. A bar counts the observations whose rank falls into its bin. Level "
+    "bars: q is calibrated. High at both ends: q is too narrow. High in the middle: q is too wide. Rising or "
+    "falling: q lies too low or too high. The grey band holds 99 % of a calibrated guide’s bars; bars outside it "
+    "are dark."
 )
 
 
