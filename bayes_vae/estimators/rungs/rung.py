@@ -72,8 +72,13 @@ def leading(rungs: Sequence[Rung]) -> Rung:
     Args:
         rungs: from the ELBO up, at least one of which leads.
     """
-    candidates = [rung for rung in reversed(rungs) if rung.leads]
+    candidates = _candidates(rungs)
     return next((rung for rung in candidates if rung.reading.settled), candidates[0])
+
+
+def _candidates(rungs: Sequence[Rung]) -> list[Rung]:
+    """Those that may lead, in their order."""
+    return [rung for rung in reversed(rungs) if rung.leads]
 
 
 def rung_words(rung: Rung) -> str:
@@ -88,7 +93,7 @@ def why_leading(rungs: Sequence[Rung]) -> str:
         rungs: from the ELBO up, at least one of which leads.
     """
     top = leading(rungs)
-    candidates = [rung for rung in reversed(rungs) if rung.leads]
+    candidates = _candidates(rungs)
     passed = candidates[: candidates.index(top)]
     if not passed:
         return ""
