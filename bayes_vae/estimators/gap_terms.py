@@ -211,7 +211,7 @@ class InferenceGap(
     def _readings(self) -> dict[str, Reading]:
         """How each figure over the data set reads."""
         evidence = self.evidence_reading
-        gap = ESTIMATE if evidence.kind == "quadrature" else evidence
+        gap = ESTIMATE if evidence.kind == "quadrature" and evidence.settled else evidence
         return {
             "log_evidence": evidence,
             "elbo": LOWER_BOUND,

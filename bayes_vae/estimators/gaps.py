@@ -50,8 +50,8 @@ def inference_gap(
     .. math:: \log p(x) - \mathrm{ELBO}(q) = \mathrm{KL}(q(z \mid x) \,\|\, p(z \mid x))
 
     log p(x) is the model's closed form where it has ``log_evidence``; by quadrature where z has one or two dimensions
-    and its levels agree for every observation; else annealed from the guide. Where prior and guide are factorized
-    normals, the best q of the family is found for each observation by itself, as
+    and its levels agree for every observation; else annealed from the guide, if that converged or z has more. Where
+    prior and guide are factorized normals, the best q of the family is found for each observation by itself, as
     :func:`bayes_vae.estimators.best_normal.best_normal` says: Adam from the amortized q, with a stopping rule of its
     own. Both ELBOs are means of log p(x, z) − log q(z) over the same K fresh draws of noise, so where q is the exact
     posterior the gap is zero draw by draw. An imperfect optimum makes approximation_gap larger and amortization_gap
@@ -165,33 +165,39 @@ class _Evidence(NamedTuple):
 
 
 def _evidence(opened: OpenPair, num_dimensions: int, num_temperatures: int, num_chains: int) -> _Evidence:
-    """The model's closed form where it has one, quadrature where that settles, else annealed from the guide."""
+    """The model's closed form where it has one; else quadrature or annealed from the guide, as on the ladder.
+
+    The first of the two that converged for every observation, and quadrature where neither did.
+    """
     values = opened.log_evidence()
     if values is not None:
         none = torch.zeros_like(values)
         return _Evidence(values, none, "closed form", Reading("exact"), none)
     second = opened.purpose("annealed").phase(1, of=2)
     exact = _by_quadrature(second, num_dimensions)
-    if exact is not None:
+    if exact is not None and exact.reading.settled:
         return exact
     found = anneal(second, num_temperatures=num_temperatures, num_chains=num_chains)
     reading, none = Reading("lower_bound_in_expectation"), torch.zeros_like(found.log_evidence)
     failed = int(found.standard_error.isnan().sum())
+    if failed and exact is not None:
+        return exact
     if failed:
         reading = Reading("lower_bound_not_converged", failed, len(none), "chains")
     return _Evidence(found.log_evidence, found.standard_error, found.estimator, reading, none)
 
 
 def _by_quadrature(opened: OpenPair, num_dimensions: int) -> _Evidence | None:
-    """On the grid of the ladder; None where there is none, or where its levels do not agree for every observation."""
+    """On the grid of the ladder; None where there is none. Where its levels do not agree the error is not known."""
     try:
         found = quadrature_of(opened, num_dimensions)
     except (NotDefinedError, NumericalError):
         return None
-    if found is None or not found.reading.settled:
+    if found is None:
         return None
-    where, none = f"quadrature on a grid, D = {num_dimensions}", torch.zeros_like(found.log_evidence)
-    return _Evidence(found.log_evidence, none, where, found.reading, found.refinement_error)
+    error = torch.zeros_like(found.log_evidence).masked_fill(~found.converged, torch.nan)
+    where = f"quadrature on a grid, D = {num_dimensions}"
+    return _Evidence(found.log_evidence, error, where, found.reading, found.refinement_error)
 
 
 class _Elbo(NamedTuple):

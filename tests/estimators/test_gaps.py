@@ -1,6 +1,7 @@
 """The two parts of log p(x) − ELBO, where the best member of the family is known."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pyro
@@ -12,6 +13,7 @@ import bayes_vae as bv
 from bayes_vae import reference
 from bayes_vae.distributions import diagonal_normal
 from bayes_vae.errors import NotDefinedError, SettingsError, SupportError
+from bayes_vae.estimators import gaps
 from bayes_vae.estimators.best_normal import Plan, _with_unit_moments, best_normal, log_weights
 from bayes_vae.estimators.rungs import quadrature_rung
 from bayes_vae.guides import ExactLinearGaussianGuide, SingleLatentGuide
@@ -391,9 +393,17 @@ def test_tolerance_must_be_positive(small_vae, tolerance):
         bv.inference_gap(*small_vae, tolerance=tolerance)
 
 
-def test_quadrature_that_did_not_converge_is_not_the_log_evidence_of_a_gap(small_vae, monkeypatch):
-    """Then it is annealed, as for larger latents."""
+def test_a_gap_takes_the_figure_that_leads_on_the_ladder(small_vae, monkeypatch):
+    """Quadrature that did not converge gives way to annealing that did; where neither did, it stays with no error."""
     monkeypatch.setattr(quadrature_rung, "GRID", {"method": "grid", "tolerance": 1e-13, "max_nodes": 64})
-    gap = bv.inference_gap(*small_vae, num_particles=20, num_temperatures=5, max_steps=50)
+    settings = {"num_particles": 20, "num_temperatures": 60, "max_steps": 50}
+    gap = bv.inference_gap(*small_vae, **settings)
     assert gap.estimator == "annealed from the guide"
-    assert (gap.log_evidence_error > 0).any()
+    assert (gap.log_evidence_error > 0).all()
+    failed = SimpleNamespace(log_evidence=gap.log_evidence, standard_error=gap.log_evidence_error * torch.nan)
+    monkeypatch.setattr(gaps, "anneal", lambda *_, **__: failed)
+    gap = bv.inference_gap(*small_vae, **settings)
+    assert gap.estimator == "quadrature on a grid, D = 1"
+    assert gap.log_evidence_error.isnan().all()
+    assert gap.averages()["log_evidence"].reading == Reading("quadrature", 5, 5)
+    assert not gap.averages()["inference_gap"].reading.settled
