@@ -92,7 +92,7 @@ class DataSettings:
     Args:
         data: digits, mnist, fashion-mnist, kmnist, emnist-letters (or -balanced, -byclass, -bymerge, -digits, -mnist),
             omniglot, the path of a .csv, .npy, .npz or .h5ad file, or of a folder of images.
-        data_root: folder of the data that are downloaded; else BAYES_VAE_DATA, else the user's cache folder.
+        data_root: folder of downloaded data; else BAYES_VAE_DATA, else the user's cache folder.
         policy: how pixels become zeros and ones: stochastic (drawn anew at each use), static (drawn once),
             threshold (above one half), none (taken as they are); when not given, stochastic, and for counts and
             real values none.
@@ -409,7 +409,7 @@ class ReportSettings:
         num_gap_observations: test observations whose gap is split in two; 0 leaves it out.
         num_encoded: test observations behind the aggregate posterior and the latent means.
         num_simulated: observations simulated from the model to calibrate the guide; 0 leaves it out.
-        num_diagnosed: training observations that are looked at for what is wrong, 20 or more; 0 leaves it out.
+        num_diagnosed: training observations that the diagnosis looks at, 20 or more; 0 leaves it out.
         seed: of every draw.
         device: cpu, cuda, or auto.
     """
@@ -439,10 +439,10 @@ class ExplainSettings:
     """Which observation is explained, and from how many draws.
 
     Args:
-        index: which test observation, from 0 on.
+        index: which test observation, starting at 0.
         num_particles: draws from q (K), for the ELBO, L_K and k̂.
         num_temperatures: steps of the annealed log p(x); 0 leaves it out.
-        num_points: of two latent dimensions, nodes of the grid along each.
+        num_points: nodes of the grid along each dimension, where z has two.
         seed: of every draw.
         device: cpu, cuda, or auto.
     """
@@ -465,10 +465,10 @@ class DiagnoseSettings:
     """How a run is diagnosed.
 
     Args:
-        num_observations: training observations that are looked at, from the first on; 20 or more.
-        seconds: time that it may take; the cheapest checks come first, and what was left out is said.
-        checks: the only checks to be made, whatever the time, such as those that diagnosis.json lists.
-        against: another run, diagnosed alike, to see what a change did.
+        num_observations: training observations to look at, from the first on; 20 or more.
+        seconds: time that it may take; the cheapest checks come first, and the result says what was left out.
+        checks: make only these checks, however long they take, such as those that diagnosis.json lists.
+        against: another run, diagnosed in the same way, to see what a change did.
         seed: of every draw.
         device: cpu, cuda, or auto.
     """

@@ -1,6 +1,7 @@
 """How the site is built: `make docs`. It opens from disk: nothing on a page is fetched from elsewhere."""
 
 import atexit
+import html
 import importlib.metadata
 import os
 import re
@@ -9,6 +10,7 @@ import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from sphinx.application import Sphinx
 
@@ -132,7 +134,39 @@ def escape_shapes(_app: Sphinx, _kind: str, _name: str, _thing: object, _options
     lines[:] = [re.sub(r"(^\s*|: )([A-Z])\.(?=\s|$)", r"\1\2\\.", line) for line in lines]
 
 
+TABLE = re.compile(r"<table\b.*?</table>", re.DOTALL)
+HEAD_CELL = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL)
+ROW = re.compile(r"<tr\b.*?</tr>", re.DOTALL)
+LONG = 7_000
+"""Characters of a page's text from which it lists its own headings."""
+
+
+def for_phones(_app: Sphinx, _name: str, _template: str, context: dict[str, Any], _doctree: object) -> None:
+    """On a narrow screen a row becomes a list, so each cell knows its column; and a long page lists its headings."""
+    if "body" not in context:
+        return
+    context["body"] = TABLE.sub(lambda table: name_cells(table[0]), context["body"])
+    if len(re.sub(r"<[^>]+>", "", context["body"])) > LONG and "<li>" in context.get("toc", ""):
+        listed = f'</h1>\n<details class="on-this-page"><summary>On this page</summary>{context["toc"]}</details>'
+        context["body"] = context["body"].replace("</h1>", listed, 1)
+
+
+def name_cells(table: str) -> str:
+    """Give each cell but the first of a row the heading of its column, as an attribute."""
+    head, _, body = table.partition("</thead>")
+    names = [html.escape(re.sub(r"<[^>]+>", "", name).strip(), quote=True) for name in HEAD_CELL.findall(head)]
+    if not body or not any(names):
+        return table
+
+    def named(row: re.Match[str]) -> str:
+        column = iter(names)
+        return re.sub(r"<td\b", lambda _: f'<td data-label="{next(column, "")}"', row[0])
+
+    return f"{head}</thead>{ROW.sub(named, body)}"
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.connect("html-page-context", for_phones)
     app.connect("autodoc-process-docstring", escape_shapes)
     app.connect("build-finished", copy_mathjax)

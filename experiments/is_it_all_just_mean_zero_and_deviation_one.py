@@ -1,14 +1,16 @@
 """The KL pulls every q(z|x) to mean zero and deviation one. So are all q the same?
 
-On the digits, seed 0: no. With weight 1 a single q is 1.920 ± 0.024 nats from the prior and their mixture 0.031;
-without the KL deviations shrink (0.0001, from 0.40) and means spread (3.2, from 0.94); with weight 1000 every q is the
-prior and says nothing of x. Takes about 45 seconds on one core; ``--data mnist`` about five minutes.
+No. The KL is one of two forces. The other, the expected log likelihood, pulls the mean of q to where the decoder draws
+x and makes q narrow. Training stops where the two cancel. Each q then differs from the prior; only all q mixed together
+come close to it.
 
-Two forces act on each q. The KL to the prior pulls its mean to zero and its deviation to one; E_q log p(x|z) pulls
-its mean to where the decoder draws x, and makes it narrow, so that the decoder need not draw others there. Where they
-balance, single q differ from the prior, but their mixture q(z), the aggregate posterior, comes close to it. Shown with
-a two-dimensional z: training with the KL alone in effect (weight 1000), without it (weight 0), and with weight 1; what
-the mean KL is made of; and both forces on one q, as gradients with respect to its means and log deviations.
+On the digits, seed 0: with weight 1 a single q is 1.920 ± 0.024 nats from the prior and their mixture 0.031; without
+the KL deviations shrink (0.0001, from 0.40) and means spread (3.2, from 0.94); with weight 1000 every q is the prior
+and says nothing about x. Takes about 45 seconds on one core; ``--data mnist`` about five minutes.
+
+Shown with a two-dimensional z: training with the KL alone in effect (weight 1000), without it (weight 0), and with
+weight 1; what the mean KL is made of, where the mixture q(z) of all q is called the aggregate posterior; and both
+forces on one q, as gradients with respect to its means and log deviations.
 """
 
 from typing import Any, Literal, NamedTuple
@@ -21,7 +23,7 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 import bayes_vae as bv
-from bayes_vae.experiments.study import observe, resolve_device, told, trained_pair, write_figure
+from bayes_vae.experiments.study import observe, print_answer, resolve_device, told, trained_pair, write_figure
 from bayes_vae.plots.colours import COLOURS, GREY
 from bayes_vae.plots.gap_figures import PARTS
 from bayes_vae.plots.images import draw_pictures
@@ -106,6 +108,7 @@ def main(
         device: cpu, cuda, or auto.
         out: a folder for the figure, or a path that ends in .png; none is drawn when not given.
     """
+    print_answer(__doc__)
     where = resolve_device(device)
     data_set = bv.load_data(data, policy="static")
     x, about = observe(data_set.train, range(num_observations), seed, where)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ __all__ = [
     "new_pair",
     "observe",
     "percent",
+    "print_answer",
     "resolve_device",
     "told",
     "trained_pair",
@@ -35,7 +37,14 @@ __all__ = [
 ]
 
 BATCH_SIZE = 100
+COLUMNS = 100
 OTHER_FORMATS = (".pdf", ".svg", ".jpg", ".jpeg", ".eps", ".ps", ".tif", ".tiff", ".webp", ".gif")
+
+
+def print_answer(doc: str | None) -> None:
+    """Print a script's question and its plain answer, before any number: the first two parts of its docstring."""
+    question, answer = (doc or "").split("\n\n")[:2]
+    print(f"{question}\n\n{fill(' '.join(answer.split()), COLUMNS)}\n", flush=True)
 
 
 def new_pair(networks: PairSettings, data: Data, seed: int, device: torch.device) -> tuple[Any, Any]:

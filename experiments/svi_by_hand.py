@@ -1,8 +1,10 @@
 """The whole idea as a visible loop: train a VAE with Pyro's own SVI, then read the terms of Bayes' rule off it.
 
-Nothing is hidden: one model p(x, z), one guide q(z|x), one objective, one step for each batch. Then the question:
-how far below log p(x) is the ELBO that was trained? Takes about 15 seconds on one core; ``--data mnist`` about five
-minutes.
+A VAE is one model p(x, z), one guide q(z|x) and one objective, the ELBO. SVI (stochastic variational inference) takes
+one gradient step on the ELBO for each batch. The ELBO that comes out lies below log p(x).
+
+Nothing is hidden here, and the script ends with the question: how far below log p(x) is the ELBO that was trained?
+Takes about 15 seconds on one core; ``--data mnist`` about five minutes.
 """
 
 from typing import Any, Literal
@@ -13,7 +15,7 @@ from pyro.infer import SVI
 from pyro.optim import Adam  # type: ignore[attr-defined]
 
 import bayes_vae as bv
-from bayes_vae.experiments.study import resolve_device
+from bayes_vae.experiments.study import print_answer, resolve_device
 from bayes_vae.guides import AmortizedNormalGuide
 from bayes_vae.models import VAE
 
@@ -37,6 +39,7 @@ def main(
         seed: of the weights, the batches and the draws.
         device: cpu, cuda, or auto.
     """
+    print_answer(__doc__)
     where = resolve_device(device)
     pyro.set_rng_seed(seed)
     images = bv.load_data(data, policy="stochastic")  # pixels become zeros and ones, drawn anew at each use

@@ -1,14 +1,17 @@
 """What does the KL compare with what?
 
+It compares each q(z|x) with the prior p(z), one image at a time. It never compares images, or codes, with each other,
+and it does not compare the mean and deviation of a batch's codes with 0 and 1.
+
 On the digits, seed 0: the KL of the first test image is 2.7656 nats in closed form and as an integral, 2.784 ± 0.013
-over draws, and 2.7656 whatever images are in its batch; taken along the batch it would be anything from 0.08 to 2.08.
+over draws, and 2.7656 whatever images are in its batch. Taken along the batch it would be anything from 0.08 to 2.08.
 Takes about 20 seconds on one core; ``--data mnist`` about two minutes.
 
-Each q(z|x_n) with the prior, one observation at a time: not the codes of a batch with each other, and not their mean
-and deviation with zero and one. Shown on test images: for single images the closed form, a mean over draws from q, and
-an integral over each dimension of z are the same number; an image's KL is the same whatever images are in its batch.
-Beside it the mistake that is often made: mean and deviation of a batch's codes, taken along the batch, against N(0, 1).
-That number does not exist for a single image, changes with the company, and is a fraction of the KL.
+For single test images the script shows that the closed form, a mean over draws from q, and an integral over each
+dimension of z give the same number, and that an image's KL stays the same whatever images are in its batch. Beside it
+stands a common mistake: mean and deviation of a batch's codes, taken along the batch, against N(0, 1). That number does
+not exist for a single image, changes with the other images of the batch, and is a fraction of the KL. KLs are in nats:
+natural logarithms.
 """
 
 from typing import Literal, NamedTuple
@@ -20,7 +23,7 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 import bayes_vae as bv
-from bayes_vae.experiments.study import mean_error, observe, resolve_device, trained_pair, write_figure
+from bayes_vae.experiments.study import mean_error, observe, print_answer, resolve_device, trained_pair, write_figure
 from bayes_vae.plots.colours import COLOURS, GREY
 from bayes_vae.plots.style import caption, new_figure, plain_axes
 from bayes_vae.settings import PairSettings
@@ -69,6 +72,7 @@ def main(
         device: cpu, cuda, or auto.
         out: a folder for the figure, or a path that ends in .png; none is drawn when not given.
     """
+    print_answer(__doc__)
     where = resolve_device(device)
     data_set = bv.load_data(data, policy="static")
     model, guide = trained_pair(NETWORKS[data], data_set, epochs=epochs or EPOCHS[data], seed=seed, device=where)

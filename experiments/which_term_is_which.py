@@ -1,14 +1,19 @@
 """Which number is the prior, which the likelihood, the evidence, the posterior?
 
+z is the hypothesis and x the observation. The prior p(z) says how probable each z is before x is seen. The likelihood
+p(x|z) says how probable x is if z is its cause. The evidence p(x) is the likelihood averaged over the prior: one number
+for x. The posterior p(z|x) = p(z) p(x|z) / p(x) says how probable each z is after x was seen. The encoder is none of
+the four: it outputs q(z|x), which stands in for the posterior. The decoder is not the likelihood: it outputs the
+likelihood's parameters.
+
 On the digits, seed 0, for one image at one z: log prior + log likelihood − log evidence = log posterior reads
 −2.802 − 19.222 + 22.067 = 0.042 (rounded), and holds at each of 40,401 nodes of a grid to 3e-7 nats. Takes about 20
 seconds on one core; ``--data mnist`` about a minute and a half.
 
-A VAE with a two-dimensional z, and one test image x. Bayes' rule, p(z|x) = p(z) p(x|z) / p(x), is computed term by
-term at every node of a grid over z: z is the hypothesis, x the observation. Each number below is the output of the
-function that bears its name. The encoder is none of the four: it outputs q(z|x), a guess at the posterior. Nor is the
-decoder: it outputs the parameters of the likelihood. Prior, posterior and q hold a mass of one over the grid; the
-likelihood does not, since it is a density over x, not over z.
+The script trains a VAE with a two-dimensional z and takes one test image x. It computes Bayes' rule term by term at
+every node of a grid over z; each number is the output of the function named beside it. Prior, posterior and q have a
+mass of one over the grid. The likelihood has not, since it is a density over x, not over z. Logarithms are natural, and
+their unit is the nat: 0.69 nats are one bit.
 """
 
 from typing import Literal
@@ -17,7 +22,7 @@ import torch
 
 import bayes_vae as bv
 from bayes_vae.errors import SettingsError
-from bayes_vae.experiments.study import observe, resolve_device, trained_pair, write_figure
+from bayes_vae.experiments.study import observe, print_answer, resolve_device, trained_pair, write_figure
 from bayes_vae.plots import bayes_rule_figure
 from bayes_vae.settings import PairSettings
 from bayes_vae.vocabulary.number_text import with_error
@@ -51,6 +56,7 @@ def main(
         device: cpu, cuda, or auto.
         out: a folder for the figure, or a path that ends in .png; none is drawn when not given.
     """
+    print_answer(__doc__)
     where = resolve_device(device)
     data_set = bv.load_data(data, policy="static")
     if not 0 <= image < len(data_set.test):

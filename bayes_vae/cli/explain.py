@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,15 @@ from bayes_vae.cli.tables import terms_table, trust_text
 from bayes_vae.errors import SettingsError
 from bayes_vae.settings import ExplainSettings
 from bayes_vae.vocabulary.number_text import value_text
+from bayes_vae.vocabulary.readings import Reading
 from bayes_vae.vocabulary.symbols import symbol_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from bayes_vae.data import Split
+    from bayes_vae.estimators.evaluation import Evaluation
+    from bayes_vae.estimators.grid import BayesRuleOnGrid
     from bayes_vae.terms.opened import OpenPair
     from bayes_vae.terms.program import Observations
 
@@ -28,6 +32,17 @@ RECONSTRUCTIONS = 3
 
 AT_DRAWS = ("log_prior", "log_guide")
 """Terms at q's draws that are not among those of an evaluation."""
+
+SUMS = {
+    "expected_log_likelihood": "expected_log_likelihood",
+    "kl_to_prior": "kl_to_prior",
+    "elbo": "elbo",
+    "log_evidence": "log_evidence",
+    "inference_gap": "inference_gap",
+    "log_prior": "expected_log_prior",
+    "log_guide": "expected_log_guide",
+}
+"""Term → what it is called on a grid, which needs no draws for it."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -74,6 +89,8 @@ def explain(opened: OpenedRun, settings: ExplainSettings) -> dict[str, Any]:
         mean = average(name, values.mean(0), error, len(values))
         drawn = figure(mean, "mean over draws from q", draws.provenance)
         result["terms"][name] = {**drawn, "symbol": f"E_q {symbol_of(name)}"}
+    if rule is not None and bool(rule.resolved):
+        result["terms"].update(_exact_terms(rule, evaluated))
     kl, why_no_kl = _kl_per_dimension(evaluated.terms)
     observed = x[0][0]
     if rule is None:
@@ -140,10 +157,30 @@ def _grid_figures(rule: Any) -> dict[str, Any]:
     at_z = ("log_prior", "log_likelihood", "log_posterior", "log_guide")
     return {
         "num_points": rule.num_points,
+        "resolved": bool(rule.resolved),
         "z": [float(rule.first_axis[row]), float(rule.second_axis[column])],
         **{name: getattr(rule, name)[..., row, column].item() for name in at_z},
         **{name: getattr(rule, name).item() for name in ("log_evidence", "inference_gap", "refinement_error")},
     }
+
+
+def _exact_terms(rule: BayesRuleOnGrid, evaluated: Evaluation) -> dict[str, Any]:
+    """The terms of the ELBO and the gap as sums over the grid, without a draw: they keep to log p(x) = ELBO + KL.
+
+    In the Monte-Carlo error's place stands what leaving out every second node changes.
+    """
+    from bayes_vae.terms.averages import Average
+
+    closed = {"kl_to_prior"} if evaluated.terms.kl == "analytic" else set()
+    closed |= {"log_evidence"} if evaluated.leading.name == "exact" else set()
+    words, coarse, found = f"sum over a grid of {rule.num_points} × {rule.num_points}", rule.coarser, {}
+    for name, of_grid in SUMS.items():
+        value = getattr(rule, of_grid).item()
+        error = abs(getattr(coarse, of_grid).item() - value)
+        average = Average(name, value, error, math.nan, 0, 1, Reading("quadrature"))
+        symbol = f"E_q {symbol_of(name)}" if name in AT_DRAWS else symbol_of(name)
+        found[name] = {**figure(average, words, rule.provenance), "symbol": symbol}
+    return {name: term for name, term in found.items() if name not in closed}
 
 
 def _reconstructions(opened: OpenedRun, settings: ExplainSettings, x: Observations, index: Tensor) -> Tensor | None:
@@ -170,7 +207,7 @@ def explanation_text(result: dict[str, Any]) -> str:
             terms_table(terms),
             "",
             _grid_text(result),
-            trust_text(result, terms["elbo"]),
+            trust_text(result, terms["importance_weighted_bound"]),
         ]
     )
 
@@ -185,8 +222,12 @@ def _grid_text(result: dict[str, Any]) -> str:
     z = ", ".join(value_text(value) for value in grid["z"])
     names = ("log_prior", "log_likelihood", "log_evidence", "log_posterior")
     prior, likelihood, evidence, posterior = (value_text(grid[name]) for name in names)
+    points = f"{grid['num_points']} × {grid['num_points']} nodes"
+    bound = result["terms"]["importance_weighted_bound"]["symbol"]
+    exact = f"All of these but {bound} are sums over {points}, without draws.\n"
     return (
+        f"{exact if grid['resolved'] else ''}"
         f"At z = ({z}), where the posterior is highest, log prior + log likelihood − log evidence = log posterior:\n"
-        f"{prior} + ({likelihood}) − ({evidence}) = {posterior} nats. The guide has {value_text(grid['log_guide'])} "
+        f"{prior} + ({likelihood}) − ({evidence}) = {posterior} nats. log q(z|x) is {value_text(grid['log_guide'])} "
         f"there; KL(q ‖ posterior) = {value_text(grid['inference_gap'])}."
     )

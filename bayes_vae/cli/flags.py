@@ -65,7 +65,7 @@ class Flags(argparse.ArgumentParser):
         """Add the flags that every command has, and those of settings files if the command has settings."""
         if self._sections:
             names = ", ".join(bundled_settings())
-            bundled = f"; or a name of settings that come along ({names})" if "pair" in self._sections else ""
+            bundled = f"; or the name of bundled settings ({names})" if "pair" in self._sections else ""
             group = self.add_argument_group("settings in a file")
             group.add_argument(
                 "--config",

@@ -190,7 +190,7 @@ def run_flags(command: str, usage: str, description: str, settings: type[Setting
         "split the rows of --data: training, validation and test rows, "
         "as three fractions or numbers of rows, such as 0.8 0.1 0.1",
     )
-    group.add_argument("--data-root", metavar="NAME", help="folder of the data that are downloaded")
+    group.add_argument("--data-root", metavar="NAME", help="folder of downloaded data")
     group.add_argument("--policy", metavar="NAME", help="another policy: stochastic, static, threshold or none")
     return parser
 

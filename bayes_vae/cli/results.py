@@ -55,6 +55,8 @@ def evaluation(result: Evaluation) -> dict[str, Any]:
         "reliability": reliability(result.bound),
         "annealing": annealing(result.annealed, result.why_not_annealed),
         "left_out": dict(result.left_out),
+        "leading": result.leading.name,
+        "why_leading": result.why_leading,
     }
 
 
@@ -111,9 +113,12 @@ def annealing(estimate: AnnealedEstimate | None, why_not: str) -> dict[str, Any]
 
 def ladder(comparison: Comparison) -> dict[str, Any]:
     """The rungs from the ELBO up, what they say, and how far to trust them."""
+    from bayes_vae.estimators.rungs.rung import beside
+
+    top = comparison.leading
     return {
         "rungs": [
-            {**figure(rung.average, rung.estimator, comparison.provenance), "seconds": rung.seconds}
+            {**figure(beside(top, rung), rung.estimator, comparison.provenance), "seconds": rung.seconds}
             for rung in comparison.rungs
         ],
         "sentence": comparison.sentence(),

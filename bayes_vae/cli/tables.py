@@ -117,5 +117,6 @@ def conditions(term: Figures, data: str, what: str = "test observations") -> str
 def trust_text(result: Figures, term: Figures) -> str:
     """What stands below a table: how the annealing went, how far to trust L_K, and the conditions."""
     others = [f"{capitalized(why.rstrip('.'))}." for name, why in result["left_out"].items() if name != "annealed"]
+    others += filter(None, [result.get("why_leading", "")])  # a ladder says it in its sentence
     below = [annealing_text(result["annealing"]), *others, reliability_text(result["reliability"])]
     return "\n".join([*below, conditions(term, result["data"]["name"])])

@@ -171,8 +171,8 @@ class GuideCalibration:
         )
         said = Counter(reading for reading in self.readings if reading)
         if not said:
-            where = "" if count == 1 else f" in any of its {count} dimensions"
-            return f"No departure of q from calibration is seen{where} (smallest: {place}): {holds}."
+            where = "" if count == 1 else f" in each of its {count} dimensions"
+            return f"q looks calibrated{where} (smallest: {place}): {holds}."
         if count == 1:
             return f"q is {self.readings[0]} ({place}): {holds}."
         each = "; ".join(f"{reading} in {number} of {count}" for reading, number in said.most_common())

@@ -15,7 +15,7 @@ from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
 from bayes_vae.estimators.importance.proposals import Proposal
 from bayes_vae.estimators.rungs.annealed_rung import annealed_of
 from bayes_vae.estimators.rungs.climb import climb
-from bayes_vae.estimators.rungs.rung import Rung, leading
+from bayes_vae.estimators.rungs.rung import Rung, beside, leading, why_leading, within_error
 from bayes_vae.terms.averages import Average, average
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.listed_options import lists_options
@@ -24,6 +24,7 @@ from bayes_vae.terms.program import Program
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.tabular import Column, Tabular
 from bayes_vae.terms.whole_numbers import whole_number
+from bayes_vae.vocabulary.readings import ESTIMATE, Reading
 
 __all__ = ["Evaluation", "evaluate", "evaluation_of"]
 
@@ -59,6 +60,15 @@ class Evaluation(Tabular, observation=("log_evidence", "inference_gap")):
     def log_evidence(self) -> Tensor:
         """log p(x) of the leading rung, shape (N,), nats."""
         return self.leading.values
+
+    @property
+    def why_leading(self) -> str:
+        """Why that rung leads and none before it; empty where it is the first in the order."""
+        return why_leading(self.rungs)
+
+    @property
+    def _bound_rung(self) -> Rung:
+        return next(rung for rung in self.rungs if rung.result is self.bound)
 
     @property
     def why_not_annealed(self) -> str:
@@ -111,14 +121,26 @@ class Evaluation(Tabular, observation=("log_evidence", "inference_gap")):
     def averages(self) -> dict[str, Average]:
         """Figures over the data set, from the likelihood's term to the gap."""
         figures = self.terms.averages()
-        bound = self.bound.averages()["log_evidence"]
+        bound = beside(self.leading, self._bound_rung)
         figures["importance_weighted_bound"] = replace(bound, name="importance_weighted_bound")
         top = self.leading
         figures["log_evidence"] = replace(top.average, name="log_evidence")
         error = torch.hypot(top.standard_errors, self.terms.elbo_error)
-        gap = ("inference_gap", self.inference_gap, error, top.num_particles, top.reading, top.bias)
-        figures["inference_gap"] = average(*gap)
+        gap = ("inference_gap", self.inference_gap, error, top.num_particles, self._reading_of_gap, top.bias)
+        figures["inference_gap"] = _as_difference(average(*gap))
         return figures
+
+    @property
+    def _reading_of_gap(self) -> Reading:
+        """An estimate where log p(x) is exact, since the ELBO is one; else as log p(x) reads."""
+        reading = self.leading.reading
+        return ESTIMATE if reading.settled and reading.kind in ("exact", "quadrature") else reading
+
+
+def _as_difference(gap: Average) -> Average:
+    """A gap that is zero up to its error reads so: the ELBO and log p(x) are then equal within error."""
+    equal = within_error(gap) and gap.reading.settled
+    return replace(gap, reading=replace(gap.reading, equal=True)) if equal else gap
 
 
 @lists_options

@@ -12,7 +12,7 @@ from bayes_vae.terms.averages import Average, average
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.tabular import Tabular
 from bayes_vae.vocabulary.number_text import with_error
-from bayes_vae.vocabulary.readings import LOWER_BOUND, Reading
+from bayes_vae.vocabulary.readings import ESTIMATE, LOWER_BOUND, Reading
 
 __all__ = ["GapSplit", "InferenceGap"]
 
@@ -75,13 +75,15 @@ class InferenceGap(
     Attributes:
         log_evidence: log p(x), shape (N,).
         elbo: of the guide's q, shape (N,).
-        log_evidence_error: Monte-Carlo standard error, shape (N,); zero for the closed form, NaN where annealing has
-            not converged.
+        log_evidence_error: Monte-Carlo standard error, shape (N,); zero for the closed form and quadrature, NaN where
+            annealing has not converged.
         elbo_error: the same.
-        rounding: what floating-point rounding may do to a gap, shape (N,), nats.
+        rounding: what floating-point rounding, and the refinement of quadrature, may do to a gap, shape (N,), nats.
         split: what is known of q*; None where the gap is not split.
         why_not_split: the reason, a sentence; empty where it is.
-        estimator: where log p(x) is from: "closed form", or "annealed from the guide", a lower bound in expectation.
+        estimator: where log p(x) is from: "closed form", "quadrature on a grid, D = 2", or "annealed from the guide",
+            a lower bound in expectation.
+        evidence_reading: how that log p(x) reads.
         num_particles: K, draws behind each ELBO.
         provenance: seed, source and policy.
     """
@@ -94,6 +96,7 @@ class InferenceGap(
     split: GapSplit | None
     why_not_split: str
     estimator: str
+    evidence_reading: Reading
     num_particles: int
     provenance: Provenance
 
@@ -207,15 +210,13 @@ class InferenceGap(
     @property
     def _readings(self) -> dict[str, Reading]:
         """How each figure over the data set reads."""
-        exact, failed = not bool(self.log_evidence_error.any()), int(self.log_evidence_error.isnan().sum())
-        evidence = Reading("exact" if exact else "lower_bound_in_expectation")
-        if failed:
-            evidence = Reading("lower_bound_not_converged", failed, len(self.log_evidence), "chains")
+        evidence = self.evidence_reading
+        gap = ESTIMATE if evidence.kind == "quadrature" and evidence.settled else evidence
         return {
             "log_evidence": evidence,
             "elbo": LOWER_BOUND,
             "best_elbo": LOWER_BOUND,
-            "inference_gap": evidence if self.split else Reading("not_split", reason=self.why_not_split),
+            "inference_gap": gap if self.split else Reading("not_split", reason=self.why_not_split),
             "approximation_gap": Reading("at_most"),
             "amortization_gap": Reading("at_least"),
         }

@@ -8,10 +8,11 @@ from typing import NamedTuple, Unpack, cast
 import torch
 from torch import Tensor
 
-from bayes_vae.errors import NotDefinedError, SettingsError
+from bayes_vae.errors import NotDefinedError, NumericalError, SettingsError
 from bayes_vae.estimators.annealing.annealed import anneal
 from bayes_vae.estimators.best_normal import Plan, best_normal, log_weights
 from bayes_vae.estimators.gap_terms import GapSplit, InferenceGap
+from bayes_vae.estimators.rungs.quadrature_rung import quadrature_of
 from bayes_vae.terms.exposed import ExposedBatch
 from bayes_vae.terms.factorized import factorized, variational_normal
 from bayes_vae.terms.listed_options import lists_options
@@ -20,6 +21,7 @@ from bayes_vae.terms.program import Program
 from bayes_vae.terms.randomness import KeyedNoise, derived_seed
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.whole_numbers import whole_number
+from bayes_vae.vocabulary.readings import Reading
 
 __all__ = ["InferenceGap", "inference_gap"]
 
@@ -47,14 +49,15 @@ def inference_gap(
 
     .. math:: \log p(x) - \mathrm{ELBO}(q) = \mathrm{KL}(q(z \mid x) \,\|\, p(z \mid x))
 
-    log p(x) is the model's closed form where it has ``log_evidence``, else annealed from the guide. Where prior and
-    guide are factorized normals, the best q of the family is found for each observation by itself, as
-    :func:`bayes_vae.estimators.best_normal.best_normal` says: Adam from the amortized q, with a stopping rule of
-    its own. Both ELBOs are means of log p(x, z) − log q(z) over the same K fresh draws of noise, so where q is the
-    exact posterior the gap is zero draw by draw. An imperfect optimum makes approximation_gap larger and
-    amortization_gap smaller by the same amount, never the reverse; the errors do not hold it. Where the optimum is
-    known, for normal posteriors, it is short by about D / 50,000 nats (0.001 for D = 50), and by less than the
-    tolerance from a start that is far off.
+    log p(x) is the model's closed form where it has ``log_evidence``; by quadrature where z has one or two dimensions
+    and its levels agree for every observation; else annealed from the guide, if that converged or z has more. Where
+    prior and guide are factorized normals, the best q of the family is found for each observation by itself, as
+    :func:`bayes_vae.estimators.best_normal.best_normal` says: Adam from the amortized q, with a stopping rule of its
+    own. Both ELBOs are means of log p(x, z) − log q(z) over the same K fresh draws of noise, so where q is the exact
+    posterior the gap is zero draw by draw. An imperfect optimum makes approximation_gap larger and amortization_gap
+    smaller by the same amount, never the reverse; the errors do not hold it. Where the optimum is known, for normal
+    posteriors, it is short by about D / 50,000 nats (0.001 for D = 50), and by less than the tolerance from a start
+    that is far off.
     For any other pair the gap is not split.
 
     Args:
@@ -103,27 +106,31 @@ def gap_of(
     rounds = 1 if opened.traits.log_evidence else 2
     size = max(1, min(OBSERVATIONS_AT_ONCE, WEIGHTS_AT_ONCE // num_particles))
     elbos: list[_Elbo] = []
+    num_dimensions = 0
     splits: list[GapSplit] = []
     for batch in opened.phase(0, of=rounds).batches(num_particles, batch_size=size):
         if why_not_split:
             draws = list(batch.draws())
+            num_dimensions = sum(value[0, 0].numel() for value in draws[0].latents.values())
             epsilon = torch.finfo(draws[0].log_likelihood.dtype).eps
             elbos.append(_elbo_of(torch.cat([draw.log_importance_weights for draw in draws]), epsilon))
         else:
             elbo, split = _compare_elbos(batch, KeyedNoise(derived_seed(opened.seed, "best q")), plan)
             elbos.append(elbo)
             splits.append(split)
-    evidence = _evidence(traced, num_temperatures, num_chains)
+            num_dimensions = variational_normal(cast(ExposedBatch, batch.bound))[0].shape[-1]
+    evidence = _evidence(traced, num_dimensions, num_temperatures, num_chains)
     found = _Elbo(*map(torch.cat, zip(*elbos, strict=True)))
     return InferenceGap(
         evidence.value,
         found.mean,
         evidence.error,
         found.error,
-        ROUNDING * found.epsilon * evidence.value.abs().clamp(min=1),
+        ROUNDING * found.epsilon * evidence.value.abs().clamp(min=1) + evidence.refinement,
         _joined(splits),
         why_not_split,
         evidence.estimator,
+        evidence.reading,
         num_particles,
         opened.provenance,
     )
@@ -148,21 +155,49 @@ def _checked_plan(tolerance: float, max_steps: int) -> Plan:
 
 
 class _Evidence(NamedTuple):
-    """log p(x) and its error, each (N,), and where they are from."""
+    """log p(x) and its Monte-Carlo error, each (N,), where they are from, and the error of refinement, (N,)."""
 
     value: Tensor
     error: Tensor
     estimator: str
+    reading: Reading
+    refinement: Tensor
 
 
-def _evidence(opened: OpenPair, num_temperatures: int, num_chains: int) -> _Evidence:
-    """The model's closed form where it has one, else annealed from the guide."""
+def _evidence(opened: OpenPair, num_dimensions: int, num_temperatures: int, num_chains: int) -> _Evidence:
+    """The model's closed form where it has one; else quadrature or annealed from the guide, as on the ladder.
+
+    The first of the two that converged for every observation, and quadrature where neither did.
+    """
     values = opened.log_evidence()
     if values is not None:
-        return _Evidence(values, torch.zeros_like(values), "closed form")
-    annealing = opened.purpose("annealed").phase(1, of=2)
-    found = anneal(annealing, num_temperatures=num_temperatures, num_chains=num_chains)
-    return _Evidence(found.log_evidence, found.standard_error, found.estimator)
+        none = torch.zeros_like(values)
+        return _Evidence(values, none, "closed form", Reading("exact"), none)
+    second = opened.purpose("annealed").phase(1, of=2)
+    exact = _by_quadrature(second, num_dimensions)
+    if exact is not None and exact.reading.settled:
+        return exact
+    found = anneal(second, num_temperatures=num_temperatures, num_chains=num_chains)
+    reading, none = Reading("lower_bound_in_expectation"), torch.zeros_like(found.log_evidence)
+    failed = int(found.standard_error.isnan().sum())
+    if failed and exact is not None:
+        return exact
+    if failed:
+        reading = Reading("lower_bound_not_converged", failed, len(none), "chains")
+    return _Evidence(found.log_evidence, found.standard_error, found.estimator, reading, none)
+
+
+def _by_quadrature(opened: OpenPair, num_dimensions: int) -> _Evidence | None:
+    """On the grid of the ladder; None where there is none. Where its levels do not agree the error is not known."""
+    try:
+        found = quadrature_of(opened, num_dimensions)
+    except (NotDefinedError, NumericalError):
+        return None
+    if found is None:
+        return None
+    error = torch.zeros_like(found.log_evidence).masked_fill(~found.converged, torch.nan)
+    where = f"quadrature on a grid, D = {num_dimensions}"
+    return _Evidence(found.log_evidence, error, where, found.reading, found.refinement_error)
 
 
 class _Elbo(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Unpack
 
 import torch
@@ -95,17 +95,51 @@ class BayesRuleOnGrid:
         return self.log_joint - self.log_evidence[:, None, None]
 
     @property
+    def expected_log_likelihood(self) -> Tensor:
+        """E_q log p(x given z), shape (N,), nats; q normalized over the grid."""
+        return self._under_guide(self.log_likelihood)
+
+    @property
+    def expected_log_prior(self) -> Tensor:
+        """E_q log p(z), shape (N,), nats."""
+        return self._under_guide(self.log_prior)
+
+    @property
+    def expected_log_guide(self) -> Tensor:
+        """E_q log q(z given x), minus the entropy of q, shape (N,), nats."""
+        return self._under_guide(self._log_q)
+
+    @property
+    def kl_to_prior(self) -> Tensor:
+        """KL(q to the prior), shape (N,), nats."""
+        return self._under_guide(self._log_q - self.log_prior)
+
+    @property
+    def elbo(self) -> Tensor:
+        """expected_log_likelihood − kl_to_prior, shape (N,), nats: log_evidence − inference_gap, without a draw."""
+        return self.expected_log_likelihood - self.kl_to_prior
+
+    @property
     def inference_gap(self) -> Tensor:
         """KL(q to the exact posterior) = log p(x) − ELBO, shape (N,), nats; q normalized over the grid."""
-        log_q = self.log_guide - self._log_guide_mass[:, None, None]
-        terms = log_q.exp() * (log_q - self.log_posterior)
-        return torch.where(log_q.exp() > 0, terms, 0).sum((1, 2)) * math.exp(self.log_cell)
+        return self._under_guide(self._log_q - self.log_posterior)
 
     @property
     def refinement_error(self) -> Tensor:
         """Change of log p(x) when every second node is left out, shape (N,), nats; far above its error in general."""
-        coarse = self.log_joint[:, ::2, ::2].flatten(1).logsumexp(1) + self.log_cell + 2 * math.log(2)
-        return (coarse - self.log_evidence).abs()
+        return (self.coarser.log_evidence - self.log_evidence).abs()
+
+    @property
+    def coarser(self) -> BayesRuleOnGrid:
+        """The same without every second node: what changes by it states the error of each sum over the grid."""
+        half = {name: getattr(self, name)[..., ::2, ::2] for name in ("log_prior", "log_likelihood", "log_guide")}
+        return replace(self, first_axis=self.first_axis[::2], second_axis=self.second_axis[::2], **half)
+
+    @property
+    def resolved(self) -> Tensor:
+        """Whether the grid holds the prior and the guide and is fine enough, shape (N,), bool: else it warns."""
+        missed = self.missed_guide_mass.abs().clamp(min=abs(self.missed_prior_mass))
+        return (missed <= MOST_MISSED) & (self.refinement_error <= MOST_MISSED)
 
     @property
     def missed_prior_mass(self) -> float:
@@ -116,6 +150,16 @@ class BayesRuleOnGrid:
     def missed_guide_mass(self) -> Tensor:
         """The same of each guide, shape (N,): because q leaves the grid, or is narrower than its cells."""
         return 1 - self._log_guide_mass.exp()
+
+    @property
+    def _log_q(self) -> Tensor:
+        """log q(z given x), normalized over the grid."""
+        return self.log_guide - self._log_guide_mass[:, None, None]
+
+    def _under_guide(self, values: Tensor) -> Tensor:
+        """The mean of a function of z under q, shape (N,); nothing where q has no mass."""
+        q = self._log_q.exp()
+        return torch.where(q > 0, q * values, 0).sum((1, 2)) * math.exp(self.log_cell)
 
     @property
     def _log_guide_mass(self) -> Tensor:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Unpack
-
-import torch
 
 from bayes_vae.errors import SettingsError
 from bayes_vae.estimators.annealing.annealed import AnnealedEstimate
@@ -17,10 +14,9 @@ from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
 from bayes_vae.estimators.importance.proposals import Proposal
 from bayes_vae.estimators.rungs.annealed_rung import annealed_of
 from bayes_vae.estimators.rungs.climb import climb
-from bayes_vae.estimators.rungs.rung import Rung, leading
-from bayes_vae.parts.registry import rows
+from bayes_vae.estimators.rungs.rung import Rung, beside, leading, rung_words, shortfall, why_leading, within_error
 from bayes_vae.settings import LADDER
-from bayes_vae.terms.averages import Average, average
+from bayes_vae.terms.averages import Average
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import Accumulator, OpenPair, Options, open_pair
@@ -29,7 +25,7 @@ from bayes_vae.terms.rows import X
 from bayes_vae.terms.tabular import Column, Tabular
 from bayes_vae.terms.whole_numbers import whole_number
 from bayes_vae.vocabulary.conditions import conditions
-from bayes_vae.vocabulary.number_text import with_error
+from bayes_vae.vocabulary.number_text import dash, with_error
 
 __all__ = ["Comparison", "compare", "comparison_of"]
 
@@ -87,40 +83,36 @@ class Comparison(Tabular):
         return found
 
     def table_rows(self) -> dict[str, Average]:
-        """Each rung's figure over the data set."""
-        return {rung.name: rung.average for rung in self.rungs}
+        """Each rung's figure over the data set, as it reads beside the leading one."""
+        return {rung.name: beside(self.leading, rung) for rung in self.rungs}
 
     def sentence(self) -> str:
-        """What the ladder says: how far the ELBO lies below the leading figure."""
+        """What the ladder says: how far the ELBO lies below the leading figure, and why that one leads."""
         top, bound = self.leading, f"L_{self.num_particles}"
-        target = {row.name: row.help for row in rows("rung")}.get(top.name, top.name)
-        short = self._shortfall(self.rungs[0])
-        words = with_error(short.value, short.total_error)
+        target, short = rung_words(top), shortfall(top, self.rungs[0])
+        words = dash(with_error(short.value, short.known_error))
+        falls = f"The ELBO falls short of {target} by {words} nats per observation"
+        if within_error(short):
+            falls = f"The ELBO cannot be told apart from {target} (a difference of {words} nats per observation)"
         rest = "" if top.name == bound else self._of_bound(bound)
         tail = "" if top.reading.settled else ", and log p(x) may lie higher still"
-        return f"The ELBO falls short of {target} by {words} nats per observation{rest}{tail}."
+        why = why_leading(self.rungs)
+        return f"{falls}{rest}{tail}." + (f" {why}" if why else "")
 
     def _named(self, name: str) -> Rung:
         return next(rung for rung in self.rungs if rung.name == name)
 
     def _of_bound(self, bound: str) -> str:
-        short = self._shortfall(self._named(bound))
-        if abs(short.value) <= 2 * short.total_error:
-            difference = with_error(short.value, short.total_error)
+        short = shortfall(self.leading, self._named(bound))
+        if abs(short.value) <= 2 * short.known_error:
+            difference = dash(with_error(short.value, short.known_error))
             return f"; {bound} cannot be told apart from it (a difference of {difference})"
         if short.value < 0:
-            return f"; {bound} lies {with_error(-short.value, short.total_error)} above it, by chance"
-        return f", {bound} by {with_error(short.value, short.total_error)}"
-
-    def _shortfall(self, rung: Rung) -> Average:
-        """How far a rung lies below the leading one, over the data; an error that is not known is left out."""
-        top = self.leading
-        errors = torch.hypot(top.standard_errors.nan_to_num(), rung.standard_errors.nan_to_num())
-        bias = math.hypot(*(each.bias for each in (top, rung) if not math.isnan(each.bias)))
-        return average("shortfall", top.values - rung.values, errors, self.num_particles, bias=bias)
+            return f"; {bound} lies {with_error(-short.value, short.known_error)} above it, by chance"
+        return f", {bound} by {with_error(short.value, short.known_error)}"
 
     def __str__(self) -> str:
-        lines = [f"{rung.name:>10}  {rung.average}  {rung.seconds:.1f} s" for rung in self.rungs]
+        lines = [f"{rung.name:>10}  {beside(self.leading, rung)}  {rung.seconds:.1f} s" for rung in self.rungs]
         origin, counts, seconds = self.provenance, (self.num_particles, self.num_observations), f"{self.seconds:.1f} s"
         also = {name: getattr(origin, name) for name in ("kl_weight", "seed", "pixel_seed", "missing_share")}
         lines.append(conditions(*counts, origin.data_policy, seconds, **also))

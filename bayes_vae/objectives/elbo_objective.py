@@ -32,7 +32,7 @@ class Elbo(Objective):
             else sampled, as ``Trace_ELBO`` does.
         kl_weight: β, or a function from the number of steps done to it; below 1 this is no bound on log p(x), and
             above 1 a looser one than the ELBO.
-        free_bits: λ, nats of KL that each latent dimension of each observation has for nothing.
+        free_bits: λ, nats of KL that are not penalized in each latent dimension of each observation.
 
     Raises:
         ProgramError: a scaled site, a latent without ``rsample``, or nothing to train.

@@ -44,7 +44,7 @@ def pair_from_networks(
 
     .. math:: p(x, z) = p(z) \, p(x \mid f(z)), \qquad q(z \mid x) = N\big(z; m(x), \operatorname{diag}(s(x))^2\big)
 
-    What the networks' numbers mean is said here, never guessed: from the numbers alone a logit and a mean, or a scale
+    You state here what the networks' outputs mean: from the numbers alone a logit and a mean, or a scale
     and a logarithm of it, cannot be told apart. The networks are held, not copied: training the pair trains them.
 
     They are called once on made-up numbers, in evaluation mode, to see that they run, are not random, and treat each

@@ -14,7 +14,8 @@ from torch import Tensor
 from bayes_vae.errors import ShapeError
 from bayes_vae.estimators.grid import BayesRuleOnGrid
 from bayes_vae.plots.colours import COLOURS, GREY
-from bayes_vae.plots.images import as_pictures
+from bayes_vae.plots.images import as_pictures, is_picture
+from bayes_vae.plots.profiles import draw_profile
 from bayes_vae.plots.style import caption, new_figure
 from bayes_vae.vocabulary.number_text import signed
 from bayes_vae.vocabulary.symbols import dimension_symbol, mathtext
@@ -127,21 +128,24 @@ def _contours(axes: Axes, rule: BayesRuleOnGrid, log_density: Tensor, colour: st
 
 
 def _draw_evidence(axes: Axes, log_evidence: float, x: Tensor | None) -> None:
-    """A number: the whole plane's sum. Where the observation is given it stands above."""
+    """A number: the whole plane's sum. The observation, which everyday Bayes calls evidence, is named as such below."""
     colour = COLOURS["evidence"]
     axes.set_title("evidence p(x)", fontsize=10.5, color=colour)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
-    if x is not None:
-        picture = as_pictures(x.unsqueeze(0))[0]
-        axes.imshow(picture, cmap="gray_r", interpolation="nearest")
-        axes.spines[:].set(visible=True, color="#cccccc", linewidth=0.8)
-        axes.set_xlabel(f"log p(x) =\n{signed(log_evidence)} nats", fontsize=9.5, color=colour)
+    axes.set_box_aspect(1 if x is None else 4 / 2.4)  # as tall as the panels beside it
+    words, height = f"log p(x) =\n{signed(log_evidence)} nats", 0.5 if x is None else 0.86
+    axes.text(0.5, height, words, ha="center", va="center", fontsize=9.5, color=colour, transform=axes.transAxes)
+    if x is None:
         return
-    axes.set_box_aspect(1)
-    axes.text(
-        0.5, 0.5, f"log p(x) =\n{signed(log_evidence)} nats", ha="center", va="center", fontsize=9.5, color=colour
-    )
+    inset = axes.inset_axes((0.12, 0.0, 0.76, 0.52))
+    if is_picture(tuple(x.shape)):
+        inset.imshow(as_pictures(x.unsqueeze(0))[0], cmap="gray_r", interpolation="nearest")
+    else:
+        draw_profile(inset, x, names=False).set_xlabel("")
+    inset.set(xticks=[], yticks=[])
+    inset.spines[:].set(color="#cccccc", linewidth=0.8)
+    inset.set_title("of the observation x", fontsize=9, color=GREY)
 
 
 def _write_sign(axes: Axes, sign: str) -> None:

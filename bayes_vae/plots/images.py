@@ -12,12 +12,14 @@ from torch import Tensor
 
 from bayes_vae.errors import ShapeError
 from bayes_vae.plots.colours import COLOURS
+from bayes_vae.plots.profiles import draw_profile
 from bayes_vae.plots.style import caption, new_figure
 
 __all__ = [
     "as_pictures",
     "draw_pictures",
     "interpolation_figure",
+    "is_picture",
     "mosaic",
     "prior_sample_figure",
     "reconstruction_figure",
@@ -28,6 +30,9 @@ BETWEEN = 0.84
 """Gray of the lines between pictures."""
 
 MEAN_OR_DRAW = {True: "the mean", False: "a draw"}
+
+LEAST_SIDE = 3
+"""Pixels along each side from which an array is a picture."""
 
 PIXELS = 48
 """About so many along a small picture's longer side, so that the lines are thin beside it."""
@@ -53,6 +58,17 @@ def as_pictures(x: Tensor) -> np.ndarray:
     return pictures[..., 0] if pictures.ndim == 4 and pictures.shape[-1] == 1 else pictures
 
 
+def is_picture(event: tuple[int, ...]) -> bool:
+    """Whether an observation of this shape can be looked at.
+
+    >>> is_picture((28, 28)), is_picture((3, 32, 32)), is_picture((5,)), is_picture((1, 784))
+    (True, True, False, False)
+    """
+    if len(event) == 3 and {event[0], event[-1]} & {1, 3}:
+        event = event[1:] if event[0] in (1, 3) else event[:-1]
+    return len(event) == 2 and min(event) >= LEAST_SIDE
+
+
 def reconstruction_figure(x: Tensor, means: Tensor, *, data_policy: str, mean: bool = True) -> Figure:
     """Observations above their reconstructions: the mean of p(x given z) for one z drawn from q.
 
@@ -67,14 +83,14 @@ def reconstruction_figure(x: Tensor, means: Tensor, *, data_policy: str, mean: b
             f"each observation needs its reconstruction: x is {tuple(x.shape)}, means {tuple(means.shape)}."
         )
     count = len(x)
+    if not is_picture(tuple(x.shape[1:])):
+        return _profiles_figure(x, means, data_policy, MEAN_OR_DRAW[mean])
     subtitle = (
         caption(1, count, data_policy)
         + f"\nbelow each observation: {MEAN_OR_DRAW[mean]} of p(x|z) for one z drawn from q(z|x)"
     )
     figure = new_figure(max(5.2, 0.85 * count + 1.2), 1.8, "Reconstructions", subtitle)
     axes = draw_pictures(figure.subplots(), torch.cat([x, means]), count, value_range(x))
-    if x.dim() == 2:
-        axes.set_aspect("auto")
     axes.set_yticks([0, 1], ["x", f"{'mean' if mean else 'draw'} of\np(x|z)"], fontsize=9.5)
     axes.tick_params(axis="y", length=0)
     for label, term in zip(axes.get_yticklabels(), ("evidence", "likelihood"), strict=True):
@@ -95,6 +111,24 @@ def interpolation_figure(means: Tensor, *, data_policy: str) -> Figure:
     )
     figure = new_figure(max(5.2, 0.75 * columns), 0.75 * rows, "Interpolations", subtitle, space=0.0)
     draw_pictures(figure.add_subplot(), means.flatten(0, 1), columns)
+    return figure
+
+
+def _profiles_figure(x: Tensor, means: Tensor, data_policy: str, which: str) -> Figure:
+    """The same of observations that are no images: values by column; ``which`` says mean or draw."""
+    count = len(x)
+    columns = min(4, count)
+    rows = math.ceil(count / columns)
+    subtitle = (
+        caption(1, count, data_policy) + f"\ndots: an observation; line: {which} of p(x|z) for one z drawn from q(z|x)"
+    )
+    figure = new_figure(max(5.2, 2.4 * columns), 1.6 * rows, "Reconstructions", subtitle)
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flatten()
+    for axes, observation, mean in zip(panels, x, means, strict=False):
+        draw_profile(axes, observation, mean.unsqueeze(0), names=False)
+    for place, axes in enumerate(panels):
+        axes.set_visible(place < count)
+        axes.label_outer()
     return figure
 
 
@@ -148,14 +182,16 @@ def prior_sample_figure(means: Tensor, *, data_policy: str, mean: bool = True) -
         data_policy: how pixels became the observations of training.
         mean: whether these are means, or draws of x.
     """
-    columns = math.ceil(math.sqrt(len(means)))
-    rows = math.ceil(len(means) / columns)
     subtitle = caption(1, len(means), data_policy)
     subtitle += f"\n{MEAN_OR_DRAW[mean]} of p(x|z), one z each, drawn from the prior p(z)"
+    if not is_picture(tuple(means.shape[1:])):
+        figure = new_figure(5.2, 2.8, "Draws from the prior", subtitle)
+        draw_profile(figure.add_subplot(), means=means, names=False)
+        return figure
+    columns = math.ceil(math.sqrt(len(means)))
+    rows = math.ceil(len(means) / columns)
     figure = new_figure(max(4.6, 0.7 * columns), 0.7 * rows, "Draws from the prior", subtitle)
-    axes = draw_pictures(figure.subplots(), means, columns)
-    if means.dim() == 2:
-        axes.set_aspect("auto")
+    draw_pictures(figure.subplots(), means, columns)
     return figure
 
 

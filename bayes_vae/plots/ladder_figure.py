@@ -28,6 +28,9 @@ OTHER_LINES = (0, (6, 3))
 LETTERS = 14
 """In a line of the words below a dot."""
 
+NAMES = 0.4
+"""Room for the names below the dots, as a part of the height of what is drawn."""
+
 APART = 0.075
 """Least distance of the lines' names, as a part of the height."""
 
@@ -49,7 +52,7 @@ def draw_ladder(axes: Axes, comparison: Comparison) -> Axes:
     particles = [rung.num_particles for rung in bounds]
     axes.plot(particles, [rung.average.value for rung in bounds], color=GREY, linewidth=1, zorder=1)
     for rung in bounds:
-        _draw_rung(axes, rung, below=rung.name == "ELBO" or bool(lines))
+        _draw_rung(axes, rung)
     axes.set_xscale("log")
     axes.set_xticks(particles, [thousands(count) for count in particles])
     axes.set_xticks([], minor=True)
@@ -57,12 +60,14 @@ def draw_ladder(axes: Axes, comparison: Comparison) -> Axes:
     axes.margins(x=0.1, y=0.18)
     for rung in lines:
         _draw_line(axes, rung)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - NAMES * (high - low), high)  # the names stand below everything that is drawn
     _name_lines(axes, lines)
     return plain_axes(axes)
 
 
-def _draw_rung(axes: Axes, rung: Rung, *, below: bool) -> None:
-    """A dot with its name and value; a hollow one with words where the bound has not converged."""
+def _draw_rung(axes: Axes, rung: Rung) -> None:
+    """A dot, its name and value at the foot; a hollow one with words where the bound has not converged."""
     average = rung.average
     colour = COLOURS["elbo" if rung.name == "ELBO" else "evidence"]
     error = average.monte_carlo_error
@@ -70,11 +75,9 @@ def _draw_rung(axes: Axes, rung: Rung, *, below: bool) -> None:
     face = colour if rung.reading.settled else "white"
     dot: dict[str, Any] = {"marker": "o", "markersize": 7, "markerfacecolor": face, "markeredgewidth": 1.6}
     axes.errorbar(rung.num_particles, average.value, color=colour, zorder=2, **dot, **bar)
-    place = (rung.num_particles, average.value)
-    name = mathtext(f"{rung.name}\n{signed(average.value)}")
-    _write(axes, name, place, -9 if below else 9, colour, va="top" if below else "bottom")
+    _write(axes, mathtext(f"{rung.name}\n{signed(average.value)}"), rung.num_particles, 52, colour)
     if not rung.reading.settled:
-        _write(axes, fill(words(rung.reading), LETTERS), place, -36 if below else -13, colour, va="top", style="italic")
+        _write(axes, fill(words(rung.reading), LETTERS), rung.num_particles, 26, colour, style="italic")
 
 
 def _draw_line(axes: Axes, rung: Rung) -> None:
@@ -120,10 +123,12 @@ def spread_apart(heights: Sequence[float], least: float) -> list[float]:
     return [moved[which] for which in range(len(heights))]
 
 
-def _write(axes: Axes, text: str, place: tuple[float, float], points: float, colour: str, **style: Any) -> None:
-    """Write at so many points above a place in the data."""
-    style = {"ha": "center", "fontsize": 9, **style}
-    note = axes.annotate(text, place, (0, points), textcoords="offset points", color=colour, **style)
+def _write(axes: Axes, text: str, particles: int, points: float, colour: str, **style: Any) -> None:
+    """Write below so many points above the foot of the axes."""
+    place, above = {"xycoords": axes.get_xaxis_transform()}, {"textcoords": "offset points"}
+    note = axes.annotate(
+        text, (particles, 0), (0, points), ha="center", va="top", fontsize=9, color=colour, **place, **above, **style
+    )
     note.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from bayes_vae.estimators.evaluation import Evaluation
 from bayes_vae.plots.colours import COLOURS, GREY
 from bayes_vae.plots.gap_figures import GAPS, draw_kl_per_dimension
-from bayes_vae.plots.images import draw_pictures, value_range
+from bayes_vae.plots.images import draw_pictures, is_picture, value_range
+from bayes_vae.plots.profiles import draw_profile
 from bayes_vae.plots.style import caption, new_figure, plain_axes
 from bayes_vae.vocabulary.number_text import signed
 from bayes_vae.vocabulary.symbols import TERMS, mathtext
@@ -39,13 +40,18 @@ def one_observation_figure(
     """
     policy, particles = evaluation.provenance.data_policy, evaluation.terms.num_particles
     words = f"KL weight 1 · log p(x): {evaluation.estimator}"
-    widths = [1, 2.3, 2.3, 2.3] if kl_per_dimension is not None else [1, 2.3, 2.3]
+    first = 1 if is_picture(tuple(x.shape)) else 2.3
+    widths = [first, 2.3, 2.3, 2.3] if kl_per_dimension is not None else [first, 2.3, 2.3]
     subtitle = caption(particles, 1, policy, words)
     figure = new_figure(1.5 * sum(widths), 3.0, "The terms of one observation", subtitle, space=0.04)
     panels = figure.subplots(1, len(widths), width_ratios=widths)
     shown = x.unsqueeze(0) if reconstructions is None else torch.cat([x.unsqueeze(0), reconstructions])
-    draw_pictures(panels[0], shown.cpu(), 1, value_range(x))
-    panels[0].set_title("x" if reconstructions is None else "x, and below\nmeans of p(x|z)", fontsize=9, color=GREY)
+    if is_picture(tuple(x.shape)):
+        draw_pictures(panels[0], shown.cpu(), 1, value_range(x))
+        words = "observation x" if reconstructions is None else "observation x, and\nbelow means of p(x|z)"
+        panels[0].set_title(words, fontsize=9, color=GREY)
+    else:
+        draw_profile(panels[0], x, reconstructions)
     draw_terms(panels[1], evaluation)
     draw_log_weights(panels[2], log_weights, float(evaluation.terms.elbo), float(evaluation.log_evidence))
     if kl_per_dimension is not None:
@@ -65,13 +71,14 @@ def draw_terms(axes: Axes, evaluation: Evaluation) -> Axes:
     likelihood, kl = float(terms.expected_log_likelihood), float(terms.kl_to_prior)
     elbo, evidence = float(terms.elbo), float(evaluation.log_evidence)
     gap, gap_error = evidence - elbo, float(evaluation.averages()["inference_gap"].monte_carlo_error)
+    within = ", zero within error" if evaluation.averages()["inference_gap"].reading.equal else ""
     names = ("expected_log_likelihood", "kl_to_prior", "log_evidence")
     symbols = [mathtext(TERMS[name].symbol) for name in names]
     bars = (
         (0.0, likelihood, "likelihood", f"{symbols[0]}: {signed(likelihood)}"),
         (likelihood, -kl, "kl", f"minus {symbols[1]}: {signed(-kl)}"),
         (0.0, elbo, "elbo", f"the ELBO, their sum: {signed(elbo)}"),
-        (elbo, gap, "gap", f"the gap, KL(q(z|x) ‖ p(z|x)): {signed(gap)}"),
+        (elbo, gap, "gap", f"the gap, KL(q(z|x) ‖ p(z|x)): {signed(gap)}{within}"),
         (0.0, evidence, "evidence", f"{symbols[2]}: {signed(evidence)}"),
     )
     colours = {**COLOURS, "gap": GAPS["inference_gap"][1]}

@@ -22,7 +22,13 @@ HISTOGRAMS = 4
 
 AGGREGATE = ("index_code_mutual_information", "total_correlation", "dimensionwise_kl")
 
-RANKS = "Ranks of the true z among draws from q: of a calibrated guide all bars are level, up to chance."
+RANKS = (
+    "Ranks, and how to read the bars: for each simulated observation the true z is known, and its rank is the "
+    "number of draws from q that lie below it. A bar counts the observations whose rank falls into its bin. Level "
+    "bars: q is calibrated. High at both ends: q is too narrow. High in the middle: q is too wide. Rising or "
+    "falling: q lies too low or too high. The grey band holds 99 % of a calibrated guide’s bars; bars outside it "
+    "are dark."
+)
 
 
 def aggregate_section(contents: ReportContents) -> Section:
@@ -155,7 +161,7 @@ def calibration_section(contents: ReportContents) -> Section:
         found.provenance.data_policy,
         f"estimator: simulation-based calibration, the {len(shown)} worst of {count_of(len(found.names), 'dimension')} "
         "shown",
-        "errors: binomial; the grey band holds 99 % of a calibrated guide’s bars.",
+        "errors: binomial.",
         unit="Shares and ranks, no unit",
         kl_weight=found.provenance.kl_weight,
         seed=found.provenance.seed,

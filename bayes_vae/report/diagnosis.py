@@ -23,7 +23,7 @@ def diagnosis_section(contents: ReportContents) -> Section:
         contents,
         f"{found.num_particles} for the ELBO's terms",
         rows,
-        estimator="as docs/diagnosis.md has it for each finding",
+        estimator="each finding's own; bayes_vae's documentation has a page on them, Diagnosis",
         error="standard errors; how sure a finding is, is about them alone",
         unit="Nats per observation where a number has that unit",
     )

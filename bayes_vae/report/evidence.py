@@ -35,7 +35,7 @@ MONTE_CARLO = "bars and bands are Monte-Carlo errors"
 def ladder_section(contents: ReportContents) -> Section:
     """The rungs as a figure and a table."""
     comparison = contents.comparison
-    rungs = [(rung.name, rung.average) for rung in comparison.rungs]
+    rungs = list(comparison.table_rows().items())
     listed = ", ".join(f"{name} {estimate_text(average.value)}" for name, average in rungs)
     drawing = draw(
         lambda axes: draw_ladder(axes, comparison).margins(y=0.26), 5.0, 3.6, f"The ladder in nats: {listed}."
@@ -175,6 +175,6 @@ def _split_sentence(averages: dict[str, Average]) -> str:
         verdict = "most of it is due to the family. A guide that is no factorized normal could win that back."
     return (
         f"Over {first_of(whole.num_observations)} the ELBO lacks {average_text(whole)} nats "
-        f"of log p(x): {average_text(family)} because no q of the family fits the exact posterior better, "
+        f"of log p(x): {average_text(family)} because the best q of its family does not match the exact posterior, "
         f"{average_text(encoder)} because one encoder serves all observations; {verdict}"
     )

@@ -27,7 +27,7 @@ def extremes_section(contents: ReportContents) -> Section:
         f"{contents.settings.num_particles:,} for the other terms",
         contents.num_observations,
         estimator=f"log p(x) {contents.evaluation.estimator}; gap = log p(x) − ELBO",
-        error="Monte Carlo, of that observation; numbers are those of `bayes-vae explain RUN --index`",
+        error="Monte Carlo, of that observation; `bayes-vae explain` shows one of them by its number, --index",
     )
     return Section(
         "extremes",
@@ -72,6 +72,9 @@ def _card(contents: ReportContents, row: int) -> Card:
         "gap": (result.inference_gap, torch.hypot(terms.elbo_error, evidence_error)),
     }
     figures = tuple((symbol, _with_error(value[row], error[row])) for symbol, (value, error) in values.items())
+    gap, gap_error = (float(part[row]) for part in values["gap"])
+    if gap < 0 and -gap <= 2 * gap_error:
+        figures = (*figures[:-1], ("gap", "0 within error"))
     label = contents.label_of(row)
     title = f"test observation {row}" + (f", label {label}" if label else "")
     return Card(title, _picture(contents, row), f"{title}, and its reconstruction", figures)

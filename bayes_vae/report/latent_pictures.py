@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bayes_vae.distributions import normal_parts
 from bayes_vae.errors import NotDefinedError
+from bayes_vae.plots.images import is_picture
 from bayes_vae.terms.exposed import exposes_distributions
 from bayes_vae.terms.program import Observations, Program, index_arguments
 from bayes_vae.terms.randomness import isolated_rng
@@ -22,9 +23,6 @@ RECONSTRUCTIONS, SAMPLES, TRAVERSED = 16, 64, 8
 
 STEPS, GRID = 9, 15
 """Quantiles along one dimension, and along each of two."""
-
-LEAST_SIDE = 3
-"""Pixels along each side from which an array is a picture."""
 
 
 @dataclass(frozen=True)
@@ -146,17 +144,6 @@ def pictures(model: Any, guide: Any, inputs: Observations, index: Tensor, kl: Te
     except NotImplementedError as error:
         raise NotDefinedError("the mean of p(x|z), which pictures show, is not known for this likelihood.") from error
     return Pictures(reconstructions.cpu(), samples.cpu(), _traversals(model, guide, x, index, kl))
-
-
-def is_picture(event: tuple[int, ...]) -> bool:
-    """Whether an observation of this shape can be looked at.
-
-    >>> is_picture((28, 28)), is_picture((3, 32, 32)), is_picture((5,)), is_picture((1, 784))
-    (True, True, False, False)
-    """
-    if len(event) == 3 and {event[0], event[-1]} & {1, 3}:
-        event = event[1:] if event[0] in (1, 3) else event[:-1]
-    return len(event) == 2 and min(event) >= LEAST_SIDE
 
 
 def _traversals(model: Any, guide: Any, x: Tensor, index: Tensor, kl: Tensor | None) -> Traversals | Missing:

@@ -139,11 +139,16 @@ def evidence_sentences(contents: ReportContents, averages: dict[str, Average]) -
     evidence, gap = averages["log_evidence"], averages["inference_gap"]
     at_least = "at least " if evidence.reading.kind == "lower_bound_not_converged" else ""
     failed = "" if evidence.reading.settled else f"; {evidence.reading}"
+    falls = (
+        f"It falls short of log p(x) by {at_least}{average_text(gap)} nats, which is the KL from the guide to the "
+        "exact posterior."
+    )
+    if gap.reading.equal:
+        falls = f"It equals log p(x) within error: the difference is {average_text(gap)} nats."
     return (
         f"The model gives {_these(contents.num_observations)} a mean log p(x) of {at_least}"
         f"{average_text(evidence)} nats ({result.estimator}{failed}).",
         f"The ELBO is {average_text(averages['elbo'])}: {average_text(averages['expected_log_likelihood'])} of "
-        f"reconstruction minus {average_text(averages['kl_to_prior'])} of KL to the prior. It falls short of log p(x) "
-        "by "
-        f"{at_least}{average_text(gap)} nats, which is the KL from the guide to the exact posterior.",
+        f"reconstruction minus {average_text(averages['kl_to_prior'])} of KL to the prior. {falls}",
+        *([result.why_leading] if result.why_leading else []),
     )

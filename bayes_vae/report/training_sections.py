@@ -162,7 +162,7 @@ def _report_rows(contents: ReportContents) -> list[tuple[str, str]]:
         changed.append(f"--data {shlex.quote(str(data['name']))}")
     if trained and trained.get("policy") != data["policy"]:
         changed.append(f"--policy {data['policy']}")
-    return [computed, ("repeat it", " ".join(["bayes-vae report RUN", *changed]))]
+    return [computed, ("repeat it", " ".join(["bayes-vae report", shlex.quote(contents.name), *changed]))]
 
 
 def training_section(contents: ReportContents) -> Section:

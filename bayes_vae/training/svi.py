@@ -68,8 +68,8 @@ def fit(
     more, so that by default it ends the process, with the checkpoint in ``out``. Of several processes that torchrun
     started each trains by itself, and only that of rank 0 writes. A resumed training is bit for bit the one
     that was not interrupted, on the same machine, device and number of threads. With other ``epochs`` the schedules
-    ``constant``, ``steps`` and ``burda`` go on as they would have; ``cosine`` depends on the total, so it goes on at
-    the rate that a cosine over the new total has there.
+    ``constant``, ``steps`` and ``burda`` continue as they would have; ``cosine`` depends on the total, so it continues
+    at the rate that a cosine over the new total has there.
 
     Args:
         model, guide: Pyro programs. Parameters are taken from modules, from the owners of bound methods and from the

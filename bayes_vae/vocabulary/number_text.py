@@ -48,10 +48,10 @@ def estimate_text(value: float, error: float = 0.0) -> str:
 def value_text(value: float) -> str:
     """A value in a table: three decimals, and a dash where it is unknown.
 
-    >>> value_text(-1.5), value_text(math.nan)
-    ('−1.500', '–')
+    >>> value_text(-1.5), value_text(-0.0001), value_text(math.nan)
+    ('−1.500', '0.000', '–')
     """
-    return dash(f"{value:.3f}")
+    return dash(f"{value:z.3f}")
 
 
 def error_text(error: float) -> str:

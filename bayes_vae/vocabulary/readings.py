@@ -60,6 +60,9 @@ WORDS: dict[Kind, tuple[str, str]] = {
 }
 """Kind → words where no observation failed, and where some did; with places for the reading's numbers."""
 
+EQUAL = "equal within error"
+"""Of two figures whose order their errors leave open."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -76,6 +79,8 @@ class Reading:
         limit: nats that the figure cannot exceed ("capped").
         temperatures: of annealing, as they were and as they are proposed.
         reason: why a figure is not split, the sentence of the refusal.
+        equal: whether the figure lies on the wrong side of the one for log p(x), by less than their errors; of a
+            difference, whether it is zero up to its error.
     """
 
     kind: Kind = "estimate"
@@ -87,6 +92,7 @@ class Reading:
     limit: float | None = None
     temperatures: tuple[int, int] | None = None
     reason: str = ""
+    equal: bool = False
 
     @property
     def settled(self) -> bool:
@@ -111,7 +117,11 @@ def words(reading: Reading) -> str:
 
     >>> words(Reading("quadrature", failed=3, num_observations=7))
     'quadrature, not converged'
+    >>> words(Reading("lower_bound", equal=True))
+    'equal within error'
     """
+    if reading.equal:
+        return EQUAL
     return WORDS[reading.kind][not reading.settled].format(limit=reading.limit)
 
 
@@ -138,7 +148,7 @@ def sentence(reading: Reading) -> str:
         said += [f"{words(reading)}: {why_not_converged(reading)}"] if unsettled else []
     elif reading.kind == "capped":
         said.append(words(reading))
-    said.append(reading.reason)
+    said += [reading.reason, EQUAL if reading.equal else ""]
     if reading.particles and reading.particles[0] < reading.particles[1]:
         said.append("{} to {} particles, chosen by a pilot".format(*reading.particles))
     return "; ".join(filter(None, said))

@@ -38,18 +38,42 @@ def terms_of(path, place):
     return *bv.load(path), test.observations([place], seed=3), test.index[[place]]
 
 
-def test_the_terms_are_those_of_the_one_observation(command, run):
-    result = command("explain", run, *FEW, "--index", "5", "--seed", "3", "--json").json
+@pytest.mark.parametrize("points", ["121", "9"])
+def test_the_terms_are_those_of_the_one_observation(command, run, within, points, recwarn):
+    """Sums over the grid where it is fine enough; means over draws from q where it is too coarse."""
+    few = [*FEW[:-1], points]
+    result = command("explain", run, *few, "--index", "5", "--seed", "3", "--json").json
     model, guide, x, index = terms_of(run, 5)
     terms = bv.elbo_terms(model, guide, x, 40, seed=3, index=index)
     draws = bv.log_terms(model, guide, x, 40, seed=3, index=index)
     found = {name: term["value"] for name, term in result["terms"].items()}
-    assert found["elbo"] == pytest.approx(float(terms.elbo), rel=1e-6)
-    assert found["log_prior"] == pytest.approx(float(draws.log_prior.mean()), rel=1e-6)
-    assert found["log_guide"] == pytest.approx(float(draws.log_guide.mean()), rel=1e-6)
-    assert result["terms"]["log_guide"]["monte_carlo_error"] == pytest.approx(float(draws.log_guide.std()) / 40**0.5)
+    means = {"elbo": terms.elbo, "log_prior": draws.log_prior.mean(), "log_guide": draws.log_guide.mean()}
+    errors = {"elbo": terms.elbo_error, **{name: getattr(draws, name).std() / 40**0.5 for name in list(means)[1:]}}
+    assert result["grid"]["resolved"] == (points == "121")
+    for name, mean in means.items():
+        if points == "9":
+            assert found[name] == pytest.approx(float(mean), rel=1e-6)
+            assert result["terms"][name]["monte_carlo_error"] == pytest.approx(float(errors[name]))
+        else:
+            within(mean.detach().reshape(1), torch.tensor([found[name]]), errors[name].detach().reshape(1))
+            assert result["terms"][name]["monte_carlo_error"] < 1e-3
+            assert result["terms"][name]["estimator"] == "sum over a grid of 121 × 121"
     assert result["kl_per_dimension"] == pytest.approx(terms.kl_per_dimension[0].tolist())
     assert result["label"] == int(bv.load_data("digits").test.labels[5])
+
+
+def test_the_exact_figures_add_up_and_none_lies_above_the_evidence(command, run):
+    """On a grid log p(x) = ELBO + KL(q to posterior) to the last digit that is shown, and no gap is negative."""
+    for index in ("5", "7", "11"):
+        result = command("explain", run, *FEW, "--index", index, "--json").json
+        found = {name: term["value"] for name, term in result["terms"].items()}
+        assert found["log_evidence"] == result["grid"]["log_evidence"]
+        assert found["inference_gap"] == result["grid"]["inference_gap"] > 0
+        assert found["elbo"] + found["inference_gap"] == pytest.approx(found["log_evidence"], abs=1e-9)
+        split = found["expected_log_likelihood"] - found["kl_to_prior"]
+        assert found["elbo"] == pytest.approx(split, abs=1e-4)  # the KL is the closed form, in float32
+        entropy = found["log_guide"] - found["log_prior"]
+        assert found["kl_to_prior"] == pytest.approx(entropy, abs=1e-4)
 
 
 def test_two_dimensions_are_drawn_on_a_grid_where_bayes_rule_holds(command, run):

@@ -23,7 +23,7 @@ def test_the_report_is_part_of_the_run(command, run):
     outcome = command("report", run, *FEW, "--seed", "2")
     assert outcome.code == 0
     page = RunDirectory(run).read_file("report.html").decode()
-    assert "bayes-vae report RUN --num-observations 6 --num-particles 30 --num-temperatures 2" in page
+    assert "bayes-vae report run --num-observations 6 --num-particles 30 --num-temperatures 2" in page
     assert "seed 2" in page
     assert "The model gives these 6 observations a mean log p(x) of −" in outcome.out
     assert "Left out: Is the guide calibrated?: it was not asked for: num_simulated is 0." in outcome.out

@@ -16,6 +16,11 @@ pytestmark = pytest.mark.skipif(not NAMED, reason="BAYES_VAE_SITE names no built
 FETCHED = re.compile(r"<(?:script|img|iframe|source|link)\b[^>]*?\b(?:src|href)=\"(?:\w+:)?//[^\"]*\"", re.IGNORECASE)
 IMPORTED = re.compile(r"(?:@import\s+|url\()[\"']?(?:https?:)?//", re.IGNORECASE)
 PHONE = {"width": 390, "height": 844}
+TALL = 20_000
+"""Pixels on a phone from which a page lists its headings."""
+UNNAMED = """() => [...document.querySelectorAll("table.docutils")].filter((one) => one.querySelector("thead th"))
+    .flatMap((one) => [...one.querySelectorAll("tbody td:not(:first-child)")])
+    .filter((cell) => !cell.hasAttribute("data-label")).length"""
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +72,9 @@ def test_pages_open_from_disk_and_fit_a_phone(browser):
             assert view.locator("mjx-merror, [data-mjx-error]").count() == 0, page.name
         width = view.evaluate("() => document.documentElement.scrollWidth")
         assert width <= PHONE["width"], f"{page.name} is {width} wide"
+        height = view.evaluate("() => document.documentElement.scrollHeight")
+        assert height < TALL or view.locator(".on-this-page").is_visible(), f"{page.name} is {height} tall"
+        assert view.evaluate(UNNAMED) == 0, f"{page.name}: cells of a stacked table that do not name their column"
         words = view.evaluate("() => [...document.images].map((image) => image.alt)")
         assert all(alt and "_images/" not in alt for alt in words), f"{page.name}: {words}"
     context.close()

@@ -57,7 +57,7 @@ def test_exact_guide_passes(linear_gaussian, within):
         within(found.coverage[j], level, found.coverage_error[j])
         within(found.pooled_coverage[j], level, found.pooled_coverage_error[j])
     within(found.scaled_ranks.mean(0), 0.5, (1 / 12 / 1000) ** 0.5)
-    assert found.sentence().startswith("No departure of q from calibration is seen in any of its 2 dimensions")
+    assert found.sentence().startswith("q looks calibrated in each of its 2 dimensions")
 
 
 def test_false_alarms_are_no_more_than_asked_for(linear_gaussian, within):

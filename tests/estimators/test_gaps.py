@@ -1,6 +1,7 @@
 """The two parts of log p(x) − ELBO, where the best member of the family is known."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pyro
@@ -12,7 +13,9 @@ import bayes_vae as bv
 from bayes_vae import reference
 from bayes_vae.distributions import diagonal_normal
 from bayes_vae.errors import NotDefinedError, SettingsError, SupportError
+from bayes_vae.estimators import gaps
 from bayes_vae.estimators.best_normal import Plan, _with_unit_moments, best_normal, log_weights
+from bayes_vae.estimators.rungs import quadrature_rung
 from bayes_vae.guides import ExactLinearGaussianGuide, SingleLatentGuide
 from bayes_vae.models import LinearGaussianVAE
 from bayes_vae.terms.exposed import ExposedPair
@@ -147,9 +150,10 @@ def test_best_q_as_the_guide_leaves_no_amortization_gap(correlated, within):
     assert (gap.amortization_gap.abs() < 0.02).all()
 
 
-def test_nonlinear_model_against_quadrature(small_vae, within):
+def test_nonlinear_model_against_quadrature(small_vae, within, monkeypatch):
     """log p(x) by the grid; ELBOs, and the best q, by Gauss–Hermite nodes."""
     model, guide, x = small_vae
+    monkeypatch.setattr(quadrature_rung, "MOST_DIMENSIONS", 0)  # annealed, as larger latents are
     gap = bv.inference_gap(model, guide, x, num_particles=2000, num_temperatures=40, num_chains=64)
     assert gap.estimator == "annealed from the guide"
     decoder = lambda z: model.decoder(z).detach()  # noqa: E731
@@ -322,7 +326,8 @@ def test_the_exact_guide_has_no_gap_to_split(linear_gaussian):
     assert gap.failures == ()
 
 
-def test_a_pair_of_programs_with_two_sites_has_its_whole_gap(within):
+@pytest.mark.parametrize("most", [0, 2])
+def test_a_pair_of_programs_with_two_sites_has_its_whole_gap(within, most, monkeypatch):
     """z1 and z2 with x = z1 + z2 + noise; the guide takes each from its prior, so KL(q to posterior) is known."""
 
     def model(x):
@@ -335,14 +340,21 @@ def test_a_pair_of_programs_with_two_sites_has_its_whole_gap(within):
             for i in (1, 2):
                 pyro.sample(f"z{i}", dist.Normal(torch.zeros((), dtype=torch.float64), 1.0))
 
+    monkeypatch.setattr(quadrature_rung, "MOST_DIMENSIONS", most)
     x = torch.tensor([0.3, -1.0, 2.0], dtype=torch.float64)
     gap = bv.inference_gap(model, guide, x, num_particles=4000, num_temperatures=100, num_chains=40)
     log_evidence = torch.distributions.Normal(0.0, 3**0.5).log_prob(x)
     elbo = torch.distributions.Normal(0.0, 1.0).log_prob(x) - 0.5 * 2
-    within(gap.log_evidence, log_evidence, gap.log_evidence_error)
     within(gap.elbo, elbo, gap.elbo_error)
     within(gap.inference_gap, log_evidence - elbo, gap.inference_gap_error)
-    assert gap.estimator == "annealed from the guide"
+    if most:  # what the ladder leads with leads here
+        torch.testing.assert_close(gap.log_evidence, log_evidence, rtol=0, atol=1e-3)
+        assert gap.estimator == "quadrature on a grid, D = 2"
+        assert gap.averages()["log_evidence"].reading.kind == "quadrature"
+    else:
+        within(gap.log_evidence, log_evidence, gap.log_evidence_error)
+        assert gap.estimator == "annealed from the guide"
+        assert gap.averages()["log_evidence"].reading.kind == "lower_bound_in_expectation"
     assert "does not expose its distributions" in gap.why_not_split
 
 
@@ -379,3 +391,19 @@ def test_numbers_too_small_are_refused(small_vae, name, least):
 def test_tolerance_must_be_positive(small_vae, tolerance):
     with pytest.raises(SettingsError, match="tolerance must be positive, in nats"):
         bv.inference_gap(*small_vae, tolerance=tolerance)
+
+
+def test_a_gap_takes_the_figure_that_leads_on_the_ladder(small_vae, monkeypatch):
+    """Quadrature that did not converge gives way to annealing that did; where neither did, it stays with no error."""
+    monkeypatch.setattr(quadrature_rung, "GRID", {"method": "grid", "tolerance": 1e-13, "max_nodes": 64})
+    settings = {"num_particles": 20, "num_temperatures": 60, "max_steps": 50}
+    gap = bv.inference_gap(*small_vae, **settings)
+    assert gap.estimator == "annealed from the guide"
+    assert (gap.log_evidence_error > 0).all()
+    failed = SimpleNamespace(log_evidence=gap.log_evidence, standard_error=gap.log_evidence_error * torch.nan)
+    monkeypatch.setattr(gaps, "anneal", lambda *_, **__: failed)
+    gap = bv.inference_gap(*small_vae, **settings)
+    assert gap.estimator == "quadrature on a grid, D = 1"
+    assert gap.log_evidence_error.isnan().all()
+    assert gap.averages()["log_evidence"].reading == Reading("quadrature", 5, 5)
+    assert not gap.averages()["inference_gap"].reading.settled

@@ -272,3 +272,29 @@ def test_settings_are_checked(linear_gaussian, rescaled_guide, settings, message
     model, x = linear_gaussian
     with pytest.raises(SettingsError, match=message):
         bv.bayes_rule_on_grid(model, rescaled_guide(model, 1.0), x, **settings)
+
+
+def test_the_elbo_and_its_terms_are_those_of_the_closed_form(linear_gaussian, rescaled_guide):
+    """Sums over the grid against the linear-Gaussian closed forms; nothing is drawn."""
+    model, x = linear_gaussian
+    guide = rescaled_guide(model, 1.3)
+    rule = bv.bayes_rule_on_grid(model, guide, x, num_points=121)
+    q = guide.variational_posterior(x)
+    kl = torch.distributions.kl_divergence(
+        dist.Normal(q.mean, q.stddev), dist.Normal(torch.zeros_like(q.mean), torch.ones_like(q.mean))
+    ).sum(-1)
+    tolerance = {"rtol": 0, "atol": 1e-8}
+    torch.testing.assert_close(rule.kl_to_prior, kl.detach(), **tolerance)
+    torch.testing.assert_close(rule.elbo, model.elbo(x, q).detach(), **tolerance)
+    torch.testing.assert_close(rule.expected_log_likelihood, (model.elbo(x, q) + kl).detach(), **tolerance)
+    torch.testing.assert_close(rule.elbo + rule.inference_gap, rule.log_evidence, **tolerance)
+    torch.testing.assert_close(rule.expected_log_guide - rule.expected_log_prior, kl.detach(), **tolerance)
+    assert rule.resolved.all()
+
+
+def test_a_grid_that_warns_is_not_resolved(linear_gaussian, rescaled_guide):
+    model, x = linear_gaussian
+    with pytest.warns(GridWarning):
+        rule = bv.bayes_rule_on_grid(model, rescaled_guide(model, 1.3), x, num_points=121, width=0.5)
+    assert not rule.resolved.any()
+    assert rule.coarser.num_points == 61

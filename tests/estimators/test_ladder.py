@@ -11,7 +11,7 @@ import bayes_vae as bv
 from bayes_vae.errors import NumericalError, SettingsError
 from bayes_vae.estimators.rungs import quadrature_rung
 from bayes_vae.estimators.rungs.annealed_rung import rung_of
-from bayes_vae.estimators.rungs.rung import Rung, leading
+from bayes_vae.estimators.rungs.rung import Rung, beside, leading, why_leading
 from bayes_vae.guides import ExactLinearGaussianGuide
 from bayes_vae.parts.registry import names
 from bayes_vae.vocabulary.readings import Reading
@@ -141,7 +141,7 @@ def test_the_sentence_holds_errors_that_do_not_average_out(small_vae):
     *below, bound, top = comparison.rungs
     below.append(replace(bound, reading=Reading("lower_bound_not_converged", 5, 5)))
     rough = replace(comparison, rungs=(*below, replace(top, bias=7.0, reading=Reading("quadrature", 5, 5))))
-    assert " ± 7.0 nats per observation; L_500 cannot be told apart from it (a difference of" in rough.sentence()
+    assert " ± 7.0 nats per observation); L_500 cannot be told apart from it (a difference of" in rough.sentence()
     assert rough.sentence().endswith(", and log p(x) may lie higher still.")
     unknown = replace(comparison, rungs=(*below[:-1], replace(below[-1], bias=torch.nan), top))
     assert "nan" not in unknown.sentence()
@@ -152,6 +152,7 @@ def test_a_bound_above_the_top_is_said_to_be_there_by_chance(small_vae):
     model, guide, x = small_vae
     comparison = bv.compare(model, guide, x[:1], RUNGS, num_temperatures=0, seed=1)
     *_, bound, top = comparison.rungs
+    top = replace(top, bias=0.0)
     for shift, words in ((0.25, "; L_500 lies 0.250 above it, by chance."), (-0.25, ", L_500 by 0.250.")):
         moved = replace(bound, values=top.values + shift, standard_errors=torch.zeros(1), bias=0.0)
         sentence = replace(comparison, rungs=(*comparison.rungs[:-2], moved, top)).sentence()
@@ -169,10 +170,55 @@ def test_the_annealed_rung_reads_as_evaluate_says(linear_gaussian, rescaled_guid
         assert rung.reading == rung.average.reading == estimate.reading
         comparison = bv.compare(model, guide, x, (1, 5), num_temperatures=0)
         sentence = replace(comparison, rungs=(comparison.rungs[0], comparison.rungs[1], rung)).sentence()
-        assert "falls short of the annealed log p(x) by" in sentence
+        assert "The ELBO cannot be told apart from the annealed log p(x) (a difference of" in sentence
         assert sentence.endswith("log p(x) may lie higher still.") == tail
     assert str(fine.reading) == "lower bound in expectation"
     assert str(coarse.reading).startswith("lower bound, not converged: annealed chains disagree for ")
+
+
+def test_a_figure_above_the_leading_one_by_chance_reads_equal_within_error(small_vae):
+    """Within twice the Monte-Carlo error it says so; beyond it, or where the figure is not settled, it does not."""
+    comparison = bv.compare(*small_vae, RUNGS, num_temperatures=0, seed=1)
+    *below, bound, top = comparison.rungs
+    bound = replace(bound, reading=Reading("estimate"))  # as where k̂ allows it
+    for shift, error, equal in ((0.1, 0.06, True), (0.1, 0.04, False), (-0.1, 0.06, False)):
+        errors = torch.full((5,), error * 5**0.5)
+        moved = replace(bound, values=top.values + shift, standard_errors=errors, bias=0.0)
+        ladder = replace(comparison, rungs=(*below, moved, top))
+        assert ladder.table_rows()["L_500"].reading.equal == equal
+        assert ("equal within error" in str(ladder.table_rows()["L_500"])) == equal
+        unsettled = replace(moved, reading=Reading("lower_bound_not_converged", 1, 5, thresholds=(0.7, 0.7)))
+        assert not beside(top, unsettled).reading.equal
+    assert not ladder.table_rows()["quadrature"].reading.equal
+
+
+def test_a_gap_of_zero_reads_equal_within_error_and_a_gap_beside_an_exact_figure_is_an_estimate(
+    linear_gaussian, rescaled_guide
+):
+    model, x = linear_gaussian
+    same = bv.evaluate(model, ExactLinearGaussianGuide(model), x, 50, num_temperatures=0).averages()
+    assert same["inference_gap"].reading == Reading("estimate", equal=True)
+    wide = bv.evaluate(model, rescaled_guide(model, 2.0), x, 500, num_temperatures=0).averages()
+    assert wide["log_evidence"].reading.kind == "exact"
+    assert wide["inference_gap"].reading == Reading("estimate")
+
+
+def test_the_sentence_says_which_figure_leads_where_an_earlier_one_did_not_converge():
+    rungs = [
+        Rung(name, 8, torch.tensor([-1.0, -2.0]), torch.zeros(2), reading, leads=name != "ELBO")
+        for name, reading in {
+            "ELBO": Reading("lower_bound"),
+            "L_50": Reading("estimate"),
+            "annealed": Reading("lower_bound_not_converged", 1, 2, "chains"),
+            "quadrature": Reading("quadrature", 2, 2),
+        }.items()
+    ]
+    assert why_leading(rungs) == (
+        "L_50 stands for log p(x), because its criterion holds for every observation; log p(x) by quadrature did not "
+        "converge for 2 of 2 and the annealed log p(x) for 1 of 2."
+    )
+    assert why_leading(rungs[:2]) == ""
+    assert why_leading([rungs[0], *rungs[2:]]) == ""  # none holds: the first in the order leads, and says so itself
 
 
 def test_discrete_latents_leave_annealing_out_and_say_so():

@@ -1,5 +1,6 @@
 """The experiments on the terms, the KL, the two forces and neighbours: what they compute, and what they say of it."""
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,13 @@ from torch.distributions import Normal, kl_divergence
 import bayes_vae as bv
 from bayes_vae.errors import SettingsError
 from bayes_vae.experiments import is_it_all_just_mean_zero_and_deviation_one as two_forces
-from bayes_vae.experiments import what_the_kl_compares, which_term_is_which, why_similar_inputs_are_neighbours
+from bayes_vae.experiments import (
+    the_kl_term_by_term,
+    what_the_kl_compares,
+    where_are_the_classes,
+    which_term_is_which,
+    why_similar_inputs_are_neighbours,
+)
 from bayes_vae.experiments.is_it_all_just_mean_zero_and_deviation_one import Force, Weighed
 from bayes_vae.experiments.what_the_kl_compares import Company
 from bayes_vae.experiments.why_similar_inputs_are_neighbours import Neighbours
@@ -203,3 +210,37 @@ def test_labels_change_nothing_and_the_figure_is_written(tmp_path):
     )
     assert figures["labels_change_nothing"] == 1.0
     assert (tmp_path / "here.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_parts_of_the_kl_and_their_pulls():
+    """Against the KL of torch and the derivatives by hand, −m and 1/s − s; the KL alone leads to the prior."""
+    m, s = (torch.tensor(value, dtype=torch.float64) for value in (1.5, 0.3))
+    parts = the_kl_term_by_term.kl_parts(m, s)
+    assert float(sum(parts.values())) == pytest.approx(1.125 + 0.045 - math.log(0.3) - 0.5)
+    assert [float(part) for part in parts.values()] == pytest.approx([1.125, 0.045, -math.log(0.3), -0.5])
+    assert the_kl_term_by_term.pulls_of(m, s) == pytest.approx((-1.5, 1 / 0.3 - 0.3))
+    path = the_kl_term_by_term.descend_kl(torch.stack([m, s]))
+    torch.testing.assert_close(path[-1], torch.tensor([0.0, 1.0], dtype=torch.float64), rtol=0, atol=1e-3)
+
+
+def test_the_sentence_on_the_parts_of_the_kl_follows_the_numbers():
+    there, away = (torch.tensor(ends, dtype=torch.float64) for ends in ([0.0, 1.0], [0.5, 1.0]))
+    fine = the_kl_term_by_term.answer(1e-16, 2.0, there)
+    assert "The parts add up to the KL, and the means over draws agree" in fine
+    assert fine.endswith("m = 0.000, s = 1.000: it is the prior.")
+    wrong = the_kl_term_by_term.answer(0.1, 9.0, away)
+    assert "do not add up to the KL, and the means over draws do not agree" in wrong
+    assert wrong.endswith("it is not yet the prior.")
+
+
+def test_what_the_codes_know_of_classes_follows_the_shares():
+    named = {"chance": 0.13, "pixels": 0.66, "vae_means": 0.67, "classifier_alone": 0.82, "label_posterior": 0.83}
+    found = where_are_the_classes.answer({**named, "style_means": 0.18}, 300)
+    assert "know as much as the pixels about the class: 67 % against 66 %" in found
+    assert "names it more often than they do, 83 %, no better than a classifier alone (82 %)" in found
+    assert found.endswith("names it hardly more often than chance, 18 % (chance: 13 %).")
+    other = {**named, "vae_means": 0.9, "label_posterior": 0.5, "style_means": 0.6}
+    found = where_are_the_classes.answer(other, 300)
+    assert "know more than the pixels" in found
+    assert "names it less often than they do, 50 %, worse than a classifier alone" in found
+    assert "well above chance, 60 %" in found

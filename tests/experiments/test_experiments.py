@@ -34,7 +34,10 @@ def test_a_script_runs_and_gives_its_figures(name, capsys, tmp_path):
     figures = main(**{key: value for key, value in settings.items() if key in known})
     assert all(isinstance(value, float) and math.isfinite(value) for value in figures.values())
     assert "out" not in known or (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    assert capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    question, answer = importlib.import_module(f"bayes_vae.experiments.{name}").__doc__.split("\n\n")[:2]
+    assert said.startswith(" ".join(f"{question} {answer}".split())), "the plain answer comes before the numbers"
+    assert "On the digits" not in answer, "the plain answer comes before the numbers"
 
 
 @pytest.mark.parametrize("name", NAMES)

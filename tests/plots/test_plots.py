@@ -139,10 +139,10 @@ def test_a_reconstruction_for_each_observation_is_asked_for():
 
 
 def test_prior_samples_fill_a_grid():
-    means = torch.rand(5, 2, 2, generator=torch.Generator().manual_seed(0))
+    means = torch.rand(5, 3, 3, generator=torch.Generator().manual_seed(0))
     figure = prior_sample_figure(means, data_policy="static")
     cells = figure.axes[0].images[0].get_array().reshape(2, 50, 3, 50, 3).swapaxes(1, 2)  # two rows of three
-    shown = cells.reshape(6, 50, 50, 3)[:, 13:-1:24, 13:-1:24, 0]
+    shown = cells.reshape(6, 50, 50, 3)[:, 9:-1:16, 9:-1:16, 0]
     np.testing.assert_array_equal(shown[:5], (255 * (1 - means)).round())
     assert (cells[1, 2] == 255).all()
     assert "N = 5 · data policy: static" in words(figure)
@@ -256,3 +256,20 @@ def test_the_exact_evidence_is_a_line(linear):
     assert "exact −" in text
     assert "lower bound" not in text
     assert figure.axes[0].lines[-1].get_linestyle() == "--"
+
+
+def test_what_is_no_image_is_drawn_by_column():
+    """A row of a table as dots with the decoder's mean as a line; no strip of gray."""
+    x = torch.arange(10.0).reshape(2, 5)
+    figure = reconstruction_figure(x, x + 0.5, data_policy="none")
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(panels) == 2
+    assert not any(axes.images for axes in figure.axes)
+    for axes, row in zip(panels, x, strict=True):
+        mean, values = axes.lines
+        assert list(values.get_ydata()) == row.tolist()
+        assert list(mean.get_ydata()) == (row + 0.5).tolist()
+        assert values.get_marker() == "o"
+    (drawn,) = prior_sample_figure(x, data_policy="none").axes
+    assert not drawn.images
+    assert len(drawn.lines) == 2

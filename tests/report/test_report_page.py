@@ -13,6 +13,7 @@ from bayes_vae.errors import RunError
 from bayes_vae.report import report_page, write_report
 from bayes_vae.report.drawing import draw, svg_of
 from bayes_vae.report.evidence import _split_sentence, ladder_section
+from bayes_vae.report.page import with_subscripts
 from bayes_vae.report.summary import summary
 from bayes_vae.report.term_table import terms
 from bayes_vae.report.training_sections import about_section
@@ -63,7 +64,7 @@ def parsed(page):
 
 def test_every_section_is_there_in_order_with_a_question_and_words(found, parsed):
     ids = [attributes["id"] for tag, attributes in parsed.tags if tag == "section"]
-    assert ids == ["in-short", *KEYS]
+    assert ids == ["in-short", *KEYS, "glossary"]
     for section in found:
         assert section.question.endswith("?")
         assert section.sentences
@@ -219,3 +220,29 @@ def test_a_report_is_written_into_its_run(run, few, tmp_path):
     assert path == tmp_path / "run" / "report.html"
     assert RunDirectory(tmp_path / "run").read_file("report.html").startswith(b"<!DOCTYPE html>")
     assert bv.write_report is write_report
+
+
+def test_words_of_the_glossary_are_links_to_it_once_in_a_section(page):
+    links = re.findall(r'<a class="word" href="#([^"]+)">', page)
+    assert {"word-nat", "word-elbo"} <= set(links)
+    for link in set(links):
+        assert page.count(f'<dt id="{link}">') == 1
+    for part in page.split("<section")[1:]:
+        inside = re.findall(r'<a class="word" href="#([^"]+)">', part)
+        assert len(inside) == len(set(inside))
+
+
+def test_code_and_subscripts_hold_no_link():
+    linked = {}
+    assert with_subscripts("`elbo nats` of 3 nats, nats", linked) == (
+        '<code>elbo nats</code> of 3 <a class="word" href="#word-nat">nats</a>, nats'
+    )
+    assert with_subscripts("nats <b>", linked) == "nats &lt;b&gt;"
+
+
+def test_a_reader_meets_no_raw_markup_and_no_placeholder(page):
+    text = re.sub(r"<(?:style|code)\b.*?</(?:style|code)>|<[^>]+>", " ", page, flags=re.DOTALL)
+    assert "`" not in text
+    assert not re.search(r"\bz_\d", text)
+    assert not re.search(r"\bRUN\b", text)
+    assert "docs/" not in text

@@ -12,7 +12,7 @@ __all__ = ["SEVERITIES", "Finding", "NotChecked", "Severity"]
 Severity = Literal["fault", "warning", "note"]
 
 SEVERITIES: tuple[Severity, ...] = ("fault", "warning", "note")
-"""From the most serious to the least: figures or samples are wrong, better ones are to be had, good to know."""
+"""From the most serious to the least: figures or samples are wrong, better ones are possible, good to know."""
 
 CLEAR = 0.99
 """Probability from which a finding is called clear."""
@@ -36,7 +36,7 @@ class Finding:
 
     Attributes:
         name: of the kind of finding, such as "posterior-collapse".
-        severity: "fault" (figures or samples are not what they are taken for), "warning" (better ones are to be had),
+        severity: "fault" (figures or samples are not what they seem to be), "warning" (better ones are possible),
             or "note" (good to know).
         probability: that the numbers lie beyond their thresholds, given their standard errors: the smallest over those
             that the finding rests on; 1 for what is known exactly.

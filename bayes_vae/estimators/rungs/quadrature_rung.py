@@ -8,11 +8,12 @@ from typing import Any
 import torch
 
 from bayes_vae.errors import NotDefinedError, NumericalError
-from bayes_vae.estimators.quadrature import integrate
+from bayes_vae.estimators.quadrature import QuadratureEstimate, integrate
 from bayes_vae.estimators.rungs.climb import Climb
 from bayes_vae.estimators.rungs.rung import Rung
+from bayes_vae.terms.opened import OpenPair
 
-__all__ = ["quadrature_rung"]
+__all__ = ["quadrature_of", "quadrature_rung"]
 
 GRID: dict[str, Any] = {"method": "grid", "tolerance": 1e-3, "max_nodes": 2**14}
 """A grid does not need to trust the guide; this one ends at a thousandth of a nat."""
@@ -21,20 +22,32 @@ MOST_DIMENSIONS = 2
 """Latent dimensions up to which there is this rung; more cost too many nodes for each observation."""
 
 
+def quadrature_of(opened: OpenPair, num_dimensions: int) -> QuadratureEstimate | None:
+    """log p(x) on that grid; None where z has more dimensions, or a discrete one.
+
+    Raises:
+        NotDefinedError, NumericalError: the joint density cannot be integrated.
+    """
+    if num_dimensions > MOST_DIMENSIONS or opened.pair.discrete:
+        return None
+    return integrate(opened, **GRID)
+
+
 def quadrature_rung(climb: Climb) -> list[Rung]:
     """A grid over what the prior and the guide cover, refined until two levels agree.
 
     The ladder says why there is none where the joint density cannot be integrated on a grid: a support that has no
     coordinates, or a likelihood that overflows somewhere on it.
     """
-    opened = climb.opened
-    if climb.num_dimensions > MOST_DIMENSIONS or opened.pair.discrete or opened.traits.log_evidence is not None:
+    if climb.opened.traits.log_evidence is not None:
         return []
     start = time.perf_counter()
     try:
-        found = integrate(opened, **GRID)
+        found = quadrature_of(climb.opened, climb.num_dimensions)
     except (NotDefinedError, NumericalError) as error:
         climb.left_out["quadrature"] = f"no quadrature: {error}"
+        return []
+    if found is None:
         return []
     return [
         Rung(

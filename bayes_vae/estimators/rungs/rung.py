@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from bayes_vae.parts.registry import rows
 from bayes_vae.terms.averages import Average, average
+from bayes_vae.vocabulary.number_text import capitalized, joined
 from bayes_vae.vocabulary.readings import LOWER_BOUND, Reading
 
-__all__ = ["Rung", "leading"]
+__all__ = ["Rung", "beside", "leading", "rung_words", "shortfall", "why_leading", "within_error"]
+
+SHOWN = 5e-4
+"""Nats below which a table shows a difference as 0.000."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,5 +72,54 @@ def leading(rungs: Sequence[Rung]) -> Rung:
     Args:
         rungs: from the ELBO up, at least one of which leads.
     """
-    candidates = [rung for rung in reversed(rungs) if rung.leads]
+    candidates = _candidates(rungs)
     return next((rung for rung in candidates if rung.reading.settled), candidates[0])
+
+
+def _candidates(rungs: Sequence[Rung]) -> list[Rung]:
+    """Those that may lead, in their order."""
+    return [rung for rung in reversed(rungs) if rung.leads]
+
+
+def rung_words(rung: Rung) -> str:
+    """A rung in words, as the table of parts has them; a bound keeps its name."""
+    return {row.name: row.help for row in rows("rung")}.get(rung.name, rung.name)
+
+
+def why_leading(rungs: Sequence[Rung]) -> str:
+    """Which rung stands for log p(x), and why not one that comes before it; empty where the first in order leads.
+
+    Args:
+        rungs: from the ELBO up, at least one of which leads.
+    """
+    top = leading(rungs)
+    candidates = _candidates(rungs)
+    passed = candidates[: candidates.index(top)]
+    if not passed:
+        return ""
+    counts = [f"for {rung.reading.failed} of {rung.reading.num_observations}" for rung in passed]
+    missed = [f"{rung_words(rung)} {where}" for rung, where in zip(passed, counts, strict=True)]
+    missed[0] = f"{rung_words(passed[0])} did not converge {counts[0]}"
+    return (
+        f"{capitalized(rung_words(top))} stands for log p(x), because its criterion holds for every observation; "
+        f"{joined(missed)}."
+    )
+
+
+def shortfall(top: Rung, rung: Rung) -> Average:
+    """How far a rung lies below another over the data; an error that is not known is left out."""
+    errors = torch.hypot(top.standard_errors.nan_to_num(), rung.standard_errors.nan_to_num())
+    bias = math.hypot(*(each.bias for each in (top, rung) if not math.isnan(each.bias)))
+    return average("shortfall", top.values - rung.values, errors, rung.num_particles, bias=bias)
+
+
+def within_error(difference: Average) -> bool:
+    """Whether a difference is zero up to twice its Monte-Carlo error, or to the decimals that a table shows."""
+    return abs(difference.value) <= max(2 * difference.monte_carlo_error, SHOWN)
+
+
+def beside(top: Rung, rung: Rung) -> Average:
+    """A rung's figure as it reads beside the leading one: "equal within error" where it lies above that by chance."""
+    found, short = rung.average, shortfall(top, rung)
+    crosses = short.value < 0 and within_error(short) and rung.reading.settled and top.reading.settled
+    return replace(found, reading=replace(found.reading, equal=True)) if crosses else found
