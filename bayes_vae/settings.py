@@ -29,6 +29,7 @@ __all__ = [
     "DiagnoseSettings",
     "EvaluateSettings",
     "ExplainSettings",
+    "ExploreSettings",
     "Kind",
     "PairSettings",
     "Policy",
@@ -415,6 +416,34 @@ class ReportSettings:
 
 
 @dataclass(frozen=True)
+class ExploreSettings:
+    """What the page of a run, or of several, is computed from.
+
+    Args:
+        num_images: test observations to choose from, from the first on.
+        num_codes: test observations whose codes are dots on the plane.
+        num_particles: draws from q for each observation (K), for k̂; of more than two latent dimensions also for the
+            ELBO.
+        num_points: of two latent dimensions, nodes of the grid along each.
+        num_temperatures: of more latent dimensions, steps of the annealed log p(x).
+        seed: of every draw.
+    """
+
+    num_images: int = 60
+    num_codes: int = 500
+    num_particles: int = 500
+    num_points: int = 201
+    num_temperatures: int = 100
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        least = {"num_images": 2, "num_codes": 2, "num_particles": 2, "num_points": 5, "num_temperatures": 1}
+        for name, number in least.items():
+            _at_least(name, getattr(self, name), number)
+
+
+@dataclass(frozen=True)
 class ExplainSettings:
     """Which observation is explained, and from how many draws.
 
@@ -474,6 +503,7 @@ SECTIONS = {
     "evaluate": EvaluateSettings,
     "compare": CompareSettings,
     "explain": ExplainSettings,
+    "explore": ExploreSettings,
     "diagnose": DiagnoseSettings,
     "report": ReportSettings,
 }

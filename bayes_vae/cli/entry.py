@@ -26,6 +26,7 @@ COMMANDS = {
     "explain": "Bayes' rule for one observation: a table and a picture",
     "diagnose": "what is wrong with a run, if anything, and what to do",
     "report": "all of it as one HTML file: terms, pictures, reliability, gaps",
+    "explore": "one interactive HTML page: Bayes' rule seen on the run's own images",
     "experiment": "a question answered by a script; without a name, the list of them",
 }
 
