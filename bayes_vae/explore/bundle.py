@@ -29,6 +29,7 @@ TYPES = {torch.float64: "float64", torch.float32: "float32", torch.uint8: "uint8
 LARGEST = 5_000_000
 """Bytes of a page that opens quickly."""
 
+
 def script(first: str = "main.js") -> str:
     """The modules of the page as one script, each after those that it imports.
 

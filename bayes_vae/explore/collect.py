@@ -103,9 +103,7 @@ def collect(
     settings = settings or ExploreSettings()
     model, guide = (part.cpu().double() for part in copy.deepcopy((model, guide)))
     _require_shown(model, guide)
-    rows, codes = (
-        data.test[:count].seeded(settings.seed) for count in (settings.num_images, settings.num_codes)
-    )
+    rows, codes = (data.test[:count].seeded(settings.seed) for count in (settings.num_images, settings.num_codes))
     prepare_for(model, guide, codes if len(codes) > len(rows) else rows)
     notes: list[str] = []
     with undisturbed(model, guide, seed=settings.seed):

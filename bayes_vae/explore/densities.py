@@ -90,7 +90,9 @@ def decoder_steps(model: Any) -> list[Step]:
         return steps_of(network, (model.latent_dim,), lambda z: model.decode(z).flatten(1))
     steps = steps_of(network, (model.latent_dim,), lambda z: model.decode(z).flatten(1))
     if steps[-1]["step"] != "sigmoid":
-        raise NotDefinedError("the decoder's probabilities do not come from a last sigmoid, before which the logits are.")
+        raise NotDefinedError(
+            "the decoder's probabilities do not come from a last sigmoid, before which the logits are."
+        )
     return steps[:-1]
 
 

@@ -181,7 +181,9 @@ def _joined(heads: list[nn.Module], name: str) -> nn.Linear:
     joined = nn.Linear(weights[0].shape[1], sum(map(len, weights)), dtype=torch.float64)
     with torch.no_grad():
         joined.weight.copy_(torch.cat(weights))
-        biases: list[Any] = [head.weight.new_zeros(len(head.weight)) if head.bias is None else head.bias for head in heads]  # type: ignore[operator, union-attr, arg-type]
+        biases: list[Any] = [
+            head.weight.new_zeros(len(head.weight)) if head.bias is None else head.bias for head in heads
+        ]  # type: ignore[operator, union-attr, arg-type]
         joined.bias.copy_(torch.cat(biases))
     return joined
 

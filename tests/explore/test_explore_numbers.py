@@ -151,7 +151,9 @@ def test_every_prior_gives_the_numbers_of_python(node, pair_of, name):
 
 @pytest.mark.filterwarnings("ignore::bayes_vae.errors.GridWarning")
 def test_correlations_and_convolutions_give_the_numbers_of_python(node, pair_of):
-    compare(node, pair_of(guide=FullCovarianceGuide, network="conv", hidden_dims=(3, 4), activation="relu"), "bernoulli")
+    compare(
+        node, pair_of(guide=FullCovarianceGuide, network="conv", hidden_dims=(3, 4), activation="relu"), "bernoulli"
+    )
 
 
 def test_pareto_k_and_the_bounds_are_those_of_python(node):

@@ -43,7 +43,7 @@ export class Bar {
   makeSliders() {
     const { app } = this, D = app.engine.run.latent_dim, moved = (change) => app.setQ(change(app.state.q), "own");
     const mean = (i) => slider(`mean of z${"₁₂"[i]}`, { low: 0, high: 1, step: "any", value: 0 }, (value) => moved((q) => ({ ...q, loc: Float64Array.from(q.loc, (m, j) => (j === i ? value : m)) })));
-    const scale = (i) => slider(`deviation of z${"₁₂"[i]}, logarithmic`, { low: -5, high: 1.2, step: "any", value: 0 }, (value) => moved((q) => withDeviation(q, i, Math.exp(value))));
+    const scale = (i) => slider(`deviation of z${"₁₂"[i]}`, { low: -5, high: 1.2, step: "any", value: 0 }, (value) => moved((q) => withDeviation(q, i, Math.exp(value))));
     if (D > 2) {
       return [slider("all deviations, times", { low: -2.5, high: 1.5, step: "any", value: 0 }, (value) => {
         const tril = app.engine.ownQ.tril.map((entry) => entry * Math.exp(value));
@@ -81,7 +81,7 @@ export class Bar {
     this.shares[0].textContent = share > 0.2 ? `ELBO ${nats(terms.elbo)}` : "";
     this.shares[1].textContent = share < 0.72 ? `KL(q ‖ posterior) ${nats(gap)}` : share < 0.9 ? nats(gap) : "";
     this.bar.setAttribute("aria-label", `log p(x) ${nats(evidence)} nats: ELBO ${nats(terms.elbo)} plus KL from q to the exact posterior ${nats(gap)}`);
-    this.ends.replaceChildren(make("span", {}, `the last ${span} nats, from ${nats(left, 1)}`), make("span", {}, `log p(x) = ${nats(evidence)}`));
+    this.ends.replaceChildren(make("span", {}, `starts at ${nats(left, 1)}: the last ${span === 1 ? "nat" : `${span} nats`} of log p(x)`), make("span", {}, `log p(x) = ${nats(evidence)}`));
     this.chips.replaceChildren(...this.written(state.split, terms, evidence, gap));
     this.go.disabled = engine.isSlice;
     if (engine.isSlice) this.go.title = "On a slice q is not free to climb";

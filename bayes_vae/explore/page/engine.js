@@ -120,6 +120,13 @@ export class Engine {
     return [first[Math.floor(best / second.length)], second[best % second.length]];
   }
 
+  // Most of the plane: the nodes reach five deviations of the prior, and little is to be seen that far out.
+  get wideView() {
+    const share = this.isSlice ? 0.5 : 0.36, { low, high } = this.plane;
+    const middle = [0, 1].map((i) => (low[i] + high[i]) / 2), half = [0, 1].map((i) => share * (high[i] - low[i]));
+    return { low: middle.map((m, i) => m - half[i]), high: middle.map((m, i) => m + half[i]) };
+  }
+
   // The box around the posterior, square enough to look at.
   get closeView() {
     const box = boxOfPosterior(this.fine || this.grid, 9), side = Math.max(box.high[0] - box.low[0], box.high[1] - box.low[1]);

@@ -6,7 +6,7 @@ const TERMS = [
   { key: "prior", name: "Prior", symbol: "p(z)", values: (grid) => grid.logPrior },
   { key: "likelihood", name: "Likelihood", symbol: "p(x|z)", sign: "×", values: (grid) => grid.logLikelihood },
   { key: "joint", name: "Product", symbol: "p(x, z)", sign: "=", values: (grid) => grid.logJoint },
-  { key: "posterior", name: "Exact posterior", symbol: "p(z|x)", sign: "÷ p(x) =", values: (grid) => grid.logJoint.map((v) => v - grid.logEvidence) },
+  { key: "posterior", name: "Posterior", symbol: "p(z|x)", sign: "÷ p(x) =", values: (grid) => grid.logJoint.map((v) => v - grid.logEvidence) },
 ];
 
 const CALLS = {
@@ -73,7 +73,7 @@ export class Panels {
   }
 
   get view() {
-    return this.app.state.view === "posterior" ? this.app.engine.closeView : this.app.engine.plane;
+    return this.app.state.view === "posterior" ? this.app.engine.closeView : this.app.engine.wideView;
   }
 
   render(reason) {
@@ -94,7 +94,7 @@ export class Panels {
 
   words(key) {
     const { engine, app } = { engine: this.app.engine, app: this.app }, z = app.state.z || engine.top, at = app.atZ;
-    const where = app.state.z ? "at your z" : "where p(x, z) is highest";
+    const where = app.state.z ? "at your z" : "at the highest point";
     const tell = (symbol, value) => [make("b", {}, `${nats(value)} nats`), ` ${symbol} ${where} (${nats(z[0], 1)}, ${nats(z[1], 1)})`];
     if (key === "prior") return tell("= log p(z)", at.logPrior);
     if (key === "likelihood") return tell("= log p(x|z)", at.logLikelihood);

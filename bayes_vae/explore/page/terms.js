@@ -205,7 +205,7 @@ export function* climbing(model, x, q, correlated, n = 12, most = 300) {
 
 // A small generator of random numbers with a seed (mulberry32), and normal noise from it.
 export function normalNoise(seed) {
-  let state = seed >>> 0;
+  let state = Math.imul(seed + 1, 2654435761) >>> 0;
   const uniform = () => {
     state = (state + 0x6d2b79f5) >>> 0;
     let t = Math.imul(state ^ (state >>> 15), 1 | state);

@@ -4,7 +4,7 @@ import { klOfNormals, isOneNormal, logNormal, normalOf } from "./densities.js";
 import { labelText } from "./now.js";
 import { SIDE, ellipse } from "./panels.js";
 import { paint, place, shade } from "./pictures.js";
-import { boundOf, elboTerms, paretoK, paretoKThreshold, weighedDraws } from "./terms.js";
+import { boundOf, elboTerms, momentsOnGrid, paretoK, paretoKThreshold, weighedDraws } from "./terms.js";
 import { logSumExp } from "./arrays.js";
 
 // Prior × likelihood ^ t ÷ volume, from t = 0 (the prior, or q) to t = 1 (the posterior).
@@ -80,9 +80,9 @@ export class Draws {
   }
 
   narrow() {
-    const { q } = this.app.state;
+    const { engine, state } = this.app, q = engine.isSlice ? state.q : momentsOnGrid(engine.fine || engine.grid);
     this.app.setQ({ loc: q.loc, tril: q.tril.map((value) => value * 0.3) }, "own");
-    for (let i = 0; i < 4; i++) this.more(50);
+    for (let i = 0; i < 10; i++) this.more(50);
   }
 
   render(reason) {
@@ -224,7 +224,7 @@ export class Codes {
     const { engine, state } = this.app, { codes } = engine.run;
     find("codes").hidden = engine.isSlice;
     if (engine.isSlice) return;
-    this.svg.replaceChildren(...this.dots(engine.plane, SIDE, 2));
+    this.svg.replaceChildren(...this.dots(engine.wideView, SIDE, 2));
     this.button.textContent = state.labels ? "Hide the labels" : "Show the labels";
     this.button.setAttribute("aria-pressed", String(state.labels));
     const classes = state.labels ? [...new Set(codes.labels)].sort((a, b) => a - b).slice(0, 20) : [];
