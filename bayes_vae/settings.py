@@ -415,6 +415,10 @@ class ReportSettings:
         _at_least("num_diagnosed", self.num_diagnosed, 20 if self.num_diagnosed else 0)
 
 
+EXPLORE_PAGE = "explore.html"
+"""The interactive page of a run, in its folder."""
+
+
 @dataclass(frozen=True)
 class ExploreSettings:
     """What the page of a run, or of several, is computed from.

@@ -12,12 +12,9 @@ from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.loading import OpenedRun, open_run
 from bayes_vae.cli.output import json_text, note, say
 from bayes_vae.errors import NotDefinedError, RunError, SettingsError
-from bayes_vae.settings import ExploreSettings
+from bayes_vae.settings import EXPLORE_PAGE, ExploreSettings
 
-__all__ = ["PAGE", "explore", "run"]
-
-PAGE = "explore.html"
-"""Its name in the run directory."""
+__all__ = ["explore", "explore_text", "run"]
 
 EXAMPLES = """examples:
   bayes-vae explore runs/digits
@@ -37,7 +34,8 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("runs", metavar="RUN", nargs="+", help="a run directory")
     parser.add_settings(ExploreSettings, "what the page holds")
     group = parser.add_argument_group("result")
-    group.add_argument("--out", metavar="FILE", help=f"the page to write (default: {PAGE} in the first run's folder)")
+    help_of_out = f"the page to write (default: {EXPLORE_PAGE} in the first run's folder)"
+    group.add_argument("--out", metavar="FILE", help=help_of_out)
     group.add_argument("--overwrite", action="store_true", help="replace FILE where it exists")
     parser.add_common()
     options = parser.parse_args(arguments)
@@ -60,7 +58,7 @@ def _check_out(out: Path | None, overwrite: bool) -> None:
     if out is None:
         return
     if out.is_dir():
-        raise SettingsError(f"--out {out} is a folder; expected the name of a file, such as {out}/{PAGE}.")
+        raise SettingsError(f"--out {out} is a folder; expected the name of a file, such as {out}/{EXPLORE_PAGE}.")
     if out.exists() and not overwrite:
         raise SettingsError(f"--out {out} exists: choose another name, or add --overwrite.")
     if not out.parent.is_dir():
@@ -97,7 +95,7 @@ def explore(opened: Sequence[OpenedRun], settings: ExploreSettings, out: Path | 
         page = explore_page(views)
     content = page.encode()
     if out is None:
-        file = opened[0].add(PAGE, content)
+        file = opened[0].add(EXPLORE_PAGE, content)
     else:
         file = str(out)
         opened[0].pending.append(partial(write_atomically, out, content))

@@ -78,10 +78,10 @@ def explore_page(views: Sequence[RunView]) -> str:
 
 
 def json_for_html(content: Any) -> str:
-    """JSON in which no text can end the element that it stands in; tensors become base64.
+    r"""JSON in which no text can end the element that it stands in; tensors become base64.
 
     >>> json_for_html({"name": "</script>"})
-    '{"name":"\\\\u003c/script>"}'
+    '{"name":"\\u003c/script>"}'
     """
     text = json.dumps(_plain(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bayes_vae.data import Data
 from bayes_vae.data.split import Split
-from bayes_vae.errors import NotDefinedError, SettingsError
+from bayes_vae.errors import NotDefinedError
 from bayes_vae.estimators import annealed_log_evidence, elbo_terms, estimate_log_evidence
 from bayes_vae.explore.densities import (
     Normals,
@@ -35,12 +35,12 @@ FLOW_NOTE = (
     "that of the guide itself."
 )
 NO_ENCODER_NOTE = (
-    "The page cannot run this guide's encoder, so on an image that you draw q starts at the mean and covariance of the "
-    "exact posterior."
+    "The page cannot run this guide's encoder, so on an image that you draw q starts at the mean and covariance of "
+    "the exact posterior."
 )
 TOO_LARGE_NOTE = (
-    "The encoder is left out, because the page would be larger than 5 MB with it. On an image that you draw q starts at "
-    "the mean and covariance of the exact posterior."
+    "The encoder is left out, because the page would be larger than 5 MB with it. On an image that you draw q starts "
+    "at the mean and covariance of the exact posterior."
 )
 SLICE_NOTE = (
     "z has {size} numbers. The panels show a slice: the plane through the mean of q(z|x) along the two principal "
@@ -85,7 +85,6 @@ def collect(
     *,
     name: str = "pair",
     config: Mapping[str, Any] | None = None,
-    encoder: bool = True,
 ) -> RunView:
     """Compute what the page shows of a pair, on the CPU in float64.
 
@@ -95,7 +94,6 @@ def collect(
         settings: how many images, draws and nodes; the defaults when None.
         name: of the run.
         config: its configuration, as ``RunDirectory.config`` has it.
-        encoder: whether to take the encoder along.
 
     Raises:
         NotDefinedError: a model, likelihood, prior or network that the page cannot compute, by name.
@@ -119,7 +117,7 @@ def collect(
             "full_covariance": bool(q.scale_tril.tril(-1).abs().amax() > 0),
             "codes": _codes(guide, codes),
         }
-        found = encoder_of(guide, model.data_shape) if encoder else None
+        found = encoder_of(guide, model.data_shape)
         content["encoder"] = found
         if found is None:
             notes.append(NO_ENCODER_NOTE)

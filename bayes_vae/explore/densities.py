@@ -123,15 +123,15 @@ def prior_of(model: Any) -> dict[str, Any]:
     flow = _couplings(prior)
     if flow is None:
         raise NotDefinedError(
-            f"the page cannot compute the prior {type(prior).__name__}; it knows normals, mixtures of normals and flows "
-            "of affine couplings."
+            f"the page cannot compute the prior {type(prior).__name__}; it knows normals, mixtures of normals and "
+            "flows of affine couplings."
         )
     return flow
 
 
 def _couplings(prior: Any) -> dict[str, Any] | None:
     """A flow of affine couplings from a standard normal, then moved and rescaled."""
-    transforms = getattr(prior, "transforms", ())
+    transforms: Any = getattr(prior, "transforms", ())
     if len(transforms) != 2 or not isinstance(transforms[0], FlowTransform):
         return None
     placed: Any = transforms[1]
@@ -141,7 +141,7 @@ def _couplings(prior: Any) -> dict[str, Any] | None:
     couplings = [
         {
             "kept": step.split_dim,
-            "steps": steps_of(_hidden_layers(step.nn), (step.split_dim,), lambda rows, step=step: step.nn(rows)),
+            "steps": steps_of(_hidden_layers(step.nn), (step.split_dim,), step.nn),
             "least": step.log_scale_min_clip,
             "most": step.log_scale_max_clip,
         }

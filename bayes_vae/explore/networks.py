@@ -94,8 +94,8 @@ def _check(steps: list[Step], num_inputs: int, compute: Callable[[Tensor], Any],
     expected = expected.reshape(len(rows), -1)
     if found.shape != expected.shape or not torch.allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE):
         raise NotDefinedError(
-            f"the layers of {name}, one after another, give other numbers than {name} itself. The page can run networks "
-            "that are a plain sequence of linear or convolutional layers and activations."
+            f"the layers of {name}, one after another, give other numbers than {name} itself. The page can run "
+            "networks that are a plain sequence of linear or convolutional layers and activations."
         )
 
 
@@ -181,9 +181,7 @@ def _joined(heads: list[nn.Module], name: str) -> nn.Linear:
     joined = nn.Linear(weights[0].shape[1], sum(map(len, weights)), dtype=torch.float64)
     with torch.no_grad():
         joined.weight.copy_(torch.cat(weights))
-        biases: list[Any] = [
-            head.weight.new_zeros(len(head.weight)) if head.bias is None else head.bias for head in heads
-        ]  # type: ignore[operator, union-attr, arg-type]
+        biases = [_bias(head, len(weight)) for head, weight in zip(heads, weights, strict=True)]
         joined.bias.copy_(torch.cat(biases))
     return joined
 
@@ -219,7 +217,7 @@ def _step(layer: Any, shape: Size) -> tuple[list[Step], Size]:
     if isinstance(layer, nn.Flatten):
         return [], _reshaped((-1,), shape)
     if isinstance(layer, nn.Unflatten):
-        return [], tuple(layer.unflattened_size)  # type: ignore[arg-type]
+        return [], tuple(layer.unflattened_size)
     if isinstance(layer, nn.Linear):
         return [_affine("linear", layer)], (layer.out_features,)
     if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
@@ -238,8 +236,13 @@ def _step(layer: Any, shape: Size) -> tuple[list[Step], Size]:
 
 def _affine(kind: str, layer: Any) -> Step:
     outputs = layer.out_features if kind == "linear" else layer.out_channels
-    bias = layer.weight.new_zeros(outputs) if layer.bias is None else layer.bias
-    return {"step": kind, "weight": layer.weight.detach(), "bias": bias.detach()}
+    return {"step": kind, "weight": layer.weight.detach(), "bias": _bias(layer, outputs)}
+
+
+def _bias(layer: Any, outputs: int) -> Tensor:
+    """The bias of a layer; zeros where it has none."""
+    bias: Tensor = layer.weight.new_zeros(outputs) if layer.bias is None else layer.bias.detach()
+    return bias
 
 
 def _convolution(layer: nn.Conv2d | nn.ConvTranspose2d, shape: Size) -> tuple[list[Step], Size]:

@@ -16,12 +16,13 @@ from bayes_vae.runs.config import versions
 __all__ = ["report_page", "with_subscripts"]
 
 
-def report_page(contents: ReportContents, found: Sequence[Section] | None = None) -> str:
+def report_page(contents: ReportContents, found: Sequence[Section] | None = None, interactive: str = "") -> str:
     """The report as HTML.
 
     Args:
         contents: from :func:`bayes_vae.report.report_contents`.
         found: its sections, where they are at hand already.
+        interactive: the interactive page of the run, as seen from the report; empty where there is none.
 
     Returns:
         a whole document. Drawings go in as the markup that Matplotlib wrote, which escapes text itself; all else is
@@ -42,6 +43,7 @@ def report_page(contents: ReportContents, found: Sequence[Section] | None = None
         sections=listed,
         leading=first_sentences(listed),
         style=style,
+        interactive=interactive,
         version=versions()["bayes_vae"],
     )
 

@@ -21,6 +21,7 @@ from bayes_vae.settings import (
     DiagnoseSettings,
     EvaluateSettings,
     ExplainSettings,
+    ExploreSettings,
     PairSettings,
     ReportSettings,
     TrainingSettings,
@@ -31,6 +32,7 @@ OF_COMMANDS = {
     "evaluate": (EvaluateSettings,),
     "compare": (CompareSettings,),
     "explain": (ExplainSettings,),
+    "explore": (ExploreSettings,),
     "diagnose": (DiagnoseSettings,),
     "report": (ReportSettings,),
 }

@@ -285,7 +285,8 @@ def test_every_control_has_a_name(opened, file):
 
 CONTRAST = """() => {
   const level = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16) / 255)
-    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)).reduce((s, c, i) => s + c * [0.2126, 0.7152, 0.0722][i], 0);
+    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((s, c, i) => s + c * [0.2126, 0.7152, 0.0722][i], 0);
   const of = (name) => level(getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
   const ratio = (a, b) => (Math.max(of(a), of(b)) + 0.05) / (Math.min(of(a), of(b)) + 0.05);
   return Object.fromEntries(["ink", "soft", "elbo", "kl", "prior", "likelihood", "joint", "posterior", "warn"].flatMap(

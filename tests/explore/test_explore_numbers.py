@@ -12,7 +12,7 @@ import torch
 
 import bayes_vae as bv
 from bayes_vae.estimators.importance.reliability import pareto_k
-from bayes_vae.explore import collect, explore_page, script
+from bayes_vae.explore import collect, script
 from bayes_vae.explore.bundle import json_for_html
 from bayes_vae.explore.terms import expected_terms
 from bayes_vae.guides import AmortizedNormalGuide, FullCovarianceGuide

@@ -219,3 +219,10 @@ def test_a_report_is_written_into_its_run(run, few, tmp_path):
     assert path == tmp_path / "run" / "report.html"
     assert RunDirectory(tmp_path / "run").read_file("report.html").startswith(b"<!DOCTYPE html>")
     assert bv.write_report is write_report
+
+
+def test_the_interactive_page_is_linked_where_there_is_one(contents, found, page, tmp_path):
+    with_link = report_page(contents, found, "explore.html")
+    assert '<a href="explore.html">The interactive page of this run</a>' in with_link
+    assert "interactive page" not in page
+    assert report_page(contents, found, HOSTILE).count("<script>") == 0
