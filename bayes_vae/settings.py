@@ -431,6 +431,7 @@ class ExploreSettings:
         num_points: of two latent dimensions, nodes of the grid along each.
         num_temperatures: of more latent dimensions, steps of the annealed log p(x).
         seed: of every draw.
+        device: cpu, cuda, or auto.
     """
 
     num_images: int = 60
@@ -439,6 +440,7 @@ class ExploreSettings:
     num_points: int = 201
     num_temperatures: int = 100
     seed: int = 0
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         _check_types(self)

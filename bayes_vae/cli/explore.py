@@ -6,13 +6,16 @@ import argparse
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.loading import OpenedRun, open_run
-from bayes_vae.cli.output import json_text, note, say
+from bayes_vae.cli.output import Progress, json_text, say
 from bayes_vae.errors import NotDefinedError, RunError, SettingsError
 from bayes_vae.settings import EXPLORE_PAGE, ExploreSettings
+
+if TYPE_CHECKING:
+    from bayes_vae.explore import RunView
 
 __all__ = ["explore", "explore_text", "run"]
 
@@ -44,7 +47,10 @@ def run(arguments: Sequence[str]) -> int:
     for path in options.runs:
         if not Path(path).is_dir():
             raise RunError(f"{path} is not a run directory. Expected one that `bayes-vae train --out` wrote.")
-    opened = [open_run(path, "cpu", None, None, None) for path in options.runs]
+    from bayes_vae.training.machine import resolve_device
+
+    device = str(resolve_device(settings.device))
+    opened = [open_run(path, device, None, None, None) for path in options.runs]
     result = explore(opened, settings, out)
     say(json_text(result) if options.json else explore_text(result))
     opened[0].store()
@@ -76,19 +82,15 @@ def explore(opened: Sequence[OpenedRun], settings: ExploreSettings, out: Path | 
     Raises:
         NotDefinedError: what the page cannot show, and of which run.
     """
-    from bayes_vae.explore import collect, explore_page
+    from bayes_vae.explore import explore_page
     from bayes_vae.explore.bundle import LARGEST
     from bayes_vae.runs.files import write_atomically
 
-    views = []
-    for number, each in enumerate(opened):
-        name = each.directory.path.resolve().name
-        note(f"explore: terms of {name} ({number + 1} of {len(opened)})")
-        try:
-            view = collect(each.model, each.guide, each.data, settings, name=name, config=each.directory.config)
-        except NotDefinedError as error:
-            raise NotDefinedError(f"{name} cannot be shown: {error}") from error
-        views.append(view)
+    with Progress("explore", "runs") as progress:
+        views = []
+        for number, each in enumerate(opened):
+            progress(number, len(opened))
+            views.append(_view(each, settings))
     page = explore_page(views)
     if len(page) > LARGEST and any(view.content["encoder"] for view in views):
         views = [view.without_encoder() for view in views]
@@ -101,6 +103,17 @@ def explore(opened: Sequence[OpenedRun], settings: ExploreSettings, out: Path | 
         opened[0].pending.append(partial(write_atomically, out, content))
     shown = {view.name: view.notes for view in views}
     return {"runs": [str(each.directory.path) for each in opened], "notes": shown, "bytes": len(content), "file": file}
+
+
+def _view(opened: OpenedRun, settings: ExploreSettings) -> RunView:
+    """What the page shows of one run."""
+    from bayes_vae.explore import collect
+
+    name, config = opened.directory.path.resolve().name, opened.directory.config
+    try:
+        return collect(opened.model, opened.guide, opened.data, settings, name=name, config=config)
+    except NotDefinedError as error:
+        raise NotDefinedError(f"{name} cannot be shown: {error}") from error
 
 
 def explore_text(result: dict[str, Any]) -> str:

@@ -86,7 +86,7 @@ def collect(
     name: str = "pair",
     config: Mapping[str, Any] | None = None,
 ) -> RunView:
-    """Compute what the page shows of a pair, on the CPU in float64.
+    """Compute what the page shows of a pair, on its device in float64.
 
     Args:
         model, guide: a pair of two or more latent dimensions.
@@ -99,13 +99,14 @@ def collect(
         NotDefinedError: a model, likelihood, prior or network that the page cannot compute, by name.
     """
     settings = settings or ExploreSettings()
-    model, guide = (part.cpu().double() for part in copy.deepcopy((model, guide)))
+    model, guide = (part.double() for part in copy.deepcopy((model, guide)))
     _require_shown(model, guide)
     rows, codes = (data.test[:count].seeded(settings.seed) for count in (settings.num_images, settings.num_codes))
     prepare_for(model, guide, codes if len(codes) > len(rows) else rows)
     notes: list[str] = []
     with undisturbed(model, guide, seed=settings.seed):
-        x = rows.observations().double()
+        device = next(model.parameters()).device
+        x = rows.observations(device=device).double()
         q = _normals(guide, x, rows.index, notes)
         content: dict[str, Any] = {
             "name": name,
@@ -115,7 +116,7 @@ def collect(
             "prior": prior_of(model),
             "q": q._asdict(),
             "full_covariance": bool(q.scale_tril.tril(-1).abs().amax() > 0),
-            "codes": _codes(guide, codes),
+            "codes": _codes(guide, codes, device),
         }
         found = encoder_of(guide, model.data_shape)
         content["encoder"] = found
@@ -131,7 +132,7 @@ def collect(
     estimate = estimate_log_evidence(model, guide, rows, settings.num_particles, **common)
     k = {"pareto_k": estimate.pareto_k, "pareto_k_threshold": estimate.pareto_k_threshold}
     if model.latent_dim > 2:
-        content |= _slice(model, guide, rows, settings)
+        content |= _slice(model, guide, rows, settings, q.loc)
         notes.append(SLICE_NOTE.format(size=model.latent_dim))
     content["figures"] |= {**k, "num_particles": estimate.num_particles}
     content["images"] = _images(data, rows, x)
@@ -159,18 +160,16 @@ def _normals(guide: Any, x: Tensor, index: Tensor, notes: list[str]) -> Normals:
     return normals
 
 
-def _codes(guide: Any, codes: Split) -> dict[str, Any]:
+def _codes(guide: Any, codes: Split, device: torch.device) -> dict[str, Any]:
     """Means of q of more observations, and their labels, which the page hides until it is asked."""
-    q = _normals(guide, codes.observations().double(), codes.index, [])
+    q = _normals(guide, codes.observations(device=device).double(), codes.index, [])
     return {"loc": q.loc.float(), "labels": None if codes.labels is None else codes.labels.long().tolist()}
 
 
-def _slice(model: Any, guide: Any, rows: Split, settings: ExploreSettings) -> dict[str, Any]:
+def _slice(model: Any, guide: Any, rows: Split, settings: ExploreSettings, loc: Tensor) -> dict[str, Any]:
     """The plane through the posterior mean, and the figures that are no integral over it."""
-    with undisturbed(model, guide, seed=settings.seed):
-        loc = _normals(guide, rows.observations().double(), rows.index, []).loc
-        apart = loc - loc.mean(0)
-        _, _, directions = torch.linalg.svd(apart, full_matrices=False)
+    apart = loc - loc.mean(0)
+    _, _, directions = torch.linalg.svd(apart, full_matrices=False)
     elbo = elbo_terms(model, guide, rows, num_particles=settings.num_particles, seed=settings.seed)
     annealed = annealed_log_evidence(model, guide, rows, num_temperatures=settings.num_temperatures, seed=settings.seed)
     reach = 3.5 * float(apart.std())

@@ -66,7 +66,8 @@ def likelihood_of(model: Any) -> dict[str, Any]:
     if family.name == "normal":
         found |= {"noise": family.noise, "floor": normal.SCALE_FLOOR, "exponential": False}
         if family.noise != "per-pixel":
-            scale = family(torch.zeros(1, 1, *model.data_shape, dtype=torch.float64)).base_dist.scale
+            like = next(model.parameters())
+            scale = family(like.new_zeros(1, 1, *model.data_shape)).base_dist.scale
             found["scale"] = float(scale.detach().flatten()[0])
         elif isinstance(model, NetworkModel):
             found["exponential"] = model.decoder_output == "mean-and-log-scale"

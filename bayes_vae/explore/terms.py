@@ -38,7 +38,7 @@ class Plane(NamedTuple):
 
     def axes(self, num_points: int) -> tuple[Tensor, Tensor]:
         """Evenly spaced values of the first and the second latent number, shape (G,) each."""
-        steps = torch.arange(num_points, dtype=torch.float64) / (num_points - 1)
+        steps = torch.arange(num_points, dtype=torch.float64, device=self.low.device) / (num_points - 1)
         first, second = (self.low[i] + (self.high[i] - self.low[i]) * steps for i in range(2))
         return first, second
 
@@ -102,7 +102,9 @@ def expected_terms(model: Any, x: Tensor, q: Normals) -> tuple[Tensor, Tensor]:
     Returns:
         two of shape (N,), nats; the ELBO is the first minus the second.
     """
-    points, weights = (torch.from_numpy(part) for part in np.polynomial.hermite_e.hermegauss(HERMITE_POINTS))
+    points, weights = (
+        torch.from_numpy(part).to(x.device) for part in np.polynomial.hermite_e.hermegauss(HERMITE_POINTS)
+    )
     noise = torch.cartesian_prod(points, points)
     shares = torch.cartesian_prod(weights, weights).prod(1) / (2 * math.pi)
     likelihood, kl = [], []

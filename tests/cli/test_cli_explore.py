@@ -31,9 +31,8 @@ def test_the_page_of_two_runs_goes_to_a_file(command, trained, tmp_path, isolate
         heavier = ["--latent-dim", "2", "--hidden-dims", "8", "--epochs", "1", "--kl-weight", "4"]
         assert main(["train", *heavier, "--out", str(tmp_path / "heavier")]) == 0
     file = tmp_path / "both.html"
-    result = command("explore", trained, tmp_path / "heavier", *FEW, "--out", file, "--json")
-    assert result.code == 0
-    assert file.stat().st_size == json.loads(result.out[result.out.index("{\n") :])["bytes"]
+    result = command("explore", trained, tmp_path / "heavier", *FEW, "--out", file, "--json").json
+    assert file.stat().st_size == result["bytes"]
     varied = {each["name"]: each["values"] for each in content_of(file)["varied"]}
     assert varied["training.kl_weight"] == ["1.0", "4.0"]
 
