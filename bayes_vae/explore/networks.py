@@ -58,13 +58,7 @@ def steps_of(network: nn.Module, shape: Size, compute: Callable[[Tensor], Any] |
     for layer in _layers(network):
         found, shape = _step(layer, shape)
         steps += found
-    _check(
-        steps,
-        num_inputs,
-        network if compute is None else compute,
-        type(network).__name__,
-        next(network.parameters()).device,
-    )
+    _check(steps, num_inputs, network, network if compute is None else compute)
     return steps
 
 
@@ -90,9 +84,10 @@ def run_steps(steps: list[Step], rows: Tensor) -> Tensor:
     return rows
 
 
-def _check(steps: list[Step], num_inputs: int, compute: Callable[[Tensor], Any], name: str, device: Any) -> None:
+def _check(steps: list[Step], num_inputs: int, network: nn.Module, compute: Callable[[Tensor], Any]) -> None:
     """Compare the steps with the network at a few inputs."""
-    rows = torch.linspace(-2.5, 2.5, 7 * num_inputs, dtype=torch.float64).reshape(7, num_inputs).sin().to(device)
+    rows = torch.linspace(-2.5, 2.5, 7 * num_inputs, dtype=torch.float64).reshape(7, num_inputs).sin()
+    rows, name = rows.to(next(network.parameters()).device), type(network).__name__
     expected = compute(rows)
     if isinstance(expected, tuple):
         expected = torch.cat([part.flatten(1) for part in expected], 1)

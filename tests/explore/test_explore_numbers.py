@@ -5,14 +5,18 @@ import json
 import math
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
 
 import bayes_vae as bv
+import bayes_vae.models
 from bayes_vae.estimators.importance.reliability import pareto_k
-from bayes_vae.explore import collect, script
+from bayes_vae.explore import collect, explore_page, script
 from bayes_vae.explore.bundle import json_for_html
 from bayes_vae.explore.terms import expected_terms
 from bayes_vae.guides import AmortizedNormalGuide, FullCovarianceGuide
@@ -225,3 +229,93 @@ def test_a_layer_that_the_page_cannot_run_is_named(pair_of):
     model.decoder[1] = torch.nn.Hardtanh()
     with pytest.raises(bv.errors.NotDefinedError, match="the page cannot run a layer Hardtanh"):
         collect(model, guide, observations("bernoulli"), FEW)
+
+
+def test_log_evidence_that_stands_beside_the_pages_own_is_that_of_the_grid(pair_of):
+    pair, data = pair_of(), observations("bernoulli")
+    view = collect(*pair, data, ExploreSettings(num_images=8, num_codes=8, num_particles=40, num_points=201))
+    model, guide = (part.double() for part in copy.deepcopy(pair))
+    rule = bv.bayes_rule_on_grid(model, guide, data.test[:8].seeded(0), num_points=201)
+    close(view.content["figures"]["log_evidence"], rule.log_evidence)
+    assert float(view.content["figures"]["refinement_error"].max()) < 1e-6
+
+
+def test_what_is_kept_of_the_decoder_gives_the_same_likelihood(node, pair_of):
+    """The first picture is from kept outputs and normalizers, in place of every term of the likelihood."""
+    for name in ("bernoulli", "continuous-bernoulli"):
+        view = collect(*pair_of(FAMILIES[name]), observations(name), FEW)
+        body = """
+        const z = nodesOf(evenly(-3, 3, 9), evenly(-3, 3, 9)), outputs = runNetwork(given.run.decoder, z, 81);
+        const x = given.run.images.x.slice(0, 12), normalizers = normalizersOf(given.run.likelihood, outputs, 81);
+        return [logLikelihoodsKept(outputs, normalizers, x), logLikelihoodAt(given.run, x, z, 81)];"""
+        kept, whole = node(body, {"run": view.content})
+        np.testing.assert_allclose(kept, whole, rtol=1e-12, atol=1e-12)
+
+
+class OwnVAE(nn.Module):
+    """As in many tutorials: functions between the layers, two heads, probabilities out."""
+
+    def __init__(self, skip=False):
+        super().__init__()
+        self.first, self.mean, self.log_variance = nn.Linear(12, 8), nn.Linear(8, 2), nn.Linear(8, 2)
+        self.up, self.out, self.skip = nn.Linear(2, 8), nn.Linear(8, 12), skip
+
+    def encode(self, x):
+        h = functional.relu(self.first(x.view(-1, 12)))
+        return self.mean(h), self.log_variance(h)
+
+    def decode(self, z):
+        h = torch.tanh(self.up(z))
+        h = h + self.up(z) if self.skip else h
+        return torch.sigmoid(self.out(h))
+
+
+def own_pair(vae):
+    return bv.pair_from_networks(
+        vae.encode,
+        vae.decode,
+        latent_dim=2,
+        data_shape=(3, 4),
+        encoder_output="loc-and-log-variance",
+        decoder_output="probabilities",
+    )
+
+
+@pytest.mark.filterwarnings("ignore::bayes_vae.errors.GridWarning")
+def test_networks_of_ones_own_give_the_numbers_of_python(node, isolated_globals):
+    with isolated_globals(seed=1):
+        pair = own_pair(OwnVAE())
+    view, _ = compare(node, pair, "bernoulli")
+    body = """const found = encode(given.run.encoder, given.run.images.x.slice(0, 12), 2);
+    return { loc: found.loc, tril: found.tril };"""
+    found, q = node(body, {"run": view.content}), view.content["q"]
+    close(found["loc"], q["loc"][0])
+    close(found["tril"], q["scale_tril"][0].flatten())
+
+
+def test_a_network_that_is_no_sequence_is_refused(isolated_globals):
+    with isolated_globals(seed=1):
+        pair = own_pair(OwnVAE(skip=True))
+    with pytest.raises(bv.errors.NotDefinedError, match="is not a plain sequence of layers"):
+        collect(*pair, observations("bernoulli"), FEW)
+
+
+def test_what_the_page_does_not_know_is_refused_by_name():
+    from bayes_vae.explore.densities import likelihood_of
+
+    with pytest.raises(bv.errors.NotDefinedError, match="one latent z and one decoder .* this one is TwoLayer"):
+        likelihood_of(bv.models.TwoLayerVAE(2, 2, (3, 4)))
+
+
+def test_runs_on_different_data_have_no_common_page(pair_of):
+    few = ExploreSettings(num_images=4, num_codes=4, num_particles=40, num_points=21)
+    views = [collect(*pair_of(), observations("bernoulli"), few, name=name) for name in ("one", "two")]
+    views[1] = replace(views[1], digest="another")
+    with pytest.raises(bv.errors.SettingsError, match="the same observations, and those of two are not"):
+        explore_page(views)
+    with pytest.raises(bv.errors.SettingsError, match="needs at least one run"):
+        explore_page([])
+
+
+def test_no_text_ends_the_element_that_it_stands_in():
+    assert "<" not in json_for_html({"</script><script>": ["<!--", {"a": "</script>"}]})

@@ -90,12 +90,12 @@ export class Bar {
 
   written(split, terms, evidence, gap) {
     const chip = (name, text, value, code, needs) => make("span", { class: `chip ${name}` }, make("b", {}, nats(value)), " ", code ? call(code) : null, make("small", { class: needs ? "needs" : "" }, text));
-    const i = (text) => make("i", {}, text), draws = "num_particles=1000";
+    const signed = (sign, piece) => make("span", { class: "signed" }, make("i", {}, sign), piece), draws = "num_particles=1000";
     const elbo = chip("elbo", "ELBO", terms.elbo, `bv.elbo_terms(model, guide, x, ${draws}).elbo`);
     const rule = this.app.engine.isSlice ? "bv.annealed_log_evidence(model, guide, x).log_evidence" : "bv.bayes_rule_on_grid(model, guide, x).log_evidence";
-    if (split === "integral") return [elbo, i("="), chip("evidence", "log p(x)", evidence, rule, true), i("−"), chip("kl", "KL(q ‖ p(z|x))", gap, "bv.bayes_rule_on_grid(model, guide, x).inference_gap", true)];
-    if (split === "prior") return [elbo, i("="), chip("likelihood", "E_q log p(x|z)", terms.expectedLogLikelihood, `bv.elbo_terms(model, guide, x, ${draws}).expected_log_likelihood`), i("−"), chip("kl", "KL(q ‖ p(z))", terms.klToPrior, `bv.elbo_terms(model, guide, x, ${draws}).kl_to_prior`)];
-    return [elbo, i("="), chip("joint", "E_q log p(x, z)", terms.expectedLogJoint, `bv.log_terms(model, guide, x, ${draws}).log_joint.mean(0)`), i("+"), chip("q", "entropy of q", terms.entropy, "guide.variational_posterior(x).entropy()")];
+    if (split === "integral") return [elbo, signed("=", chip("evidence", "log p(x)", evidence, rule, true)), signed("−", chip("kl", "KL(q ‖ p(z|x))", gap, "bv.bayes_rule_on_grid(model, guide, x).inference_gap", true))];
+    if (split === "prior") return [elbo, signed("=", chip("likelihood", "E_q log p(x|z)", terms.expectedLogLikelihood, `bv.elbo_terms(model, guide, x, ${draws}).expected_log_likelihood`)), signed("−", chip("kl", "KL(q ‖ p(z))", terms.klToPrior, `bv.elbo_terms(model, guide, x, ${draws}).kl_to_prior`))];
+    return [elbo, signed("=", chip("joint", "E_q log p(x, z)", terms.expectedLogJoint, `bv.log_terms(model, guide, x, ${draws}).log_joint.mean(0)`)), signed("+", chip("q", "entropy of q", terms.entropy, "guide.variational_posterior(x).entropy()"))];
   }
 
   verdict(terms, evidence) {

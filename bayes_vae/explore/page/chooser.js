@@ -85,7 +85,7 @@ export class Chooser {
     if (this.app.state.drawn) pixels.set(this.app.state.drawn);
     show();
     const clear = make("button", { type: "button", onclick: () => { pixels.fill(0); show(); this.app.chooseDrawn(Float64Array.from(pixels)); } }, "Clear");
-    const copy = make("button", { type: "button", onclick: () => { pixels.set(engine.x.map((value) => (binary ? Math.round(value) : value))); show(); } }, "Start from the chosen image");
+    const copy = make("button", { type: "button", onclick: () => { pixels.set(this.app.engine.x.map((value) => (binary ? Math.round(value) : value))); show(); } }, "Start from the chosen image");
     const body = make("div", { hidden: true }, make("p", { class: "hint" }, "Paint with pointer or finger. An image unlike the training images gets a low log p(x)."), sheet, make("div", { class: "buttons" }, clear, copy));
     const open = make("button", { type: "button", "aria-expanded": "false", onclick: () => {
       body.hidden = !body.hidden;

@@ -55,7 +55,7 @@ export function choice(name, options, chosen, pick) {
 
 export function slider(text, { low, high, step, value }, change) {
   const output = make("output", {}, "");
-  const input = make("input", { type: "range", min: low, max: high, step, value, oninput: () => change(Number(input.value)) });
+  const input = make("input", { type: "range", "aria-label": text, min: low, max: high, step, value, oninput: () => change(Number(input.value)) });
   return { element: make("label", { class: "slide" }, make("span", {}, text), output, input), input, output };
 }
 

@@ -1,6 +1,6 @@
 // One run in the page: the terms of the chosen image, first from the cached grid, then from a grid around its posterior.
 import { encode, logPriors, normalOf } from "./densities.js";
-import { decodedMean, logLikelihoods } from "./likelihood.js";
+import { decodedMean, logLikelihoods, logLikelihoodsKept, normalizersOf } from "./likelihood.js";
 import { runNetwork } from "./network.js";
 import {
   boxOfPosterior, elboTerms, evenly, logLikelihoodAt, momentsOnGrid, nodesOf, normalNoise, termsOnGrid, withEvidence,
@@ -19,7 +19,7 @@ export class Engine {
     if (this.isSlice) return;
     this.cache(FIRST_NODES, null);
     const width = run.images.x.length / run.images.index.length * run.likelihood.per_number;
-    const nodes = Math.max(FIRST_NODES, Math.min(81, Math.floor(Math.sqrt(MOST_CACHED / width))));
+    const nodes = Math.max(FIRST_NODES, Math.min(61, Math.floor(Math.sqrt(MOST_CACHED / width))));
     const [first, second] = this.axes(nodes);
     queue.ask("outputs", { first, second }, (outputs) => { this.cache(nodes, outputs); this.recompute(); });
   }
@@ -31,7 +31,8 @@ export class Engine {
   cache(count, outputs) {
     const [first, second] = this.axes(count), z = nodesOf(first, second);
     const found = outputs || runNetwork(this.run.decoder, z, count * count);
-    this.cached = { first, second, logPrior: logPriors(this.run.prior, z, count * count), outputs: found };
+    const normalizers = normalizersOf(this.run.likelihood, found, count * count);
+    this.cached = { first, second, logPrior: logPriors(this.run.prior, z, count * count), outputs: found, normalizers };
   }
 
   get size() {
@@ -65,8 +66,11 @@ export class Engine {
       const [first, second] = this.axes(41);
       this.grid = termsOnGrid(this.run, this.x, first, second, this.slice);
     } else {
-      const { first, second, logPrior, outputs } = this.cached;
-      this.grid = withEvidence(first, second, logPrior, logLikelihoods(this.run.likelihood, outputs, logPrior.length, this.x));
+      const { first, second, logPrior, outputs, normalizers } = this.cached;
+      const logLikelihood = normalizers
+        ? logLikelihoodsKept(outputs, normalizers, this.x)
+        : logLikelihoods(this.run.likelihood, outputs, logPrior.length, this.x);
+      this.grid = withEvidence(first, second, logPrior, logLikelihood);
       const asked = this.x;
       this.queue.ask("refine", { x: asked, box: boxOfPosterior(this.grid), count: 61 }, (grid) => {
         if (asked !== this.x) return;

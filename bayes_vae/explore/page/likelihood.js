@@ -52,6 +52,30 @@ export function logLikelihoods(about, outputs, count, x) {
   return result;
 }
 
+// Families whose log density is x · f(z) less a normalizer, which does not depend on x and can be kept.
+const NORMALIZERS = { bernoulli: softplus, "continuous-bernoulli": logNormalizer };
+
+export function normalizersOf(about, outputs, count) {
+  const normalizer = NORMALIZERS[about.family], width = outputs.length / count;
+  if (!normalizer) return null;
+  return Float64Array.from({ length: count }, (_, n) => {
+    let total = 0;
+    for (let i = n * width; i < (n + 1) * width; i++) total += normalizer(outputs[i]);
+    return total;
+  });
+}
+
+// As logLikelihoods, from outputs and normalizers that were kept: the pixels that are not 0 are what is summed.
+export function logLikelihoodsKept(outputs, normalizers, x) {
+  const on = [];
+  x.forEach((value, i) => { if (value !== 0) on.push(i); });
+  return normalizers.map((normalizer, n) => {
+    let total = -normalizer;
+    for (const i of on) total += x[i] * outputs[n * x.length + i];
+    return total;
+  });
+}
+
 // The mean of p(x given z) for one row of outputs: the decoded image.
 export function decodedMean(about, outputs) {
   const { mean } = FAMILIES[about.family], P = outputs.length / about.per_number;
