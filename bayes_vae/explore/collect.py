@@ -123,18 +123,11 @@ def collect(
         if found is None:
             notes.append(NO_ENCODER_NOTE)
         if model.latent_dim == 2:
-            plane = plane_of(model.prior(), q)
-            content["plane"] = {**plane._asdict(), "num_points": settings.num_points}
-            evidence = plane_terms(model, x, plane, settings.num_points)
-            expected, kl = expected_terms(model, x, q)
-            content["figures"] = {**evidence._asdict(), "expected_log_likelihood": expected, "kl_to_prior": kl}
-    common: dict[str, Any] = {"seed": settings.seed}
-    estimate = estimate_log_evidence(model, guide, rows, settings.num_particles, **common)
-    k = {"pareto_k": estimate.pareto_k, "pareto_k_threshold": estimate.pareto_k_threshold}
+            content |= _on_plane(model, x, q, settings)
     if model.latent_dim > 2:
         content |= _slice(model, guide, rows, settings, q.loc)
         notes.append(SLICE_NOTE.format(size=model.latent_dim))
-    content["figures"] |= {**k, "num_particles": estimate.num_particles}
+    content["figures"] |= _reliability(model, guide, rows, settings)
     content["images"] = _images(data, rows, x)
     content["notes"] = notes
     return RunView(name, content, notes, _flat((config or {}).get("settings", {})), data.digest)
@@ -164,6 +157,21 @@ def _codes(guide: Any, codes: Split, device: torch.device) -> dict[str, Any]:
     """Means of q of more observations, and their labels, which the page hides until it is asked."""
     q = _normals(guide, codes.observations(device=device).double(), codes.index, [])
     return {"loc": q.loc.float(), "labels": None if codes.labels is None else codes.labels.long().tolist()}
+
+
+def _on_plane(model: Any, x: Tensor, q: Normals, settings: ExploreSettings) -> dict[str, Any]:
+    """The plane of a latent of two numbers, and the terms as sums over its nodes."""
+    plane = plane_of(model.prior(), q)
+    evidence, (expected, kl) = plane_terms(model, x, plane, settings.num_points), expected_terms(model, x, q)
+    figures = {**evidence._asdict(), "expected_log_likelihood": expected, "kl_to_prior": kl}
+    return {"plane": {**plane._asdict(), "num_points": settings.num_points}, "figures": figures}
+
+
+def _reliability(model: Any, guide: Any, rows: Split, settings: ExploreSettings) -> dict[str, Any]:
+    """k̂ of every observation."""
+    estimate = estimate_log_evidence(model, guide, rows, settings.num_particles, seed=settings.seed)
+    threshold, count = estimate.pareto_k_threshold, estimate.num_particles
+    return {"pareto_k": estimate.pareto_k, "pareto_k_threshold": threshold, "num_particles": count}
 
 
 def _slice(model: Any, guide: Any, rows: Split, settings: ExploreSettings, loc: Tensor) -> dict[str, Any]:

@@ -16,7 +16,7 @@ __all__ = ["Plane", "PlaneTerms", "expected_terms", "plane_of", "plane_terms"]
 REACH = 5.0
 """The plane reaches so many deviations to each side of the prior and of every q, as in ``bayes_rule_on_grid``."""
 
-NODES_AT_ONCE = 512
+NODES_AT_ONCE = 128
 """Nodes that are decoded together."""
 
 HERMITE_POINTS = 24

@@ -113,16 +113,13 @@ export class Bar {
     const { app } = this, { engine } = app, steps = climbing(engine.run, engine.x, app.state.q, engine.run.full_covariance, 12);
     cancelAnimationFrame(this.frame);
     const advance = () => {
-      let step = null;
-      for (let i = 0; i < (calm() ? 1000 : 1); i++) {
-        const next = steps.next();
-        if (next.done) { step = null; break; }
-        step = next.value;
-        this.last = step;
-      }
-      if (step) app.setQ(step.q, "own", false);
-      if (step && !calm()) this.frame = requestAnimationFrame(advance);
-      else this.arrive();
+      const end = performance.now() + 30;
+      let next = steps.next();
+      while (calm() && !next.done && performance.now() < end) { this.last = next.value; next = steps.next(); }
+      if (next.done) return this.arrive();
+      this.last = next.value;
+      if (!calm()) app.setQ(next.value.q, "own", false);
+      this.frame = requestAnimationFrame(advance);
     };
     app.onStop(() => cancelAnimationFrame(this.frame));
     this.last = null;
