@@ -89,7 +89,8 @@ def plane_terms(model: Any, x: Tensor, plane: Plane, num_points: int) -> PlaneTe
 def _log_joint(model: Any, x: Tensor, z: Tensor) -> Tensor:
     """log p(x, z), shape (nodes, N)."""
     log_likelihood: Tensor = model.likelihood(z.unsqueeze(1)).log_prob(x)
-    return log_likelihood + model.prior().log_prob(z).unsqueeze(1)
+    log_prior: Tensor = model.prior().log_prob(z)
+    return log_likelihood + log_prior.unsqueeze(1)
 
 
 def expected_terms(model: Any, x: Tensor, q: Normals) -> tuple[Tensor, Tensor]:
