@@ -276,7 +276,7 @@ def test_an_image_can_be_drawn(opened, file, until):
 def test_every_control_has_a_name(opened, file):
     tab, _, _ = opened(file)
     unnamed = """[...document.querySelectorAll('button, input, [role=application], [role=img]')].filter((each) =>
-      !(each.getAttribute('aria-label') || each.textContent.trim() || each.closest('label')?.textContent.trim())
+      !(each.getAttribute('aria-label') || each.textContent.trim() || each.labels?.[0]?.textContent.trim())
     ).map((each) => each.outerHTML.slice(0, 90))"""
     assert tab.evaluate(unnamed) == []
     repeated = "[...document.querySelectorAll('[id]')].map((e) => e.id).filter((id, i, all) => all.indexOf(id) !== i)"

@@ -56,7 +56,7 @@ export function choice(name, options, chosen, pick) {
 export function slider(text, { low, high, step, value }, change) {
   const output = make("output", {}, "");
   const input = make("input", { type: "range", "aria-label": text, min: low, max: high, step, value, oninput: () => change(Number(input.value)) });
-  return { element: make("label", { class: "slide" }, make("span", {}, text), output, input), input, output };
+  return { element: make("label", { class: "slide" }, make("span", {}, text), input, output), input, output };
 }
 
 // The Python call that gives the same number: shown on hover and focus, copied on click.

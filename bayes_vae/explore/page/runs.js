@@ -13,7 +13,7 @@ export class Runs {
     this.table = make("table");
     const name = this.setting ? this.setting.name.split(".").pop().replaceAll("_", " ") : "run";
     box.append(make("h2", { id: "runs-title" }, `${runs.length} runs on the same images: ${name}`),
-      make("label", { class: "slide" }, make("span", {}, "run"), this.output, this.input), make("div", { class: "scroll" }, this.table),
+      make("label", { class: "slide" }, make("span", {}, "run"), this.input, this.output), make("div", { class: "scroll" }, this.table),
       make("p", { class: "hint" }, "ELBO and log p(x) are at KL weight 1 for every run: means over the images on this page."));
     this.name = name;
   }
