@@ -81,7 +81,7 @@ def test_a_click_shows_a_large_image_within_a_tenth_of_a_second(opened, file_of_
     tab, said, _ = opened(file_of_large_images)
     until(tab, "bayesVae.engine.cached.first.length > 31")
     until(tab, "!bayesVae.queue.busy")
-    times = tab.evaluate("""() => [1, 2, 3, 4, 5].map((place) => {
+    times = tab.evaluate("""() => [1, 2, 3, 4, 5, 1, 2, 3, 4, 5].map((place) => {
       const began = performance.now();
       document.querySelectorAll(".thumb")[place].click();
       return performance.now() - began;

@@ -21,7 +21,7 @@ export class Engine {
     const width = run.images.x.length / run.images.index.length * run.likelihood.per_number;
     const nodes = Math.max(FIRST_NODES, Math.min(61, Math.floor(Math.sqrt(MOST_CACHED / width))));
     const [first, second] = this.axes(nodes);
-    queue.ask("outputs", { first, second }, (outputs) => { this.cache(nodes, outputs); this.recompute(); });
+    queue.ask("outputs", { first, second }, (outputs) => { this.cache(nodes, outputs); this.recompute(); this.changed("grid"); });
   }
 
   axes(count) {
@@ -78,7 +78,6 @@ export class Engine {
         this.changed("fine");
       });
     }
-    this.changed("grid");
   }
 
   // log p(x): by the fine grid, else Python's, else by the cached grid; on a slice only Python's.
