@@ -24,6 +24,7 @@ __all__ = [
     "EncodeSettings",
     "EvaluateSettings",
     "ExplainSettings",
+    "ExploreSettings",
     "Kind",
     "PairSettings",
     "Policy",
@@ -382,7 +383,7 @@ class CompareSettings:
         at_least("num_temperatures", self.num_temperatures, 0)
         if self.tolerance is not None and not self.tolerance > 0:
             raise SettingsError(f"tolerance must be positive, in nats, got {self.tolerance:g}.")
-        _at_least("num_particles", self.num_particles, 2)
+        at_least("num_particles", self.num_particles, 2)
 
     def check_for(self, num_runs: int) -> None:
         """Refuse what the ladder of one run, or the comparison of several, does not take.
@@ -432,6 +433,40 @@ class ReportSettings:
         for name in ("num_temperatures", "num_gap_observations", "num_simulated"):
             at_least(name, getattr(self, name), 0)
         at_least("num_diagnosed", self.num_diagnosed, 20 if self.num_diagnosed else 0)
+
+
+EXPLORE_PAGE = "explore.html"
+"""The interactive page of a run, in its folder."""
+
+
+@dataclass(frozen=True)
+class ExploreSettings:
+    """What the page of a run, or of several, is computed from.
+
+    Args:
+        num_images: test observations to choose from, from the first on.
+        num_codes: test observations whose codes are dots on the plane.
+        num_particles: draws from q for each observation (K), for k̂; of more than two latent dimensions also for the
+            ELBO.
+        num_points: of two latent dimensions, nodes of the grid along each.
+        num_temperatures: of more latent dimensions, steps of the annealed log p(x).
+        seed: of every draw.
+        device: cpu, cuda, or auto.
+    """
+
+    num_images: int = 60
+    num_codes: int = 500
+    num_particles: int = 500
+    num_points: int = 201
+    num_temperatures: int = 100
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        least = {"num_images": 2, "num_codes": 2, "num_particles": 2, "num_points": 5, "num_temperatures": 1}
+        for name, number in least.items():
+            at_least(name, getattr(self, name), number)
 
 
 @dataclass(frozen=True)
@@ -513,10 +548,10 @@ class ScoreSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _at_least("num_particles", self.num_particles, 2)
+        check_types(self)
+        at_least("num_particles", self.num_particles, 2)
         for name in ("num_temperatures", "num_reference"):
-            _at_least(name, getattr(self, name), 0)
+            at_least(name, getattr(self, name), 0)
 
 
 @dataclass(frozen=True)
@@ -536,8 +571,8 @@ class EncodeSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _at_least("num_particles", self.num_particles, 2)
+        check_types(self)
+        at_least("num_particles", self.num_particles, 2)
 
 
 @dataclass(frozen=True)
@@ -564,10 +599,10 @@ class SampleSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _at_least("num", self.num, 1)
-        _at_least("num_steps", self.num_steps, 2)
-        _one_of("what", self.what, get_args(SampleKind))
+        check_types(self)
+        at_least("num", self.num, 1)
+        at_least("num_steps", self.num_steps, 2)
+        one_of("what", self.what, get_args(SampleKind))
 
 
 @dataclass(frozen=True)
@@ -607,15 +642,15 @@ class RefitPriorSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
         for name in ("num_components", "num_transforms", "epochs", "batch_size", "num_observations"):
-            _at_least(name, getattr(self, name), 1)
-        _at_least("patience", self.patience, 0)
-        _at_least("num_particles", self.num_particles, 2)
-        _at_least("num_temperatures", self.num_temperatures, 0)
+            at_least(name, getattr(self, name), 1)
+        at_least("patience", self.patience, 0)
+        at_least("num_particles", self.num_particles, 2)
+        at_least("num_temperatures", self.num_temperatures, 0)
         if not self.learning_rate > 0:
             raise SettingsError(f"learning_rate must be above 0, got {self.learning_rate:g}.")
-        _one_of("prior", self.prior, names("prior"))
+        one_of("prior", self.prior, names("prior"))
 
 
 @dataclass(frozen=True)
@@ -641,9 +676,9 @@ class RateDistortionSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
         for name, least in (("num_temperatures", 1), ("num_chains", 2), ("num_observations", 1), ("num_particles", 2)):
-            _at_least(name, getattr(self, name), least)
+            at_least(name, getattr(self, name), least)
         if not self.betas or min(self.betas) <= 0 or len(set(self.betas)) < len(self.betas):
             raise SettingsError(
                 f"betas must be different numbers above 0, got {' '.join(f'{beta:g}' for beta in self.betas)}."
@@ -657,6 +692,7 @@ SECTIONS = {
     "evaluate": EvaluateSettings,
     "compare": CompareSettings,
     "explain": ExplainSettings,
+    "explore": ExploreSettings,
     "diagnose": DiagnoseSettings,
     "refit_prior": RefitPriorSettings,
     "rate_distortion": RateDistortionSettings,

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from importlib.util import find_spec
@@ -15,6 +16,10 @@ from typing import Any
 from sphinx.application import Sphinx
 
 MATHJAX = "mathjax/tex-svg-full.js"
+
+LIVE_PAGE = "live.html"
+TRAIN_LIVE = ["train", "--latent-dim", "2", "--hidden-dims", "64", "64", "--epochs", "40"]
+"""The run behind the live page; --out is added."""
 
 FIGURES = """
 c = get_config()
@@ -128,6 +133,16 @@ def copy_mathjax(app: Sphinx, failure: Exception | None) -> None:
         shutil.copyfile(Path(found.origin).parent / "static" / MATHJAX, target)
 
 
+def make_live_page(app: Sphinx, failure: Exception | None) -> None:
+    """Train a small run on the digits, and put its interactive page beside the pages: half a minute."""
+    if failure is not None or app.builder.format != "html":
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        run, page = Path(folder) / "digits", Path(app.outdir) / "_static" / LIVE_PAGE
+        for words in ([*TRAIN_LIVE, "--out", str(run)], ["explore", str(run), "--out", str(page), "--overwrite"]):
+            subprocess.run([sys.executable, "-m", "bayes_vae", *words], check=True, capture_output=True)
+
+
 def escape_shapes(_app: Sphinx, _kind: str, _name: str, _thing: object, _options: object, lines: list[str]) -> None:
     """The star of a shape such as (N, *event) opens no emphasis, and the letter of "num_particles: K." no list."""
     lines[:] = [re.sub(r"(?<=[( ])\*(?=\w+[,)])", r"\\*", line) for line in lines]
@@ -170,3 +185,4 @@ def setup(app: Sphinx) -> None:
     app.connect("html-page-context", for_phones)
     app.connect("autodoc-process-docstring", escape_shapes)
     app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", make_live_page)

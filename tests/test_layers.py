@@ -19,7 +19,7 @@ LAYERS = [
     {"objectives", "posterior"},
     {"runs", "training"},
     {"diagnosis", "plots"},
-    {"report"},
+    {"explore", "report"},
     {"bayes_vae"},
     {"__main__", "cli", "experiments"},
 ]

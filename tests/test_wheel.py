@@ -85,6 +85,7 @@ def test_the_wheel_holds_every_module_once_and_nothing_else(wheel):
     assert {name for name in files if name.endswith(".py")} == modules_on_disk()
     assert "bayes_vae/py.typed" in files
     assert {"bayes_vae/report/templates/report.html", "bayes_vae/report/templates/report.css"} <= files
+    assert {"bayes_vae/explore/page/page.html", "bayes_vae/explore/page/main.js"} <= files
     assert "bayes_vae/experiments/settings/two-layer.yaml" in files
     assert "bayes_vae/reference_pairs/values.json" in files
     assert {name.split("/")[0] for name in files} == {"bayes_vae"}

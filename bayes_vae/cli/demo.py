@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bayes_vae.cli.compare import compare_run
 from bayes_vae.cli.evaluate import evaluate, evaluation_text
+from bayes_vae.cli.explore import explore
 from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.output import say, table
 from bayes_vae.cli.repeating import on_threads
 from bayes_vae.cli.tables import ladder_table
 from bayes_vae.cli.train import command_line, default_folder, train
-from bayes_vae.settings import CompareSettings, DataSettings, EvaluateSettings, PairSettings, TrainingSettings
+from bayes_vae.settings import (
+    CompareSettings,
+    DataSettings,
+    EvaluateSettings,
+    ExploreSettings,
+    PairSettings,
+    TrainingSettings,
+)
 
 __all__ = ["run"]
 
 EPOCHS, PARTICLES, RUNGS = 40, 500, (1, 5, 50, 500)
+
+PLANE = 2
+"""Latent numbers of the run that the page shows."""
 
 LEGEND = (
     ("z", "hypothesis", "a few numbers that say which digit, how slanted, how bold"),
@@ -54,8 +66,21 @@ def run(arguments: Sequence[str]) -> int:
             "evaluation": evaluate(opened, EvaluateSettings(num_particles=PARTICLES, **shared)),
             "comparison": compare_run(opened, CompareSettings(rungs=RUNGS, **shared)),
         }
-    tried = f"\nThe run is in {trained['run']}: try bayes-vae report {trained['run']}"
-    return opened.show(results, _text(**results), tried, options.json)
+        if pair.latent_dim == PLANE:
+            on_plane = opened
+        else:
+            flat, beside = replace(pair, latent_dim=PLANE), out.with_name(f"{out.name}-plane")
+            if not options.json:
+                say(f"Now a run with {PLANE} latent numbers, for the page: the whole plane of z can be seen.\n")
+            _, on_plane = train(DataSettings(), flat, training, beside, command_line("demo", arguments))
+        results["page"] = explore([on_plane], ExploreSettings(seed=training.seed))
+    tried = (
+        f"\nThe run is in {trained['run']}: try bayes-vae report {trained['run']}\n"
+        f"Bayes' rule to touch is in {results['page']['file']}: open it in a browser."
+    )
+    code = opened.show(results, _text(trained, results["evaluation"], results["comparison"]), tried, options.json)
+    on_plane.store()
+    return code
 
 
 def _introduction() -> str:

@@ -32,6 +32,7 @@ COMMANDS = {
     "refit-prior": "a better p(z) for a trained run: good reconstructions, bad samples, repaired",
     "rate-distortion": "what a run's decoder can do at each rate, without retraining: a table and a figure",
     "sweep": "train a grid of settings, one run each, and compare them",
+    "explore": "one interactive HTML page: Bayes' rule seen on the run's own images",
     "experiment": "a question answered by a script; without a name, the list of them",
 }
 

@@ -68,6 +68,7 @@ def report(opened: OpenedRun, settings: ReportSettings) -> dict[str, Any]:
     """Make the report of a run; where it will be, what it says first, and what it leaves out, in JSON types."""
     from bayes_vae.report import report_contents, report_page
     from bayes_vae.report.summary import sections, summary
+    from bayes_vae.report.writing import interactive_page
 
     contents = report_contents(
         opened.model,
@@ -80,7 +81,7 @@ def report(opened: OpenedRun, settings: ReportSettings) -> dict[str, Any]:
         stages=_progress,
     )
     found = sections(contents)
-    page = report_page(contents, found).encode()
+    page = report_page(contents, found, interactive_page(opened.directory)).encode()
     file = opened.add("report.html", page)
     return {"run": str(opened.directory.path), **summary(contents, found), "bytes": len(page), "file": file}
 

@@ -21,12 +21,13 @@ SUBSCRIPT = re.compile(r"(?<![\w./-])([EL]|z\d?)_(?:(q|K|d|\d+)|\{([\d,/K]+)\})(
 """E_q, L_500, L_{K/2}, z_3, z1_2 and z_{0,3}, which are no file's name."""
 
 
-def report_page(contents: ReportContents, found: Sequence[Section] | None = None) -> str:
+def report_page(contents: ReportContents, found: Sequence[Section] | None = None, interactive: str = "") -> str:
     """The report as HTML.
 
     Args:
         contents: from :func:`bayes_vae.report.report_contents`.
         found: its sections, where they are at hand already.
+        interactive: the interactive page of the run, as seen from the report; empty where there is none.
 
     Returns:
         a whole document. Drawings go in as the markup that Matplotlib wrote, which escapes text itself; all else is
@@ -42,6 +43,7 @@ def report_page(contents: ReportContents, found: Sequence[Section] | None = None
         conditions=conditions(
             None, contents.num_observations, contents.data["policy"], kl_weight=1, seed=contents.settings.seed
         ),
+        interactive=interactive,
     )
 
 
@@ -51,7 +53,7 @@ def page_of(found: Sequence[Section], leading: Sequence[str], **texts: str) -> s
     Args:
         found: in the order of the page.
         leading: what a reader who stops after five lines should know.
-        texts: name, title, kind and conditions of the page.
+        texts: name, title, kind and conditions of the page, and the interactive page that it links to, if any.
     """
     environment = Environment(
         loader=PackageLoader("bayes_vae.report"),

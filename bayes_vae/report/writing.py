@@ -10,10 +10,10 @@ from bayes_vae.report.contents import Stages, report_contents
 from bayes_vae.report.page import report_page
 from bayes_vae.runs import RunDirectory
 from bayes_vae.runs.run_data import load_run_data, split_as_stored
-from bayes_vae.settings import DataSettings, ReportSettings
+from bayes_vae.settings import EXPLORE_PAGE, DataSettings, ReportSettings
 from bayes_vae.terms.program import Program
 
-__all__ = ["write_report"]
+__all__ = ["interactive_page", "write_report"]
 
 
 def write_report(
@@ -57,7 +57,13 @@ def write_report(
         history=directory.history,
         stages=stages,
     )
-    return directory.add_file(f"report{directory.suffix_for(data.summary())}.html", report_page(contents).encode())
+    page = report_page(contents, interactive=interactive_page(directory))
+    return directory.add_file(f"report{directory.suffix_for(data.summary())}.html", page.encode())
+
+
+def interactive_page(directory: RunDirectory) -> str:
+    """The interactive page that ``bayes-vae explore`` wrote beside the report; empty where there is none."""
+    return EXPLORE_PAGE if (directory.path / EXPLORE_PAGE).is_file() else ""
 
 
 def _stored_data(directory: RunDirectory) -> Data:

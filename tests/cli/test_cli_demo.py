@@ -18,6 +18,9 @@ def test_the_demo_shows_everything(command, tmp_path):
     figures = [word for word in outcome.out.split() if word.endswith(".png")]
     assert len(figures) == 5
     assert all(Path(figure).is_file() for figure in figures)
+    page = tmp_path / "run" / "explore.html"
+    assert f"Bayes' rule to touch is in {page}" in outcome.out
+    assert page.stat().st_size > 50_000
 
 
 def test_the_demo_for_a_program(command, tmp_path, monkeypatch):
@@ -25,7 +28,9 @@ def test_the_demo_for_a_program(command, tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "EvaluateSettings", partial(EvaluateSettings, **few))
     monkeypatch.setattr(demo, "CompareSettings", partial(CompareSettings, **few))
     result = command("demo", "--epochs", "1", "--latent-dim", "1", "--out", tmp_path / "run", "--json").json
-    assert set(result) == {"training", "evaluation", "comparison"}
+    assert set(result) == {"training", "evaluation", "comparison", "page"}
+    assert result["page"]["file"] == str(tmp_path / "run-plane" / "explore.html")
+    assert (tmp_path / "run-plane" / "explore.html").stat().st_size > 50_000
     assert result["evaluation"]["terms"]["elbo"]["num_particles"] == 500
 
 

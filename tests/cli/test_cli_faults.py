@@ -34,6 +34,7 @@ WORDS = {
 FEW = {
     "explain": ["--num-particles", "2", "--num-temperatures", "0"],
     "diagnose": ["--num-observations", "20"],
+    "explore": ["--num-images", "2", "--num-codes", "2", "--num-particles", "2", "--num-points", "9"],
     "report": [
         *("--num-observations", "4", "--num-particles", "4", "--num-temperatures", "0", "--num-gap-observations", "0"),
         *("--num-encoded", "20", "--num-simulated", "0", "--num-diagnosed", "0"),

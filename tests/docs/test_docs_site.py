@@ -80,4 +80,4 @@ def test_pages_open_from_disk_and_fit_a_phone(browser):
     context.close()
     assert not failed
     assert not errors
-    assert [url for url in asked if not url.startswith(("file://", "data:"))] == []
+    assert [url for url in asked if not url.startswith(("file://", "data:", "blob:"))] == []

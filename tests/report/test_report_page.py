@@ -246,3 +246,10 @@ def test_a_reader_meets_no_raw_markup_and_no_placeholder(page):
     assert not re.search(r"\bz_\d", text)
     assert not re.search(r"\bRUN\b", text)
     assert "docs/" not in text
+
+
+def test_the_interactive_page_is_linked_where_there_is_one(contents, found, page, tmp_path):
+    with_link = report_page(contents, found, "explore.html")
+    assert '<a href="explore.html">The interactive page of this run</a>' in with_link
+    assert "interactive page" not in page
+    assert report_page(contents, found, HOSTILE).count("<script>") == 0

@@ -1,0 +1,174 @@
+// One run in the page: the terms of the chosen image, first from the cached grid, then from a grid around its posterior.
+import { encode, logPriors, normalOf } from "./densities.js";
+import { decodedMean, logLikelihoods, logLikelihoodsKept, normalizersOf } from "./likelihood.js";
+import { runNetwork } from "./network.js";
+import {
+  boxOfPosterior, elboTerms, evenly, logLikelihoodAt, momentsOnGrid, nodesOf, normalNoise, termsOnGrid, withEvidence,
+} from "./terms.js";
+
+const MOST_CACHED = 6e6;
+const FIRST_NODES = 31;
+const SLICE_DRAWS = 128;
+
+export class Engine {
+  constructor(run, queue, changed) {
+    [this.run, this.queue, this.changed] = [run, queue, changed];
+    this.isSlice = run.latent_dim > 2;
+    this.plane = { low: Array.from(run.plane.low), high: Array.from(run.plane.high) };
+    queue.use({ decoder: run.decoder, likelihood: run.likelihood, prior: run.prior });
+    if (this.isSlice) return;
+    this.cache(FIRST_NODES, null);
+    const width = run.images.x.length / run.images.index.length * run.likelihood.per_number;
+    const nodes = Math.max(FIRST_NODES, Math.min(61, Math.floor(Math.sqrt(MOST_CACHED / width))));
+    const [first, second] = this.axes(nodes);
+    queue.ask("outputs", { first, second }, (outputs) => { this.cache(nodes, outputs); this.recompute(); this.changed("grid"); });
+  }
+
+  axes(count) {
+    return [evenly(this.plane.low[0], this.plane.high[0], count), evenly(this.plane.low[1], this.plane.high[1], count)];
+  }
+
+  cache(count, outputs) {
+    const [first, second] = this.axes(count), z = nodesOf(first, second);
+    const found = outputs || runNetwork(this.run.decoder, z, count * count);
+    const normalizers = normalizersOf(this.run.likelihood, found, count * count);
+    this.cached = { first, second, logPrior: logPriors(this.run.prior, z, count * count), outputs: found, normalizers };
+  }
+
+  get size() {
+    return this.run.images.x.length / this.run.images.index.length;
+  }
+
+  imageAt(place) {
+    return this.run.images.x.slice(place * this.size, (place + 1) * this.size);
+  }
+
+  encoderQ(place) {
+    return normalOf(this.run.q.loc, this.run.q.scale_tril, place, this.run.latent_dim);
+  }
+
+  // Choose an image: a place among the run's, or pixels of one's own.
+  choose(place, drawn) {
+    this.place = drawn ? null : place;
+    this.x = drawn || this.imageAt(place);
+    this.fine = null;
+    if (this.isSlice) {
+      const directions = this.run.directions;
+      this.slice = { centre: this.encoderQ(place).loc, directions };
+    }
+    this.recompute();
+    this.ownQ = this.place === null ? encode(this.run.encoder, this.x, 2) || momentsOnGrid(this.grid) : this.encoderQ(place);
+  }
+
+  recompute() {
+    if (!this.x) return;
+    if (this.isSlice) {
+      const [first, second] = this.axes(41);
+      this.grid = termsOnGrid(this.run, this.x, first, second, this.slice);
+    } else {
+      const { first, second, logPrior, outputs, normalizers } = this.cached;
+      const logLikelihood = normalizers
+        ? logLikelihoodsKept(outputs, normalizers, this.x)
+        : logLikelihoods(this.run.likelihood, outputs, logPrior.length, this.x);
+      this.grid = withEvidence(first, second, logPrior, logLikelihood);
+      const asked = this.x;
+      this.queue.ask("refine", { x: asked, box: boxOfPosterior(this.grid), count: 61 }, (grid) => {
+        if (asked !== this.x) return;
+        this.fine = grid;
+        this.changed("fine");
+      });
+    }
+  }
+
+  // log p(x): by the fine grid, else Python's, else by the cached grid; on a slice only Python's.
+  get logEvidence() {
+    if (this.isSlice) return this.python("log_evidence");
+    return this.fine ? this.fine.logEvidence : this.python("log_evidence") ?? this.grid.logEvidence;
+  }
+
+  // A figure that Python computed for this image; null for a drawn one.
+  python(name) {
+    const values = this.run.figures[name];
+    return this.place === null || !values ? null : values[this.place];
+  }
+
+  elbo(q, points) {
+    return elboTerms(this.run, this.x, q, points, this.isSlice ? sliceRule(q.loc.length) : null);
+  }
+
+  // The exact elbo, later, from the worker.
+  elboLater(q, take) {
+    if (this.isSlice) return;
+    const asked = this.x;
+    this.queue.ask("elbo", { x: asked, q, points: 24 }, (terms) => { if (asked === this.x) take(terms); });
+  }
+
+  fullZ(z) {
+    return this.isSlice ? nodesOf([z[0]], [z[1]], this.slice) : Float64Array.from(z);
+  }
+
+  // Everything at one z: the decoded image and three log densities.
+  at(z) {
+    const full = this.fullZ(z), outputs = runNetwork(this.run.decoder, full, 1);
+    const logPrior = logPriors(this.run.prior, full, 1)[0];
+    const logLikelihood = logLikelihoodAt(this.run, this.x, full, 1)[0];
+    return { image: decodedMean(this.run.likelihood, outputs), logPrior, logLikelihood, logJoint: logPrior + logLikelihood };
+  }
+
+  // Where z of highest joint density is, on the finest grid there is.
+  get top() {
+    const { first, second, logJoint } = this.fine || this.grid;
+    let best = 0;
+    logJoint.forEach((value, at) => { if (value > logJoint[best]) best = at; });
+    return [first[Math.floor(best / second.length)], second[best % second.length]];
+  }
+
+  // Most of the plane: the nodes reach five deviations of the prior, and little is to be seen that far out.
+  get wideView() {
+    const share = this.isSlice ? 0.5 : 0.36, { low, high } = this.plane;
+    const middle = [0, 1].map((i) => (low[i] + high[i]) / 2), half = [0, 1].map((i) => share * (high[i] - low[i]));
+    return { low: middle.map((m, i) => m - half[i]), high: middle.map((m, i) => m + half[i]) };
+  }
+
+  // The box around the posterior, square enough to look at.
+  get closeView() {
+    const box = boxOfPosterior(this.fine || this.grid, 9), side = Math.max(box.high[0] - box.low[0], box.high[1] - box.low[1]);
+    const middle = [0, 1].map((i) => (box.low[i] + box.high[i]) / 2);
+    return { low: middle.map((m) => m - 0.6 * side), high: middle.map((m) => m + 0.6 * side) };
+  }
+
+  // q on the shown plane: q itself, or on a slice its conditional there.
+  planar(q) {
+    if (!this.isSlice) return q;
+    const D = q.loc.length, e = this.slice.directions, apart = q.loc.map((value, d) => value - this.slice.centre[d]);
+    const [v, w] = [0, 1].map((k) => whiten(q, e.slice(k * D, (k + 1) * D)));
+    const [a, b, both] = [dot(v, v), dot(w, w), dot(v, w)];
+    const det = a * b - both * both, s = Math.sqrt(b / det), t = -both / det / s;
+    const along = (k) => dot(apart, e.slice(k * D, (k + 1) * D));
+    return { loc: Float64Array.of(along(0), along(1)), tril: Float64Array.of(s, 0, t, Math.sqrt(Math.max(a / det - t * t, 1e-12))) };
+  }
+}
+
+function dot(a, b) {
+  return a.reduce((total, value, i) => total + value * b[i], 0);
+}
+
+// L⁻¹ v of q's factor.
+function whiten(q, v) {
+  const D = v.length, solved = new Float64Array(D);
+  for (let i = 0; i < D; i++) {
+    let rest = v[i];
+    for (let j = 0; j < i; j++) rest -= q.tril[i * D + j] * solved[j];
+    solved[i] = rest / q.tril[i * D + i];
+  }
+  return solved;
+}
+
+// The same antithetic draws for every q, so that the ELBO moves smoothly with it.
+function sliceRule(D) {
+  const next = normalNoise(1), half = Float64Array.from({ length: (SLICE_DRAWS / 2) * D }, next);
+  const noise = new Float64Array(SLICE_DRAWS * D);
+  noise.set(half);
+  noise.set(half.map((value) => -value), half.length);
+  return { noise, shares: new Float64Array(SLICE_DRAWS).fill(1 / SLICE_DRAWS) };
+}

@@ -1,0 +1,205 @@
+// The page: one state, one engine, and parts that render when told what has changed.
+import { unpack } from "./arrays.js";
+import { Bar } from "./bar.js";
+import { Chooser } from "./chooser.js";
+import { call, find, make } from "./dom.js";
+import { normalOf } from "./densities.js";
+import { Engine } from "./engine.js";
+import { Queue, serve } from "./jobs.js";
+import { Now } from "./now.js";
+import { Panels } from "./panels.js";
+import { Runs } from "./runs.js";
+import { hashOf, readHash } from "./state.js";
+import { Batch, Codes, Draws, Steps } from "./tools.js";
+import { Tour } from "./tour.js";
+
+class App {
+  constructor(content, source) {
+    this.content = content;
+    this.state = readHash(location.hash, content);
+    this.queue = new Queue(source);
+    this.parts = [];
+    this.stops = [];
+    this.openRun();
+    const wished = this.state.q;
+    this.choose();
+    if (wished) this.adopt(wished, "own");
+    find("name").textContent = content.runs.map(({ name }) => name).join(", ");
+    document.querySelector(".lead").textContent = this.lead();
+    this.codes = new Codes(this);
+    this.panels = new Panels(this);
+    this.parts = [new Runs(this, content), new Chooser(this), new Now(this), this.panels, new Bar(this), new Steps(this), new Draws(this), new Batch(this), this.codes, new Tour(this)];
+    this.about();
+    this.render("start");
+    this.render("grid");
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.render("colours"));
+    addEventListener("hashchange", () => this.follow());
+  }
+
+  lead() {
+    const { latent_dim: D } = this.engine.run;
+    return D === 2
+      ? "x is the image below. z is the hypothesis: the two numbers that it was made from. Every panel is the plane of all z."
+      : `x is the image below. z is the hypothesis: the ${D} numbers that it was made from. Every panel is a slice: a plane through the mean of q(z|x), along the two principal directions of the codes.`;
+  }
+
+  openRun() {
+    this.engine = new Engine(this.content.runs[this.state.run], this.queue, (what) => this.changed(what));
+  }
+
+  // The engine has a new grid.
+  changed(what) {
+    if (!this.parts.length) return;
+    this.look();
+    this.render(what);
+  }
+
+  choose() {
+    this.engine.choose(this.state.image, this.state.drawn);
+    this.adopt(this.engine.ownQ, "encoder");
+    this.look();
+  }
+
+  look() {
+    this.atZ = this.engine.at(this.state.z || this.engine.top);
+  }
+
+  chooseImage(place) {
+    this.stop();
+    Object.assign(this.state, { image: place, drawn: null, z: null });
+    this.choose();
+    this.render("image");
+    this.remember();
+  }
+
+  chooseDrawn(pixels) {
+    this.stop();
+    Object.assign(this.state, { drawn: pixels, z: null });
+    this.choose();
+    this.render("image");
+    this.remember();
+  }
+
+  chooseRun(run) {
+    this.stop();
+    this.state.run = run;
+    this.openRun();
+    this.choose();
+    this.about();
+    this.render("run");
+    this.render("grid");
+    this.remember();
+  }
+
+  set(changes, reason) {
+    Object.assign(this.state, changes);
+    if (reason === "z") this.look();
+    if (this.parts.length) this.render(reason);
+    this.remember();
+  }
+
+  adopt(q, from) {
+    this.state.q = q;
+    this.state.qFrom = from;
+    this.terms = this.engine.elbo(q, this.engine.size > 300 ? 8 : 12);
+    if (from === "encoder") this.best = null;
+  }
+
+  // Move q; the terms are those of few nodes at once, and of many when it rests.
+  setQ(q, from, alone = true) {
+    if (alone) this.stop();
+    this.adopt(q, from);
+    this.render("q");
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => {
+      this.remember();
+      this.engine.elboLater(q, (terms) => { if (this.state.q === q) { this.terms = terms; this.render("terms"); } });
+    }, 120);
+  }
+
+  dragQ(part, z) {
+    const { q } = this.state, { engine } = this;
+    if (engine.isSlice) {
+      const D = q.loc.length, { centre, directions } = engine.slice;
+      return this.setQ({ loc: q.loc.map((_, d) => centre[d] + z[0] * directions[d] + z[1] * directions[D + d]), tril: q.tril }, "own");
+    }
+    if (part === "mean") return this.setQ({ loc: Float64Array.from(z), tril: q.tril }, "own");
+    const tril = Float64Array.from(q.tril);
+    if (part === "first") {
+      tril[0] = Math.max(0.005, z[0] - q.loc[0]);
+      if (engine.run.full_covariance) tril[2] = z[1] - q.loc[1];
+    } else tril[3] = Math.max(0.005, z[1] - q.loc[1]);
+    return this.setQ({ loc: q.loc, tril }, "own");
+  }
+
+  resetQ() {
+    this.setQ(this.engine.ownQ, "encoder");
+  }
+
+  startAtPrior() {
+    const { prior, latent_dim: D } = this.engine.run;
+    if (prior.kind === "mixture" && prior.log_weights.length === 1) return this.setQ(normalOf(prior.loc, prior.scale_tril, 0, D), "own");
+    const tril = new Float64Array(D * D);
+    for (let i = 0; i < D; i++) tril[i * D + i] = 1;
+    return this.setQ({ loc: new Float64Array(D), tril }, "own");
+  }
+
+  onStop(stop) {
+    this.stops.push(stop);
+  }
+
+  stop() {
+    while (this.stops.length) this.stops.pop()();
+  }
+
+  render(reason) {
+    if (reason === "image" || reason === "run") {
+      this.parts.forEach((part) => part.render(reason));
+      this.parts.forEach((part) => part.render("grid"));
+      return;
+    }
+    this.parts.forEach((part) => part.render(reason));
+  }
+
+  remember() {
+    clearTimeout(this.remembering);
+    this.remembering = setTimeout(() => {
+      const hash = hashOf(this.state);
+      if (hash === location.hash.slice(1)) return;
+      this.own = `#${hash}`;
+      try { history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search); } catch { /* a frame that may not */ }
+    }, 250);
+  }
+
+  // The hash was changed by hand, or by Back.
+  follow() {
+    const state = readHash(location.hash, this.content), otherRun = state.run !== this.state.run;
+    const { q } = state;
+    this.stop();
+    Object.assign(this.state, state, { tour: this.state.tour });
+    if (otherRun) this.openRun();
+    this.choose();
+    if (q) this.adopt(q, "own");
+    this.render("run");
+    this.render("labels");
+  }
+
+  about() {
+    const { run } = this.engine, { images } = run, notes = run.notes.map((note) => make("li", {}, note));
+    find("about").replaceChildren(
+      make("p", {}, `Data: ${images.data}, test images, policy ${images.policy}. Likelihood: ${run.likelihood.family}. All numbers are natural logarithms, in nats, of one image. `,
+        "The page computes them itself, from this run’s weights; figures marked Python were computed when the page was made."),
+      notes.length ? make("div", {}, make("p", {}, "What this page does not show of the run:"), make("ul", {}, notes)) : "",
+      make("p", {}, "In Python: ", make("code", {}, "import bayes_vae as bv; model, guide = bv.load(RUN); x = data.test[index]"), " ", call("import bayes_vae as bv\nmodel, guide = bv.load(RUN)", true)),
+      make("p", {}, `Made by bayes_vae ${this.content.version}. This file loads nothing and sends nothing.`));
+  }
+}
+
+function start() {
+  const content = unpack(JSON.parse(find("content").textContent)), source = document.currentScript.textContent;
+  window.bayesVae = new App(content, source);
+}
+
+if (typeof document === "undefined") {
+  if (typeof importScripts === "function") serve();
+} else start();

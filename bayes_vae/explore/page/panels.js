@@ -1,0 +1,156 @@
+// The four linked panels over the plane of z, with q on top: the probe, the handles, the two forces.
+import { call, choice, draw, find, make, nats } from "./dom.js";
+import { place, shade, unplace } from "./pictures.js";
+
+const TERMS = [
+  { key: "prior", name: "Prior", symbol: "p(z)", values: (grid) => grid.logPrior },
+  { key: "likelihood", name: "Likelihood", symbol: "p(x|z)", sign: "×", values: (grid) => grid.logLikelihood },
+  { key: "joint", name: "Product", symbol: "p(x, z)", sign: "=", values: (grid) => grid.logJoint },
+  { key: "posterior", name: "Posterior", symbol: "p(z|x)", sign: "÷ p(x) =", values: (grid) => grid.logJoint.map((v) => v - grid.logEvidence) },
+];
+
+const CALLS = {
+  prior: "rule.log_prior  # rule = bv.bayes_rule_on_grid(model, guide, x)",
+  likelihood: "bv.bayes_rule_on_grid(model, guide, x).log_likelihood",
+  joint: "bv.bayes_rule_on_grid(model, guide, x).log_evidence",
+  posterior: "bv.bayes_rule_on_grid(model, guide, x).log_posterior",
+};
+
+export const SIDE = 200;
+
+export class Panels {
+  constructor(app) {
+    this.app = app;
+    this.panels = TERMS.map((term) => this.panel(term));
+    find("four").append(...this.panels.map(({ element }) => element));
+    this.viewing = choice("What the panels show", [["plane", "Whole plane"], ["posterior", "Around the posterior"]], app.state.view,
+      (value) => app.set({ view: value }, "view"));
+    this.shading = choice("Shading", [["density", "Density"], ["log", "Logarithm"]], app.state.shade,
+      (value) => app.set({ shade: value }, "view"));
+    find("viewing").append(this.viewing.element, this.shading.element);
+  }
+
+  panel(term) {
+    const canvas = make("canvas", { "aria-hidden": "true" });
+    const svg = draw("svg", { viewBox: `0 0 ${SIDE} ${SIDE}`, "aria-hidden": "true" });
+    const number = make("p", { class: "number" });
+    const plane = make("div", {
+      class: "plane", tabindex: "0", role: "application",
+      "aria-label": `${term.name} ${term.symbol} over the plane of z. Arrow keys move z.`,
+    }, canvas, svg);
+    const sign = term.sign ? make("span", {}, `${term.sign} `) : null;
+    const element = make("article", { class: `panel ${term.key}` },
+      make("h3", {}, sign, term.name, " ", make("span", {}, term.symbol)), plane, number, call(CALLS[term.key]));
+    const found = { term, canvas, svg, number, plane, element };
+    this.listen(found);
+    return found;
+  }
+
+  listen({ plane, svg, term }) {
+    const at = (event) => {
+      const box = plane.getBoundingClientRect();
+      return unplace(this.view, box.width, event.clientX - box.left, event.clientY - box.top);
+    };
+    let dragged = null;
+    plane.addEventListener("pointerdown", (event) => {
+      dragged = event.target.dataset?.part || null;
+      if (dragged) { plane.setPointerCapture(event.pointerId); event.preventDefault(); }
+      else this.app.set({ z: at(event) }, "z");
+    });
+    plane.addEventListener("pointermove", (event) => {
+      if (dragged) this.app.dragQ(dragged, at(event));
+      else if (event.pointerType === "mouse") this.app.set({ z: at(event) }, "z");
+    });
+    for (const end of ["pointerup", "pointercancel"]) plane.addEventListener(end, () => { dragged = null; });
+    plane.addEventListener("keydown", (event) => {
+      const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+      if (!move) return;
+      event.preventDefault();
+      const z = this.app.state.z || this.app.engine.top, { low, high } = this.view;
+      this.app.set({ z: [0, 1].map((i) => z[i] + (move[i] * (high[i] - low[i])) / (event.shiftKey ? 10 : 50)) }, "z");
+    });
+    svg.dataset.term = term.key;
+  }
+
+  get view() {
+    return this.app.state.view === "posterior" ? this.app.engine.closeView : this.app.engine.wideView;
+  }
+
+  render(reason) {
+    const { engine, state } = this.app;
+    this.viewing.mark(state.view);
+    this.shading.mark(state.shade);
+    if (["grid", "fine", "view", "colours"].includes(reason)) {
+      const grids = engine.fine ? [engine.grid, engine.fine] : [engine.grid], view = this.view;
+      for (const { term, canvas } of this.panels) {
+        const some = term.key === "prior" ? [engine.grid] : grids;
+        const patches = some.map((grid) => ({ first: grid.first, second: grid.second, values: term.values(grid) }));
+        shade(canvas, patches, view, term.key, state.shade === "log");
+      }
+    }
+    for (const { term, number } of this.panels) number.replaceChildren(...this.words(term.key));
+    for (const panel of this.panels) this.overlay(panel);
+  }
+
+  words(key) {
+    const { engine, app } = { engine: this.app.engine, app: this.app }, z = app.state.z || engine.top, at = app.atZ;
+    const where = app.state.z ? "at your z" : "at the highest point";
+    const tell = (symbol, value) => [make("b", {}, `${nats(value)} nats`), ` ${symbol} ${where} (${nats(z[0], 1)}, ${nats(z[1], 1)})`];
+    if (key === "prior") return tell("= log p(z)", at.logPrior);
+    if (key === "likelihood") return tell("= log p(x|z)", at.logLikelihood);
+    if (engine.isSlice) return key === "joint" ? tell("= log p(x, z)", at.logJoint) : ["on this slice only, up to a constant"];
+    if (key === "joint") return [make("b", {}, `${nats(engine.logEvidence)} nats`), " = log p(x): the logarithm of its volume, the evidence"];
+    return tell("= log p(z|x)", at.logJoint - engine.logEvidence);
+  }
+
+  overlay({ term, svg }) {
+    const { app, view } = this, shapes = [], [low, high] = [view.low, view.high];
+    const label = (x, y, text, anchor) => draw("text", { x, y, "text-anchor": anchor }, text);
+    shapes.push(label(4, SIDE - 4, nats(low[0], 1), "start"), label(SIDE - 4, SIDE - 4, `${nats(high[0], 1)}`, "end"), label(4, 12, nats(high[1], 1), "start"));
+    if (term.key === "prior") shapes.push(...app.codes.dots(view, SIDE));
+    if (app.state.z) {
+      const [a, b] = place(view, SIDE, ...app.state.z);
+      shapes.push(draw("path", { class: "probe", d: `M${a - 7} ${b}H${a + 7}M${a} ${b - 7}V${b + 7}` }));
+    }
+    const q = app.engine.planar(app.state.q), own = app.engine.planar(app.engine.ownQ);
+    if (app.state.qFrom !== "encoder") shapes.push(ellipse(own, view, 1, "ellipse encoder"));
+    shapes.push(ellipse(q, view, 2, "ellipse outer"), ellipse(q, view, 1, "ellipse"));
+    if (term.key === "posterior") shapes.push(...this.forces(q), ...this.handles(q));
+    svg.replaceChildren(...shapes);
+  }
+
+  forces(q) {
+    const { terms, engine } = this.app;
+    if (!terms || engine.isSlice) return [];
+    const [a, b] = place(this.view, SIDE, ...q.loc), names = [["likelihood", "likelihood"], ["prior", "kl"]];
+    const pushes = names.map(([name]) => {
+      const { mean } = terms.forces[name];
+      return place(this.view, SIDE, q.loc[0] + q.tril[0] * mean[0], q.loc[1] + q.tril[2] * mean[0] + q.tril[3] * mean[1]).map((v, i) => v - [a, b][i]);
+    });
+    const longest = Math.max(...pushes.map(([u, v]) => Math.hypot(u, v)), 1e-9), scale = Math.min(70, 12 + 10 * Math.log1p(longest)) / longest;
+    return pushes.map(([u, v], i) => {
+      const [c, d] = [a + u * scale, b + v * scale], long = Math.hypot(u, v) * scale;
+      if (long < 2) return draw("path", {});
+      const [ux, uy] = [(u * scale) / long, (v * scale) / long], head = Math.min(6, long / 2);
+      return draw("path", { class: `force ${names[i][1]}`, d: `M${a} ${b}L${c} ${d}M${c - head * (ux + 0.6 * uy)} ${d - head * (uy - 0.6 * ux)}L${c} ${d}L${c - head * (ux - 0.6 * uy)} ${d - head * (uy + 0.6 * ux)}` });
+    });
+  }
+
+  handles(q) {
+    const spread = Math.hypot(q.tril[2], q.tril[3]);
+    const places = [["mean", q.loc], ["first", [q.loc[0] + q.tril[0], q.loc[1] + q.tril[2]]], ["second", [q.loc[0], q.loc[1] + (q.tril[2] ? q.tril[3] : spread)]]];
+    const shown = this.app.engine.isSlice ? places.slice(0, 1) : places;
+    return shown.flatMap(([part, z]) => {
+      const [cx, cy] = place(this.view, SIDE, ...z), r = part === "mean" ? 5.5 : 4;
+      return [draw("circle", { class: "handle", cx, cy, r, "data-part": part }), draw("circle", { class: "touch", cx, cy, r: part === "mean" ? 13 : 9, "data-part": part })];
+    });
+  }
+}
+
+export function ellipse(q, view, deviations, name) {
+  const points = Array.from({ length: 49 }, (_, i) => {
+    const [c, s] = [Math.cos((i * Math.PI) / 24) * deviations, Math.sin((i * Math.PI) / 24) * deviations];
+    return place(view, SIDE, q.loc[0] + q.tril[0] * c, q.loc[1] + q.tril[2] * c + q.tril[3] * s);
+  });
+  return draw("path", { class: name, d: `M${points.map((p) => p.map((v) => v.toFixed(2)).join(" ")).join("L")}Z` });
+}

@@ -1,0 +1,239 @@
+// Below the panels: annealing, weighted draws, the batch trap, the codes and their labels.
+import { call, choice, draw, find, make, nats, say, slider } from "./dom.js";
+import { klOfNormals, isOneNormal, logNormal, normalOf } from "./densities.js";
+import { labelText } from "./now.js";
+import { SIDE, ellipse } from "./panels.js";
+import { paint, place, shade } from "./pictures.js";
+import { boundOf, elboTerms, momentsOnGrid, paretoK, paretoKThreshold, weighedDraws } from "./terms.js";
+import { logSumExp } from "./arrays.js";
+
+// Prior × likelihood ^ t ÷ volume, from t = 0 (the prior, or q) to t = 1 (the posterior).
+export class Steps {
+  constructor(app) {
+    this.app = app;
+    this.canvas = make("canvas", { "aria-hidden": "true" });
+    this.words = make("div");
+    this.from = choice("Start from", [["prior", "From the prior"], ["q", "From q"]], "prior", (value) => { this.start = value; this.render("t"); });
+    this.start = "prior";
+    this.slide = slider("temperature t", { low: 0, high: 1, step: 0.01, value: app.state.t }, (t) => app.set({ t }, "t"));
+    find("steps").append(make("h2", { id: "steps-title" }, "Multiply, then normalize"),
+      make("p", { class: "hint" }, "t turns the likelihood on. At t = 0 nothing is known of x; at t = 1 all of it. Annealing walks this way to find log p(x) where no grid can."),
+      make("div", { class: "side" }, make("div", { class: "plane", role: "img", "aria-label": "the density between start and posterior" }, this.canvas),
+        make("div", {}, this.from.element, this.slide.element, this.words)));
+  }
+
+  render(reason) {
+    if (!["t", "grid", "fine", "view", "q", "colours", "start"].includes(reason)) return;
+    const { engine, state } = this.app, t = state.t, fromQ = this.start === "q", view = this.app.panels.view;
+    const grids = engine.fine ? [engine.grid, engine.fine] : [engine.grid];
+    const logStart = (grid) => (fromQ ? this.logQ(grid) : grid.logPrior);
+    const patches = grids.map((grid) => {
+      const start = logStart(grid);
+      return { first: grid.first, second: grid.second, values: start.map((value, at) => (1 - t) * value + t * grid.logJoint[at]) };
+    });
+    shade(this.canvas, patches, view, t > 0.5 ? "posterior" : fromQ ? "q" : "prior", state.shade === "log");
+    this.slide.input.value = t;
+    this.slide.output.textContent = nats(t);
+    const fine = !engine.isSlice && engine.fine && t > 0.3 ? 1 : 0, grid = grids[Math.min(fine, grids.length - 1)];
+    const volume = logSumExp(patches[Math.min(fine, patches.length - 1)].values) + grid.logCell, at = this.app.atZ, z = state.z || engine.top;
+    const first = fromQ ? "q(z|x)¹⁻ᵗ (p(z) p(x|z))ᵗ" : "p(z) p(x|z)ᵗ";
+    const lines = engine.isSlice
+      ? ["On a slice the volume is not p(x), so only the shape is shown."]
+      : [`1. Multiply: ${first}, t = ${nats(t)}.`, `2. Volume: its logarithm is ${nats(volume)} nats${t === 1 ? ": that is log p(x), the evidence" : ""}.`,
+        `3. Normalize: subtract it at every z. At z = (${nats(z[0])}, ${nats(z[1])}), t = 1: ${nats(at.logPrior)} + (${nats(at.logLikelihood)}) − (${nats(engine.logEvidence)}) = ${nats(at.logJoint - engine.logEvidence)} = log p(z|x).`];
+    this.words.replaceChildren(...lines.map((line) => make("p", { class: "number" }, line)));
+  }
+
+  logQ(grid) {
+    const q = this.app.engine.planar(this.app.state.q), H = grid.second.length;
+    return grid.logPrior.map((_, at) => logNormal(q, [grid.first[Math.floor(at / H)], grid.second[at % H]]));
+  }
+}
+
+// K draws from q, sized by their share of the weight.
+export class Draws {
+  constructor(app) {
+    this.app = app;
+    this.svg = draw("svg", { viewBox: `0 0 ${SIDE} ${SIDE}`, role: "img" });
+    this.words = make("div");
+    const more = make("button", { type: "button", class: "primary", onclick: () => this.more(50) }, "Draw 50 from q");
+    const narrow = make("button", { type: "button", onclick: () => this.narrow() }, "Make q too narrow");
+    find("draws").append(make("h2", { id: "draws-title" }, "K draws from q, by weight"),
+      make("p", { class: "hint" }, "Each draw weighs p(x, z) / q(z|x). L_K, the log of the mean of K weights, climbs from the ELBO (K = 1) towards log p(x). k̂ says whether a few draws hold all the weight."),
+      make("div", { class: "buttons" }, more, narrow), make("div", { class: "side" }, make("div", { class: "plane" }, this.svg), this.words));
+    this.clear();
+  }
+
+  clear() {
+    this.z = [];
+    this.logWeights = new Float64Array(0);
+  }
+
+  more(count) {
+    const { engine, state } = this.app, D = engine.run.latent_dim;
+    if (this.logWeights.length >= 1000) this.clear();
+    const found = weighedDraws(engine.run, engine.x, state.q, count, 1 + this.logWeights.length);
+    for (let k = 0; k < count; k++) this.z.push(found.z.slice(k * D, (k + 1) * D));
+    this.logWeights = Float64Array.of(...this.logWeights, ...found.logWeights);
+    this.render("draws");
+    say(this.words.textContent);
+  }
+
+  narrow() {
+    const { engine, state } = this.app, q = engine.isSlice ? state.q : momentsOnGrid(engine.fine || engine.grid);
+    this.app.setQ({ loc: q.loc, tril: q.tril.map((value) => value * 0.3) }, "own");
+    for (let i = 0; i < 10; i++) this.more(50);
+  }
+
+  render(reason) {
+    if (["image", "q", "run"].includes(reason)) this.clear();
+    if (!["image", "q", "run", "draws", "view", "fine", "start"].includes(reason)) return;
+    const { engine, state } = this.app, K = this.logWeights.length, view = this.app.panels.view;
+    const shapes = [ellipse(engine.planar(state.q), view, 1, "ellipse"), ellipse(engine.planar(state.q), view, 2, "ellipse outer")];
+    if (!K) {
+      this.svg.replaceChildren(...shapes);
+      this.svg.setAttribute("aria-label", "q, and no draws yet");
+      this.words.replaceChildren(make("p", { class: "quiet" }, "No draws yet."));
+      return;
+    }
+    const total = logSumExp(this.logWeights), shares = this.logWeights.map((value) => Math.exp(value - total));
+    this.z.forEach((z, k) => {
+      const [cx, cy] = place(view, SIDE, ...this.onPlane(z));
+      shapes.push(draw("circle", { cx, cy, r: Math.max(0.8, 26 * Math.sqrt(shares[k])), fill: "var(--q)", "fill-opacity": 0.55, stroke: "var(--q)" }));
+    });
+    this.svg.replaceChildren(...shapes);
+    const most = Math.max(...shares), k = paretoK(this.logWeights), limit = paretoKThreshold(K), high = k > limit;
+    this.svg.setAttribute("aria-label", `${K} draws; the heaviest holds ${Math.round(100 * most)} percent of the weight`);
+    const bounds = [1, 5, 50].filter((n) => n <= K).flatMap((n) => [make("dt", {}, n === 1 ? "L₁ (ELBO, sampled)" : `L${n === 5 ? "₅" : "₅₀"}`), make("dd", {}, nats(boundOf(this.logWeights, n)))]);
+    const warning = high ? "Too few draws hold the weight: read L_K as a lower bound that has not converged." : "";
+    this.words.replaceChildren(make("dl", {}, bounds, make("dt", {}, "log p(x)"), make("dd", {}, nats(engine.logEvidence)), make("dt", {}, "K"), make("dd", {}, String(K)),
+      make("dt", {}, "heaviest draw"), make("dd", {}, `${Math.round(100 * most)} %`), make("dt", {}, "k̂"), make("dd", { class: high ? "warn" : "" }, `${nats(k)}${high ? ` > ${nats(limit)}` : ""}`)),
+      make("p", { class: high ? "warn" : "quiet" }, warning), call("bv.estimate_log_evidence(model, guide, x, num_particles=50)", true));
+  }
+
+  onPlane(z) {
+    const { engine } = this.app;
+    if (!engine.isSlice) return z;
+    const { centre, directions } = engine.slice, D = z.length;
+    return [0, 1].map((k) => z.reduce((sum, value, d) => sum + (value - centre[d]) * directions[k * D + d], 0));
+  }
+}
+
+// The KL belongs to each observation; one along the batch axis depends on who else is in the batch.
+export class Batch {
+  constructor(app) {
+    this.app = app;
+    this.count = Math.min(8, app.engine.run.images.index.length);
+    this.turn = 0;
+    this.list = make("div", { class: "batch" });
+    this.words = make("div");
+    const shuffle = make("button", { type: "button", onclick: () => this.fill(null) }, "Shuffle the batch");
+    const one = make("button", { type: "button", onclick: () => this.fill("class") }, "Only one class");
+    one.hidden = !app.engine.run.images.labels;
+    find("batch").append(make("h2", { id: "batch-title" }, "What the KL compares, and the batch trap"),
+      make("p", { class: "hint" }, "Each bar is KL(q(z|x) ‖ p(z)) of one image. Watch the chosen image, first in the row, while the others change."),
+      make("div", { class: "buttons" }, shuffle, one), this.list, this.words);
+    this.fill(null);
+  }
+
+  fill(how) {
+    const { images } = this.app.engine.run, chosen = this.app.state.image;
+    this.turn += 1;
+    const key = (i) => (Math.sin(i * 12.9898 + this.turn * 78.233) * 43758.5453) % 1;
+    let others = images.index.map((_, i) => i).filter((i) => i !== chosen);
+    if (how === "class") others = others.filter((i) => images.labels[i] === images.labels[chosen]);
+    this.places = [chosen, ...others.sort((a, b) => key(a) - key(b)).slice(0, this.count - 1)];
+    this.how = how;
+    this.render("batch");
+  }
+
+  kl(place) {
+    const { engine } = this.app, { run } = engine, q = engine.encoderQ(place);
+    if (isOneNormal(run.prior)) return klOfNormals(q, normalOf(run.prior.loc, run.prior.scale_tril, 0, run.latent_dim));
+    return run.latent_dim === 2 ? elboTerms(run, engine.imageAt(place), q, 8).klToPrior : run.figures.kl_to_prior[place];
+  }
+
+  render(reason) {
+    if (!["batch", "image", "run", "start"].includes(reason)) return;
+    const { engine, state } = this.app, { run } = engine;
+    if (this.places[0] !== state.image) this.places[0] = state.image;
+    const kls = this.places.map((place_) => this.kl(place_)), most = Math.max(...kls);
+    this.list.replaceChildren(...this.places.map((place_, n) => {
+      const canvas = make("canvas", { class: "picture", role: "img", "aria-label": n ? "another image of the batch" : "the chosen image" });
+      paint(canvas, engine.imageAt(place_), run.images);
+      const level = make("div");
+      level.style.width = `${(100 * kls[n]) / most}%`;
+      return make("figure", {}, canvas, make("div", { class: "level" }, level), make("figcaption", {}, n ? nats(kls[n]) : make("b", {}, nats(kls[n]))));
+    }));
+    const wrong = this.wrongKl(), before = this.before;
+    this.before = wrong;
+    const one = this.how === "class" ? " This batch holds one class, picked by its labels, which were never used in training." : "";
+    this.words.replaceChildren(
+      make("p", {}, "KL of the chosen image: ", make("b", {}, `${nats(kls[0])} nats`), ", whoever else is in the batch. ", call("bv.elbo_terms(model, guide, x).kl_to_prior", true)),
+      make("p", {}, "The wrong one, along the batch axis (one normal fitted to the codes of the batch, compared with N(0, 1)): ", make("b", {}, `${nats(wrong)} nats`),
+        before !== undefined && Math.abs(before - wrong) > 5e-3 ? `, before it was ${nats(before)}.` : ".", one),
+      make("p", { class: "quiet" }, "Observations are never compared with each other. The KL has one distribution over z for each image, and sums over the numbers of z, not over the batch."));
+  }
+
+  wrongKl() {
+    const { run } = this.app.engine, D = run.latent_dim, N = this.places.length;
+    let total = 0;
+    for (let d = 0; d < D; d++) {
+      const means = this.places.map((n) => run.q.loc[n * D + d]), m = means.reduce((a, b) => a + b, 0) / N;
+      const variance = means.reduce((sum, value) => sum + (value - m) ** 2, 0) / N;
+      total += 0.5 * (variance + m * m - 1 - Math.log(Math.max(variance, 1e-12)));
+    }
+    return total;
+  }
+}
+
+const LABEL_COLOURS = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#55b8bc"];
+
+// Codes of many test images: grey until their labels are asked for.
+export class Codes {
+  constructor(app) {
+    this.app = app;
+    const { codes, images } = app.engine.run;
+    this.svg = draw("svg", { viewBox: `0 0 ${SIDE} ${SIDE}`, role: "img", "aria-label": "codes of test images on the plane of z" });
+    this.button = make("button", { type: "button", onclick: () => app.set({ labels: !app.state.labels }, "labels") });
+    this.button.hidden = !codes.labels;
+    this.key = make("ul", { class: "key" });
+    this.words = make("p", {});
+    find("codes").append(make("h2", { id: "codes-title" }, "Where the codes lie"),
+      make("p", { class: "hint" }, "Each dot is the mean of q(z|x) of one test image. No label was used to place it."),
+      make("div", { class: "side" }, make("div", { class: "plane" }, this.svg), make("div", {}, this.button, this.words, this.key)));
+    this.images = images;
+  }
+
+  colourOf(n) {
+    const { codes } = this.app.engine.run;
+    return this.app.state.labels && codes.labels ? LABEL_COLOURS[((codes.labels[n] % 10) + 10) % 10] : "var(--dot)";
+  }
+
+  dots(view, side, r = 1.3) {
+    const { engine } = this.app, { codes, latent_dim: D } = engine.run;
+    if (engine.isSlice) return [];
+    return Array.from({ length: codes.loc.length / D }, (_, n) => {
+      const [cx, cy] = place(view, side, codes.loc[n * D], codes.loc[n * D + 1]);
+      return draw("circle", { cx: cx.toFixed(1), cy: cy.toFixed(1), r, fill: this.colourOf(n), "fill-opacity": 0.8 });
+    });
+  }
+
+  render(reason) {
+    if (!["labels", "run", "start"].includes(reason)) return;
+    const { engine, state } = this.app, { codes } = engine.run;
+    find("codes").hidden = engine.isSlice;
+    if (engine.isSlice) return;
+    this.svg.replaceChildren(...this.dots(engine.wideView, SIDE, 2));
+    this.button.textContent = state.labels ? "Hide the labels" : "Show the labels";
+    this.button.setAttribute("aria-pressed", String(state.labels));
+    const classes = state.labels ? [...new Set(codes.labels)].sort((a, b) => a - b).slice(0, 20) : [];
+    this.key.replaceChildren(...classes.map((label) => {
+      const swatch = draw("svg", { viewBox: "0 0 10 10", "aria-hidden": "true" }, draw("circle", { cx: 5, cy: 5, r: 4, fill: LABEL_COLOURS[((label % 10) + 10) % 10] }));
+      return make("li", {}, swatch, labelText(this.images, label));
+    }));
+    this.words.textContent = state.labels
+      ? "These labels were never used in training. Similar images lie close together because one smooth decoder must draw them all: nearby z give similar images."
+      : codes.labels ? "The dots are grey, because the model has never seen a label." : "These data have no labels.";
+  }
+}
