@@ -70,7 +70,7 @@ class LinearGaussianVAE(SingleLatentModel):
             return self.weight.T @ self.weight
         return torch.einsum("np,pd,pe->nde", seen, self.weight, self.weight)
 
-    def _precision(self, seen: Tensor | None) -> Tensor:
+    def _precision(self, seen: Tensor | None = None) -> Tensor:
         """Precision of the exact posterior, (WᵀW + σ²I) / σ², shape as of :meth:`_gram`."""
         eye = torch.eye(self.latent_dim, dtype=self.weight.dtype, device=self.weight.device)
         return self._gram(seen) * (-2 * self.log_scale).exp() + eye
