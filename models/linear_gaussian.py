@@ -91,8 +91,11 @@ class LinearGaussianVAE(SingleLatentModel):
         """Exact p(z given x); batch shape (N,), event shape (D,), full covariance."""
         centred, seen = self._centred(x)
         precision = self._precision(seen)
-        pulls = centred @ self.weight * (-2 * self.log_scale).exp()
-        loc = torch.linalg.solve(precision, pulls.unsqueeze(-1)).squeeze(-1)
+        pulls = self.weight.T @ (centred * (-2 * self.log_scale).exp()).T
+        if seen is None:  # one precision for all
+            loc = torch.linalg.solve(precision, pulls).T
+        else:
+            loc = torch.linalg.solve(precision, pulls.T.unsqueeze(-1)).squeeze(-1)
         return dist.MultivariateNormal(loc, precision_matrix=precision, validate_args=False)
 
     def elbo(self, x: Tensor, variational_posterior: dist.TorchDistribution) -> Tensor:
