@@ -37,7 +37,7 @@ class AmortizedGuide(SingleLatentGuide):
         network: str,
         *,
         num_outputs: int,
-        mask_input: bool,
+        mask_input: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(

@@ -70,7 +70,7 @@ class LinearGaussianVAE(SingleLatentModel):
             return self.weight.T @ self.weight
         return torch.einsum("np,pd,pe->nde", seen, self.weight, self.weight)
 
-    def _precision(self, seen: Tensor | None) -> Tensor:
+    def _precision(self, seen: Tensor | None = None) -> Tensor:
         """Precision of the exact posterior, (WᵀW + σ²I) / σ², shape as of :meth:`_gram`."""
         eye = torch.eye(self.latent_dim, dtype=self.weight.dtype, device=self.weight.device)
         return self._gram(seen) * (-2 * self.log_scale).exp() + eye
@@ -91,8 +91,11 @@ class LinearGaussianVAE(SingleLatentModel):
         """Exact p(z given x); batch shape (N,), event shape (D,), full covariance."""
         centred, seen = self._centred(x)
         precision = self._precision(seen)
-        pulls = centred @ self.weight * (-2 * self.log_scale).exp()
-        loc = torch.linalg.solve(precision, pulls.unsqueeze(-1)).squeeze(-1)
+        pulls = self.weight.T @ (centred * (-2 * self.log_scale).exp()).T
+        if seen is None:  # one precision for all
+            loc = torch.linalg.solve(precision, pulls).T
+        else:
+            loc = torch.linalg.solve(precision, pulls.T.unsqueeze(-1)).squeeze(-1)
         return dist.MultivariateNormal(loc, precision_matrix=precision, validate_args=False)
 
     def elbo(self, x: Tensor, variational_posterior: dist.TorchDistribution) -> Tensor:

@@ -109,15 +109,15 @@ def _read_groups(groups: Sequence[str], columns: Sequence[str], count: int) -> I
     if len({name for name, *_ in read}) < len(read):
         raise SettingsError(f"two groups of columns have one name: {', '.join(name for name, *_ in read)}.")
     named = {
-        name: [i for word in words if word != "*" for i in _places(word, columns, count)] for name, _, words in read
+        name: [i for word in chosen if word != "*" for i in _places(word, columns, count)] for name, _, chosen in read
     }
     taken = [place for places in named.values() for place in places]
     rest = [place for place in range(count) if place not in taken]
-    for name, likelihood, words in read:
-        own = [*named[name], *(rest if "*" in words else [])]
+    for name, likelihood, chosen in read:
+        own = [*named[name], *(rest if "*" in chosen else [])]
         if not own:
             raise SettingsError(f"the group {name!r} has no column: every column is in another group.")
-        taken += rest if "*" in words else []
+        taken += rest if "*" in chosen else []
         yield name, likelihood, own
     if sorted(taken) != list(range(count)):
         wrong = next(place for place in range(count) if taken.count(place) != 1)

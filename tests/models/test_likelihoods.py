@@ -243,6 +243,7 @@ def test_extra_zeros_without_a_gate_are_a_negative_binomial():
     closed = torch.stack([log_mean, torch.full_like(log_mean, -40.0)], 1)
     torch.testing.assert_close(zeros(closed).log_prob(x), plain(log_mean.unsqueeze(1)).log_prob(x))
     half = torch.stack([log_mean, torch.zeros_like(log_mean)], 1)
-    each = (1 + log_mean.exp()).reciprocal()  # of r = 1 the probability of zero is 1 / (1 + μ)
+    r = zeros.log_dispersion.detach().exp()
+    each = (r / (r + log_mean.exp())) ** r
     found = zeros(half).log_prob(torch.zeros_like(x))
     torch.testing.assert_close(found, (0.5 + 0.5 * each).log().sum(1))
