@@ -125,8 +125,9 @@ def spread_apart(heights: Sequence[float], least: float) -> list[float]:
 
 def _write(axes: Axes, text: str, particles: int, points: float, colour: str, **style: Any) -> None:
     """Write below so many points above the foot of the axes."""
-    style |= {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points", "fontsize": 9, "color": colour}
-    note = axes.annotate(text, (particles, 0), (0, points), ha="center", va="top", **style)
+    style = {"ha": "center", "va": "top", "fontsize": 9, "color": colour, **style}
+    foot = axes.get_xaxis_transform()
+    note = axes.annotate(text, (particles, 0), (0, points), xycoords=foot, textcoords="offset points", **style)
     note.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 

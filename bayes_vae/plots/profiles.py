@@ -32,7 +32,6 @@ def draw_profile(axes: Axes, x: Tensor | None = None, means: Tensor | None = Non
         style: dict[str, Any] = {
             "color": COLOURS["likelihood"],
             "alpha": 0.9 if several == 1 else 0.45,
-            "linewidth": 1.2,
         }
         axes.plot(
             means[row].detach().cpu().flatten(), label="mean of p(x|z)" if row == 0 else None, linewidth=1.2, **style

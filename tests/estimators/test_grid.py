@@ -275,7 +275,7 @@ def test_settings_are_checked(linear_gaussian, rescaled_guide, settings, message
 
 
 def test_the_elbo_and_its_terms_are_those_of_the_closed_form(linear_gaussian, rescaled_guide):
-    """Sums over the grid against the linear-Gaussian closed forms; nothing is drawn."""
+    """Sums over the grid, which ends five deviations out, against the linear-Gaussian closed forms."""
     model, x = linear_gaussian
     guide = rescaled_guide(model, 1.3)
     rule = bv.bayes_rule_on_grid(model, guide, x, num_points=121)
@@ -283,7 +283,7 @@ def test_the_elbo_and_its_terms_are_those_of_the_closed_form(linear_gaussian, re
     kl = torch.distributions.kl_divergence(
         dist.Normal(q.mean, q.stddev), dist.Normal(torch.zeros_like(q.mean), torch.ones_like(q.mean))
     ).sum(-1)
-    tolerance = {"rtol": 0, "atol": 1e-8}
+    tolerance = {"rtol": 0, "atol": 1e-6}
     torch.testing.assert_close(rule.kl_to_prior, kl.detach(), **tolerance)
     torch.testing.assert_close(rule.elbo, model.elbo(x, q).detach(), **tolerance)
     torch.testing.assert_close(rule.expected_log_likelihood, (model.elbo(x, q) + kl).detach(), **tolerance)
