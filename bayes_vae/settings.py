@@ -82,6 +82,9 @@ SEEDS = (-(2**63), 2**63 - 1)
 LARGEST = 10**9
 """The largest whole number that another setting takes; what fits the memory is found out where it is known."""
 
+LARGEST_REAL = 3e38
+"""The largest number with a fraction, which float32 can hold."""
+
 LADDER = (1, 5, 50, 500, 5000)
 """Particles at each rung of the ladder from the ELBO to the tightest importance-weighted bound."""
 
@@ -531,7 +534,7 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
             number = math.nan if isinstance(value, bool | str | bytes) else float(value)
         except (OverflowError, RuntimeError, TypeError, ValueError):
             number = math.nan
-        if not math.isfinite(number):
+        if not abs(number) <= LARGEST_REAL:
             raise SettingsError(f"{name} must be a finite number, got {reprlib.repr(value)}.")
         return number
     value = os.fspath(value) if isinstance(value, os.PathLike) else value

@@ -27,6 +27,7 @@ from bayes_vae.data.safe_reading import home_expanded, reading
 from bayes_vae.data.standardization import Standardization
 from bayes_vae.errors import DataError
 from bayes_vae.settings import Colour, DataKind, DataSettings, Kind, Policy
+from bayes_vae.terms.whole_numbers import switch
 
 __all__ = ["DATA_NAMES", "load_data"]
 
@@ -94,6 +95,8 @@ def load_data(
     >>> print(load_data(train=torch.ones(80, 4), test=torch.ones(30, 4)))
     Data 'array': kind binary, policy stochastic, observations of shape (4,); train 72, validation 8, test 30 (your split)
     """
+    if not isinstance(standardize, Standardization | None):
+        standardize = switch("standardize", standardize)
     given: dict[str, Any] = {
         "data_root": root,
         "policy": policy,

@@ -17,6 +17,7 @@ from bayes_vae.terms.program import Program, modules_of
 from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.traits import traits_of
+from bayes_vae.terms.whole_numbers import seed_number
 
 __all__ = ["compare_models"]
 
@@ -61,6 +62,7 @@ def compare_models(
     wrong = [name for name in models if not isinstance(name, str) or not name]
     if wrong:
         raise SettingsError(f"each model needs a name, a text that is not empty; got {wrong[0]!r}.")
+    seed = seed_number("seed", seed)
     runs = {name: RunDirectory(given) for name, given in models.items() if isinstance(given, str | Path)}
     _refuse_other_data(runs)
     pairs = {name: _pair(given) for name, given in models.items()}
