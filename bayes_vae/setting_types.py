@@ -13,13 +13,16 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from bayes_vae.errors import SettingsError
 
-__all__ = ["LARGEST", "SEEDS", "at_least", "check_types", "one_of"]
+__all__ = ["LARGEST", "LARGEST_REAL", "SEEDS", "at_least", "check_types", "one_of"]
 
 SEEDS = (-(2**63), 2**63 - 1)
 """The least and the largest seed: what fits 64 bits, as torch, JSON and netCDF have it."""
 
 LARGEST = 10**9
 """The largest whole number that another setting takes; what fits the memory is found out where it is known."""
+
+LARGEST_REAL = 3e38
+"""The largest number with a fraction, which float32 can hold."""
 
 SEVERAL = {
     int: "several whole numbers, such as (200, 200)",
@@ -81,7 +84,7 @@ def _number(name: str, value: Any) -> float:
         number = math.nan if isinstance(value, bool | str | bytes) else float(value)
     except (OverflowError, RuntimeError, TypeError, ValueError):
         number = math.nan
-    if not math.isfinite(number):
+    if not abs(number) <= LARGEST_REAL:
         raise SettingsError(f"{name} must be a finite number, got {reprlib.repr(value)}.")
     return number
 

@@ -28,6 +28,7 @@ from bayes_vae.data.safe_reading import home_expanded, reading
 from bayes_vae.data.standardization import Standardization
 from bayes_vae.errors import DataError
 from bayes_vae.settings import Colour, DataKind, DataSettings, Kind, Policy
+from bayes_vae.terms.whole_numbers import switch
 
 __all__ = ["DATA_NAMES", "load_data"]
 
@@ -100,6 +101,8 @@ def load_data(
     >>> len(own.train), len(own.validation), len(own.test)
     (72, 8, 30)
     """
+    if not isinstance(standardize, Standardization | None):
+        standardize = switch("standardize", standardize)
     given: dict[str, Any] = {
         "data_root": root,
         "policy": policy,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -102,7 +103,7 @@ def _size(name: str, part: Any, count: int) -> int | None:
     """Rows of a part that is a share; None for what is left to training."""
     if part is None:
         return None if name == "train" else held_out(count)
-    if part < 0 or (part > 1 and part != int(part)):
+    if not 0 <= part < math.inf or (part > 1 and part != int(part)):
         raise DataError(f"{name} must be a fraction from 0 to 1, a number of rows, or their places, got {part}.")
     return int(part) if part > 1 or isinstance(part, int | np.integer) else int(float(part) * count + 1e-9)
 

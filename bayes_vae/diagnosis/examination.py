@@ -17,11 +17,10 @@ from bayes_vae.diagnosis.measure.gray import as_density, as_trained, on_binarize
 from bayes_vae.diagnosis.measure.groups import Announce, Budget, check_names, measure
 from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.diagnosis.result import Diagnosis
-from bayes_vae.errors import SettingsError
 from bayes_vae.terms.probe import warning_of_scales_once
 from bayes_vae.terms.program import Program, undisturbed
 from bayes_vae.terms.stream import Progress
-from bayes_vae.terms.whole_numbers import seed_number, whole_number
+from bayes_vae.terms.whole_numbers import real_number, seed_number, whole_number
 
 __all__ = ["diagnose"]
 
@@ -81,8 +80,7 @@ def diagnose(
     """
     data = as_data(data, model, "diagnose")
     num_observations = whole_number("num_observations", num_observations, least=LEAST)
-    if not seconds > 0:
-        raise SettingsError(f"seconds must be above 0, got {seconds:g}: it is the time that a diagnosis may take.")
+    seconds = real_number("seconds", seconds, "above 0, the time that a diagnosis may take")
     check_names(checks)
     subject = Subject(model, guide, data, seed_number("seed", seed), num_observations, history=history or ())
     few = min(len(data.train), len(data.test))

@@ -25,7 +25,7 @@ from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.rows import X, as_rows
 from bayes_vae.terms.stream import Progress, Source
 from bayes_vae.terms.traits import traits_of
-from bayes_vae.terms.whole_numbers import whole_number
+from bayes_vae.terms.whole_numbers import real_number, several, whole_number
 from bayes_vae.vocabulary.readings import RankShape
 from bayes_vae.vocabulary.symbols import dimension_symbol
 
@@ -268,8 +268,7 @@ def calibrate_guide(
             "was fitted to (needs_index): give an amortized guide."
         )
     num_draws = whole_number("num_draws", num_draws)
-    if not 0 < false_alarm < 1:
-        raise SettingsError(f"false_alarm must be a probability between 0 and 1, got {false_alarm}.")
+    false_alarm = real_number("false_alarm", false_alarm, "a probability between 0 and 1", below=1)
     simulated = _simulated(model, like, num_observations, seed)
     count = len(simulated.x[0])
     num_bins = choose_num_bins(num_draws + 1, count)
@@ -313,7 +312,8 @@ def _with_gaps(model: Any, template: Observations, seed: int) -> Simulated:
 def _nominal_levels(levels: Sequence[float], num_draws: int) -> tuple[float, ...]:
     """Each level as a whole number of ranks: 1 − 2 t / (L + 1), t ranks left out at each end."""
     found = []
-    for level in levels:
+    for level in several("levels", levels, "several numbers between 0 and 1, such as (0.5, 0.9)"):
+        level = real_number("each of the levels", level, "a number between 0 and 1", below=math.inf)
         tail = round((1 - level) / 2 * (num_draws + 1)) if 0 < level < 1 else 0
         if not 1 <= tail < (num_draws + 1) / 2:
             raise SettingsError(

@@ -8,7 +8,7 @@ from typing import NamedTuple, Unpack, cast
 import torch
 from torch import Tensor
 
-from bayes_vae.errors import NotDefinedError, NumericalError, SettingsError
+from bayes_vae.errors import NotDefinedError, NumericalError
 from bayes_vae.estimators.annealing.annealed import anneal
 from bayes_vae.estimators.best_normal import Plan, best_normal, log_weights
 from bayes_vae.estimators.gap_terms import GapSplit, InferenceGap
@@ -20,7 +20,7 @@ from bayes_vae.terms.opened import WEIGHTS_AT_ONCE, Batch, OpenPair, Options, op
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.randomness import KeyedNoise, derived_seed
 from bayes_vae.terms.rows import X
-from bayes_vae.terms.whole_numbers import whole_number
+from bayes_vae.terms.whole_numbers import real_number, whole_number
 from bayes_vae.vocabulary.readings import Reading
 
 __all__ = ["InferenceGap", "inference_gap"]
@@ -149,9 +149,7 @@ def _why_not_split(opened: OpenPair) -> str:
 
 
 def _checked_plan(tolerance: float, max_steps: int) -> Plan:
-    if not tolerance > 0:
-        raise SettingsError(f"tolerance must be positive, in nats, got {tolerance}.")
-    return Plan(tolerance, whole_number("max_steps", max_steps))
+    return Plan(real_number("tolerance", tolerance, "positive, in nats"), whole_number("max_steps", max_steps))
 
 
 class _Evidence(NamedTuple):

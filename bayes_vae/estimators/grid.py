@@ -10,7 +10,7 @@ from typing import NamedTuple, Unpack
 import torch
 from torch import Tensor
 
-from bayes_vae.errors import GridWarning, NotDefinedError, NumericalError, SettingsError
+from bayes_vae.errors import GridWarning, NotDefinedError, NumericalError
 from bayes_vae.estimators.free_coordinates import FreeCoordinates
 from bayes_vae.estimators.latent_space import LatentSpace, pilot_draws, whitened_space
 from bayes_vae.estimators.quadrature_nodes import product_indices
@@ -19,7 +19,7 @@ from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import ROWS_AT_ONCE, Batch, OpenPair, Options, open_pair
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.rows import X
-from bayes_vae.terms.whole_numbers import whole_number
+from bayes_vae.terms.whole_numbers import real_number, whole_number
 
 __all__ = ["BayesRuleOnGrid", "bayes_rule_on_grid"]
 
@@ -31,6 +31,9 @@ REACH = 5.0
 
 MOST_MISSED = 1e-3
 """A grid that misses more of the mass of prior or guide, or is off by more nats, gives a warning."""
+
+WIDEST = 1e18
+"""Of a grid: the squares of its nodes are then finite in float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,8 +214,8 @@ def bayes_rule_on_grid(
 def on_grid(opened: OpenPair, *, num_points: int = 201, width: float | None = None) -> BayesRuleOnGrid:
     """:func:`bayes_rule_on_grid` of a pair that is open."""
     num_points = whole_number("num_points", num_points, least=5)
-    if width is not None and not width > 0:
-        raise SettingsError(f"width must be positive, in units of z, got {width}.")
+    if width is not None:
+        width = real_number("width", width, "positive, in units of z", below=WIDEST)
     opened.check_memory(3 * num_points**2, f"num_points={num_points}")
     space = _spaces(opened, "guide")
     plane = _plane(space)

@@ -23,7 +23,7 @@ from bayes_vae.terms.opened import Accumulator, OpenPair, Options, open_pair
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.tabular import Column, Tabular
-from bayes_vae.terms.whole_numbers import whole_number
+from bayes_vae.terms.whole_numbers import several, whole_number
 from bayes_vae.vocabulary.conditions import conditions
 from bayes_vae.vocabulary.number_text import dash, with_error
 
@@ -182,7 +182,8 @@ def comparison_of(
 
 
 def _checked_rungs(rungs: Sequence[int]) -> tuple[int, ...]:
-    rungs = tuple(whole_number("each of the rungs", rung, least=None) for rung in rungs)
+    given = several("rungs", rungs, "several whole numbers that start at 1, such as (1, 5, 50)")
+    rungs = tuple(whole_number("each of the rungs", rung, least=None) for rung in given)
     pairs = list(pairwise(rungs))
     if len(rungs) < 2 or rungs[0] != 1 or any(low >= high or high % low for low, high in pairs):
         raise SettingsError(

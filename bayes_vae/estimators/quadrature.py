@@ -21,7 +21,7 @@ from bayes_vae.terms.program import Program
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.stream import BoundBatch
 from bayes_vae.terms.tabular import Tabular
-from bayes_vae.terms.whole_numbers import whole_number
+from bayes_vae.terms.whole_numbers import real_number, whole_number
 from bayes_vae.vocabulary.readings import Reading
 
 __all__ = ["QuadratureEstimate", "quadrature_log_evidence"]
@@ -132,9 +132,11 @@ def integrate(
     opened: OpenPair, *, method: Method, tolerance: float, max_nodes: int, num_points: int = 16
 ) -> QuadratureEstimate:
     """:func:`quadrature_log_evidence` of a pair that is open."""
+    if method not in ("gauss-hermite", "grid"):
+        raise SettingsError(f"method must be 'gauss-hermite' or 'grid', got {method!r}.")
     num_points, max_nodes = whole_number("num_points", num_points, least=2), whole_number("max_nodes", max_nodes)
+    tolerance = real_number("tolerance", tolerance, "positive, in nats")
     plan = _Plan(num_points, tolerance, max_nodes, MOST_HERMITE_POINTS if method == "gauss-hermite" else max_nodes)
-    _check(plan, method)
     spread = _prior_space(opened) if method == "grid" else None
     rows, sizes = [], []
     for batch in opened.batches(PILOT_DRAWS, "guide"):
@@ -166,13 +168,6 @@ class _Level(NamedTuple):
     refinement_error: Tensor
     converged: Tensor
     num_points: Tensor
-
-
-def _check(plan: _Plan, method: str) -> None:
-    if method not in ("gauss-hermite", "grid"):
-        raise SettingsError(f"method must be 'gauss-hermite' or 'grid', got {method!r}.")
-    if not plan.tolerance > 0:
-        raise SettingsError(f"tolerance must be positive, in nats, got {plan.tolerance}.")
 
 
 def _prior_space(opened: OpenPair) -> LatentSpace:

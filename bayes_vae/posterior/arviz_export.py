@@ -25,7 +25,7 @@ from bayes_vae.terms.at_draws import TermsAtDraws
 from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import OpenPair, Options, collect, open_pair
 from bayes_vae.terms.program import Observations, Program
-from bayes_vae.terms.rows import RowSource, X
+from bayes_vae.terms.rows import RowSource, X, policy_text
 
 __all__ = ["container_of", "netcdf_bytes", "to_arviz"]
 
@@ -39,6 +39,14 @@ POINTWISE = {
     "log_importance_weights": "log_importance_weights",
 }
 """Variable of sample_stats → term. One called log_likelihood would be taken by az.loo for what it is not."""
+
+_RESULTS = {
+    "terms": ElboTerms,
+    "evidence": LogEvidenceEstimate,
+    "annealed": AnnealedEstimate,
+    "posterior": PosteriorDraws,
+}
+"""Argument → the class of its result."""
 
 Variable = tuple[tuple[str, ...], Any, dict[str, Any]]
 """Dims, values and attributes."""
@@ -97,6 +105,13 @@ def to_arviz(
         SettingsError: data policies that differ.
     """
     figures: dict[str, Any] = {"terms": terms, "evidence": evidence, "annealed": annealed, "posterior": posterior}
+    for name, kind in _RESULTS.items():
+        if not isinstance(figures[name], kind | None):
+            raise SettingsError(
+                f"{name} must be {kind.__name__}, a result of its estimator on this x, got "
+                f"{type(figures[name]).__name__}. Leave it out, or pass the whole result."
+            )
+    policy_text(options.get("data_policy"))
     if not isinstance(x, RowSource):
         given = [one for one in figures.values() if one is not None]
         options["data_policy"] = _one_policy(options.get("data_policy"), given)

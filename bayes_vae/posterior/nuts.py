@@ -28,7 +28,7 @@ from bayes_vae.terms.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.stream import Progress
 from bayes_vae.terms.traced import TracedPair
-from bayes_vae.terms.whole_numbers import seed_number
+from bayes_vae.terms.whole_numbers import seed_number, whole_number
 
 __all__ = ["nuts_draws"]
 
@@ -73,6 +73,7 @@ def nuts_draws(
     Reference: Hoffman, Gelman (2014), "The No-U-Turn sampler".
     """
     check_numbers(num_draws, num_chains, num_warmup)
+    max_tree_depth = whole_number("max_tree_depth", max_tree_depth)
     began = time.perf_counter()
     if options.get("source", "traces") == "distributions":
         raise SettingsError("nuts_draws reads the program itself: leave source out.")

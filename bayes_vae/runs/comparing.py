@@ -25,6 +25,7 @@ from bayes_vae.terms.program import Program, modules_of
 from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.rows import RowSource, X, prepare_for
 from bayes_vae.terms.traits import traits_of
+from bayes_vae.terms.whole_numbers import seed_number
 
 __all__ = ["compare_models", "compare_runs"]
 
@@ -98,6 +99,10 @@ def compare_models(
 
     Reference: MacKay (1992), "Bayesian interpolation", section 3, on comparing models by their evidence.
     """
+    wrong = [name for name in models if not isinstance(name, str) or not name]
+    if wrong:
+        raise SettingsError(f"each model needs a name, a text that is not empty; got {wrong[0]!r}.")
+    seed = seed_number("seed", seed)
     trainings = list(_trainings(models, device))
     _refuse_other_data([each for each in trainings if each.run is not None])
     _refuse_unlike({each.name: each.pair for each in trainings if each.pair is not None}, x)

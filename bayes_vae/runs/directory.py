@@ -31,6 +31,7 @@ from bayes_vae.runs.manifest import (
     of_one_manifest,
     read_manifest,
     read_verified,
+    run_path,
 )
 from bayes_vae.runs.metrics import read_metrics
 from bayes_vae.runs.pairs import fill_pair
@@ -56,7 +57,7 @@ class RunDirectory:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = run_path(path)
         self.config = read_config(path)
         of_one_manifest(self.path, self._check_files)
 
@@ -208,9 +209,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     Raises:
         RunError: not a run directory, or a configuration that is damaged or of another version.
     """
-    if not str(path).strip():
-        raise RunError("an empty path is not a run directory: name a folder. An unset variable of a shell looks so.")
-    folder = Path(path)
+    folder = run_path(path)
     content = of_one_manifest(folder, lambda digests: read_verified(folder, locate(digests, CONFIG), digests))
     try:
         with documented(folder / CONFIG):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
@@ -22,6 +23,7 @@ __all__ = [
     "of_one_manifest",
     "read_manifest",
     "read_verified",
+    "run_path",
     "step_folder",
 ]
 
@@ -54,6 +56,25 @@ def locate(digests: Mapping[str, str], name: str) -> str:
     return name if name in _AT_THE_TOP else f"checkpoints/{name}"
 
 
+def run_path(path: Any) -> Path:
+    """The path of a run directory.
+
+    Raises:
+        RunError: empty, or neither text nor a path.
+    """
+    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+        raise RunError(
+            f"the path of a run directory must be text or a pathlib.Path, got {type(path).__name__}: "
+            "it is not a run directory."
+        )
+    if not str(path).strip():
+        raise RunError(
+            "the path of a run directory is empty: name a folder. An unset variable of a shell looks so, and it is not "
+            "a run directory."
+        )
+    return Path(path)
+
+
 def inside(folder: Path, name: str) -> Path:
     """The file of a run directory that has this name.
 
@@ -64,6 +85,8 @@ def inside(folder: Path, name: str) -> Path:
     Raises:
         RunError: a name that leads out of the folder.
     """
+    if not isinstance(name, str):
+        raise RunError(f"the name of a file in {folder} must be text, got {type(name).__name__}.")
     plain = PurePosixPath(name)
     path = folder / plain
     try:

@@ -19,7 +19,7 @@ from bayes_vae.runs.exchange import check_exchange, exchange
 from bayes_vae.runs.files import is_temporary, new_folder, sync_folder, write_atomically
 from bayes_vae.runs.leftovers import clean_leftovers
 from bayes_vae.runs.locking import locked, only_trainer
-from bayes_vae.runs.manifest import CONFIG, MANIFEST, manifest_bytes, read_manifest
+from bayes_vae.runs.manifest import CONFIG, MANIFEST, manifest_bytes, read_manifest, run_path
 from bayes_vae.runs.metrics import metrics_bytes
 from bayes_vae.runs.run import Run
 from bayes_vae.runs.weights import pack_weights
@@ -165,10 +165,8 @@ def check_destination(path: str | Path, *, overwrite: bool = False) -> None:
         RunError: a file, a folder with something in it, or with ``overwrite`` one that holds more than a run, or one
             whose place no other can take here in one step.
     """
-    if not str(path).strip():
-        raise RunError("the path of a run directory is empty: name a folder. An unset variable of a shell looks so.")
     try:
-        folder = Path(path).resolve()
+        folder = run_path(path).resolve()
         os.lstat(folder)
     except (FileNotFoundError, NotADirectoryError):
         pass

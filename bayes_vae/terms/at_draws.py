@@ -11,7 +11,7 @@ from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import Batch, OpenPair, Options, collect, open_pair
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.traits import Program
-from bayes_vae.terms.whole_numbers import whole_number
+from bayes_vae.terms.whole_numbers import switch, whole_number
 
 __all__ = ["TermsAtDraws", "log_terms"]
 
@@ -47,7 +47,7 @@ def log_terms(
         SupportError: observations outside the likelihood's support, such as gray pixels under a Bernoulli.
         NumericalError: a term is NaN, or infinite where it cannot be.
     """
-    terms = TermsAtDraws(keep_latents=keep_latents)
+    terms = TermsAtDraws(keep_latents=switch("keep_latents", keep_latents))
     with open_pair(model, guide, x, **options) as opened:
         opened.check_memory(3 * whole_number("num_particles", num_particles), f"num_particles={num_particles}")
         collect(opened, num_particles, terms)

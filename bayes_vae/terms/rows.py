@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -12,7 +13,17 @@ from bayes_vae.errors import DataError, SettingsError, ShapeError
 from bayes_vae.terms.program import Observations, prepare_guide, take_rows
 from bayes_vae.terms.traits import Program, traits_of
 
-__all__ = ["RowSource", "Rows", "TensorRows", "X", "as_index", "as_observations", "as_rows", "prepare_for"]
+__all__ = [
+    "RowSource",
+    "Rows",
+    "TensorRows",
+    "X",
+    "as_index",
+    "as_observations",
+    "as_rows",
+    "policy_text",
+    "prepare_for",
+]
 
 Selection: TypeAlias = slice | Tensor
 """Which rows: a slice, or their places as whole numbers."""
@@ -90,6 +101,17 @@ class TensorRows:
         return self.x
 
 
+def policy_text(data_policy: str | None) -> str:
+    """What was said of how pixels became observations; "unstated" where nothing was.
+
+    Raises:
+        SettingsError: something else than text.
+    """
+    if not isinstance(data_policy, str | None):
+        raise SettingsError(f"data_policy must be text, such as 'stochastic', got {reprlib.repr(data_policy)}.")
+    return data_policy or "unstated"
+
+
 def as_rows(x: X, model: Program, index: Tensor | None = None, data_policy: str | None = None) -> Rows:
     """The rows that an estimator was given.
 
@@ -113,7 +135,7 @@ def as_rows(x: X, model: Program, index: Tensor | None = None, data_policy: str 
         as_index(rows.index, len(rows.index), rows.index.device)
         return rows
     parts = as_observations(x)
-    return TensorRows(parts, as_index(index, len(parts[0]), parts[0].device), data_policy or "unstated")
+    return TensorRows(parts, as_index(index, len(parts[0]), parts[0].device), policy_text(data_policy))
 
 
 def prepare_for(model: Program, guide: Program, rows: RowSource) -> None:
@@ -177,7 +199,12 @@ def as_index(index: Tensor | None, num_observations: int, device: torch.device) 
     """
     if index is None:
         return torch.arange(num_observations, device=device)
-    index = torch.as_tensor(index, device=device)
+    try:
+        index = torch.as_tensor(index, device=device)
+    except (OverflowError, RuntimeError, TypeError, ValueError) as error:
+        raise ShapeError(
+            f"index must hold one integer for each of the {num_observations} observations, got {reprlib.repr(index)}."
+        ) from error
     if index.shape != (num_observations,) or index.is_floating_point() or index.dtype == torch.bool:
         raise ShapeError(
             f"index must hold one integer for each of the {num_observations} observations, got shape "

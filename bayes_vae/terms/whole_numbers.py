@@ -1,15 +1,17 @@
-"""Seeds, counts and indices of any integer type, made Python's own at the door."""
+"""Seeds, counts, numbers and switches of any type, made Python's own at the door, and what is none refused."""
 
 from __future__ import annotations
 
+import math
 import operator
 import reprlib
-from typing import SupportsIndex, overload
+from collections.abc import Iterable, Mapping
+from typing import Any, SupportsFloat, SupportsIndex, overload
 
 from bayes_vae.errors import SettingsError
 from bayes_vae.setting_types import LARGEST, SEEDS
 
-__all__ = ["seed_number", "whole_number"]
+__all__ = ["real_number", "seed_number", "several", "switch", "whole_number"]
 
 
 @overload
@@ -60,3 +62,60 @@ def seed_number(name: str, value: SupportsIndex) -> int:
     if seed is None or not SEEDS[0] <= seed <= SEEDS[1]:
         raise SettingsError(f"{name} must be a whole number from -2**63 to 2**63 - 1, got {reprlib.repr(value)}.")
     return seed
+
+
+def real_number(name: str, value: SupportsFloat, wanted: str, *, below: float = math.inf) -> float:
+    """A number above 0 as Python's ``float``, whatever type it came in.
+
+    Args:
+        name: of the argument, for the message.
+        value: a number.
+        wanted: what it must be, for the message.
+        below: what it must be below; infinity is allowed where nothing is said.
+
+    Raises:
+        SettingsError: no number, NaN, or one outside these bounds.
+
+    >>> real_number("tolerance", 0.5, "positive, in nats")
+    0.5
+    """
+    try:
+        number = math.nan if isinstance(value, bool | str | bytes) else float(value)
+    except OverflowError:  # a whole number that is larger than any float
+        number = math.inf
+    except (RuntimeError, TypeError, ValueError):
+        number = math.nan
+    if not (0 < number < below or number == below == math.inf):
+        raise SettingsError(f"{name} must be {wanted}, got {reprlib.repr(value)}.")
+    return number
+
+
+def several(name: str, values: Iterable[Any], wanted: str) -> tuple[Any, ...]:
+    """Values as a tuple.
+
+    Args:
+        name: of the argument, for the message.
+        values: a list, a tuple, an array.
+        wanted: what they must be, for the message.
+
+    Raises:
+        SettingsError: a text, a mapping, or a single value.
+    """
+    try:
+        found = None if isinstance(values, str | bytes | Mapping) else tuple(values)
+    except TypeError:
+        found = None
+    if found is None:
+        raise SettingsError(f"{name} must be {wanted}, got {reprlib.repr(values)}.")
+    return found
+
+
+def switch(name: str, value: Any) -> bool:
+    """True or False as Python's ``bool``: "no" would count as yes.
+
+    Raises:
+        SettingsError: anything else.
+    """
+    if type(value).__name__ not in ("bool", "bool_"):  # Python's and numpy's
+        raise SettingsError(f"{name} must be True or False, got {reprlib.repr(value)}.")
+    return bool(value)

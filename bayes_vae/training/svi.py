@@ -19,6 +19,7 @@ from bayes_vae.terms.isolation import isolated_context
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.traits import traits_of
+from bayes_vae.terms.whole_numbers import switch
 from bayes_vae.training.callbacks import Callback, EpochState
 from bayes_vae.training.checking import check_sense
 from bayes_vae.training.interruption import Interruption, deferred_interruption
@@ -102,6 +103,7 @@ def fit(
             checkpoint is there.
     """
     _check_names(overrides)
+    interruptible = switch("interruptible", interruptible)
     data = as_data(data, model, "fit")
     _require_rows(data)
     require_fit(data, getattr(traits_of(model).likelihood_family, "part", None))

@@ -361,3 +361,17 @@ def test_a_folder_without_permission_is_found_before_training(tmp_path, monkeypa
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(RunError, match="cannot be written to. Choose another --out, or change its permissions"):
         check_destination(tmp_path / "deep" / "run")
+
+
+@pytest.mark.parametrize("path", [None, 5, b"run", 1.5, object()], ids=repr)
+def test_what_is_neither_text_nor_a_path_is_refused(run, saved, tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    acts = (check_destination, lambda one: save(run, one), load, RunDirectory, read_config)
+    for act in acts:
+        with pytest.raises(RunError, match=r"the path of a run directory must be text or a pathlib.Path, got \w+"):
+            act(path)
+    directory = RunDirectory(saved)
+    for act in (directory.read_file, directory.remove_file, lambda one: directory.add_file(one, b"x")):
+        with pytest.raises(RunError, match=r"the name of a file in .*run must be text, got \w+"):
+            act(path)
+    assert [one.name for one in tmp_path.iterdir()] == ["run"]

@@ -23,6 +23,7 @@ from bayes_vae.diagnosis.measure.splits import measure_splits
 from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.errors import BayesVaeError, DoesNotApplyError, SettingsError
 from bayes_vae.terms.stream import Progress
+from bayes_vae.terms.whole_numbers import several
 
 __all__ = ["GROUPS", "Announce", "Budget", "Group", "check_names", "measure"]
 
@@ -185,7 +186,7 @@ def check_names(names: Collection[str] | None) -> None:
         SettingsError: such a name.
     """
     known = [group.name for group in GROUPS]
-    for name in names or ():
+    for name in several("checks", () if names is None else names, f"several of {', '.join(known)}"):
         if name not in known:
             raise SettingsError(f"there is no check {name!r}: choose among {', '.join(known)}.")
 

@@ -23,6 +23,7 @@ from bayes_vae.terms.prior_as_guide import prior_as_guide
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.stream import Pair
 from bayes_vae.terms.traits import Program
+from bayes_vae.terms.whole_numbers import switch
 
 __all__ = ["AnnealedEstimate", "Start", "anneal", "annealed_log_evidence", "start_of"]
 
@@ -132,7 +133,7 @@ def anneal(
     tolerance: float | None = None,
 ) -> AnnealedEstimate:
     """:func:`annealed_log_evidence` of a pair that is open; from the prior, that has to be its guide."""
-    check_tolerance(tolerance)
+    tolerance, refine = check_tolerance(tolerance), switch("refine", refine)
     began = time.perf_counter()
     starts: set[str] = set()
     elsewhere = opened if start == "prior" else opened.with_prior_as_guide()

@@ -19,7 +19,7 @@ from bayes_vae.terms.opened import Options, open_pair
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.stream import Progress
 from bayes_vae.terms.tabular import Tabular
-from bayes_vae.terms.whole_numbers import whole_number
+from bayes_vae.terms.whole_numbers import switch, whole_number
 from bayes_vae.vocabulary.readings import Reading
 
 __all__ = ["BidirectionalBounds", "bidirectional_bounds"]
@@ -101,6 +101,7 @@ def bidirectional_bounds(
     Reference: Grosse, Ghahramani, Adams (2015), "Sandwiching the marginal likelihood using bidirectional Monte Carlo".
     """
     num_observations = whole_number("num_observations", num_observations)
+    refine = switch("refine", refine)
     plan = make_plan(num_temperatures, num_chains, num_leapfrog, schedule, from_prior=guide is None, refine=refine)
     otherwise = "For other programs use annealed_log_evidence, a lower bound."
     latents, (x,) = simulate(model, num_observations, seed, "bidirectional_bounds", otherwise)

@@ -77,10 +77,9 @@ def effective_sample_size(log_importance_weights: Tensor) -> Tensor:
 
 
 def _check(log_weights: Tensor) -> None:
-    if log_weights.dim() != 2 or 0 in log_weights.shape:
-        raise ShapeError(
-            f"log_importance_weights must have shape (K, N), particles first, got {tuple(log_weights.shape)}."
-        )
+    if not isinstance(log_weights, Tensor) or log_weights.dim() != 2 or 0 in log_weights.shape:
+        found = tuple(log_weights.shape) if isinstance(log_weights, Tensor) else type(log_weights).__name__
+        raise ShapeError(f"log_importance_weights must be a tensor of shape (K, N), particles first, got {found}.")
     if log_weights.isnan().any() or (log_weights == torch.inf).any():
         raise NumericalError("log_importance_weights hold NaN or +infinity: look for them in the log terms.")
     zero = (log_weights == -torch.inf).all(0)

@@ -86,7 +86,7 @@ def estimate_log_evidence(
 
     Reference: Burda, Grosse, Salakhutdinov (2016), "Importance weighted autoencoders", eq. 8.
     """
-    check_tolerance(tolerance)
+    tolerance = check_tolerance(tolerance)
     num_particles = whole_number("num_particles", num_particles)
     with open_pair(model, guide, x, **options) as opened:
         return estimate_of(opened, num_particles, tolerance, proposal)

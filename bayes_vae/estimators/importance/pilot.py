@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-from bayes_vae.errors import SettingsError
 from bayes_vae.estimators.importance.reliability import pareto_k, pareto_k_threshold
+from bayes_vae.terms.whole_numbers import real_number
 
 __all__ = ["FEWEST_PARTICLES", "PILOT_PARTICLES", "check_tolerance", "particles_needed"]
 
@@ -18,14 +16,22 @@ PILOT_PARTICLES = 256
 FEWEST_PARTICLES = 128
 """No observation gets fewer, unless fewer are allowed: k̂ of the averaged weights must still mean something."""
 
+LARGEST = 1e300
+"""Tolerance: finite, also as its square root."""
+
 FINITE_VARIANCE = 0.5
 """Below this tail index the weights have a variance, and the error falls with the root of K."""
 
 
-def check_tolerance(tolerance: float | None) -> None:
-    """Refuse a tolerance that no number of particles can meet."""
-    if tolerance is not None and not (math.isfinite(tolerance) and tolerance > 0):
-        raise SettingsError(f"tolerance must be positive, in nats, got {tolerance:g}.")
+def check_tolerance(tolerance: float | None) -> float | None:
+    """A tolerance as Python's ``float``; None stays None.
+
+    Raises:
+        SettingsError: one that no number of particles can meet.
+    """
+    if tolerance is None:
+        return None
+    return real_number("tolerance", tolerance, "positive, in nats", below=LARGEST)
 
 
 def particles_needed(log_weights: Tensor, tolerance: float, most: int, *, discrete: bool = False) -> Tensor:
