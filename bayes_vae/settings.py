@@ -602,6 +602,8 @@ class SampleSettings:
         check_types(self)
         at_least("num", self.num, 1)
         at_least("num_steps", self.num_steps, 2)
+        if self.label is not None:
+            at_least("label", self.label, 0)
         one_of("what", self.what, get_args(SampleKind))
 
 

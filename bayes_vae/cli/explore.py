@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     parser.epilog = EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="a run directory")
+    parser.add_argument("run", metavar="RUN", nargs="+", help="a run directory")
     parser.add_settings(ExploreSettings, "what the page holds")
     group = parser.add_argument_group("result")
     help_of_out = f"the page to write (default: {EXPLORE_PAGE} in the first run's folder)"
@@ -44,13 +44,13 @@ def run(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     settings, out = build_settings(ExploreSettings, options), Path(options.out) if options.out else None
     _check_out(out, options.overwrite)
-    for path in options.runs:
+    for path in options.run:
         if not Path(path).is_dir():
             raise RunError(f"{path} is not a run directory. Expected one that `bayes-vae train --out` wrote.")
     from bayes_vae.training.machine import resolve_device
 
     device = str(resolve_device(settings.device))
-    opened = [open_run(path, device, None, None, None) for path in options.runs]
+    opened = [open_run(path, device, None, None, None) for path in options.run]
     result = explore(opened, settings, out)
     say(json_text(result) if options.json else explore_text(result))
     opened[0].store()

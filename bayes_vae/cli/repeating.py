@@ -118,7 +118,7 @@ def check_same_pair(stored: dict[str, dict[str, Any]], pair: PairSettings, path:
     """
     for name, value in as_json(pair).items():
         before = stored.get("pair", as_json(pair)).get(name, getattr(PairSettings, name, None))
-        if before != value:
+        if (list(before) if isinstance(before, tuple) else before) != value:
             raise SettingsError(
                 f"a resumed training keeps its networks, but {name} is {before} in {path} and {value} now. Leave it "
                 "out, or start a new run."

@@ -100,6 +100,7 @@ def gap_of(
     """:func:`inference_gap` of a pair that is open."""
     num_particles = whole_number("num_particles", num_particles, least=2)
     num_chains = whole_number("num_chains", num_chains, least=2)
+    num_temperatures = whole_number("num_temperatures", num_temperatures)
     plan = _checked_plan(tolerance, max_steps)
     traced, opened = opened, opened.with_distributions()
     why_not_split = _why_not_split(opened)

@@ -5,8 +5,6 @@ import re
 
 import pytest
 
-from bayes_vae.cli import main
-
 FEW = ["--num-images", "4", "--num-codes", "6", "--num-particles", "40", "--num-points", "41"]
 
 
@@ -26,10 +24,9 @@ def test_the_page_is_written_into_the_run(command, trained):
     assert run["notes"] == []
 
 
-def test_the_page_of_two_runs_goes_to_a_file(command, trained, tmp_path, isolated_globals):
-    with isolated_globals():
-        heavier = ["--latent-dim", "2", "--hidden-dims", "8", "--epochs", "1", "--kl-weight", "4"]
-        assert main(["train", *heavier, "--out", str(tmp_path / "heavier")]) == 0
+def test_the_page_of_two_runs_goes_to_a_file(command, trained, tmp_path):
+    heavier = ["--latent-dim", "2", "--hidden-dims", "8", "--epochs", "1", "--kl-weight", "4"]
+    assert command("train", *heavier, "--out", tmp_path / "heavier").code == 0
     file = tmp_path / "both.html"
     result = command("explore", trained, tmp_path / "heavier", *FEW, "--out", file, "--json").json
     assert file.stat().st_size == result["bytes"]

@@ -19,6 +19,7 @@ from bayes_vae.settings import (
     CompareSettings,
     DataSettings,
     DiagnoseSettings,
+    EncodeSettings,
     EvaluateSettings,
     ExplainSettings,
     ExploreSettings,
@@ -26,6 +27,8 @@ from bayes_vae.settings import (
     RateDistortionSettings,
     RefitPriorSettings,
     ReportSettings,
+    SampleSettings,
+    ScoreSettings,
     TrainingSettings,
 )
 
@@ -35,11 +38,17 @@ OF_COMMANDS = {
     "compare": (CompareSettings,),
     "explain": (ExplainSettings,),
     "explore": (ExploreSettings,),
+    "score": (ScoreSettings,),
+    "encode": (EncodeSettings,),
+    "sample": (SampleSettings,),
     "diagnose": (DiagnoseSettings,),
     "report": (ReportSettings,),
     "refit-prior": (RefitPriorSettings,),
     "rate-distortion": (RateDistortionSettings,),
 }
+
+WRITING = ("score", "encode", "sample")
+"""Commands that ask for the file that they write."""
 
 NO_WHOLE_NUMBER = ["x", "1.5", "nan", "1e99", "٣x", "0x10", "--", "1,2", "", " ", "\x1b[2J"]
 TOO_LARGE = ["99999999999", "9" * 30, "-" + "9" * 30]
@@ -83,7 +92,7 @@ def test_the_table_covers_every_command_that_takes_settings():
 @pytest.mark.parametrize(("name", "flag", "hint"), FLAGS, ids=lambda value: value if isinstance(value, str) else "")
 def test_a_value_that_a_flag_does_not_take(command, trained, tmp_path, monkeypatch, name, flag, hint):
     monkeypatch.chdir(tmp_path)
-    where = ["--out", "new"] if name == "train" else [trained]
+    where = [*([] if name == "train" else [trained]), *(["--out", "new"] if name in ("train", *WRITING) else [])]
     for value, message in bad_values(flag, hint):
         code, out, err = command(name, *where, f"--{flag.replace('_', '-')}={value}", "--json")
         assert (code, out) == (2, ""), (value, err)
@@ -100,6 +109,8 @@ def test_a_value_that_a_flag_does_not_take(command, trained, tmp_path, monkeypat
 def test_an_unset_variable_is_no_value(command, trained, tmp_path, monkeypatch, name, flag, value):
     monkeypatch.chdir(tmp_path)
     where = [] if name in ("train", "demo", "sweep") else [trained]
+    if name in WRITING and flag != "--out":
+        where += ["--out", "new"]
     code, out, err = command(name, *where, f"{flag}={value}")
     assert (code, out) == (2, "")
     assert re.search(f"{flag}: expected text, got nothing|unrecognized arguments: {flag}|invalid choice", err)

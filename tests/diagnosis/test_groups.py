@@ -72,7 +72,7 @@ def test_unknown_checks_and_no_time_are_refused(patient):
     with pytest.raises(SettingsError, match="there is no check 'speed': choose among splits, elbo"):
         check_names(["elbo", "speed"])
     healthy = patient("healthy")
-    with pytest.raises(SettingsError, match="seconds must be above 0, got 0"):
+    with pytest.raises(SettingsError, match="seconds must be above 0, the time that a diagnosis may take, got 0"):
         diagnose(healthy.model, healthy.guide, healthy.data, seconds=0)
 
 

@@ -300,11 +300,13 @@ def test_a_network_that_is_no_sequence_is_refused(isolated_globals):
         collect(*pair, observations("bernoulli"), FEW)
 
 
-def test_what_the_page_does_not_know_is_refused_by_name():
+def test_what_the_page_does_not_know_is_refused_by_name(isolated_globals):
     from bayes_vae.explore.densities import likelihood_of
 
+    with isolated_globals(seed=0):
+        two_layers = bv.models.TwoLayerVAE(2, 2, (3, 4))
     with pytest.raises(bv.errors.NotDefinedError, match="one latent z and one decoder .* this one is TwoLayer"):
-        likelihood_of(bv.models.TwoLayerVAE(2, 2, (3, 4)))
+        likelihood_of(two_layers)
 
 
 def test_runs_on_different_data_have_no_common_page(pair_of):

@@ -49,12 +49,14 @@ def test_what_is_done_with_it(capsys):
     assert "mine explains the observations better than theirs" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("clean_globals")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_numpyro():
     pytest.importorskip("numpyro", reason="make interop has it")
     assert_exact(run("NumPyro"))
 
 
+@pytest.mark.usefixtures("clean_globals")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_one_key_for_every_draw_is_seen():
     jax = pytest.importorskip("jax", reason="make interop has it")
@@ -65,6 +67,7 @@ def test_one_key_for_every_draw_is_seen():
     assert not bool(bv.log_evidence_from_weights(weights).converged.any())
 
 
+@pytest.mark.usefixtures("clean_globals")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tensorflow_probability():
     pytest.importorskip("numpyro", reason="make interop has it")
