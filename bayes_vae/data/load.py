@@ -101,7 +101,7 @@ def load_data(
     >>> len(own.train), len(own.validation), len(own.test)
     (72, 8, 30)
     """
-    if not isinstance(standardize, Standardization | None):
+    if not isinstance(standardize, Standardization | Sequence | None) or isinstance(standardize, str | bytes):
         standardize = switch("standardize", standardize)
     given: dict[str, Any] = {
         "data_root": root,

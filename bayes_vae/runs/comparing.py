@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +200,7 @@ def _trainings(models: Mapping[str, Any], device: str) -> Iterator[_Training]:
 
 def _is_training(given: Any) -> bool:
     """Whether an entry of a list is a training of a design, and not one of N numbers."""
-    return isinstance(given, str | Path | list | tuple) or hasattr(given, "log_evidence") or np.ndim(given) > 0
+    return not (isinstance(given, Number) or (isinstance(given, np.ndarray | Tensor) and given.ndim == 0))
 
 
 def _is_pair(given: Any) -> bool:

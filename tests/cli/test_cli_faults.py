@@ -64,7 +64,8 @@ def fails(command):
 
     def call(words, code=2, lines=1):
         outcome = command(*words)
-        assert (outcome.code, outcome.out) == (code, "")
+        assert outcome.code == code
+        assert outcome.out == "" or words[0] == "experiment", "an experiment prints its answer first"
         found = outcome.err.splitlines()
         assert len(found) == lines, outcome.err
         assert "Traceback" not in outcome.err
@@ -214,7 +215,9 @@ def test_a_full_disk_leaves_everything_as_it_was_but_figures_are_printed(
     monkeypatch.setattr("bayes_vae.runs.files.os.fsync", full)
     outcome = command(*words(name, run), *FEW.get(name, []), "--json")
     assert outcome.code == 2
-    assert (json.loads(outcome.out)["run"] if name != "train" else str(run)) == str(run)
+    if name != "train":
+        result = json.loads(outcome.out)
+        assert result.get("run", result.get("runs")) in (str(run), [str(run)])
     last = outcome.err.splitlines()[-1]
     assert "could not be written" in last
     assert "No space left on device" in last
