@@ -45,9 +45,7 @@ RUNS = {
     "student_t": lambda *pair, **options: (
         bv.estimate_log_evidence(*pair, 20, proposal="student_t", **options).log_evidence
     ),
-    "quadrature": lambda *pair, **options: (
-        bv.quadrature_log_evidence(*pair, method="grid", num_points=8, max_nodes=2**11, **options).log_evidence
-    ),
+    "quadrature": lambda *pair, **options: bv.quadrature_log_evidence(*pair, method="grid", **options).log_evidence,
 }
 
 
