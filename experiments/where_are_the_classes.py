@@ -141,8 +141,8 @@ def draw(named: dict[str, float], means: Tensor, data: Data, num_labelled: int) 
     for axes, title in ((bare, "what the VAE knows: a cloud"), (coloured, "your colours, never used in training")):
         axes.set_title(title, fontsize=10)
         axes.set(xlabel="first principal component", ylabel="second principal component")
-    shares = torch.tensor([named[name] for name in LINES])
-    errors = (shares * (1 - shares) / len(means)).sqrt()
+    shares = [named[name] for name in LINES]
+    errors = [(share * (1 - share) / len(means)) ** 0.5 for share in shares]
     asked.barh(range(len(LINES)), shares, xerr=errors, height=0.5, color=COLOURS["variational_posterior"])
     for row, words in enumerate(LINES.values()):
         asked.text(0.0, row - 0.3, words, fontsize=8, va="bottom")
