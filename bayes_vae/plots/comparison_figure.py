@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from bayes_vae.estimators.model_comparison import Difference, ModelComparison
 from bayes_vae.plots.colours import COLOURS, GREY, LABEL_COLOURS
@@ -55,8 +56,7 @@ def draw_log_evidences(axes: Axes, comparison: ModelComparison) -> Axes:
         )
         means = [one.average.value for one in each.seeds]
         axes.plot(means, [row] * len(means), "|", color=COLOURS["evidence"], markersize=11, label="seeds")
-    axes.set_yticks(range(len(comparison.contenders)), [_short(each.name) for each in comparison.contenders])
-    axes.set_ylim(len(comparison.contenders) - 0.5, -0.5)
+    _name_rows(axes, comparison)
     axes.set_xlabel(PER_OBSERVATION)
     axes.margins(x=0.1)
     handles, labels = axes.get_legend_handles_labels()
@@ -65,6 +65,14 @@ def draw_log_evidences(axes: Axes, comparison: ModelComparison) -> Axes:
         first.values(), first.keys(), loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=3, frameon=False, fontsize=8.5
     )
     return plain_axes(axes)
+
+
+def _name_rows(axes: Axes, comparison: ModelComparison) -> None:
+    """A row for each model, the best at the top."""
+    names = [_short(each.name) for each in comparison.contenders]
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
 
 
 def _drawn(line: Any) -> bool:
@@ -78,6 +86,8 @@ def draw_differences(axes: Axes, comparison: ModelComparison) -> Axes:
     axes.annotate("best", (0, 0), (-9, 0), textcoords="offset points", va="center", ha="right", fontsize=8.5)
     for row, each in enumerate(comparison.differences, start=1):
         _draw_difference(axes, row, each)
+    _name_rows(axes, comparison)
+    axes.set_xlabel(PER_OBSERVATION)
     axes.margins(x=0.12)
     return plain_axes(axes)
 

@@ -1,5 +1,7 @@
 """A small run on the digits with its report's contents, computed once."""
 
+from functools import partial
+
 import pytest
 
 import bayes_vae as bv
@@ -41,9 +43,11 @@ def run(data, isolated_globals):
 
 @pytest.fixture(scope="session")
 def contents(run, data, isolated_globals):
+    from bayes_vae.report import contents as made
     from bayes_vae.runs.config import config_of
 
-    with isolated_globals():
+    with isolated_globals(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(made, "diagnose", partial(bv.diagnose, seconds=float("inf")))  # a slow machine leaves nothing out
         return report_contents(
             run.model, run.guide, data, FEW, name="a run", config=config_of(run), history=run.history
         )

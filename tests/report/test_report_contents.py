@@ -220,7 +220,7 @@ def test_weights_of_the_kl_and_an_unfinished_run_are_told(contents):
 
 
 def test_the_diagnosis_is_that_of_the_library(contents, run, data, few):
-    settings = {"history": run.history, "settings": contents.config["settings"]["training"]}
+    settings = {"history": run.history, "settings": contents.config["settings"]["training"], "seconds": float("inf")}
     expected = bv.diagnose(run.model, run.guide, data, num_observations=few.num_diagnosed, seed=few.seed, **settings)
     assert contents.diagnosis.to_json() == expected.to_json()
     assert expected.finding("undertraining"), "two epochs are few"

@@ -1,0 +1,48 @@
+"""The figure of several models: rows, their order, and what stands at each difference."""
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from bayes_vae.estimators.contenders import Contender, design_of
+from bayes_vae.estimators.model_comparison import compare_contenders
+from bayes_vae.plots import comparison_figure, draw_differences, draw_log_evidences, save_figure
+from bayes_vae.vocabulary.readings import Reading
+
+
+@pytest.fixture
+def comparison():
+    """Return a best design of two seeds, a worse model, one like the best, and one that has not converged."""
+    x = torch.linspace(-1, 1, 40).double()
+    noise, error = 0.1 * torch.cos(37 * x), torch.full((40,), 0.01).double()
+    unsettled = Reading("lower_bound_not_converged", 3, 40)
+    best = design_of("best", [Contender(f"best{s}", x + 0.001 * s, error, elbo=x - 1) for s in (0, 1)])
+    others = [
+        Contender("worse", x - 2 + noise, error, elbo=x - 4),
+        Contender("alike", x - 0.001 + noise, error),
+        Contender("open", x - 1 + noise, error * torch.nan, unsettled),
+    ]
+    return compare_contenders([*others, best])
+
+
+def texts(figure):
+    save_figure(figure)
+    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
+
+
+def test_the_best_is_at_the_top_and_each_difference_says_what_it_is_worth(comparison):
+    figure = comparison_figure(comparison)
+    told = texts(figure)
+    left, right = figure.axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["best", "alike", "open", "worse"]
+    assert left.get_ylim()[0] > left.get_ylim()[1]
+    for words in ("−2.00", "−0.00 · cannot be told apart", "−1.00 · lower bound, not converged", "seeds"):
+        assert words in told
+    assert right.get_xlabel().startswith("log p(x) minus that of best")
+
+
+@pytest.mark.parametrize("draw", [draw_differences, draw_log_evidences])
+def test_each_part_alone_names_its_rows(comparison, draw):
+    axes = draw(Figure().add_subplot(), comparison)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["best", "alike", "open", "worse"]
+    assert axes.get_ylim() == (3.5, -0.5)
