@@ -363,7 +363,7 @@ def test_a_folder_without_permission_is_found_before_training(tmp_path, monkeypa
         check_destination(tmp_path / "deep" / "run")
 
 
-@pytest.mark.parametrize("path", [None, 5, b"run", 1.5, object()], ids=repr)
+@pytest.mark.parametrize("path", [None, 5, b"run", 1.5, object()], ids=lambda value: type(value).__name__)
 def test_what_is_neither_text_nor_a_path_is_refused(run, saved, tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
     acts = (check_destination, lambda one: save(run, one), load, RunDirectory, read_config)
