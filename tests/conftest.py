@@ -20,6 +20,7 @@ import numpy as np
 import pyro
 import pytest
 import torch
+from browser import browser  # noqa: F401
 from pyro.poutine.runtime import _PYRO_STACK
 
 from bayes_vae.distributions import diagonal_normal

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = [
-    {"errors", "parts", "plain_files", "process", "setting_types", "settings", "vocabulary"},
+    {"errors", "parts", "plain_files", "process", "settings", "vocabulary"},
     {"distributions", "networks", "reference"},
     {"terms"},
     {"data", "guides", "models"},
@@ -28,7 +28,7 @@ LAYERS = [
 BLIND = [("models", "guides"), ("guides", "models")]
 """(who, whom): pairs that may not import each other, though neither is above the other."""
 
-TORCH_FREE = {"errors", "parts", "process", "setting_types", "settings", "vocabulary"}
+TORCH_FREE = {"errors", "parts", "process", "settings", "vocabulary"}
 
 SOURCES = {
     "bayes_vae": "bayes_vae",

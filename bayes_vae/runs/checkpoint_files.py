@@ -13,7 +13,7 @@ from bayes_vae.runs.config import json_bytes
 from bayes_vae.runs.manifest import FORMAT_VERSION
 from bayes_vae.runs.metrics import metrics_bytes, read_metrics
 from bayes_vae.runs.weights import pack_weights, unpack_weights
-from bayes_vae.setting_types import LARGEST
+from bayes_vae.settings.setting_types import LARGEST
 
 __all__ = ["BEST", "LAST", "METRICS", "POSITION", "STATE", "checkpoint_files", "read_checkpoint", "read_position"]
 

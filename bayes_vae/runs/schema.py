@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from bayes_vae.errors import RunError
-from bayes_vae.setting_types import LARGEST
+from bayes_vae.settings.setting_types import LARGEST
 
 __all__ = ["check_config", "check_size"]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, SupportsFloat, SupportsIndex, overload
 
 from bayes_vae.errors import SettingsError
-from bayes_vae.setting_types import LARGEST, SEEDS
+from bayes_vae.settings.setting_types import LARGEST, SEEDS
 
 __all__ = ["real_number", "seed_number", "several", "switch", "whole_number"]
 

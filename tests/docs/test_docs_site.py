@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -21,20 +20,6 @@ TALL = 20_000
 UNNAMED = """() => [...document.querySelectorAll("table.docutils")].filter((one) => one.querySelector("thead th"))
     .flatMap((one) => [...one.querySelectorAll("tbody td:not(:first-child)")])
     .filter((cell) => !cell.hasAttribute("data-label")).length"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Debian's Chromium, through Playwright."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("there is no chromium on this machine")
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=program, args=flags)
-        yield opened
-        opened.close()
 
 
 def test_the_site_was_built():

@@ -1,6 +1,5 @@
 """A page of a small run, made once, and a browser to open pages in."""
 
-import shutil
 import time
 
 import pytest
@@ -13,31 +12,7 @@ from bayes_vae.models import VAE
 from bayes_vae.settings import ExploreSettings, PairSettings
 from bayes_vae.training import build_pair
 
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
 NAME = "<script>window.hacked = 1</script> & a run"
-
-
-@pytest.fixture(scope="session")
-def browser():
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="Playwright is not installed: pip install playwright"
-    )
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("there is no Chromium on the PATH: on Debian and Ubuntu, apt install chromium")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=found, args=QUIET)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="session")
