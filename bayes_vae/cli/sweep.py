@@ -123,7 +123,7 @@ def run(arguments: Sequence[str]) -> int:
             {"run": str(each.cell.out), **each.cell.values, "state": each.state, "error": each.error or None}
             for each in outcomes
         ],
-        "comparison": None if comparison is None else comparison.as_json(),
+        "comparison": comparison,
         "why_not_compared": why_not or None,
     }
     say(json_text(result) if options.json else _text(outcomes, comparison, why_not))
@@ -275,26 +275,27 @@ class _Process:
         return True
 
 
-def _compared(runs: Sequence[Any], num_observations: int) -> tuple[Any, str]:
-    """The runs compared on the test set; None and the reason where that cannot be."""
-    from bayes_vae.runs import compare_runs
+def _compared(runs: Sequence[Any], num_observations: int) -> tuple[dict[str, Any] | None, str]:
+    """The runs compared on the test set, in JSON types; None and the reason where that cannot be."""
+    from bayes_vae.runs import RunDirectory, compare_runs
 
     if len(runs) < 2:
         return None, "a comparison needs at least two runs."
     try:
         with Progress("comparison") as progress:
-            return compare_runs(runs, num_observations=num_observations, progress=progress), ""
+            found = compare_runs(runs, num_observations=num_observations, progress=progress)
+        return {"data": RunDirectory(runs[0]).config["data"], "seed": 0, **found.as_json()}, ""
     except BayesVaeError as error:
         return None, str(error)
 
 
-def _text(outcomes: Sequence[Outcome], comparison: Any, why_not: str) -> str:
+def _text(outcomes: Sequence[Outcome], comparison: dict[str, Any] | None, why_not: str) -> str:
     """The result as a person reads it."""
     names = list(outcomes[0].cell.values)
     rows = [[str(each.cell.out), *each.cell.values.values(), each.state] for each in outcomes]
     parts = [table(["run", *names, ""], rows, right=range(1, len(names) + 1)), ""]
     parts += [f"{each.cell.out} failed: {each.error}" for each in outcomes if each.error]
-    parts += [comparison_tables({"seed": 0, **comparison.as_json()})] if comparison is not None else []
+    parts += [comparison_tables(comparison)] if comparison is not None else []
     parts += [f"Not compared: {why_not}"] if why_not else []
     usable = [str(each.cell.out) for each in outcomes if each.usable]
     return "\n".join([*parts, f"\nNext: bayes-vae compare {shlex.join(usable)}"])

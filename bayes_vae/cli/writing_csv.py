@@ -14,7 +14,7 @@ def csv_bytes(columns: Mapping[str, Sequence[Any]]) -> bytes:
     r"""Columns under their names, in UTF-8; unknown numbers are empty cells.
 
     >>> csv_bytes({"a": [1, 2], "b": [0.5, float("nan")]})
-    b'a,b\\n1,0.5\\n2,\\n'
+    b'a,b\n1,0.5\n2,\n'
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -10,28 +10,22 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from bayes_vae.distributions import (
-    analytic_kl,
-    analytic_kl_per_dimension,
     draw_from_noise,
     is_point_mass,
     noise_like,
     noise_shape,
 )
-from bayes_vae.errors import NotDefinedError, ProgramError
+from bayes_vae.errors import ProgramError
 from bayes_vae.terms.containers import Draw, JointTerms, ModelSite, join_particles
 from bayes_vae.terms.layout import PairLayout, Site, check_observed, latent_sites, observed_sites, scaled_sites
 from bayes_vae.terms.masks import Masked, masked_in_both, masked_numbers, refuse_dependence, same_masks
 from bayes_vae.terms.particles import ParticleLayout
 from bayes_vae.terms.program import Observations, Program
 from bayes_vae.terms.randomness import KeyedNoise
+from bayes_vae.terms.traced_kl import TracedKl
 from bayes_vae.terms.tracing import Supply, run_model, run_pair
 
 __all__ = ["TracedBatch", "TracedPair"]
-
-HAS_PARENT = (
-    "the KL has no closed form here: a latent site depends on another latent, so its KL differs between draws. "
-    'Use kl="sampled".'
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,89 +290,18 @@ class TracedBatch:
         Raises:
             NotDefinedError: a site has no closed form, is masked, or depends on another latent.
         """
-        self._refuse_unknown_parents()
-        return self._two_runs(self._site_kl)[0]
-
-    def _refuse_unknown_parents(self) -> None:
-        """Two draws of a discrete latent may coincide, and then do not show what depends on it."""
-        layout = self.pair.layout
-        if len(layout.latents) > 1 and layout.not_reparameterized:
-            raise NotDefinedError(
-                f"latent site {layout.not_reparameterized[0]!r} is one of {len(layout.latents)} and has no rsample: "
-                'whether another latent depends on it cannot be seen from a few draws. Use kl="sampled".'
-            )
+        return self._closed_form().kl()
 
     def kl_per_dimension(self) -> Tensor:
         """Closed-form KL of each latent dimension, shape (N, D); one latent site with one event dimension."""
-        names = self.pair.layout.latents
-        if len(names) > 1:
-            raise NotDefinedError(
-                f"kl_per_dimension is defined for one latent site, this pair has {list(names)}. Use kl_to_prior."
-            )
-        return self._two_runs(self._site_kl_per_dimension)[0]
+        return self._closed_form().kl_per_dimension()
 
-    def _two_runs(self, kl_of_site: Any) -> Tensor:
-        """The KL of two particles, neither of which may depend on a latent."""
+    def _closed_form(self) -> TracedKl:
         layout = self._particle_layout(2 if self.pair.particles != "loop" else 1)
-        runs = [self._kl_of_run(layout, kl_of_site) for _ in range(2 // layout.num_particles)]
-        kl = torch.cat(runs)
-        if not torch.allclose(kl[0], kl[1], rtol=1e-5, atol=1e-6):
-            raise NotDefinedError(HAS_PARENT)
-        return kl
-
-    def _kl_of_run(self, layout: ParticleLayout, kl_of_site: Any) -> Tensor:
-        """The KL of one run; refused where its gradient shows that it depends on a latent, if only now and then."""
-        leaves: list[Tensor] = []
-
-        def supply(name: str, site: Site) -> Tensor:
-            value: Tensor = site["fn"].sample()
-            if value.is_floating_point():
-                leaves.append(value.detach().requires_grad_())
-                return leaves[-1]
-            return value
-
-        with torch.enable_grad():
-            kl = self._sum_of_sites(layout, kl_of_site, supply)
-            if kl.requires_grad and leaves:
-                gradients = torch.autograd.grad(kl.sum(), leaves, allow_unused=True, retain_graph=True)
-                if any(gradient is not None for gradient in gradients):
-                    raise NotDefinedError(HAS_PARENT)
-        return kl if torch.is_grad_enabled() else kl.detach()
-
-    def _sum_of_sites(self, layout: ParticleLayout, kl_of_site: Any, supply: Supply) -> Tensor:
-        guide_trace, model_trace = self._trace(layout, supply)
-        model_sites = latent_sites(model_trace)
-        for name in latent_sites(guide_trace).keys() - model_sites.keys():
-            raise NotDefinedError(
-                f"guide site {name!r} is auxiliary, with no prior to compare it with: the KL has no closed form. "
-                'Use kl="sampled".'
-            )
-        terms = [kl_of_site(layout, name, site, model_sites[name]) for name, site in latent_sites(guide_trace).items()]
-        return torch.stack(terms).sum(0)
-
-    def _site_kl(self, layout: ParticleLayout, name: str, guide: Site, model: Site) -> Tensor:
-        _refuse_masked(name, guide, model)
-        kl = None if is_point_mass(guide["fn"]) else analytic_kl(guide["fn"], model["fn"])
-        if kl is None:
-            raise NotDefinedError(
-                f"site {name!r}: no closed-form KL from {type(guide['fn']).__name__} to "
-                f'{type(model["fn"]).__name__} is known. Use kl="sampled".'
-            )
-        return layout.reduce(name, guide, kl, self.pair.layout.guide_dim)
-
-    def _site_kl_per_dimension(self, layout: ParticleLayout, name: str, guide: Site, model: Site) -> Tensor:
-        _refuse_masked(name, guide, model)
-        kl = analytic_kl_per_dimension(guide["fn"], model["fn"])
-        values = layout.from_site(kl, self.pair.layout.guide_dim, len(guide["fn"].batch_shape))
-        return values.reshape(*values.shape[:2], -1)
+        return TracedKl(self.pair.layout, layout, lambda supply: self._trace(layout, supply))
 
 
 def _point_of(site: Site) -> Tensor:
     """The one value of a point mass, a function of the latents before it."""
     value: Tensor = site["fn"].rsample()
     return value
-
-
-def _refuse_masked(name: str, guide: Site, model: Site) -> None:
-    if guide["mask"] is not None or model["mask"] is not None:
-        raise NotDefinedError(f'latent site {name!r} is masked: its KL has no closed form. Use kl="sampled".')

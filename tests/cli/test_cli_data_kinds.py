@@ -46,7 +46,7 @@ def test_pictures_of_any_shape_and_range(shape, values):
         (np.arange(60).reshape(20, 3), ["--kind", "counts"], "takes zeros and ones, but the observations of the data"),
         (np.ones((20, 3)) / 3, ["--kind", "real"], "'x.npy' are real values (kind 'real', data policy 'none')"),
         (np.eye(20), ["--kind", "counts", "--policy", "static"], "makes zeros and ones of pixels, but the kind"),
-        (np.full((20, 3), np.nan), [], "row 0, and 19 rows more"),
+        (np.full((20, 3), np.nan), [], "of 20 row(s) every value is missing, the first is row 0"),
     ],
 )
 def test_what_the_model_cannot_take_is_one_line(command, tmp_path, array, words, message):
