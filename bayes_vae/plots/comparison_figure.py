@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from bayes_vae.estimators.model_comparison import Difference, ModelComparison
@@ -111,7 +112,7 @@ def _draw_difference(axes: Axes, row: int, each: Difference) -> None:
         va="top",
         fontsize=8.5,
         color=colour,
-    )
+    ).set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 
 def _particles(comparison: ModelComparison) -> int | str:

@@ -110,6 +110,7 @@ def test_figures_cover_the_quadrature(table_pair, within):
         assert 0 < average.monte_carlo_error < 0.03 < average.value
 
 
+@pytest.mark.statistical
 def test_errors_are_as_large_as_the_scatter(table_pair):
     """The reported error against the deviation of 400 repeats, which knows it to 3.5 %."""
     model, guide, x = table_pair(*CORRELATED)

@@ -45,7 +45,7 @@ def test_a_mode_that_the_guide_misses_is_found(within):
     assert ((estimate.log_evidence - truth_of(x)).abs() < 0.05).all()
 
 
-@pytest.mark.parametrize("num_chains", [1, 3])
+@pytest.mark.parametrize("num_chains", [1, pytest.param(3, marks=pytest.mark.statistical)])
 def test_mean_weight_from_a_mixture_is_unbiased(within, num_chains):
     """exp(estimate) averages to p(x), whatever the shares of the modes, from a single chain or a few."""
     x = torch.full((3000,), 1.0, dtype=torch.float64)
