@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bayes_vae.data import Data
 from bayes_vae.data.split import Split
+from bayes_vae.distributions import missing_in
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.estimators import annealed_log_evidence, elbo_terms, estimate_log_evidence
 from bayes_vae.explore.densities import (
@@ -50,7 +51,10 @@ ONE_DIMENSION = (
     "the page shows planes, and z of this run has one number. bayes-vae explain draws the terms over a single latent."
 )
 
-Stages = Callable[[str], Any]
+MISSING = (
+    "the page computes the likelihood of whole observations, and some of these have missing values. bayes-vae evaluate "
+    "and explain take them as they are."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +111,8 @@ def collect(
     with undisturbed(model, guide, seed=settings.seed):
         device = next(model.parameters()).device
         x = rows.observations(device=device).double()
+        if missing_in(x) is not None:
+            raise NotDefinedError(MISSING)
         q = _normals(guide, x, rows.index, notes)
         content: dict[str, Any] = {
             "name": name,

@@ -309,6 +309,14 @@ def test_what_the_page_does_not_know_is_refused_by_name(isolated_globals):
         likelihood_of(two_layers)
 
 
+def test_missing_values_are_refused(pair_of):
+    x = (torch.rand(400, 3, 4, generator=torch.Generator().manual_seed(1)) > 0.5).float()
+    x[:, 0, 0] = torch.where(torch.arange(400) % 2 == 0, torch.nan, x[:, 0, 0])
+    gaps = bv.load_data(x, kind="binary")
+    with pytest.raises(bv.errors.NotDefinedError, match="some of these have missing values"):
+        collect(*pair_of(), gaps, ExploreSettings(num_images=4, num_codes=4, num_particles=40, num_points=21))
+
+
 def test_runs_on_different_data_have_no_common_page(pair_of):
     few = ExploreSettings(num_images=4, num_codes=4, num_particles=40, num_points=21)
     views = [collect(*pair_of(), observations("bernoulli"), few, name=name) for name in ("one", "two")]
