@@ -54,6 +54,7 @@ PLAIN_TEST = "def test_plain():\n    torch.randn(3, generator=torch.Generator().
 def run(pytester):
     """Run test files under our conftest in a child process: torch does not survive being imported twice."""
     pytester.makeconftest(CONFTEST.read_text())
+    pytester.makepyfile(browser=CONFTEST.with_name("browser.py").read_text())
 
     def run_sources(**sources):
         pytester.makepyfile(**{f"test_{name}": HEADER + source for name, source in sources.items()})

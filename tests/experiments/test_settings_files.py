@@ -10,17 +10,8 @@ from bayes_vae.cli.flags import build_settings
 from bayes_vae.cli.settings_files import bundled_settings, read_settings
 from bayes_vae.cli.train import train
 from bayes_vae.parts.compatibility import check_combination
-from bayes_vae.settings import (
-    DataSettings,
-    GuideName,
-    LikelihoodName,
-    NoiseScale,
-    Objective,
-    PairSettings,
-    PriorName,
-    Structure,
-    TrainingSettings,
-)
+from bayes_vae.settings import DataSettings, PairSettings, TrainingSettings
+from bayes_vae.settings.literals import GuideName, LikelihoodName, NoiseScale, Objective, PriorName, Structure
 from bayes_vae.terms.rows import prepare_for
 
 NAMES = sorted(bundled_settings())

@@ -10,7 +10,8 @@ from bayes_vae.data import load_data
 from bayes_vae.errors import SettingsError
 from bayes_vae.pairs import build_pair
 from bayes_vae.parts.compatibility import check_combination, with_fitting_policy
-from bayes_vae.settings import DataSettings, GuideName, Objective, PairSettings, PriorName, TrainingSettings
+from bayes_vae.settings import DataSettings, PairSettings, TrainingSettings
+from bayes_vae.settings.literals import GuideName, Objective, PriorName
 from bayes_vae.training.named_objective import objective_of
 
 SMALL = PairSettings(latent_dim=2, hidden_dims=(4,), num_components=2, num_transforms=1, num_refinements=1)

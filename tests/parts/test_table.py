@@ -14,7 +14,8 @@ from bayes_vae.pairs.building import NETWORKS
 from bayes_vae.parts.part import AtLeast, Need, Part, class_at
 from bayes_vae.parts.registry import added, build_part, find, help_with_parts, names, part_of, rows
 from bayes_vae.parts.table import TABLE
-from bayes_vae.settings import PARTS, PairSettings, TrainingSettings, choices_of
+from bayes_vae.settings import PairSettings, TrainingSettings
+from bayes_vae.settings.literals import PARTS, choices_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {
