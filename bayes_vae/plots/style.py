@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.textpath import text_to_path
 
 from bayes_vae.plots.colours import GREY
 from bayes_vae.vocabulary.conditions import conditions
@@ -15,6 +18,10 @@ __all__ = ["caption", "new_figure", "plain_axes", "save_figure"]
 
 DOTS_PER_INCH = 150
 TITLE_INCHES = 0.62
+SUBTITLE_POINTS, LEFT_INCHES = 8.5, 0.1
+
+WORD = re.compile(r"(?:\$[^$]*\$|\S)+")
+"""What a line is not broken in: a word, or a formula with what touches it."""
 
 
 def caption(num_particles: int | str, num_observations: int | str, data_policy: str, note: str = "") -> str:
@@ -33,18 +40,38 @@ def new_figure(width: float, height: float, title: str, subtitle: str, *, space:
         width: inches.
         height: inches, without the title's lines, which come on top.
         title: what is shown.
-        subtitle: from :func:`caption`; further lines after a newline.
+        subtitle: from :func:`caption`; further lines after a newline; lines wider than the figure are wrapped.
         space: between subplots, as a part of their size.
     """
-    lines = subtitle.count("\n") + 1
-    top = TITLE_INCHES + 0.17 * (lines - 1)
+    subtitle = "\n".join(_wrapped(line, width - 2 * LEFT_INCHES) for line in subtitle.split("\n"))
+    top = TITLE_INCHES + 0.17 * subtitle.count("\n")
     rect = (0, 0, 1, height / (height + top))
     layout = ConstrainedLayoutEngine(rect=rect, w_pad=0.03, h_pad=0.03, wspace=space, hspace=space)
     figure = Figure(figsize=(width, height + top), layout=layout)
-    left, inch = 0.1 / width, 1 / (height + top)
+    left, inch = LEFT_INCHES / width, 1 / (height + top)
     figure.text(left, 1 - 0.1 * inch, title, fontsize=12, fontweight="bold", va="top")
-    figure.text(left, 1 - 0.34 * inch, subtitle, fontsize=8.5, color=GREY, va="top", linespacing=1.4)
+    figure.text(left, 1 - 0.34 * inch, subtitle, fontsize=SUBTITLE_POINTS, color=GREY, va="top", linespacing=1.4)
     return figure
+
+
+def _wrapped(line: str, inches: float) -> str:
+    """A line of a subtitle, broken between words where it is wider than that."""
+    lines, space, end = [""], _inches("x x") - _inches("xx"), 0.0
+    for word in WORD.findall(line):
+        width = _inches(word)
+        if lines[-1] and end + space + width > inches:
+            lines.append(word)
+            end = width
+        else:
+            end += width + (space if lines[-1] else 0.0)
+            lines[-1] = f"{lines[-1]} {word}".lstrip()
+    return "\n".join(lines)
+
+
+def _inches(text: str) -> float:
+    """Width of some text in a subtitle."""
+    font = FontProperties(size=SUBTITLE_POINTS)
+    return float(text_to_path.get_text_width_height_descent(text, font, ismath="$" in text)[0]) / 72
 
 
 def plain_axes(axes: Axes) -> Axes:
