@@ -119,10 +119,10 @@ mutants-random: $(READY) ## a hundred random lines broken, to see which the test
 trust: $(READY) ## kills, races, harmed and changed files by the thousand; writes the counts to SECURITY.md (twenty minutes)
 	PYTHONPATH=tests $(BIN)/python -m trust.record
 
-interop: ## the examples of docs/weights_from_anywhere.md with NumPyro and TensorFlow Probability, in .venv-interop
-	@test -e .venv-interop/.frameworks || { $(MAKE) --no-print-directory READY=.venv-interop/.ready VENV=.venv-interop \
+interop: ## the pages' examples with NumPyro, TensorFlow Probability, Hydra and Optuna, in .venv-interop
+	@test -e .venv-interop/.packages || { $(MAKE) --no-print-directory READY=.venv-interop/.ready VENV=.venv-interop \
 	  .venv-interop/.ready && .venv-interop/bin/python -m pip install -q --disable-pip-version-check numpyro \
-	  tfp-nightly && touch .venv-interop/.frameworks; }
+	  tfp-nightly hydra-core optuna && touch .venv-interop/.packages; }
 	OMP_NUM_THREADS=1 .venv-interop/bin/python -m pytest -q -n 0 -rs tests/interop
 
 dist: $(READY) ## sdist and wheel of the tagged version, in dist/
