@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 from bayes_vae.cli.destinations import put, require_free
 from bayes_vae.cli.loading import open_with, require_folders
 from bayes_vae.cli.output import Progress, json_text, note, say, table
+from bayes_vae.cli.rate_distortion import annealed_curves, curves_in_json
 from bayes_vae.cli.writing_csv import csv_bytes
-from bayes_vae.errors import UnfinishedRunWarning
-from bayes_vae.settings import CompareSettings, ReportSettings
+from bayes_vae.errors import NotDefinedError, UnfinishedRunWarning
+from bayes_vae.settings import CompareSettings, RateDistortionSettings, ReportSettings
 from bayes_vae.vocabulary.readings import Reading, words
 
 if TYPE_CHECKING:
+    from bayes_vae.cli.loading import OpenedRun
+    from bayes_vae.cli.rate_distortion import Curves, Encoders
     from bayes_vae.data import Split
     from bayes_vae.estimators.model_comparison import ModelComparison
 
@@ -34,9 +37,11 @@ def compare_several(options: Namespace, settings: CompareSettings) -> int:
     if folder is not None:
         require_free([folder / name for name in FILES], overwrite=options.overwrite)
     found, result, rows = compared(options, settings)
+    drawn = _curves(options, settings) if folder is not None and settings.num_curve_observations else None
+    result["rate_distortion"] = None if drawn is None else curves_in_json(*drawn)
     say(json_text(result) if options.json else comparison_tables(result))
     if folder is not None:
-        files = comparison_files(found, result, rows.index.tolist())
+        files = comparison_files(found, result, rows.index.tolist(), *(() if drawn is None else drawn[1:]))
         written = [put(folder / name, content) for name, content in files]
         if not options.json:
             say(f"Written to {folder}: {', '.join(Path(path).name for path in written)}")
@@ -71,6 +76,19 @@ def compared(
     return found, {"data": opened.about_data, "seed": settings.seed, **found.as_json()}, rows
 
 
+def _curves(options: Namespace, settings: CompareSettings) -> tuple[dict[str, OpenedRun], Curves, Encoders] | None:
+    """The rate–distortion curve of the first seed of each design; None, and a note, where one has none."""
+    from bayes_vae.runs.designs import designs_of
+
+    runs = {name: open_with(options, str(group[0].path)) for name, group in designs_of(options.run).items()}
+    how = RateDistortionSettings(num_observations=settings.num_curve_observations, seed=settings.seed)
+    try:
+        return runs, *annealed_curves(runs, how)
+    except NotDefinedError as error:
+        note(f"note: no rate–distortion curves in the figure: {error}")
+        return None
+
+
 def comparison_tables(result: Figures) -> str:
     """The models best first, the differences to the best, and what can be said of them."""
     from bayes_vae.estimators.comparison_table import cells_of, conditions_of
@@ -79,7 +97,13 @@ def comparison_tables(result: Figures) -> str:
     return "\n".join([tables[0], "", tables[1], "", *result["sentences"], f"{conditions_of(result)}."])
 
 
-def comparison_files(found: ModelComparison, result: Figures, index: Sequence[int]) -> Iterable[tuple[str, bytes]]:
+def comparison_files(
+    found: ModelComparison,
+    result: Figures,
+    index: Sequence[int],
+    curves: Curves | None = None,
+    encoders: Encoders | None = None,
+) -> Iterable[tuple[str, bytes]]:
     """Name and content of each file of a comparison."""
     from bayes_vae.plots import comparison_figure, save_figure
 
@@ -93,7 +117,7 @@ def comparison_files(found: ModelComparison, result: Figures, index: Sequence[in
     names = list(dict.fromkeys(name for row in rows for name in row))
     table_columns = {name: [row.get(name) for row in rows] for name in names}
     contents = (
-        save_figure(comparison_figure(found)),
+        save_figure(comparison_figure(found, curves, encoders)),
         csv_bytes(table_columns),
         csv_bytes(columns),
         json_text(result).encode(),

@@ -18,7 +18,10 @@ from bayes_vae.vocabulary.number_text import capitalized, error_text, value_text
 if TYPE_CHECKING:
     from bayes_vae.estimators import ElboTerms, RateDistortion
 
-__all__ = ["curve_text", "curves_of", "run"]
+    Curves = dict[str, RateDistortion]
+    Encoders = dict[str, ElboTerms]
+
+__all__ = ["annealed_curves", "curve_text", "curves_in_json", "curves_of", "run"]
 
 DESCRIPTION = (
     "The rate–distortion curve of one or several runs on the test set, annealed from the prior, and where the "
@@ -63,7 +66,13 @@ def _opened(options: Namespace) -> dict[str, OpenedRun]:
                 f"{both} were trained on other data, or under another data policy: their curves are of other "
                 "observations."
             )
-        families = [traits_of(each.model).likelihood_family for each in (first, other)]
+        traits = [traits_of(each.model) for each in (first, other)]
+        if len({each.needs_labels and not each.infers_labels for each in traits}) > 1:
+            raise SettingsError(
+                f"of {both} one is given the label y, so that its curve is of p(x given y), and the other is not: "
+                "their curves cannot be compared."
+            )
+        families = [each.likelihood_family for each in traits]
         if None not in families and bool(families[0].is_discrete) != bool(families[1].is_discrete):
             raise SettingsError(
                 f"of {both} one gives x a probability and the other a density, whose unit depends on that of x: their "
@@ -74,11 +83,25 @@ def _opened(options: Namespace) -> dict[str, OpenedRun]:
 
 def curves_of(runs: dict[str, OpenedRun], settings: RateDistortionSettings) -> dict[str, Any]:
     """Anneal every run's curve, and draw them; the result in JSON types."""
-    from bayes_vae.estimators import elbo_terms, rate_distortion
     from bayes_vae.plots import rate_distortion_figure
 
-    curves: dict[str, RateDistortion] = {}
-    encoders: dict[str, ElboTerms] = {}
+    curves, encoders = annealed_curves(runs, settings)
+    first = next(iter(runs.values()))
+    return {
+        "run": str(first.directory.path),
+        "data": first.about_data,
+        **curves_in_json(runs, curves, encoders),
+        "seed": settings.seed,
+        "figure": first.draw("rate_distortion", rate_distortion_figure(curves, encoders)),
+    }
+
+
+def annealed_curves(runs: dict[str, OpenedRun], settings: RateDistortionSettings) -> tuple[Curves, Encoders]:
+    """Every run's curve, and the ELBO's terms of its own q, by name."""
+    from bayes_vae.estimators import elbo_terms, rate_distortion
+
+    curves: Curves = {}
+    encoders: Encoders = {}
     for name, opened in runs.items():
         rows = opened.test_rows(settings.num_observations, settings.seed)
         with Progress(f"curve of {name}") as progress:
@@ -93,15 +116,16 @@ def curves_of(runs: dict[str, OpenedRun], settings: RateDistortionSettings) -> d
                 progress=progress,
             )
         encoders[name] = elbo_terms(opened.model, opened.guide, rows, settings.num_particles, seed=settings.seed)
-    first = next(iter(runs.values()))
+    return curves, encoders
+
+
+def curves_in_json(runs: dict[str, OpenedRun], curves: Curves, encoders: Encoders) -> dict[str, Any]:
+    """The curves and what they were annealed with, in JSON types."""
     found = next(iter(curves.values()))
     return {
-        "run": str(first.directory.path),
-        "data": first.about_data,
         "num_observations": found.num_observations,
         "num_chains": found.num_chains,
         "num_temperatures": found.num_temperatures,
-        "seed": settings.seed,
         "runs": [
             {
                 "name": name,
@@ -111,7 +135,6 @@ def curves_of(runs: dict[str, OpenedRun], settings: RateDistortionSettings) -> d
             }
             for name, curve in curves.items()
         ],
-        "figure": first.draw("rate_distortion", rate_distortion_figure(curves, encoders)),
     }
 
 

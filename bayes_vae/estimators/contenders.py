@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bayes_vae.errors import ShapeError
 from bayes_vae.estimators.annealing.estimate import AnnealedEstimate
+from bayes_vae.estimators.evaluation import Evaluation
 from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
 from bayes_vae.estimators.quadrature import QuadratureEstimate
 from bayes_vae.terms.averages import Average, average, log_mean_bias
@@ -81,6 +82,11 @@ def contender_of(name: str, given: Any) -> Contender:
     Raises:
         ShapeError: neither.
     """
+    if isinstance(given, Evaluation):
+        best = given.leading
+        seconds = given.seconds + sum(rung.seconds for rung in given.rungs[1:])
+        alone = Contender(name, best.values, best.standard_errors, best.reading, best.estimator, given.terms.elbo)
+        return replace(alone, seconds=seconds, num_particles=best.num_particles, bias=best.bias)
     if isinstance(given, QuadratureEstimate):
         return Contender(name, given.log_evidence, given.refinement_error, given.reading, "quadrature")
     if isinstance(given, AnnealedEstimate | LogEvidenceEstimate):

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Unpack
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Unpack
 
 import torch
 from torch import Tensor
 
 from bayes_vae.errors import SettingsError
-from bayes_vae.estimators.annealing.annealed import start_of
-from bayes_vae.estimators.annealing.chains import Plan, make_plan, ticker, tune
-from bayes_vae.estimators.annealing.estimate import LARGEST_ERROR, MORE_TEMPERATURES, error_of_log_mean
+from bayes_vae.estimators.annealing.annealed import CHECK_CHAINS, FEWEST_CHECKED, PLACES, start_of
+from bayes_vae.estimators.annealing.chains import Plan, Tick, make_plan, ticker, tune
+from bayes_vae.estimators.annealing.estimate import (
+    COARSEST,
+    LARGEST_ERROR,
+    MORE_TEMPERATURES,
+    error_of_log_mean,
+    lies_above,
+)
 from bayes_vae.estimators.annealing.path import State
 from bayes_vae.estimators.annealing.temperatures import inverse_temperatures
-from bayes_vae.estimators.importance.bound import importance_weighted_bound
+from bayes_vae.estimators.annealing.tempered import Tempered
+from bayes_vae.estimators.importance.bound import effective_sample_size, importance_weighted_bound
+from bayes_vae.estimators.latent_space import pilot_draws
 from bayes_vae.terms.averages import Average, average
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import Batch, OpenPair, Options, open_pair
 from bayes_vae.terms.program import Program
+from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.tabular import Column, Tabular
 from bayes_vae.vocabulary.readings import Reading
@@ -29,6 +38,15 @@ __all__ = ["BETAS", "CurvePoint", "RateDistortion", "rate_distortion", "rate_dis
 
 BETAS = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 """Where the curve is read unless others are asked for."""
+
+LARGEST_SPREAD = 1.5
+"""Nats of deviation between the chains' log weights above which a few of them carry the mean, and hide its error."""
+
+CHECK_SHARE = 8
+"""The check of each β runs along one temperature in so many."""
+
+EXCESS = 6.0
+"""Errors by which the check may lie above: those of a few chains are uncertain, and a curve has many points."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +74,10 @@ class RateDistortion(Tabular):
         betas: β, ascending from 0, shape (B,), float64.
         log_weights: of the chains at each β, shape (B, K, N), nats; their mean weight is unbiased for Z_β(x).
         log_likelihood: log p(x given z) of the chains at each β, shape (B, K, N), nats.
+        check_log_weights: of a few chains to each β from a normal fitted to p(z) p(x given z)^β, shape (B, C, N), nats;
+            they are no part of the curve.
+        more_modes: whether more modes were found than that start has normals, shape (B, N), bool.
+        resolution: how much log p(z) p(x given z)^β changes between neighbouring floats, shape (B, N), nats.
         num_temperatures: T, steps from β = 0 to the largest.
         provenance: seed, source and policy.
     """
@@ -63,6 +85,9 @@ class RateDistortion(Tabular):
     betas: Tensor
     log_weights: Tensor
     log_likelihood: Tensor
+    check_log_weights: Tensor
+    more_modes: Tensor
+    resolution: Tensor
     num_temperatures: int
     provenance: Provenance
 
@@ -116,18 +141,37 @@ class RateDistortion(Tabular):
         return self._error(self.betas[:, None, None] * self._shares * self._apart - (self._shares - 1 / count))
 
     def _error(self, influence: Tensor) -> Tensor:
-        """Error of a sum over chains, widened as that of every log mean weight, see ``AnnealedEstimate``."""
+        r"""Error of a sum over chains, widened by (n + 1) / (n − 1), with n the effective number of chains.
+
+        So few weights do not know their own scatter, see ``AnnealedEstimate``.
+        """
         count = self.num_chains
         if count < 2:
             return torch.full_like(self.distortion, torch.nan)
-        error = (influence.square().sum(1) * count / (count - 1)).sqrt() * (count + 1) / (count - 1)
+        effective = torch.stack([effective_sample_size(each) for each in self.log_weights])
+        error = (influence.square().sum(1) * count / (count - 1)).sqrt() * (effective + 1) / (effective - 1)
         return torch.where(self.converged, error, torch.nan)
 
     @property
-    def converged(self) -> Tensor:
-        """Whether the chains agree on Z_β well enough that the errors mean something, shape (B, N), bool."""
+    def chains_agree(self) -> Tensor:
+        """Whether the chains agree with each other and with those of the check, shape (B, N), bool.
+
+        They agree with each other where their log weights scatter little, at this β and all before it, since it is on
+        their way. The check's mean weight is unbiased for Z_β too: where it lies above, the chains missed a part of z.
+        """
+        count = self.num_chains
+        if count < 2:
+            return torch.zeros_like(self.more_modes)
+        pairs = list(zip(self.check_log_weights, self.log_weights, strict=True))
         errors = torch.stack([error_of_log_mean(each) for each in self.log_weights])
-        return errors <= LARGEST_ERROR  # False for one chain, whose error is NaN
+        scattered = (errors > LARGEST_ERROR) | (self.log_weights.std(1) > LARGEST_SPREAD)
+        missed = self.more_modes | torch.stack([lies_above(check, weights, EXCESS) for check, weights in pairs])
+        return (scattered.cumsum(0) == 0) & ~missed
+
+    @property
+    def converged(self) -> Tensor:
+        """Whether the errors mean something, shape (B, N), bool: chains that agree, a density that floats resolve."""
+        return self.chains_agree & (self.resolution <= COARSEST)
 
     @property
     def _distortion_bias(self) -> Tensor:
@@ -142,11 +186,7 @@ class RateDistortion(Tabular):
 
     def averages_at(self, number: int) -> CurvePoint:
         """The curve at one of the betas."""
-        beta, converged = float(self.betas[number]), self.converged[number]
-        failed, count = int((~converged).sum()), self.num_observations
-        more = (self.num_temperatures, MORE_TEMPERATURES * self.num_temperatures)
-        cause: Any = "one_chain" if self.num_chains < 2 else "chains"
-        reading = Reading("annealed", failed, count, cause if failed else None, temperatures=more if failed else None)
+        beta, settled = float(self.betas[number]), bool(self.converged[number].all())
         ratio, low = self._distortion_bias[number], self._normalizer_bias[number]
         biases = {"distortion": ratio, "rate": low - beta * ratio}
         found = [
@@ -155,12 +195,24 @@ class RateDistortion(Tabular):
                 getattr(self, name)[number],
                 getattr(self, f"{name}_error")[number],
                 self.num_chains,
-                reading,
-                bias=0.0 if failed else abs(float(biases[name].mean())),
+                self._reading(number),
+                bias=abs(float(biases[name].mean())) if settled else 0.0,
             )
             for name in ("distortion", "rate")
         ]
         return CurvePoint(beta, *found)
+
+    def _reading(self, number: int) -> Reading:
+        """How the point at one of the betas reads."""
+        failed, count = int((~self.converged[number]).sum()), self.num_observations
+        if not failed:
+            return Reading("annealed", num_observations=count)
+        if self.num_chains < 2:
+            return Reading("annealed", failed, count, "one_chain")
+        if bool(self.chains_agree[number].all()):
+            return Reading("annealed", failed, count, "precision")
+        more = (self.num_temperatures, MORE_TEMPERATURES * self.num_temperatures)
+        return Reading("annealed", failed, count, "chains", temperatures=more)
 
     def curve(self) -> tuple[CurvePoint, ...]:
         """The curve, averaged over the observations, from β = 0 on."""
@@ -222,10 +274,14 @@ def rate_distortion(
     with p_β(z given x) in proportion to p(z) p(x given z)^β. Chains start at draws from the prior and pass through the
     same inverse temperatures for every observation, tuned steps apart; at each β the chains' states are weighted by
     their weights there. At β = 0 the rate is 0; at β = 1 the distribution is the exact posterior, and
-    R + D = −log p(x). No q with this decoder and this prior lies below the curve. The guide is not used.
+    R + D = −log p(x). No q with this decoder and this prior lies below the curve.
+
+    A few more chains go to each β from a normal that is fitted to p(z) p(x given z)^β, from the guide's place on: they
+    are no part of the curve, but where they find more of Z_β than the curve's own, those missed a part of z and their
+    errors are left blank.
 
     Args:
-        guide: ignored, and may be None: every estimator takes (model, guide, x).
+        guide: where the check begins; None takes the prior. The curve does not depend on it.
         betas: where the curve is read, above 0; beyond 1 the distortion is less than that of the posterior. β = 0 is
             always there.
         num_temperatures: T, steps from 0 to the largest β, spaced as (t/T)³; those of ``betas`` come in between.
@@ -243,8 +299,8 @@ def rate_distortion(
     Reference: Huang, Makhzani, Cao, Grosse (2020), "Evaluating lossy compression rates of deep generative models",
     algorithm 1; Alemi et al. (2018), "Fixing a broken ELBO", on rate and distortion.
     """
-    prior = start_of(model, guide, "prior", options.get("source", "auto"))
-    with open_pair(model, prior, x, **options) as opened:
+    own = start_of(model, None, "prior", options.get("source", "auto")) if guide is None else guide
+    with open_pair(model, own, x, **options) as opened:
         numbers = {"num_temperatures": num_temperatures, "num_chains": num_chains, "num_leapfrog": num_leapfrog}
         return rate_distortion_of(opened, betas, **numbers)
 
@@ -257,33 +313,58 @@ def rate_distortion_of(
     num_chains: int = 8,
     num_leapfrog: int = 5,
 ) -> RateDistortion:
-    """:func:`rate_distortion` of a pair that is open, the prior in its guide's place."""
+    """:func:`rate_distortion` of a pair that is open."""
     wanted = torch.tensor([0.0, *_checked(betas)], dtype=torch.float64)
     plan = make_plan(num_temperatures, num_chains, num_leapfrog, None, from_prior=True)
     grid = inverse_temperatures(plan.num_temperatures, "cubic") * wanted[-1]
     ladder = torch.cat([grid, wanted]).unique()
     plan = Plan(len(ladder) - 1, plan.num_chains, plan.num_leapfrog, "adaptive", True, ladder=ladder)
-    places = torch.searchsorted(ladder, wanted)
-    opened.check_memory(2 * len(wanted) * plan.num_chains, f"{len(betas)} betas and num_chains={plan.num_chains}")
-    found = [_at_places(opened, batch, plan, places) for batch in opened.batches(plan.num_chains, "rate distortion")]
-    weights, likelihoods = (torch.cat(rows, dim=-1).cpu() for rows in zip(*found, strict=True))
-    return RateDistortion(wanted, weights, likelihoods, plan.num_temperatures, opened.provenance)
+    elsewhere = opened.with_prior_as_guide()
+    elsewhere.check_memory(2 * len(wanted) * plan.num_chains, f"{len(betas)} betas and num_chains={plan.num_chains}")
+    batches = elsewhere.batches(plan.num_chains, "rate distortion")
+    found = [_of_batch(opened, batch, plan, wanted) for batch in batches]
+    joined = _AtBetas(*(torch.cat(rows, dim=-1).cpu() for rows in zip(*found, strict=True)))
+    return RateDistortion(wanted, *joined, plan.num_temperatures, elsewhere.provenance)
 
 
-def _at_places(opened: OpenPair, batch: Batch, plan: Plan, places: Tensor) -> tuple[Tensor, Tensor]:
-    """Log weights and log p(x given z) of a batch's chains at some of the ladder's places, each (B, K, N)."""
-    wanted = set(places.tolist())
-    weights: list[Tensor] = []
-    likelihoods: list[Tensor] = []
+class _AtBetas(NamedTuple):
+    """What the chains of a batch have at each β, see :class:`RateDistortion`."""
+
+    log_weights: Tensor
+    log_likelihood: Tensor
+    check_log_weights: Tensor
+    more_modes: Tensor
+    resolution: Tensor
+
+
+def _of_batch(opened: OpenPair, batch: Batch, plan: Plan, betas: Tensor) -> _AtBetas:
+    """The chains of the curve, and those of the check, which count as much in the progress as they cost."""
+    fewer = max(FEWEST_CHECKED, plan.num_temperatures // CHECK_SHARE)
+    check = make_plan(fewer, CHECK_CHAINS, plan.num_leapfrog, "linear", from_prior=False)
+    ticks = plan.pilot_ticks + plan.run_ticks + (len(betas) - 1) * (check.pilot_ticks + check.run_ticks)
+    tick = ticker(opened.progress, batch.rows, opened.num_observations, ticks)
+    places, weights, likelihoods = set(torch.searchsorted(plan.ladder, betas).tolist()), [], []
 
     def watch(place: int, log_weights: Tensor, state: State) -> None:
-        if place in wanted:
+        if place in places:
             weights.append(log_weights)
             likelihoods.append(state.delta.double())
 
-    tick = ticker(opened.progress, batch.rows, opened.num_observations, plan.pilot_ticks + plan.run_ticks)
-    tune(batch, plan, tick).forward(tick, watch)
-    return torch.stack(weights), torch.stack(likelihoods)
+    resolution = tune(batch, plan, tick).forward(tick, watch).resolution
+    missed = [_check(opened, batch, check, float(beta), tick) for beta in betas[1:]]
+    none = torch.zeros_like(missed[0][0]), torch.zeros_like(missed[0][1])  # log Z is 0 at β = 0
+    above, more = (torch.stack(each) for each in zip(none, *missed, strict=True))
+    shares = (betas / betas[-1]).to(resolution.device).unsqueeze(-1)
+    return _AtBetas(torch.stack(weights), torch.stack(likelihoods), above, more, shares * resolution)
+
+
+def _check(opened: OpenPair, batch: Batch, plan: Plan, beta: float, tick: Tick | None) -> tuple[Tensor, Tensor]:
+    """Log weights (C, N) of chains to one β from a normal fitted there, and whether more modes were found, (N,)."""
+    places = pilot_draws(batch, PLACES, "places") if batch.keyed else {}
+    bound = Tempered(opened.pair.bind(batch.x, batch.index), beta)
+    seed = derived_seed(batch.seed, "check", f"{beta}")
+    tuned = tune(replace(batch, bound=bound, seed=seed, keyed=opened.pair.keyed), plan, tick, places)
+    return tuned.forward(tick).log_weights, tuned.more_modes
 
 
 def _checked(betas: Sequence[float]) -> list[float]:

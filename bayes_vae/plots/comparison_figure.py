@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -10,8 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
+from bayes_vae.estimators.elbo import ElboTerms
 from bayes_vae.estimators.model_comparison import Difference, ModelComparison
+from bayes_vae.estimators.rate_distortion import RateDistortion
 from bayes_vae.plots.colours import COLOURS, GREY, LABEL_COLOURS
+from bayes_vae.plots.rate_distortion_figure import curve_caption, draw_rate_distortion
 from bayes_vae.plots.style import caption, new_figure, plain_axes
 from bayes_vae.vocabulary.conditions import PER_OBSERVATION
 from bayes_vae.vocabulary.number_text import change
@@ -26,8 +30,22 @@ LONGEST_NAME = 28
 """Letters of a name at an axis."""
 
 
-def comparison_figure(comparison: ModelComparison) -> Figure:
-    """The differences to the best model with their paired errors; at the left, where ELBO and log p(x) of each lie."""
+CURVES = 3.4
+"""Inches of the rate–distortion curves below."""
+
+
+def comparison_figure(
+    comparison: ModelComparison,
+    curves: Mapping[str, RateDistortion] | None = None,
+    encoders: Mapping[str, ElboTerms] | None = None,
+) -> Figure:
+    """The differences to the best model with their paired errors; at the left, where ELBO and log p(x) of each lie.
+
+    Args:
+        comparison: the models.
+        curves: name of a model → its rate–distortion curve, drawn below.
+        encoders: name of a model → the ELBO's terms of its own guide, a point on or above its curve.
+    """
     best, rows = comparison.contenders[0], len(comparison.contenders)
     counts = caption(_particles(comparison), comparison.num_observations, comparison.data_policy)
     lines = [
@@ -35,11 +53,22 @@ def comparison_figure(comparison: ModelComparison) -> Figure:
         "bars: Monte-Carlo error of the mean (thick), with the data error and that of the seeds (thin); hollow: not "
         "converged, a lower bound",
     ]
-    figure = new_figure(9.6, 1.1 + ROW * rows, "Which model explains the observations better", "\n".join(lines))
-    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[4, 5])
+    height = 1.1 + ROW * rows
+    if curves:
+        lines.append(f"below: what each decoder can do at each rate. {curve_caption(curves, encoders)}")
+    title = "Which model explains the observations better"
+    figure = new_figure(9.6, height + (CURVES if curves else 0), title, "\n".join(lines))
+    grid = figure.add_gridspec(
+        2 if curves else 1, 2, width_ratios=[4, 5], height_ratios=[height, CURVES][: 1 + bool(curves)]
+    )
+    left = figure.add_subplot(grid[0, 0])
+    right = figure.add_subplot(grid[0, 1], sharey=left)
     draw_log_evidences(left, comparison)
     draw_differences(right, comparison)
+    right.tick_params(labelleft=False)
     right.set_xlabel(f"log p(x) minus that of {_short(best.name)}, {PER_OBSERVATION}")
+    if curves:
+        draw_rate_distortion(figure.add_subplot(grid[1, :]), curves, encoders)
     return figure
 
 

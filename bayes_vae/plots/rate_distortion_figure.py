@@ -14,10 +14,10 @@ from bayes_vae.estimators.rate_distortion import CurvePoint, RateDistortion
 from bayes_vae.plots.colours import LABEL_COLOURS
 from bayes_vae.plots.style import caption, new_figure, plain_axes
 
-__all__ = ["draw_rate_distortion", "rate_distortion_figure"]
+__all__ = ["curve_caption", "draw_rate_distortion", "rate_distortion_figure"]
 
-APART = 0.04
-"""Least distance of two names along the distortion, as a part of its range."""
+APART = 0.06
+"""Least distance of two names along the distortion, as a part of the axis."""
 
 
 def rate_distortion_figure(
@@ -31,18 +31,23 @@ def rate_distortion_figure(
     """
     if not curves:
         raise SettingsError("a figure of curves needs at least one: pass {name: rate_distortion(...)}.")
+    title, said = "What the decoder can do at each rate", curve_caption(curves, encoders)
+    figure = new_figure(7.2, 4.4, title, said)
+    draw_rate_distortion(figure.add_subplot(), curves, encoders)
+    return figure
+
+
+def curve_caption(curves: Mapping[str, RateDistortion], encoders: Mapping[str, ElboTerms] | None = None) -> str:
+    """What the curves were measured under, and what their signs mean; a line each."""
     first = next(iter(curves.values()))
+    origin = first.provenance
     lines = [
-        caption(
-            first.num_chains, first.num_observations, first.provenance.data_policy, f"seed {first.provenance.seed}"
-        ),
+        caption(first.num_chains, first.num_observations, origin.data_policy, f"seed {origin.seed}"),
         "bars: Monte-Carlo error · hollow: chains disagree · the data error is shared along a curve and left out",
     ]
     if encoders:
         lines.append("squares: the model's own q, with the KL as its rate; above the curve by what q does not reach")
-    figure = new_figure(7.2, 4.4, "What the decoder can do at each rate", "\n".join(lines))
-    draw_rate_distortion(figure.add_subplot(), curves, encoders)
-    return figure
+    return "\n".join(lines)
 
 
 def draw_rate_distortion(
@@ -69,14 +74,13 @@ def draw_rate_distortion(
                 capsize=2,
                 zorder=2,
             )
-        if number == 0:
-            _name_betas(axes, points, colour)
         if encoders and name in encoders:
             terms = encoders[name].averages()
             place = terms["kl_to_prior"].value, -terms["expected_log_likelihood"].value
             axes.plot(
                 *place, "s", color=colour, markersize=7, markeredgecolor="black", zorder=3, label=f"{name}, its q"
             )
+    _name_betas(axes, next(iter(curves.values())).curve(), LABEL_COLOURS[0])
     axes.set(xlabel="rate: KL to the prior, nats", ylabel="distortion: −E[log p(x|z)], nats")
     axes.legend(frameon=False, fontsize=9)
     return plain_axes(axes)
@@ -84,8 +88,8 @@ def draw_rate_distortion(
 
 def _name_betas(axes: Axes, points: Sequence[CurvePoint], colour: str) -> None:
     """Write β beside the points, from the last on, but for those next to one that has its β."""
-    heights = [point.distortion.value for point in points]
-    apart, below = APART * (max(heights) - min(heights)), -math.inf
+    low, high = axes.get_ylim()
+    apart, below = APART * (high - low), -math.inf
     for point in reversed(points):
         if point.distortion.value < below + apart:
             continue

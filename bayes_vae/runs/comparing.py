@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from numbers import Number
@@ -21,6 +21,7 @@ from bayes_vae.estimators.model_comparison import ModelComparison, compare_conte
 from bayes_vae.runs.designs import designs_of
 from bayes_vae.runs.directory import RunDirectory, load
 from bayes_vae.runs.run_data import data_settings, load_run_data
+from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.opened import open_pair
 from bayes_vae.terms.program import Program, modules_of
 from bayes_vae.terms.randomness import derived_seed
@@ -108,10 +109,12 @@ def compare_models(
     _refuse_other_data([each for each in trainings if each.run is not None])
     _refuse_unlike({each.name: each.pair for each in trainings if each.pair is not None}, x)
     found: dict[str, list[Contender]] = {name: [] for name in models}
-    policies = ["unstated"]
+    origins: dict[str, Provenance] = {}
     for number, each in enumerate(trainings):
         if each.pair is None:
             found[each.design].append(contender_of(each.name, each.given))
+            if isinstance(origin := getattr(each.given, "provenance", None), Provenance):
+                origins[each.name] = origin
             continue
         if x is None:
             raise SettingsError(f"{each.name!r} is a pair, and no x was given: pass the observations to compare on.")
@@ -125,10 +128,13 @@ def compare_models(
             seed=derived_seed(seed, "compare models", *each.key),
             progress=_part(progress, number, len(trainings)),
         )
-        policies.append(evaluation.provenance.data_policy)
-        _refuse_another_policy(each, policies[-1])
+        origins[each.name] = evaluation.provenance
+        _refuse_another_policy(each, evaluation.provenance.data_policy)
         found[each.design].append(_evaluated(each.name, *each.pair, evaluation))
-    return compare_contenders([design_of(name, members) for name, members in found.items()], policies[-1])
+    _refuse_other_observations(origins)
+    stated = [origin.data_policy for origin in origins.values() if origin.data_policy != "unstated"]
+    contenders = [design_of(name, members) for name, members in found.items()]
+    return compare_contenders(contenders, stated[0] if stated else "unstated")
 
 
 def compare_runs(
@@ -223,6 +229,19 @@ def _refuse_another_policy(training: _Training, policy: str) -> None:
     )
 
 
+def _refuse_other_observations(origins: Mapping[str, Provenance]) -> None:
+    """Refuse figures of different policies, or of different zeros and ones drawn from the same pixels."""
+    for field, words in (("data_policy", "the data policy"), ("pixel_seed", "pixels drawn by the seed")):
+        known = {name: getattr(origin, field) for name, origin in origins.items()}
+        known = {name: value for name, value in known.items() if value not in ("unstated", None)}
+        for (one, first), (other, second) in pairwise(known.items()):
+            if first != second:
+                raise SettingsError(
+                    f"these figures cannot be compared: that of {one!r} is of {words} {first!r}, and that of {other!r} "
+                    f"of {words} {second!r}, so their observations differ. Evaluate both on the same rows."
+                )
+
+
 def _evaluated(name: str, model: Program, guide: Program, found: Evaluation) -> Contender:
     weights = {
         id(weight): weight
@@ -230,19 +249,7 @@ def _evaluated(name: str, model: Program, guide: Program, found: Evaluation) -> 
         for owner in modules_of(program)
         for weight in owner.parameters()
     }
-    best = found.leading
-    return Contender(
-        name,
-        best.values,
-        best.standard_errors,
-        best.reading,
-        best.estimator,
-        found.terms.elbo,
-        sum(map(Tensor.numel, weights.values())) or None,
-        found.seconds + sum(rung.seconds for rung in found.rungs[1:]),
-        best.num_particles,
-        best.bias,
-    )
+    return replace(contender_of(name, found), num_parameters=sum(map(Tensor.numel, weights.values())) or None)
 
 
 def _refuse_other_data(trainings: Sequence[_Training]) -> None:

@@ -50,6 +50,8 @@ class CompareSettings:
         tolerance: of one run, adds a converged rung: the temperatures doubled until two levels agree to so many nats.
         num_particles: of several runs, draws from q for each image (K), for the ELBO and L_K.
         num_observations: how many test images, from the first on.
+        num_curve_observations: of several runs, how many of those the rate–distortion curves in the figure of --out are
+            annealed for; 0 leaves the curves out.
         seed: of every draw.
         device: cpu, cuda, or auto.
     """
@@ -59,13 +61,15 @@ class CompareSettings:
     tolerance: float | None = None
     num_particles: int = 500
     num_observations: int = 500
+    num_curve_observations: int = 50
     seed: int = 0
     device: str = "auto"
 
     def __post_init__(self) -> None:
         check_types(self)
         at_least("num_observations", self.num_observations, 1)
-        at_least("num_temperatures", self.num_temperatures, 0)
+        for name in ("num_temperatures", "num_curve_observations"):
+            at_least(name, getattr(self, name), 0)
         if self.tolerance is not None and not self.tolerance > 0:
             raise SettingsError(f"tolerance must be positive, in nats, got {self.tolerance:g}.")
         at_least("num_particles", self.num_particles, 2)
@@ -76,7 +80,7 @@ class CompareSettings:
         Raises:
             SettingsError: names the setting.
         """
-        names = ("rungs", "tolerance") if num_runs > 1 else ("num_particles",)
+        names = ("rungs", "tolerance") if num_runs > 1 else ("num_particles", "num_curve_observations")
         defaults = CompareSettings()
         for name in names:
             if getattr(self, name) != getattr(defaults, name):

@@ -3,15 +3,17 @@
 import csv
 import json
 import shutil
+from functools import partial
 
 import pytest
+from matplotlib.image import imread
 
 import bayes_vae as bv
-from bayes_vae.cli import main
+from bayes_vae.cli import comparing_runs, main
 
 pytestmark = pytest.mark.libraries
 
-FEW = ["--num-observations", "12", "--num-particles", "30", "--num-temperatures", "0"]
+FEW = ["--num-observations", "12", "--num-particles", "30", "--num-temperatures", "0", "--num-curve-observations", "0"]
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +86,26 @@ def test_the_files_hold_what_was_printed_and_are_not_replaced_unasked(command, s
     assert command(*words, "--overwrite").code == 0
 
 
+def test_the_figure_and_the_json_have_the_rate_distortion_curves(command, several, tmp_path, monkeypatch):
+    """Of the first seed of each design; the figure is higher by them."""
+    short = partial(comparing_runs.RateDistortionSettings, num_temperatures=6)
+    monkeypatch.setattr(comparing_runs, "RateDistortionSettings", short)
+    words = ["compare", *several.values(), *FEW, "--num-curve-observations", "3", "--seed", "2"]
+    found = command(*words, "--out", tmp_path / "with", "--json").json["rate_distortion"]
+    assert {each["name"]: each["run"] for each in found["runs"]} == {
+        "w1": str(several["w1-s0"]),
+        "w8-s0": str(several["w8-s0"]),
+    }
+    assert (found["num_observations"], found["num_temperatures"]) == (3, 6)
+    x = bv.load_data("digits", policy="stochastic").test[:3].seeded(2)
+    alone = bv.rate_distortion(*bv.load(several["w8-s0"]), x, num_temperatures=6, seed=2).curve()[-1]
+    curve = next(each["curve"] for each in found["runs"] if each["name"] == "w8-s0")
+    assert curve[-1]["rate"]["value"] == pytest.approx(alone.rate.value, rel=1e-4)
+    assert command(*words, "--num-curve-observations", "0", "--out", tmp_path / "without", "--json").code == 0
+    heights = [imread(tmp_path / name / "comparison.png").shape[0] for name in ("with", "without")]
+    assert heights[0] > heights[1] + 400
+
+
 def rows_of(path):
     return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
@@ -106,7 +128,7 @@ def test_what_cannot_work_is_one_line(command, several, tmp_path, words, message
 
 
 def test_settings_of_several_runs_are_refused_for_one(command, several, tmp_path):
-    for words in (["--num-particles", "30"], ["--out", str(tmp_path)]):
+    for words in (["--num-particles", "30"], ["--num-curve-observations", "0"], ["--out", str(tmp_path)]):
         outcome = command("compare", several["w1-s0"], *words)
         assert outcome.code == 2
         assert "several runs" in outcome.err

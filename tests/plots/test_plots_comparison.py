@@ -6,7 +6,9 @@ from matplotlib.figure import Figure
 
 from bayes_vae.estimators.contenders import Contender, design_of
 from bayes_vae.estimators.model_comparison import compare_contenders
+from bayes_vae.estimators.rate_distortion import RateDistortion
 from bayes_vae.plots import comparison_figure, draw_differences, draw_log_evidences, save_figure
+from bayes_vae.terms import Provenance
 from bayes_vae.vocabulary.readings import Reading
 
 
@@ -46,3 +48,18 @@ def test_each_part_alone_names_its_rows(comparison, draw):
     axes = draw(Figure().add_subplot(), comparison)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["best", "alike", "open", "worse"]
     assert axes.get_ylim() == (3.5, -0.5)
+
+
+def test_the_rate_distortion_curves_stand_below(comparison):
+    weights = torch.zeros(3, 4, 5, dtype=torch.float64)
+    likelihood = torch.linspace(-9, -3, 60, dtype=torch.float64).reshape(3, 4, 5)
+    betas, none = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64), torch.zeros(3, 5)
+    origin = Provenance(3, "distributions", "vectorized", "per observation", "static")
+    curve = RateDistortion(betas, weights, likelihood, weights, none.bool(), none, 20, origin)
+    figure = comparison_figure(comparison, {"best": curve, "worse": curve})
+    told = texts(figure)
+    _, _, below = figure.axes
+    assert below.get_xlabel() == "rate: KL to the prior, nats"
+    assert [text.get_text() for text in below.get_legend().get_texts()] == ["best", "worse"]
+    assert any("below: what each decoder can do at each rate. K = 4 · N = 5" in text for text in told)
+    assert len(comparison_figure(comparison).axes) == 2

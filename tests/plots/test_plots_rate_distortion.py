@@ -17,7 +17,8 @@ def curve():
     weights[2, 0] = 50.0
     likelihood = torch.linspace(-9, -3, 60, dtype=torch.float64).reshape(3, 4, 5)
     origin = Provenance(3, "distributions", "vectorized", "per observation", "static")
-    return RateDistortion(torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64), weights, likelihood, 20, origin)
+    betas, none = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64), torch.zeros(3, 5)
+    return RateDistortion(betas, weights, likelihood, weights[:, :2] - 60, none.bool(), none, 20, origin)
 
 
 def markers(axes):

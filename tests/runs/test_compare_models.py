@@ -206,6 +206,34 @@ def test_observations_of_another_policy_than_the_runs_are_refused(run_on):
         bv.compare_models({"a": run, "b": torch.zeros(5)}, x, num_particles=2, num_temperatures=0)
 
 
+def test_results_of_other_policies_or_of_other_drawn_pixels_are_refused():
+    torch.manual_seed(0)
+    networks = {"latent_dim": 2, "data_shape": (8, 8), "hidden_dims": (3,)}
+    pair = VAE(**networks), AmortizedNormalGuide(**networks)
+
+    def result(policy, seed):
+        x = bv.load_data("digits", policy=policy).test[:3].seeded(seed)
+        return bv.estimate_log_evidence(*pair, x, num_particles=4)
+
+    first = result("stochastic", 0)
+    assert bv.compare_models({"a": first, "b": result("stochastic", 0)}).data_policy == "stochastic"
+    with pytest.raises(
+        SettingsError, match="'a' is of the data policy 'stochastic', and that of 'b' of the data policy"
+    ):
+        bv.compare_models({"a": first, "b": result("threshold", 0)})
+    with pytest.raises(SettingsError, match="is of pixels drawn by the seed 0, and that of 'b' of pixels drawn by the"):
+        bv.compare_models({"a": first, "b": result("stochastic", 1)})
+
+
+def test_an_evaluation_brings_its_elbo_and_what_speaks_for_its_evidence(two_models):
+    x, pairs = two_models
+    evaluation = bv.evaluate(*pairs["a"], x, num_particles=20, num_temperatures=0)
+    found = bv.compare_models({"a": evaluation, "b": evaluation.log_evidence - 1})
+    assert found.contenders[0].estimator == evaluation.estimator
+    torch.testing.assert_close(found.contenders[0].elbo, evaluation.terms.elbo)
+    assert found.differences[0].average.value == pytest.approx(1.0)
+
+
 def test_a_pair_without_observations_is_refused(two_models):
     with pytest.raises(SettingsError, match="'a' is a pair, and no x was given"):
         bv.compare_models(two_models[1])

@@ -117,8 +117,11 @@ class AnnealedEstimate(
         nothing; but E[w'] = p(x), so that where it lies above by more, log p(x) does as well. Where more modes were
         found than the start has, the chains left some out and agree for no good reason.
         """
-        allowed = EXCESS * self.chain_error + (EXCESS * self.check_error).clamp(max=MOST_EXCESS) + NEGLIGIBLE
-        return ~self.more_modes & (self.chain_error <= LARGEST_ERROR) & (self.check - self.log_evidence <= allowed)
+        return (
+            ~self.more_modes
+            & (self.chain_error <= LARGEST_ERROR)
+            & ~lies_above(self.check_log_weights, self.log_weights)
+        )
 
     @property
     def converged(self) -> Tensor:
@@ -193,3 +196,10 @@ def error_of_log_mean(log_weights: Tensor) -> Tensor:
         return torch.full_like(log_weights[0], torch.nan)
     relative = (count / effective_sample_size(log_weights) - 1).clamp(min=0) * count / (count - 1)
     return (count + 1) / (count - 1) * (relative / count).sqrt()
+
+
+def lies_above(check: Tensor, log_weights: Tensor, excess: float = EXCESS) -> Tensor:
+    """Whether chains from another start, (C, N), say that the mean weight of these, (K, N), is too low, shape (N,)."""
+    allowed = excess * error_of_log_mean(log_weights) + NEGLIGIBLE
+    allowed = allowed + (EXCESS * error_of_log_mean(check)).clamp(max=MOST_EXCESS)
+    return importance_weighted_bound(check) - importance_weighted_bound(log_weights) > allowed
