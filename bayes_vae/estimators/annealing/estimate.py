@@ -117,11 +117,8 @@ class AnnealedEstimate(
         nothing; but E[w'] = p(x), so that where it lies above by more, log p(x) does as well. Where more modes were
         found than the start has, the chains left some out and agree for no good reason.
         """
-        return (
-            ~self.more_modes
-            & (self.chain_error <= LARGEST_ERROR)
-            & ~lies_above(self.check_log_weights, self.log_weights)
-        )
+        missed = lies_above(self.check_log_weights, self.log_weights)
+        return ~self.more_modes & (self.chain_error <= LARGEST_ERROR) & ~missed
 
     @property
     def converged(self) -> Tensor:
