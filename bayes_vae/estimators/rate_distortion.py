@@ -343,7 +343,9 @@ def _of_batch(opened: OpenPair, batch: Batch, plan: Plan, betas: Tensor) -> _AtB
     check = make_plan(fewer, CHECK_CHAINS, plan.num_leapfrog, "linear", from_prior=False)
     ticks = plan.pilot_ticks + plan.run_ticks + (len(betas) - 1) * (check.pilot_ticks + check.run_ticks)
     tick = ticker(opened.progress, batch.rows, opened.num_observations, ticks)
-    places, weights, likelihoods = set(torch.searchsorted(plan.ladder, betas).tolist()), [], []
+    assert plan.ladder is not None, "made with one"
+    places = set(torch.searchsorted(plan.ladder, betas).tolist())
+    weights, likelihoods = list[Tensor](), list[Tensor]()
 
     def watch(place: int, log_weights: Tensor, state: State) -> None:
         if place in places:
