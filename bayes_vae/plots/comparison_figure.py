@@ -16,8 +16,8 @@ from bayes_vae.estimators.model_comparison import Difference, ModelComparison
 from bayes_vae.estimators.rate_distortion import RateDistortion
 from bayes_vae.plots.colours import COLOURS, GREY, LABEL_COLOURS
 from bayes_vae.plots.rate_distortion_figure import curve_caption, draw_rate_distortion
-from bayes_vae.plots.style import caption, new_figure, plain_axes
-from bayes_vae.vocabulary.conditions import PER_OBSERVATION
+from bayes_vae.plots.style import new_figure, plain_axes
+from bayes_vae.vocabulary.conditions import PER_OBSERVATION, conditions
 from bayes_vae.vocabulary.number_text import change
 from bayes_vae.vocabulary.readings import words
 
@@ -47,7 +47,7 @@ def comparison_figure(
         encoders: name of a model → the ELBO's terms of its own guide, a point on or above its curve.
     """
     best, rows = comparison.contenders[0], len(comparison.contenders)
-    counts = caption(_particles(comparison), comparison.num_observations, comparison.data_policy)
+    counts = conditions(_particles(comparison), comparison.num_observations, comparison.data_policy)
     lines = [
         counts,
         "bars: Monte-Carlo error of the mean (thick), with the data error and that of the seeds (thin); hollow: not "
@@ -144,9 +144,10 @@ def _draw_difference(axes: Axes, row: int, each: Difference) -> None:
     ).set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 
-def _particles(comparison: ModelComparison) -> int | str:
+def _particles(comparison: ModelComparison) -> int | str | None:
+    """K, or its range; None where nothing was drawn."""
     counts = sorted({each.num_particles for each in comparison.contenders} - {0})
-    return "–" if not counts else counts[0] if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    return None if not counts else counts[0] if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
 
 
 def _short(name: str) -> str:

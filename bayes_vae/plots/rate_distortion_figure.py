@@ -54,12 +54,15 @@ def draw_rate_distortion(
     axes: Axes, curves: Mapping[str, RateDistortion], encoders: Mapping[str, ElboTerms] | None = None
 ) -> Axes:
     """Draw the curves, each point with its Monte-Carlo errors and some with their β."""
+    widest: tuple[float, Sequence[CurvePoint], str] = (-math.inf, (), "")
     for number, (name, curve) in enumerate(curves.items()):
         colour = LABEL_COLOURS[number % len(LABEL_COLOURS)]
         points = curve.curve()
         rates = [point.rate.value for point in points]
         distortions = [point.distortion.value for point in points]
         axes.plot(rates, distortions, color=colour, linewidth=1.2, zorder=1, label=name)
+        if max(distortions) - min(distortions) > widest[0]:
+            widest = max(distortions) - min(distortions), points, colour
         for point in points:
             settled = point.rate.reading.settled
             axes.errorbar(
@@ -80,7 +83,7 @@ def draw_rate_distortion(
             axes.plot(
                 *place, "s", color=colour, markersize=7, markeredgecolor="black", zorder=3, label=f"{name}, its q"
             )
-    _name_betas(axes, next(iter(curves.values())).curve(), LABEL_COLOURS[0])
+    _name_betas(axes, *widest[1:])
     axes.set(xlabel="rate: KL to the prior, nats", ylabel="distortion: −E[log p(x|z)], nats")
     axes.legend(frameon=False, fontsize=9)
     return plain_axes(axes)

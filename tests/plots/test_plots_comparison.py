@@ -41,6 +41,7 @@ def test_the_best_is_at_the_top_and_each_difference_says_what_it_is_worth(compar
     for words in ("−2.00", "−0.00 · cannot be told apart", "−1.00 · lower bound, not converged", "seeds"):
         assert words in told
     assert right.get_xlabel().startswith("log p(x) minus that of best")
+    assert any(text.startswith("N = 40 · ") for text in told)  # no K, where nothing was drawn
 
 
 @pytest.mark.parametrize("draw", [draw_differences, draw_log_evidences])
