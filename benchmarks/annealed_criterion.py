@@ -2,7 +2,8 @@
 
 Two counts. Missed: of the rows that read "lower bound in expectation", those whose error exceeds three claimed errors.
 Needless: of the rows within 0.05 nats of log p(x), those that read "lower bound, not converged". Each cell, a pair with
-one damage and one number of temperatures, is a line of --rows; a run that was stopped goes on where it was.
+one damage and one number of temperatures, is a line of --rows; a run that was stopped goes on where it was. The last
+lines choose the thresholds anew on all pairs but one and count on that one, for each pair in turn.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ import argparse
 import json
 import math
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pyro
 import pyro.distributions as dist
+import torch
 from torch import Tensor
 
 import bayes_vae as bv
+from bayes_vae.estimators.annealing.estimate import EXCESS, LARGEST_ERROR, MOST_EXCESS, NEGLIGIBLE
+from bayes_vae.estimators.annealing.path import COARSEST
 from bayes_vae.guides import SingleLatentGuide
 from bayes_vae.reference_pairs import NAMES, ReferencePair, reference_pair
 from bayes_vae.terms.traits import traits_of
@@ -27,6 +32,13 @@ FACTORS = (1e-6, 1e-2, 0.2, 1.0, 4.0, 20.0)
 SHIFTS = (3.0, 10.0)
 TEMPERATURES = (5, 20, 50, 200)
 CLOSE, ERRORS, ROUNDING = 0.05, 3.0, 1e-6
+
+SHIPPED = (LARGEST_ERROR, EXCESS, MOST_EXCESS)
+CANDIDATES = tuple(product((0.2, 0.4, 0.6, 0.8, 1.0), (1.5, 2.0, 3.0, 4.0), (0.5, 1.0, 2.0, 4.0)))
+"""Thresholds of :attr:`bayes_vae.AnnealedEstimate.chains_agree`: its largest error, and the excess of the check."""
+
+MOST_MISSED = 0.02
+"""The share that thresholds are chosen for: of these the ones with the fewest needless flags."""
 
 
 def damages(factors: tuple[float, ...]) -> Iterator[tuple[float, float]]:
@@ -110,18 +122,38 @@ def interval(hits: int, count: int) -> tuple[float, float]:
     return max(0.0, middle - half), middle + half
 
 
-def counts(cells: list[dict[str, Any]]) -> tuple[int, int, int, int]:
-    """Missed and unflagged rows, needless and close rows."""
-    missed = unflagged = needless = close = 0
-    for cell in cells:
-        for error, claimed, converged, value in zip(
-            cell["error"], cell["claimed"], cell["converged"], cell["log_evidence"], strict=True
-        ):
-            unflagged += bool(converged)
-            missed += bool(converged) and abs(error) > ERRORS * claimed + ROUNDING * max(1.0, abs(value))
-            close += abs(error) <= CLOSE
-            needless += not converged and abs(error) <= CLOSE
-    return missed, unflagged, needless, close
+def counts(cells: list[dict[str, Any]], thresholds: tuple[float, float, float] = SHIPPED) -> Tensor:
+    """Missed and unflagged rows, needless and close rows, shape (4,)."""
+    found = {
+        name: torch.tensor([value for cell in cells for value in cell[name]], dtype=torch.float64)
+        for name in ("error", "log_evidence", "chain_error", "check", "check_error", "resolution", "more_modes")
+    }
+    error, claimed = found["error"].abs(), found["chain_error"]
+    largest, excess, most = thresholds
+    allowed = excess * claimed + (excess * found["check_error"]).clamp(max=most) + NEGLIGIBLE
+    agree = (found["more_modes"] == 0) & (claimed <= largest) & (found["check"] - found["log_evidence"] <= allowed)
+    converged = agree & (found["resolution"] <= COARSEST)
+    missed = converged & (error > ERRORS * claimed + ROUNDING * found["log_evidence"].abs().clamp(min=1))
+    close = error <= CLOSE
+    return torch.stack([missed, converged, ~converged & close, close]).sum(-1)
+
+
+def left_out(rows: list[dict[str, Any]]) -> None:
+    """Counts over all pairs, each by the thresholds that the others would have chosen."""
+    names = [name for name in NAMES if any(row["pair"] == name for row in rows)]
+    table = {
+        name: torch.stack([counts([row for row in rows if row["pair"] == name], c) for c in CANDIDATES])
+        for name in names
+    }
+    total, everything, chosen = torch.zeros(4, dtype=torch.long), torch.stack(list(table.values())).sum(0), set()
+    for name in names:
+        missed, unflagged, needless, close = (everything - table[name]).double().T
+        share = missed / unflagged.clamp(min=1)
+        best = int((needless / close.clamp(min=1) + (share > MOST_MISSED) * (1 + share)).argmin())
+        chosen.add(CANDIDATES[best])
+        total += table[name][best]
+    print(f"{'pairs left out':24}{shares(*total[:2].tolist())}   {shares(*total[2:].tolist())}")
+    print(f"thresholds that they chose (error, excess, its most): {', '.join(map(str, sorted(chosen)))}")
 
 
 def report(rows: list[dict[str, Any]]) -> None:
@@ -132,7 +164,7 @@ def report(rows: list[dict[str, Any]]) -> None:
     groups += [(name, [r for r in rows if r["pair"] == name]) for name in NAMES]
     for name, some in groups:
         if some:
-            missed, unflagged, needless, close = counts(some)
+            missed, unflagged, needless, close = counts(some).tolist()
             print(f"{name:24}{shares(missed, unflagged)}   {shares(needless, close)}")
 
 
@@ -168,6 +200,7 @@ def main() -> None:
                 with arguments.rows.open("a") as file:
                     file.write(json.dumps(rows[-1]) + "\n")
     report(rows)
+    left_out(rows)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ Kind = Literal[
     "lower_bound",
     "lower_bound_in_expectation",
     "lower_bound_not_converged",
+    "unresolved",
     "upper_bound_in_expectation",
     "quadrature",
     "capped",
@@ -36,7 +37,7 @@ Kind = Literal[
     "annealed",
 ]
 
-Cause = Literal["few_particles", "discrete_latents", "one_chain", "chains", "precision"]
+Cause = Literal["few_particles", "discrete_latents", "one_chain", "chains"]
 
 Width = Literal["too narrow", "too wide"]
 
@@ -51,6 +52,7 @@ WORDS: dict[Kind, tuple[str, str]] = {
     "lower_bound": ("lower bound", ""),
     "lower_bound_in_expectation": ("lower bound in expectation", ""),
     "lower_bound_not_converged": ("lower bound, not converged", "lower bound, not converged"),
+    "unresolved": ("", "no bound"),
     "upper_bound_in_expectation": ("upper bound in expectation", ""),
     "quadrature": ("exact up to its tolerance", "quadrature, not converged"),
     "capped": ("at most log N = {limit:.3f}", ""),
@@ -130,6 +132,8 @@ def sentence(reading: Reading) -> str:
 
     >>> sentence(Reading("lower_bound_not_converged", 12, 300, thresholds=(0.7, 0.7)))
     'lower bound, not converged: k̂ above 0.70 for 12 of 300'
+    >>> sentence(Reading("unresolved", 2, 8))
+    'no bound: log p(x, z) is too sharp for its floats for 2 of 8; use float64'
     >>> sentence(Reading("estimate", particles=(50, 400)))
     '50 to 400 particles, chosen by a pilot'
     """
@@ -137,6 +141,8 @@ def sentence(reading: Reading) -> str:
     said, unsettled = [], not reading.settled
     if reading.kind == "lower_bound_not_converged":
         said.append(f"{words(reading)}: {why_not_converged(reading)}")
+    elif reading.kind == "unresolved":
+        said.append(f"{words(reading)}: log p(x, z) is too sharp for its floats {where}; use float64")
     elif reading.kind in ("lower_bound_in_expectation", "upper_bound_in_expectation"):
         said.append(words(reading))
     elif reading.kind == "quadrature":
@@ -165,8 +171,6 @@ def why_not_converged(reading: Reading) -> str:
     where = f"for {reading.failed} of {reading.num_observations}"
     if reading.cause == "one_chain":
         return "the weight of one chain says nothing of its error"
-    if reading.cause == "precision":
-        return f"log p(x, z) is too sharp for its floats {where}; use float64"
     if reading.cause == "chains":
         had, more = reading.temperatures or (0, 0)
         advice = f"; num_temperatures={more} takes {more / had:g} times as long" if had else ""

@@ -24,12 +24,12 @@ ABOVE = 3.0
 
 
 class Rows(NamedTuple):
-    """What an estimator says of N observations: errors, claimed errors (NaN: blank) and flags, each (N,)."""
+    """What an estimator says of N observations: errors, claimed errors (NaN: blank), flags, whether it is a bound."""
 
     error: Tensor
     claimed: Tensor
     flagged: Tensor
-    bound: bool = True
+    bound: Tensor | bool = True
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def importance(proposal: Any) -> Estimator:
 
     def estimate(pair: ReferencePair) -> Rows:
         found = bv.estimate_log_evidence(pair.model, pair.guide, pair.x, PARTICLES, proposal=proposal, seed=SEED)
-        return Rows(found.log_evidence - pair.log_evidence, found.standard_error, flags(found))
+        return Rows(found.log_evidence - pair.log_evidence, found.standard_error, flags(found), found.resolved)
 
     return estimate
 
@@ -122,7 +122,7 @@ def annealed(start: Any) -> Estimator:
         guide = pair.guide if start == "guide" else None
         settings: dict[str, Any] = {"num_temperatures": TEMPERATURES, "num_chains": CHAINS, "seed": SEED}
         found = bv.annealed_log_evidence(pair.model, guide, pair.x, start=start, **settings)
-        return Rows(found.log_evidence - pair.log_evidence, found.standard_error, flags(found))
+        return Rows(found.log_evidence - pair.log_evidence, found.standard_error, flags(found), found.resolved)
 
     return estimate
 

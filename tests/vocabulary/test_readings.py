@@ -64,9 +64,9 @@ SENTENCES = [
         "lower bound, not converged: annealed chains disagree for 2 of 7",
     ),
     (
-        Reading(FAILED, 3, 7, "precision"),
-        "lower bound, not converged",
-        "lower bound, not converged: log p(x, z) is too sharp for its floats for 3 of 7; use float64",
+        Reading("unresolved", 3, 7),
+        "no bound",
+        "no bound: log p(x, z) is too sharp for its floats for 3 of 7; use float64",
     ),
     (
         Reading(FAILED, 7, 7, "one_chain"),

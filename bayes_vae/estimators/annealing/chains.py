@@ -229,7 +229,7 @@ class TunedBatch:
                 tick(self.plan.num_chains)
             if watch is not None:
                 watch(time + 1, log_weights, run.state)
-        resolution = float_resolution(self.batch.bound, run.space, run.state)
+        resolution = float_resolution(self.batch.bound, run.space, run.state.position)
         return Chains(log_weights, run.mean_acceptance, resolution, self.more_modes)
 
 

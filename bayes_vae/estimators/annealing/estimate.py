@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bayes_vae.estimators.annealing.path import COARSEST
 from bayes_vae.estimators.importance.bound import effective_sample_size, importance_weighted_bound
 from bayes_vae.terms.averages import Average, average, log_mean_bias
 from bayes_vae.terms.containers import Provenance
@@ -20,9 +21,6 @@ LARGEST_ERROR = 0.6
 
 EXCESS, MOST_EXCESS, NEGLIGIBLE = 3.0, 2.0, 0.01
 """Errors, and nats, by which independent chains may lie above, since E[w'] = p(x); and nats that do not matter."""
-
-COARSEST = 0.3
-"""Nats by which log p(x, z) may change from one float to the next."""
 
 MORE_TEMPERATURES = 4
 """Times as many temperatures are proposed where chains have not converged."""
@@ -124,10 +122,17 @@ class AnnealedEstimate(
     def converged(self) -> Tensor:
         """Whether the error of each estimate means something, shape (N,), bool.
 
-        The chains agree, and log p(x, z) changes little between neighbouring floats. Measured by
-        ``benchmarks/annealed_criterion.py``.
+        The chains agree, and log p(x, z) is resolved. Measured by ``benchmarks/annealed_criterion.py``.
         """
-        return self.chains_agree & (self.resolution <= COARSEST)
+        return self.chains_agree & self.resolved
+
+    @property
+    def resolved(self) -> Tensor:
+        """Whether log p(x, z) changes by at most 0.3 nats from one float to the next, shape (N,), bool.
+
+        Where it changes by more, it is known at a few points only, and no mean over chains is an integral or a bound.
+        """
+        return self.resolution <= COARSEST
 
     @property
     def standard_error(self) -> Tensor:
@@ -142,23 +147,23 @@ class AnnealedEstimate(
 
     @property
     def readings(self) -> list[Reading]:
-        """How each observation's figure reads: a lower bound in expectation, or one that has not converged."""
-        rows = zip(self.chains_agree.split(1), self.converged.split(1), strict=True)
+        """How each figure reads: a lower bound in expectation, one that has not converged, or no bound."""
+        rows = zip(self.chains_agree.split(1), self.resolved.split(1), strict=True)
         return [self._reading(*row) for row in rows]
 
     @property
     def reading(self) -> Reading:
         """How the data set's figure reads."""
-        return self._reading(self.chains_agree, self.converged)
+        return self._reading(self.chains_agree, self.resolved)
 
-    def _reading(self, agree: Tensor, converged: Tensor) -> Reading:
-        failed, count = int((~converged).sum()), len(converged)
+    def _reading(self, agree: Tensor, resolved: Tensor) -> Reading:
+        failed, count = int((~(agree & resolved)).sum()), len(agree)
         if not failed:
             return Reading("lower_bound_in_expectation", num_observations=count)
+        if not bool(resolved.all()):
+            return Reading("unresolved", int((~resolved).sum()), count)
         if self.num_chains < 2:
             return Reading("lower_bound_not_converged", failed, count, "one_chain")
-        if bool(agree.all()):
-            return Reading("lower_bound_not_converged", failed, count, "precision")
         more = MORE_TEMPERATURES * self.num_temperatures
         return Reading("lower_bound_not_converged", failed, count, "chains", temperatures=(self.num_temperatures, more))
 

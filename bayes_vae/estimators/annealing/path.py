@@ -14,13 +14,25 @@ from bayes_vae.terms.containers import JointTerms
 from bayes_vae.terms.gradients import gradients_at
 from bayes_vae.terms.stream import BoundBatch
 
-__all__ = ["GuidePath", "Path", "PriorPath", "State", "float_resolution", "hamiltonian_move", "log_joint_gradient"]
+__all__ = [
+    "COARSEST",
+    "GuidePath",
+    "Path",
+    "PriorPath",
+    "State",
+    "float_resolution",
+    "hamiltonian_move",
+    "log_joint_gradient",
+]
 
 WIDENING = 1.2
 """A start with the guide's own scales has them times this, so that its tails cover the posterior's."""
 
 NEIGHBOURS = (-2, -1, 1, 2)
 """Floats, counted from where a chain ends, at which log p(x, z) is compared."""
+
+COARSEST = 0.3
+"""Nats by which log p(x, z) may change from one float to the next."""
 
 
 class State(NamedTuple):
@@ -82,14 +94,14 @@ def _terms(batch: BoundBatch, space: LatentSpace, v: Tensor) -> tuple[JointTerms
         return batch.log_joint(latents), log_det
 
 
-def float_resolution(batch: BoundBatch, space: LatentSpace, state: State) -> Tensor:
-    """Largest change of log p(x, z) from where chains are to neighbouring floats, shape (N,), nats.
+def float_resolution(batch: BoundBatch, space: LatentSpace, position: Tensor) -> Tensor:
+    """Largest change of log p(x, z) from positions v, (K, N, D), to neighbouring floats, shape (N,), nats.
 
     A density that is narrower than the spacing of floats is known at a few points only, whatever is computed from
     them. All coordinates are moved at once, up and down, by so many spacings as :data:`NEIGHBOURS` says.
     """
     plain = space.unwhitened()
-    here = plain.coordinates(space.latents(state.position)[0])
+    here = plain.coordinates(space.latents(position)[0])
     spacing = torch.nextafter(here.abs(), torch.full_like(here, torch.inf)) - here.abs()
     value = _joint(batch, plain, here)
     changes = [(_joint(batch, plain, here + move * spacing) - value).abs() for move in NEIGHBOURS]

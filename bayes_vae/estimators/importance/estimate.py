@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bayes_vae.estimators.annealing.path import COARSEST
 from bayes_vae.estimators.importance.reliability import MINIMUM_PARTICLES, pareto_k_threshold
 from bayes_vae.terms.averages import Average, average, log_mean_bias
 from bayes_vae.terms.containers import Provenance
@@ -41,6 +42,8 @@ class LogEvidenceEstimate(
             (the largest are tied, or the guide draws the same z again and again), NaN for fewer than 30 and for
             discrete latents: their few values may miss a mode.
         doubling_step: L_K − L_{K/2}, shape (N,), nats: what the last doubling of particles gained.
+        resolution: how much log p(x, z) changes between neighbouring floats at the draw with the largest weight, shape
+            (N,), nats; looked at where k̂ of a draw of the guide does not vouch for an estimate, else NaN.
         particles: K of each observation, as drawn, shape (N,), int64; whatever stands here is of that K.
         estimator: name of the estimator.
         provenance: seed, source and policy.
@@ -50,6 +53,7 @@ class LogEvidenceEstimate(
     effective_sample_size: Tensor
     pareto_k: Tensor
     doubling_step: Tensor
+    resolution: Tensor
     particles: Tensor
     estimator: str
     provenance: Provenance
@@ -74,7 +78,15 @@ class LogEvidenceEstimate(
     def converged(self) -> Tensor:
         """Whether k̂ vouches for each estimate, shape (N,), bool; never with fewer than 30 particles."""
         constant = self.pareto_k == -torch.inf
-        return constant | (self.pareto_k <= self.pareto_k_thresholds)
+        return (constant | (self.pareto_k <= self.pareto_k_thresholds)) & self.resolved
+
+    @property
+    def resolved(self) -> Tensor:
+        """False where log p(x, z) is seen to change by more than 0.3 nats from one float to the next, shape (N,), bool.
+
+        Such a density is known at a few points only, and its mean over draws is no bound.
+        """
+        return ~(self.resolution > COARSEST)
 
     @property
     def standard_error(self) -> Tensor:
@@ -89,14 +101,14 @@ class LogEvidenceEstimate(
 
     @property
     def readings(self) -> list[Reading]:
-        """How each observation's figure reads: an estimate, or a lower bound that has not converged."""
-        rows = zip(self.converged.split(1), self.pareto_k.split(1), self.particles.split(1), strict=True)
-        return [_reading(*row) for row in rows]
+        """How each observation's figure reads: an estimate, a lower bound that has not converged, or no bound."""
+        columns = (self.converged, self.resolved, self.pareto_k, self.particles)
+        return [_reading(*row) for row in zip(*(column.split(1) for column in columns), strict=True)]
 
     @property
     def reading(self) -> Reading:
         """How the data set's figure reads: an estimate where every observation converged."""
-        return _reading(self.converged, self.pareto_k, self.particles)
+        return _reading(self.converged, self.resolved, self.pareto_k, self.particles)
 
     def averages(self) -> dict[str, Average]:
         """Figures over the data set; the Monte-Carlo error is blank unless every observation converged.
@@ -120,10 +132,12 @@ class LogEvidenceEstimate(
         }
 
 
-def _reading(converged: Tensor, pareto_k: Tensor, particles: Tensor) -> Reading:
+def _reading(converged: Tensor, resolved: Tensor, pareto_k: Tensor, particles: Tensor) -> Reading:
     """Of some observations together, each argument of shape (N,)."""
     failed, (least, most) = int((~converged).sum()), map(int, particles.aminmax())
     counts = (least, most) if least < most or most < MINIMUM_PARTICLES else None
+    if not bool(resolved.all()):
+        return Reading("unresolved", int((~resolved).sum()), len(converged))
     if not failed:
         return Reading("estimate", num_observations=len(converged), particles=counts)
     cause: Cause | None = None

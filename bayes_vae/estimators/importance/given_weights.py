@@ -77,6 +77,7 @@ def log_evidence_from_weights(
         sums.effective_sample_size(),
         pareto_k,
         sums.doubling_step(),
+        torch.full_like(pareto_k, torch.nan),
         torch.full((weights.shape[1],), len(weights)),
         "importance sampling, weights from elsewhere",
         Provenance(None, "weights from elsewhere", "as given", "as given", data_policy),

@@ -20,7 +20,8 @@ from bayes_vae.estimators.importance.proposals import (
     check_proposal,
     fit_proposal,
 )
-from bayes_vae.estimators.importance.variation import LOOKED_AT, trusted_pareto_k
+from bayes_vae.estimators.importance.reliability import pareto_k_threshold
+from bayes_vae.estimators.importance.variation import LOOKED_AT, resolution_of, trusted_pareto_k
 from bayes_vae.terms.containers import Draw
 from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import Batch, OpenPair, Options, open_pair, part_of
@@ -176,6 +177,7 @@ class WeightSummary(NamedTuple):
     effective_sample_size: Tensor
     pareto_k: Tensor
     doubling_step: Tensor
+    resolution: Tensor
 
 
 def summarize_weights(chunks: Iterable[Tensor], num_particles: int) -> WeightSummary:
@@ -188,9 +190,8 @@ def summarize_weights(chunks: Iterable[Tensor], num_particles: int) -> WeightSum
 
 def _summary(weights: WeightAccumulator) -> WeightSummary:
     bound = weights.bound()
-    return WeightSummary(
-        bound, weights.effective_sample_size(), weights.pareto_k().to(bound.device), weights.doubling_step()
-    )
+    pareto_k, step = weights.pareto_k().to(bound.device), weights.doubling_step()
+    return WeightSummary(bound, weights.effective_sample_size(), pareto_k, step, torch.full_like(bound, torch.nan))
 
 
 class WeightsAtDraws:
@@ -224,6 +225,8 @@ class WeightsAtDraws:
         found = _summary(self._weights)
         assert self._looked_at is not None, "K is at least 1"
         trusted = trusted_pareto_k(found.pareto_k, self._batch, self._looked_at)
+        if not bool((trusted <= pareto_k_threshold(self._num_particles)).all()):
+            found = found._replace(resolution=resolution_of(self._batch, self._looked_at))
         self._rows.append(found._replace(pareto_k=trusted))
 
     def result(self, opened: OpenPair) -> LogEvidenceEstimate:
@@ -245,11 +248,11 @@ def estimate_from(
         opened: the pair that the weights are of.
         estimator: its name.
     """
-    bound, sample_size, pareto_k, step = (torch.cat(column) for column in zip(*rows, strict=True))
+    bound, sample_size, pareto_k, step, resolution = (torch.cat(column) for column in zip(*rows, strict=True))
     if opened.pair.discrete:
         pareto_k = torch.full_like(pareto_k, torch.nan)
     particles = torch.as_tensor(num_particles, device=bound.device).expand(len(bound))
-    return LogEvidenceEstimate(bound, sample_size, pareto_k, step, particles, estimator, opened.provenance)
+    return LogEvidenceEstimate(bound, sample_size, pareto_k, step, resolution, particles, estimator, opened.provenance)
 
 
 def log_weights_of(batch: Batch) -> Iterator[Tensor]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError, SettingsError
 from bayes_vae.estimators.annealing.path import GuidePath, State, hamiltonian_move
+from bayes_vae.estimators.annealing.start import LARGEST_LATENT, fit_normal
 from bayes_vae.estimators.latent_space import LatentSpace, pilot_draws, whitened_space
 from bayes_vae.terms.containers import Draw
 from bayes_vae.terms.opened import Batch
@@ -71,10 +72,10 @@ def check_proposal(proposal: str, pair: Pair) -> None:
 
 @dataclass(frozen=True, eq=False)
 class RefinedProposal:
-    r"""q(v) = N(v; m, R R^T), or a Student t with that location and scale, in the coordinates of a space.
+    r"""q(v) = N(v; m, R R^T), or a Student t with that location and scale, in unconstrained numbers v.
 
     Attributes:
-        space: coordinates v of the latents, whitened by the guide.
+        space: what maps v to latents.
         loc: m of each observation, shape (N, D).
         root: R of each observation, shape (N, D, D); its diagonal, shape (N, D), where factorized.
         degrees_of_freedom: ν of the Student t; None for a normal.
@@ -141,10 +142,11 @@ def fit_proposal(batch: Batch, proposal: Proposal) -> RefinedProposal:
     .. math:: \min_{m, \Sigma} \sum_i \big\| \nabla \log p(x, z_i) + \Sigma^{-1} (v_i - m) \big\|^2_\Sigma
         \;\Rightarrow\; \Sigma G \Sigma = C, \quad m = \bar v + \Sigma \bar g
 
-    C and G are the covariances of the positions v_i of short Hamiltonian chains, which start at the guide's moments,
-    and of the gradients g_i there. Where the posterior is normal this is exact from D + 1 positions, however far the
-    chains have mixed; elsewhere it is the normal closest to it in Fisher divergence. "normal" takes the deviations of
-    that normal: the best factorized one in KL(p to q), and not in KL(q to p), which is narrow and gives worse weights.
+    C and G are the covariances of the positions v_i of short Hamiltonian chains and of the gradients g_i there. The
+    chains start at the normal that annealing starts from, above 128 dimensions at the guide's moments. Where the
+    posterior is normal this is exact from D + 1 positions, however far the chains have mixed; elsewhere it is the
+    normal closest to it in Fisher divergence. "normal" takes the deviations of that normal: the best factorized one in
+    KL(p to q), and not in KL(q to p), which is narrow and gives worse weights.
 
     Args:
         batch: observations bound to a pair with continuous latents.
@@ -154,8 +156,10 @@ def fit_proposal(batch: Batch, proposal: Proposal) -> RefinedProposal:
     variational inference with a score-based divergence", sections 2 and 3.
     """
     space = whitened_space(batch.bound, pilot_draws(batch, PILOT_DRAWS, "scales of the proposal"))
-    loc, root = _normal_fit(_visited(batch, space))
-    root = space.of_free(root)
+    if space.size <= LARGEST_LATENT:
+        space = fit_normal(batch, space).space
+    loc, root = _unconstrained(space, *_normal_fit(_visited(batch, space)))
+    space = space.unwhitened()
     if proposal == "normal":
         root = root.square().sum(-1).sqrt()
     degrees = DEGREES_OF_FREEDOM if proposal == "student_t" else None
@@ -223,6 +227,14 @@ def _normal_fit(moments: _Moments) -> tuple[Tensor, Tensor]:
     root = half @ _power(half @ gradient_spread @ half, -0.25)
     loc = position + (root @ root.mT @ gradient.unsqueeze(-1)).squeeze(-1)
     return torch.where(finite[:, None], loc, torch.zeros_like(loc)), root
+
+
+def _unconstrained(space: LatentSpace, loc: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
+    """m (N, D) and R (N, D, D) of the normal in unconstrained numbers u, from those in coordinates of the space."""
+    factor = torch.diag_embed(space.scale) if space.mixing is None else space.scale.unsqueeze(-1) * space.mixing
+    factor = factor.to(root)
+    moved = space.loc.to(loc) + (factor @ space.moving(loc).unsqueeze(-1)).squeeze(-1)
+    return space.moving(moved), space.of_free(factor @ root)
 
 
 def _power(matrix: Tensor, power: float) -> Tensor:

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError
-from bayes_vae.estimators.annealing.path import log_joint_gradient
+from bayes_vae.estimators.annealing.path import float_resolution, log_joint_gradient
 from bayes_vae.estimators.latent_space import LatentSpace, whitened_space
 from bayes_vae.terms.containers import Draw
 from bayes_vae.terms.opened import ROWS_AT_ONCE, Batch
 
-__all__ = ["LOOKED_AT", "trusted_pareto_k"]
+__all__ = ["LOOKED_AT", "resolution_of", "trusted_pareto_k"]
 
 LOOKED_AT = 64
 """Draws that are looked at, the first ones."""
@@ -51,6 +51,23 @@ def trusted_pareto_k(pareto_k: Tensor, batch: Batch, draw: Draw) -> Tensor:
     if bool(equal.any()):
         point = point | (equal & (_information(batch, space, u) < LEAST_INFORMATION))
     return pareto_k.masked_fill(point.to(pareto_k.device), torch.inf)
+
+
+def resolution_of(batch: Batch, draw: Draw) -> Tensor:
+    """How much log p(x, z) changes from one float to the next where the largest weight is, shape (N,), nats.
+
+    NaN for latents that have no neighbouring floats, or whose support moves.
+    """
+    unknown = torch.full_like(draw.log_prior[0], torch.nan, dtype=torch.float64)
+    if len(draw.log_prior) < 2:
+        return unknown
+    try:
+        space = whitened_space(batch.bound, draw.latents).unwhitened()
+    except NotDefinedError:
+        return unknown
+    largest = draw.log_importance_weights.argmax(0)
+    u = space.coordinates(draw.latents)[largest, torch.arange(len(largest), device=largest.device)]
+    return float_resolution(batch.bound, space, u.unsqueeze(0))
 
 
 def _flat(draw: Draw) -> Tensor:
