@@ -12,14 +12,8 @@ from torch import Tensor
 from bayes_vae.errors import SettingsError
 from bayes_vae.estimators.annealing.annealed import CHECK_CHAINS, FEWEST_CHECKED, PLACES, start_of
 from bayes_vae.estimators.annealing.chains import Plan, Tick, make_plan, ticker, tune
-from bayes_vae.estimators.annealing.estimate import (
-    COARSEST,
-    LARGEST_ERROR,
-    MORE_TEMPERATURES,
-    error_of_log_mean,
-    lies_above,
-)
-from bayes_vae.estimators.annealing.path import State
+from bayes_vae.estimators.annealing.estimate import LARGEST_ERROR, MORE_TEMPERATURES, error_of_log_mean, lies_above
+from bayes_vae.estimators.annealing.path import COARSEST, State
 from bayes_vae.estimators.annealing.temperatures import inverse_temperatures
 from bayes_vae.estimators.annealing.tempered import Tempered
 from bayes_vae.estimators.importance.bound import effective_sample_size, importance_weighted_bound

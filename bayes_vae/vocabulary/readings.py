@@ -37,7 +37,7 @@ Kind = Literal[
     "annealed",
 ]
 
-Cause = Literal["few_particles", "discrete_latents", "one_chain", "chains"]
+Cause = Literal["few_particles", "discrete_latents", "one_chain", "chains", "precision"]
 
 Width = Literal["too narrow", "too wide"]
 
@@ -132,17 +132,15 @@ def sentence(reading: Reading) -> str:
 
     >>> sentence(Reading("lower_bound_not_converged", 12, 300, thresholds=(0.7, 0.7)))
     'lower bound, not converged: k̂ above 0.70 for 12 of 300'
-    >>> sentence(Reading("unresolved", 2, 8))
+    >>> sentence(Reading("unresolved", 2, 8, "precision"))
     'no bound: log p(x, z) is too sharp for its floats for 2 of 8; use float64'
     >>> sentence(Reading("estimate", particles=(50, 400)))
     '50 to 400 particles, chosen by a pilot'
     """
     where = f"for {reading.failed} of {reading.num_observations}"
     said, unsettled = [], not reading.settled
-    if reading.kind == "lower_bound_not_converged":
+    if reading.kind in ("lower_bound_not_converged", "unresolved"):
         said.append(f"{words(reading)}: {why_not_converged(reading)}")
-    elif reading.kind == "unresolved":
-        said.append(f"{words(reading)}: log p(x, z) is too sharp for its floats {where}; use float64")
     elif reading.kind in ("lower_bound_in_expectation", "upper_bound_in_expectation"):
         said.append(words(reading))
     elif reading.kind == "quadrature":
@@ -171,6 +169,8 @@ def why_not_converged(reading: Reading) -> str:
     where = f"for {reading.failed} of {reading.num_observations}"
     if reading.cause == "one_chain":
         return "the weight of one chain says nothing of its error"
+    if reading.cause == "precision":
+        return f"log p(x, z) is too sharp for its floats {where}; use float64"
     if reading.cause == "chains":
         had, more = reading.temperatures or (0, 0)
         advice = f"; num_temperatures={more} takes {more / had:g} times as long" if had else ""

@@ -64,7 +64,7 @@ SENTENCES = [
         "lower bound, not converged: annealed chains disagree for 2 of 7",
     ),
     (
-        Reading("unresolved", 3, 7),
+        Reading("unresolved", 3, 7, "precision"),
         "no bound",
         "no bound: log p(x, z) is too sharp for its floats for 3 of 7; use float64",
     ),

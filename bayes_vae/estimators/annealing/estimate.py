@@ -161,7 +161,7 @@ class AnnealedEstimate(
         if not failed:
             return Reading("lower_bound_in_expectation", num_observations=count)
         if not bool(resolved.all()):
-            return Reading("unresolved", int((~resolved).sum()), count)
+            return Reading("unresolved", int((~resolved).sum()), count, "precision")
         if self.num_chains < 2:
             return Reading("lower_bound_not_converged", failed, count, "one_chain")
         more = MORE_TEMPERATURES * self.num_temperatures

@@ -137,7 +137,7 @@ def _reading(converged: Tensor, resolved: Tensor, pareto_k: Tensor, particles: T
     failed, (least, most) = int((~converged).sum()), map(int, particles.aminmax())
     counts = (least, most) if least < most or most < MINIMUM_PARTICLES else None
     if not bool(resolved.all()):
-        return Reading("unresolved", int((~resolved).sum()), len(converged))
+        return Reading("unresolved", int((~resolved).sum()), len(converged), "precision")
     if not failed:
         return Reading("estimate", num_observations=len(converged), particles=counts)
     cause: Cause | None = None
