@@ -21,6 +21,7 @@ from bayes_vae.explore.bundle import json_for_html
 from bayes_vae.explore.terms import expected_terms
 from bayes_vae.guides import AmortizedNormalGuide, FullCovarianceGuide
 from bayes_vae.models import VAE
+from bayes_vae.parts.registry import names
 from bayes_vae.settings import ExploreSettings
 
 FEW = ExploreSettings(num_images=20, num_codes=30, num_particles=50, num_points=61)
@@ -36,9 +37,20 @@ FAMILIES = {
     "discretized-logistic": "discretized-logistic",
     "categorical": {"name": "categorical", "num_categories": 4},
     "negative-binomial": "negative-binomial",
+    "laplace": "laplace",
+    "laplace, shared": {"name": "laplace", "noise": "shared"},
+    "laplace, per pixel": {"name": "laplace", "noise": "per-pixel"},
+    "poisson": "poisson",
+    "zero-inflated-negative-binomial": "zero-inflated-negative-binomial",
+    "columns": {
+        "name": "columns",
+        "groups": ("a=normal:0-1", "b=bernoulli:11", "c=categorical:2+7", "d=negative-binomial:*", "e=poisson:5"),
+        "noise": "shared",
+        "largest": (3.0,) * 12,
+    },
 }
 
-PRIORS = {"learned-normal": "learned-normal", "mixture": {"name": "mixture", "num_components": 5}, "flow": "flow"}
+PRIORS = {"standard-normal": "standard-normal", "learned-normal": "learned-normal", "mixture": {"name": "mixture", "num_components": 5}, "flow": "flow"}
 PRIORS["vamp"] = {"name": "vamp", "num_components": 4}
 
 
@@ -69,8 +81,12 @@ def observations(name):
         return bv.load_data((x > 0.5).float(), kind="binary")
     if name == "categorical":
         return bv.load_data((x * 4).floor(), kind="counts")
-    if name == "negative-binomial":
+    if name in ("negative-binomial", "poisson", "zero-inflated-negative-binomial"):
         return bv.load_data((x * 9).floor(), kind="counts")
+    if name == "columns":
+        x = (x * 4).floor()
+        x[:, :, 3] = (x[:, :, 3] > 1).float()
+        return bv.load_data(x, kind="counts")
     if name == "discretized-logistic":
         return bv.load_data((x * 255).round() / 255, kind="gray", policy="none")
     return bv.load_data(x, kind="gray", policy="none")
@@ -139,6 +155,11 @@ def compare(node, pair, name, **options):
     close(column["elbo"], expected - kl)
     close(column["parts"], expected - kl)
     return view, rule
+
+
+def test_every_likelihood_and_prior_of_the_table_is_among_those_compared():
+    assert {name.partition(",")[0] for name in FAMILIES} == set(names("likelihood"))
+    assert set(PRIORS) == set(names("prior"))
 
 
 @pytest.mark.filterwarnings("ignore::bayes_vae.errors.GridWarning")
