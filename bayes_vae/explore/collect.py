@@ -45,7 +45,8 @@ TOO_LARGE_NOTE = (
 )
 SLICE_NOTE = (
     "z has {size} numbers. The panels show a slice: the plane through the mean of q(z|x) along the two principal "
-    "directions of the codes. An integral over the slice is not p(x), so log p(x) is the annealed figure from Python."
+    "directions of the codes. An integral over the slice is not p(x), so log p(x) is the annealed figure from Python, "
+    "and q can be moved but not let go."
 )
 ONE_DIMENSION = (
     "the page shows planes, and z of this run has one number. bayes-vae explain draws the terms over a single latent."
@@ -134,7 +135,7 @@ def collect(
         content |= _slice(model, guide, rows, settings, q.loc)
         notes.append(SLICE_NOTE.format(size=model.latent_dim))
     content["figures"] |= _reliability(model, guide, rows, settings)
-    content["images"] = _images(data, rows, x)
+    content["images"] = {**_images(data, rows, x), "seed": settings.seed}
     content["notes"] = notes
     return RunView(name, content, notes, _flat((config or {}).get("settings", {})), data.digest)
 

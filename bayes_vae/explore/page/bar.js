@@ -78,8 +78,9 @@ export class Bar {
     const share = Math.max(0, Math.min(1, (terms.elbo - left) / span));
     this.shares[0].style.flex = `0 0 ${100 * share}%`;
     this.shares[1].style.flex = `0 0 ${100 * (1 - share)}%`;
-    this.shares[0].textContent = share > 0.2 ? `ELBO ${nats(terms.elbo)}` : "";
-    this.shares[1].textContent = share < 0.72 ? `KL(q ‖ posterior) ${nats(gap)}` : share < 0.9 ? nats(gap) : "";
+    const wide = this.bar.clientWidth || 300, fitting = (part, texts) => texts.find((text) => 8.7 * text.length + 18 < part * wide) || "";
+    this.shares[0].textContent = fitting(share, [`ELBO ${nats(terms.elbo)}`, nats(terms.elbo)]);
+    this.shares[1].textContent = fitting(1 - share, [`KL(q ‖ posterior) ${nats(gap)}`, `KL ${nats(gap)}`, nats(gap)]);
     this.bar.setAttribute("aria-label", `log p(x) ${nats(evidence)} nats: ELBO ${nats(terms.elbo)} plus KL from q to the exact posterior ${nats(gap)}`);
     this.ends.replaceChildren(make("span", {}, `starts at ${nats(left, 1)}: the last ${span === 1 ? "nat" : `${span} nats`} of log p(x)`), make("span", {}, `log p(x) = ${nats(evidence)}`));
     this.chips.replaceChildren(...this.written(state.split, terms, evidence, gap));
@@ -129,7 +130,7 @@ export class Bar {
   arrive() {
     const { app } = this;
     app.best = app.engine.elbo(this.last.q, 16);
-    app.setQ(this.last.q, "best");
+    app.placeQ(this.last.q, "best");
     say(`q stopped at the best of its family: ELBO ${nats(app.best.elbo)} nats, log p(x) ${nats(app.engine.logEvidence)} nats`);
   }
 }

@@ -137,6 +137,25 @@ export class Engine {
     return { low: middle.map((m) => m - 0.6 * side), high: middle.map((m) => m + 0.6 * side) };
   }
 
+  // Whether so little of the plane holds the posterior and q that they are better seen from near.
+  isNarrow(q) {
+    const { low, high } = this.closeView, wide = this.wideView;
+    const inside = [0, 1].every((i) => q.loc[i] > low[i] && q.loc[i] < high[i] && q.tril[3 * i] < 0.25 * (high[i] - low[i]));
+    return !this.isSlice && inside && high[0] - low[0] < 0.35 * (wide.high[0] - wide.low[0]);
+  }
+
+  // Codes of more images on the plane; on a slice their projections.
+  get codes() {
+    const { codes: { loc }, latent_dim: D } = this.run;
+    return Array.from({ length: loc.length / D }, (_, n) => this.onPlane(loc.slice(n * D, (n + 1) * D)));
+  }
+
+  onPlane(z) {
+    if (!this.isSlice) return z;
+    const { centre, directions } = this.slice, D = z.length;
+    return [0, 1].map((k) => z.reduce((sum, value, d) => sum + (value - centre[d]) * directions[k * D + d], 0));
+  }
+
   // q on the shown plane: q itself, or on a slice its conditional there.
   planar(q) {
     if (!this.isSlice) return q;

@@ -23,7 +23,7 @@ class App {
     this.openRun();
     const wished = this.state.q;
     this.choose();
-    if (wished) this.adopt(wished, "own");
+    if (wished) { this.adopt(wished, "own"); this.fit(); }
     find("name").textContent = content.runs.map(({ name }) => name).join(", ");
     document.querySelector(".lead").textContent = this.lead();
     this.codes = new Codes(this);
@@ -38,9 +38,11 @@ class App {
 
   lead() {
     const { latent_dim: D } = this.engine.run;
+    const x = "x is the observation: the image below. z is the hypothesis: ";
+    const q = "q(z|x), the ellipse, is the encoder’s stand-in for the posterior.";
     return D === 2
-      ? "x is the image below. z is the hypothesis: the two numbers that it was made from. Every panel is the plane of all z."
-      : `x is the image below. z is the hypothesis: the ${D} numbers that it was made from. Every panel is a slice: a plane through the mean of q(z|x), along the two principal directions of the codes.`;
+      ? `${x}the two numbers that, by the model, it was made from. Every panel is the plane of all z. ${q}`
+      : `${x}the ${D} numbers that, by the model, it was made from. Every panel is a slice: a plane through the mean of q(z|x), along the two principal directions of the codes. ${q}`;
   }
 
   openRun() {
@@ -51,6 +53,7 @@ class App {
   changed(what) {
     if (!this.parts.length) return;
     this.look();
+    this.fit();
     this.render(what);
   }
 
@@ -58,6 +61,13 @@ class App {
     this.engine.choose(this.state.image, this.state.drawn);
     this.adopt(this.engine.ownQ, "encoder");
     this.look();
+    this.fit();
+  }
+
+  // What the panels show, unless it was chosen: the whole plane, or the posterior from near where it is small.
+  fit() {
+    const { view, q } = this.state;
+    this.shown = view !== "auto" ? view : this.engine.isNarrow(q) ? "posterior" : "plane";
   }
 
   look() {
@@ -68,6 +78,7 @@ class App {
     this.stop();
     Object.assign(this.state, { image: place, drawn: null, z: null });
     this.choose();
+    this.about();
     this.render("image");
     this.remember();
   }
@@ -94,6 +105,7 @@ class App {
   set(changes, reason) {
     Object.assign(this.state, changes);
     if (reason === "z") this.look();
+    if (reason === "view") this.fit();
     if (this.parts.length) this.render(reason);
     this.remember();
   }
@@ -132,16 +144,24 @@ class App {
     return this.setQ({ loc: q.loc, tril }, "own");
   }
 
+  // Put q somewhere at once, and look at it from where it can be seen.
+  placeQ(q, from) {
+    this.state.q = q;
+    this.fit();
+    this.setQ(q, from);
+    this.render("view");
+  }
+
   resetQ() {
-    this.setQ(this.engine.ownQ, "encoder");
+    this.placeQ(this.engine.ownQ, "encoder");
   }
 
   startAtPrior() {
     const { prior, latent_dim: D } = this.engine.run;
-    if (prior.kind === "mixture" && prior.log_weights.length === 1) return this.setQ(normalOf(prior.loc, prior.scale_tril, 0, D), "own");
+    if (prior.kind === "mixture" && prior.log_weights.length === 1) return this.placeQ(normalOf(prior.loc, prior.scale_tril, 0, D), "own");
     const tril = new Float64Array(D * D);
     for (let i = 0; i < D; i++) tril[i * D + i] = 1;
-    return this.setQ({ loc: new Float64Array(D), tril }, "own");
+    return this.placeQ({ loc: new Float64Array(D), tril }, "own");
   }
 
   onStop(stop) {
@@ -185,12 +205,14 @@ class App {
   }
 
   about() {
-    const { run } = this.engine, { images } = run, notes = run.notes.map((note) => make("li", {}, note));
+    const { run } = this.engine, { images } = run, notes = run.notes.map((note) => make("li", {}, note)), { image } = this.state;
+    const code = `import bayes_vae as bv\nmodel, guide = bv.load("RUN")\ndata = bv.load_data("${images.data}")  # as in training\nx = data.test[${image}:${image + 1}].seeded(${images.seed})`;
     find("about").replaceChildren(
       make("p", {}, `Data: ${images.data}, test images, policy ${images.policy}. Likelihood: ${run.likelihood.family}. All numbers are natural logarithms, in nats, of one image. `,
         "The page computes them itself, from this run’s weights; figures marked Python were computed when the page was made."),
       notes.length ? make("div", {}, make("p", {}, "What this page does not show of the run:"), make("ul", {}, notes)) : "",
-      make("p", {}, "In Python: ", make("code", {}, "import bayes_vae as bv; model, guide = bv.load(RUN); x = data.test[index]"), " ", call("import bayes_vae as bv\nmodel, guide = bv.load(RUN)", true)),
+      make("p", {}, "Before each Python call on this page; RUN is the folder of this run. ", call(code, true)),
+      make("pre", { class: "before" }, make("code", {}, code)),
       make("p", {}, `Made by bayes_vae ${this.content.version}. This file loads nothing and sends nothing.`));
   }
 }

@@ -23,7 +23,7 @@ export class Panels {
     this.app = app;
     this.panels = TERMS.map((term) => this.panel(term));
     find("four").append(...this.panels.map(({ element }) => element));
-    this.viewing = choice("What the panels show", [["plane", "Whole plane"], ["posterior", "Around the posterior"]], app.state.view,
+    this.viewing = choice("What the panels show", [["plane", "Whole plane"], ["posterior", "Around the posterior"]], app.shown,
       (value) => app.set({ view: value }, "view"));
     this.shading = choice("Shading", [["density", "Density"], ["log", "Logarithm"]], app.state.shade,
       (value) => app.set({ shade: value }, "view"));
@@ -49,7 +49,7 @@ export class Panels {
   listen({ plane, svg, term }) {
     const at = (event) => {
       const box = plane.getBoundingClientRect();
-      return unplace(this.view, box.width, event.clientX - box.left, event.clientY - box.top);
+      return unplace(this.viewOf(term), box.width, event.clientX - box.left, event.clientY - box.top);
     };
     let dragged = null;
     plane.addEventListener("pointerdown", (event) => {
@@ -66,26 +66,33 @@ export class Panels {
       const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
       if (!move) return;
       event.preventDefault();
-      const z = this.app.state.z || this.app.engine.top, { low, high } = this.view;
+      const z = this.app.state.z || this.app.engine.top, { low, high } = this.viewOf(term);
       this.app.set({ z: [0, 1].map((i) => z[i] + (move[i] * (high[i] - low[i])) / (event.shiftKey ? 10 : 50)) }, "z");
     });
     svg.dataset.term = term.key;
   }
 
   get view() {
-    return this.app.state.view === "posterior" ? this.app.engine.closeView : this.app.engine.wideView;
+    return this.app.shown === "posterior" ? this.app.engine.closeView : this.app.engine.wideView;
+  }
+
+  // The prior is shown whole: from near it is nearly flat.
+  viewOf(term) {
+    return term.key === "prior" ? this.app.engine.wideView : this.view;
   }
 
   render(reason) {
     const { engine, state } = this.app;
-    this.viewing.mark(state.view);
+    this.viewing.mark(this.app.shown);
+    const near = this.app.shown === "posterior" ? "The frame on the prior is what the other panels show. " : "";
+    find("panels-hint").textContent = `${near}Move over a panel, or focus it and use the arrow keys: the image decoded at that z appears above.`;
     this.shading.mark(state.shade);
     if (["grid", "fine", "view", "colours"].includes(reason)) {
-      const grids = engine.fine ? [engine.grid, engine.fine] : [engine.grid], view = this.view;
+      const grids = engine.fine ? [engine.grid, engine.fine] : [engine.grid];
       for (const { term, canvas } of this.panels) {
         const some = term.key === "prior" ? [engine.grid] : grids;
         const patches = some.map((grid) => ({ first: grid.first, second: grid.second, values: term.values(grid) }));
-        shade(canvas, patches, view, term.key, state.shade === "log");
+        shade(canvas, patches, this.viewOf(term), term.key, state.shade === "log");
       }
     }
     for (const { term, number } of this.panels) number.replaceChildren(...this.words(term.key));
@@ -104,10 +111,11 @@ export class Panels {
   }
 
   overlay({ term, svg }) {
-    const { app, view } = this, shapes = [], [low, high] = [view.low, view.high];
+    const { app } = this, view = this.viewOf(term), shapes = [], [low, high] = [view.low, view.high];
     const label = (x, y, text, anchor) => draw("text", { x, y, "text-anchor": anchor }, text);
     shapes.push(label(4, SIDE - 4, nats(low[0], 1), "start"), label(SIDE - 4, SIDE - 4, `${nats(high[0], 1)}`, "end"), label(4, 12, nats(high[1], 1), "start"));
-    if (term.key === "prior") shapes.push(...app.codes.dots(view, SIDE));
+    if (term.key === "prior" && !app.engine.isSlice) shapes.push(...app.codes.dots(view, SIDE));
+    if (term.key === "prior" && app.shown === "posterior") shapes.push(frame(view, this.view));
     if (app.state.z) {
       const [a, b] = place(view, SIDE, ...app.state.z);
       shapes.push(draw("path", { class: "probe", d: `M${a - 7} ${b}H${a + 7}M${a} ${b - 7}V${b + 7}` }));
@@ -128,6 +136,10 @@ export class Panels {
       return place(this.view, SIDE, q.loc[0] + q.tril[0] * mean[0], q.loc[1] + q.tril[2] * mean[0] + q.tril[3] * mean[1]).map((v, i) => v - [a, b][i]);
     });
     const longest = Math.max(...pushes.map(([u, v]) => Math.hypot(u, v)), 1e-9), scale = Math.min(70, 12 + 10 * Math.log1p(longest)) / longest;
+    return this.arrows(pushes, names, [a, b], Math.max(0.4 * scale, Math.min(scale, ...pushes.map((push) => room([a, b], push)))));
+  }
+
+  arrows(pushes, names, [a, b], scale) {
     return pushes.map(([u, v], i) => {
       const [c, d] = [a + u * scale, b + v * scale], long = Math.hypot(u, v) * scale;
       if (long < 2) return draw("path", {});
@@ -145,6 +157,16 @@ export class Panels {
       return [draw("circle", { class: "handle", cx, cy, r, "data-part": part }), draw("circle", { class: "touch", cx, cy, r: part === "mean" ? 13 : 9, "data-part": part })];
     });
   }
+}
+
+// How often a push fits between a point and the border of the panel.
+function room(from, push) {
+  return Math.min(...push.map((step, i) => (step > 0 ? SIDE - 5 - from[i] : from[i] - 5) / Math.max(Math.abs(step), 1e-9)));
+}
+
+function frame(view, { low, high }) {
+  const [[x, y], [right, below]] = [place(view, SIDE, low[0], high[1]), place(view, SIDE, high[0], low[1])];
+  return draw("rect", { class: "frame", x, y, width: right - x, height: below - y });
 }
 
 export function ellipse(q, view, deviations, name) {
