@@ -140,7 +140,7 @@ def copy_mathjax(app: Sphinx, failure: Exception | None) -> None:
 
 
 def make_live_page(app: Sphinx, failure: Exception | None) -> None:
-    """Train a small run on the digits, and put its interactive page and that of MNIST beside the pages: half a minute."""
+    """Put two interactive pages beside the others: of a small run that is trained here, half a minute, and of MNIST."""
     if failure is not None or app.builder.format != "html":
         return
     with tempfile.TemporaryDirectory() as folder:

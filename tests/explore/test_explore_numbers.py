@@ -17,9 +17,11 @@ import bayes_vae as bv
 import bayes_vae.models
 from bayes_vae.estimators.importance.reliability import pareto_k
 from bayes_vae.explore import collect, explore_page, script
-from bayes_vae.explore.bundle import json_for_html
+from bayes_vae.explore.bundle import content_of, json_for_html, page_of
+from bayes_vae.explore.contours import contours_of
+from bayes_vae.explore.densities import Normals
 from bayes_vae.explore.terms import expected_terms
-from bayes_vae.guides import AmortizedNormalGuide, FullCovarianceGuide
+from bayes_vae.guides import AmortizedNormalGuide, AutoregressiveFlowGuide, FullCovarianceGuide, SplineFlowGuide
 from bayes_vae.models import VAE
 from bayes_vae.parts.registry import names
 from bayes_vae.settings import ExploreSettings
@@ -50,7 +52,12 @@ FAMILIES = {
     },
 }
 
-PRIORS = {"standard-normal": "standard-normal", "learned-normal": "learned-normal", "mixture": {"name": "mixture", "num_components": 5}, "flow": "flow"}
+PRIORS = {
+    "standard-normal": "standard-normal",
+    "learned-normal": "learned-normal",
+    "mixture": {"name": "mixture", "num_components": 5},
+    "flow": "flow",
+}
 PRIORS["vamp"] = {"name": "vamp", "num_components": 4}
 
 
@@ -179,6 +186,34 @@ def test_correlations_and_convolutions_give_the_numbers_of_python(node, pair_of)
     compare(
         node, pair_of(guide=FullCovarianceGuide, network="conv", hidden_dims=(3, 4), activation="relu"), "bernoulli"
     )
+
+
+def test_contours_of_a_normal_are_its_ellipses():
+    loc = torch.tensor([[0.0, 1.0], [-3.0, 2.0]], dtype=torch.float64)
+    tril = torch.tensor([[[1.0, 0.0], [0.7, 0.4]], [[0.02, 0.0], [0.0, 0.05]]], dtype=torch.float64)
+    found = contours_of(torch.distributions.MultivariateNormal(loc, scale_tril=tril), Normals(loc, tril))
+    assert len(found) == 2
+    for row, levels in enumerate(found):
+        for lines, deviations in zip(levels, (1, 2), strict=True):
+            points = torch.tensor([point for line in lines for point in line], dtype=torch.float64)
+            apart = torch.linalg.solve_triangular(tril[row], (points - loc[row]).T, upper=False).norm(dim=0)
+            np.testing.assert_allclose(apart, deviations, atol=0.05)
+            assert len(lines) == 1
+
+
+@pytest.mark.parametrize("guide", [AutoregressiveFlowGuide, SplineFlowGuide])
+def test_a_guide_that_is_no_normal_is_shown_by_its_contours(pair_of, guide):
+    view = collect(*pair_of(guide=guide), observations("bernoulli"), FEW)
+    assert [len(levels) for levels in view.content["contours"]] == [2] * 20
+    assert "is not a normal" in view.notes[0]
+    assert view.content["figures"]["guide_elbo"].shape == (20,)
+
+
+def test_the_page_is_made_anew_from_its_content(pair_of):
+    page = explore_page([collect(*pair_of(), observations("bernoulli"), FEW, name="<a> & b")])
+    assert page_of(content_of(page)) == page
+    with pytest.raises(bv.errors.SettingsError, match="no page of bayes-vae explore"):
+        content_of("<html></html>")
 
 
 def test_pareto_k_and_the_bounds_are_those_of_python(node):

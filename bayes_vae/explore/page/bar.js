@@ -101,6 +101,8 @@ export class Bar {
 
   verdict(terms, evidence) {
     const { best, state } = this.app;
+    const bent = this.app.engine.run.contours && this.app.engine.python("guide_elbo");
+    if (state.qFrom === "encoder" && bent) return [`Dashed: the guide’s own q, which is no normal; its ELBO is ${nats(bent)} (Python, sampled). The ellipse is the normal with its mean and covariance.`];
     if (!best || state.qFrom !== "best") return [];
     const encoder = this.app.engine.elbo(this.app.engine.ownQ, 16).elbo;
     return [

@@ -121,7 +121,9 @@ export class Panels {
       shapes.push(draw("path", { class: "probe", d: `M${a - 7} ${b}H${a + 7}M${a} ${b - 7}V${b + 7}` }));
     }
     const q = app.engine.planar(app.state.q), own = app.engine.planar(app.engine.ownQ);
-    if (app.state.qFrom !== "encoder") shapes.push(ellipse(own, view, 1, "ellipse encoder"));
+    const bent = app.engine.place !== null && app.engine.run.contours?.[app.engine.place];
+    if (bent) shapes.push(...bent.flat().map((line) => path(line.map((z) => place(view, SIDE, ...z)), "ellipse encoder")));
+    else if (app.state.qFrom !== "encoder") shapes.push(ellipse(own, view, 1, "ellipse encoder"));
     shapes.push(ellipse(q, view, 2, "ellipse outer"), ellipse(q, view, 1, "ellipse"));
     if (term.key === "posterior") shapes.push(...this.forces(q), ...this.handles(q));
     svg.replaceChildren(...shapes);
@@ -174,5 +176,9 @@ export function ellipse(q, view, deviations, name) {
     const [c, s] = [Math.cos((i * Math.PI) / 24) * deviations, Math.sin((i * Math.PI) / 24) * deviations];
     return place(view, SIDE, q.loc[0] + q.tril[0] * c, q.loc[1] + q.tril[2] * c + q.tril[3] * s);
   });
+  return path(points, name);
+}
+
+function path(points, name) {
   return draw("path", { class: name, d: `M${points.map((p) => p.map((v) => v.toFixed(2)).join(" ")).join("L")}Z` });
 }
