@@ -18,6 +18,12 @@ export class Bar {
     this.go = make("button", { type: "button", class: "primary", onclick: () => this.letGo() }, "Let go of q");
     const back = make("button", { type: "button", onclick: () => app.resetQ() }, "Back to the encoder’s q");
     const prior = make("button", { type: "button", onclick: () => app.startAtPrior() }, "Start q at the prior");
+    this.width = 300;
+    new ResizeObserver(([{ contentRect }]) => {
+      if (contentRect.width === this.width) return;
+      this.width = contentRect.width;
+      this.render("terms");
+    }).observe(this.bar);
     find("one-bar").append(
       make("h2", { id: "bar-title" }, "One bar: log p(x) = ELBO + KL(q ‖ posterior)"),
       make("p", { class: "hint" }, "The bar belongs to the image and keeps its length. q only moves the border. Drag q by its dots on the posterior panel, or use the sliders."),
@@ -78,7 +84,7 @@ export class Bar {
     const share = Math.max(0, Math.min(1, (terms.elbo - left) / span));
     this.shares[0].style.flex = `0 0 ${100 * share}%`;
     this.shares[1].style.flex = `0 0 ${100 * (1 - share)}%`;
-    const wide = this.bar.clientWidth || 300, fitting = (part, texts) => texts.find((text) => 8.7 * text.length + 18 < part * wide) || "";
+    const fitting = (part, texts) => texts.find((text) => 8.7 * text.length + 18 < part * this.width) || "";
     this.shares[0].textContent = fitting(share, [`ELBO ${nats(terms.elbo)}`, nats(terms.elbo)]);
     this.shares[1].textContent = fitting(1 - share, [`KL(q ‖ posterior) ${nats(gap)}`, `KL ${nats(gap)}`, nats(gap)]);
     this.bar.setAttribute("aria-label", `log p(x) ${nats(evidence)} nats: ELBO ${nats(terms.elbo)} plus KL from q to the exact posterior ${nats(gap)}`);

@@ -1,5 +1,5 @@
 // One run in the page: the terms of the chosen image, first from the cached grid, then from a grid around its posterior.
-import { encode, logPriors, normalOf } from "./densities.js";
+import { encode, entropyOf, logPriors, normalOf } from "./densities.js";
 import { decodedMean, logLikelihoods, logLikelihoodsKept, normalizersOf } from "./likelihood.js";
 import { runNetwork } from "./network.js";
 import {
@@ -94,6 +94,13 @@ export class Engine {
 
   elbo(q, points) {
     return elboTerms(this.run, this.x, q, points, this.isSlice ? sliceRule(q.loc.length) : null);
+  }
+
+  // What Python computed for the encoder's q of this image, at once; the page's own, with the forces, comes later.
+  pythonTerms(q) {
+    const expected = this.python("expected_log_likelihood"), kl = this.python("kl_to_prior"), entropy = entropyOf(q);
+    if (expected === null || this.isSlice) return null;
+    return { expectedLogLikelihood: expected, klToPrior: kl, elbo: expected - kl, entropy, expectedLogJoint: expected - kl - entropy, forces: null };
   }
 
   // The exact elbo, later, from the worker.

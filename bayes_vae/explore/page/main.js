@@ -2,7 +2,7 @@
 import { unpack } from "./arrays.js";
 import { Bar } from "./bar.js";
 import { Chooser } from "./chooser.js";
-import { call, find, make } from "./dom.js";
+import { call, find, forgetColours, make } from "./dom.js";
 import { normalOf } from "./densities.js";
 import { Engine } from "./engine.js";
 import { Queue, serve } from "./jobs.js";
@@ -32,7 +32,7 @@ class App {
     this.about();
     this.render("start");
     this.render("grid");
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.render("colours"));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { forgetColours(); this.render("colours"); });
     addEventListener("hashchange", () => this.follow());
   }
 
@@ -60,6 +60,7 @@ class App {
   choose() {
     this.engine.choose(this.state.image, this.state.drawn);
     this.adopt(this.engine.ownQ, "encoder");
+    if (!this.terms.forces) this.refineTerms();
     this.look();
     this.fit();
   }
@@ -113,7 +114,8 @@ class App {
   adopt(q, from) {
     this.state.q = q;
     this.state.qFrom = from;
-    this.terms = this.engine.elbo(q, this.engine.size > 300 ? 8 : 12);
+    const isLarge = this.engine.size > 300;
+    this.terms = (isLarge && from === "encoder" && this.engine.pythonTerms(q)) || this.engine.elbo(q, isLarge ? 8 : 12);
     if (from === "encoder") this.best = null;
   }
 
@@ -125,8 +127,14 @@ class App {
     clearTimeout(this.resting);
     this.resting = setTimeout(() => {
       this.remember();
-      this.engine.elboLater(q, (terms) => { if (this.state.q === q) { this.terms = terms; this.render("terms"); } });
+      this.refineTerms();
     }, 120);
+  }
+
+  // The terms of q by many nodes, when the worker has them.
+  refineTerms() {
+    const { q } = this.state;
+    this.engine.elboLater(q, (terms) => { if (this.state.q === q) { this.terms = terms; this.render("terms"); } });
   }
 
   dragQ(part, z) {

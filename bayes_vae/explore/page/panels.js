@@ -114,7 +114,7 @@ export class Panels {
     const { app } = this, view = this.viewOf(term), shapes = [], [low, high] = [view.low, view.high];
     const label = (x, y, text, anchor) => draw("text", { x, y, "text-anchor": anchor }, text);
     shapes.push(label(4, SIDE - 4, nats(low[0], 1), "start"), label(SIDE - 4, SIDE - 4, `${nats(high[0], 1)}`, "end"), label(4, 12, nats(high[1], 1), "start"));
-    if (term.key === "prior" && !app.engine.isSlice) shapes.push(...app.codes.dots(view, SIDE));
+    if (term.key === "prior" && !app.engine.isSlice) shapes.push(app.codes.group(view, SIDE));
     if (term.key === "prior" && app.shown === "posterior") shapes.push(frame(view, this.view));
     if (app.state.z) {
       const [a, b] = place(view, SIDE, ...app.state.z);
@@ -131,7 +131,7 @@ export class Panels {
 
   forces(q) {
     const { terms, engine } = this.app;
-    if (!terms || engine.isSlice) return [];
+    if (!terms?.forces || engine.isSlice) return [];
     const [a, b] = place(this.view, SIDE, ...q.loc), names = [["likelihood", "likelihood"], ["prior", "kl"]];
     const pushes = names.map(([name]) => {
       const { mean } = terms.forces[name];

@@ -227,6 +227,13 @@ export class Codes {
     return this.app.state.labels && codes.labels ? LABEL_COLOURS[((codes.labels[n] % 10) + 10) % 10] : "var(--dot)";
   }
 
+  // The same dots, made once: they change with the run, the labels and the view alone.
+  group(view, side) {
+    const key = [this.app.state.run, this.app.state.labels, ...view.low, ...view.high].join();
+    if (key !== this.keptFor) [this.keptFor, this.kept] = [key, draw("g", {}, this.dots(view, side))];
+    return this.kept;
+  }
+
   dots(view, side, r = 1.3) {
     return this.app.engine.codes.map((z, n) => {
       const [cx, cy] = place(view, side, ...z);
