@@ -41,7 +41,7 @@ def _lines(log_density: Tensor, axes: Tensor) -> list[list[Line]]:
     """Contours of one density on the grid of ``axes``, shape (NODES, 2)."""
     ordered = log_density.sort(descending=True).values
     mass = ordered.softmax(0).cumsum(0)
-    found = contourpy.contour_generator(
+    found: Any = contourpy.contour_generator(
         axes[:, 0].numpy(), axes[:, 1].numpy(), log_density.reshape(NODES, NODES).T.numpy()
     )
     return [
