@@ -38,11 +38,10 @@ class App {
 
   lead() {
     const { latent_dim: D } = this.engine.run;
-    const x = "x is the observation: the image below. z is the hypothesis: ";
-    const q = "q(z|x), the ellipse, is the encoder’s stand-in for the posterior.";
-    return D === 2
-      ? `${x}the two numbers that, by the model, it was made from. Every panel is the plane of all z. ${q}`
-      : `${x}the ${D} numbers that, by the model, it was made from. Every panel is a slice: a plane through the mean of q(z|x), along the two principal directions of the codes. ${q}`;
+    const plane = D === 2 ? "every panel is the plane of all z" : "every panel is a slice, the plane through the mean of q(z|x) along the two principal directions of the codes";
+    return `x is the observation: the image below. z is the hypothesis: the ${D === 2 ? "two" : D} numbers that, by the model, it was made from; ${plane}. ` +
+      "p(x) is the evidence: one number, how probable the image is under the whole model (everyday Bayes calls x itself the evidence). " +
+      "q(z|x), the ellipse, is the encoder’s stand-in for the posterior.";
   }
 
   openRun() {

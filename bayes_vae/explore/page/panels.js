@@ -3,10 +3,10 @@ import { call, choice, draw, find, make, nats } from "./dom.js";
 import { place, shade, unplace } from "./pictures.js";
 
 const TERMS = [
-  { key: "prior", name: "Prior", symbol: "p(z)", values: (grid) => grid.logPrior },
-  { key: "likelihood", name: "Likelihood", symbol: "p(x|z)", sign: "×", values: (grid) => grid.logLikelihood },
-  { key: "joint", name: "Product", symbol: "p(x, z)", sign: "=", values: (grid) => grid.logJoint },
-  { key: "posterior", name: "Posterior", symbol: "p(z|x)", sign: "÷ p(x) =", values: (grid) => grid.logJoint.map((v) => v - grid.logEvidence) },
+  { key: "prior", name: "Prior", symbol: "p(z)", means: "What is believed of z before x is seen: the same for every image.", values: (grid) => grid.logPrior },
+  { key: "likelihood", name: "Likelihood", symbol: "p(x|z)", sign: "×", means: "How probable x is if z is its cause: how well each z explains this image.", values: (grid) => grid.logLikelihood },
+  { key: "joint", name: "Product", symbol: "p(x, z)", sign: "=", means: "Both at once. Its volume is p(x), the evidence.", values: (grid) => grid.logJoint },
+  { key: "posterior", name: "Posterior", symbol: "p(z|x)", sign: "÷ p(x) =", means: "What is believed of z after x is seen: the product, made to have volume 1.", values: (grid) => grid.logJoint.map((v) => v - grid.logEvidence) },
 ];
 
 const CALLS = {
@@ -40,7 +40,7 @@ export class Panels {
     }, canvas, svg);
     const sign = term.sign ? make("span", {}, `${term.sign} `) : null;
     const element = make("article", { class: `panel ${term.key}` },
-      make("h3", {}, sign, term.name, " ", make("span", {}, term.symbol)), plane, number, call(CALLS[term.key]));
+      make("h3", {}, sign, term.name, " ", make("span", {}, term.symbol)), make("p", { class: "means" }, term.means), plane, number, call(CALLS[term.key]));
     const found = { term, canvas, svg, number, plane, element };
     this.listen(found);
     return found;
