@@ -362,3 +362,20 @@ def test_the_codes_of_several_runs_stand_side_by_side(opened, file_of_two, until
     clouds.nth(1).click()
     until(tab, "bayesVae.state.run === 1")
     assert tab.locator(".cloud[aria-pressed=true] span").inner_text() == "heavier"
+
+
+WHICH_IS_WHICH = {
+    "observation": "x is the observation: the image below",
+    "hypothesis": "z is the hypothesis: the two numbers that, by the model, it was made from",
+    "prior": "What is believed of z before x is seen",
+    "likelihood": "How probable x is if z is its cause",
+    "evidence": "p(x) is the evidence: one number, how probable the image is under the whole model",
+    "posterior": "What is believed of z after x is seen",
+    "guide": "q(z|x), the ellipse, is the encoder’s stand-in for the posterior",
+}
+
+
+def test_the_page_alone_says_which_part_is_which(opened, file):
+    tab, _, _ = opened(file)
+    seen = tab.locator("body").inner_text()
+    assert [word for word, answer in WHICH_IS_WHICH.items() if answer not in seen] == []
