@@ -1,6 +1,7 @@
 """How the site is built: `make docs`. It opens from disk: nothing on a page is fetched from elsewhere."""
 
 import atexit
+import gzip
 import html
 import importlib.metadata
 import os
@@ -15,9 +16,14 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
+from bayes_vae.explore.bundle import page_of
+
 MATHJAX = "mathjax/tex-svg-full.js"
 
-LIVE_PAGE = "live.html"
+LIVE_PAGE, MNIST_PAGE = "live.html", "mnist.html"
+KEPT_MNIST = Path(__file__).with_name("mnist_page.json.gz")
+"""Weights and some images of a run on MNIST; explore.md has the commands that made it."""
+
 TRAIN_LIVE = ["train", "--latent-dim", "2", "--hidden-dims", "64", "64", "--epochs", "40"]
 """The run behind the live page; --out is added."""
 
@@ -134,13 +140,15 @@ def copy_mathjax(app: Sphinx, failure: Exception | None) -> None:
 
 
 def make_live_page(app: Sphinx, failure: Exception | None) -> None:
-    """Train a small run on the digits, and put its interactive page beside the pages: half a minute."""
+    """Put two interactive pages beside the others: of a small run that is trained here, half a minute, and of MNIST."""
     if failure is not None or app.builder.format != "html":
         return
     with tempfile.TemporaryDirectory() as folder:
         run, page = Path(folder) / "digits", Path(app.outdir) / "_static" / LIVE_PAGE
         for words in ([*TRAIN_LIVE, "--out", str(run)], ["explore", str(run), "--out", str(page), "--overwrite"]):
             subprocess.run([sys.executable, "-m", "bayes_vae", *words], check=True, capture_output=True)
+    kept = gzip.decompress(KEPT_MNIST.read_bytes()).decode()
+    page.with_name(MNIST_PAGE).write_text(page_of(kept), encoding="utf-8")
 
 
 def escape_shapes(_app: Sphinx, _kind: str, _name: str, _thing: object, _options: object, lines: list[str]) -> None:

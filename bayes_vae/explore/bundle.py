@@ -19,9 +19,10 @@ from bayes_vae.errors import SettingsError
 from bayes_vae.explore.collect import RunView
 from bayes_vae.runs.config import versions
 
-__all__ = ["explore_page", "script"]
+__all__ = ["content_of", "explore_page", "page_of", "script"]
 
 IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
+CONTENT = re.compile(r'<script type="application/json" id="content">(.*?)</script>')
 EXPORT = re.compile(r"^export (?=const|function|async function|class|let)", re.MULTILINE)
 
 TYPES = {torch.float64: "float64", torch.float32: "float32", torch.uint8: "uint8", torch.int64: "int32"}
@@ -62,6 +63,15 @@ def explore_page(views: Sequence[RunView]) -> str:
     """
     _require_same_data(views)
     content = {"version": versions()["bayes_vae"], "runs": [view.content for view in views], "varied": _varied(views)}
+    return page_of(json_for_html(content))
+
+
+def page_of(content: str) -> str:
+    """The HTML of the page of some content, which is what :func:`content_of` reads from a page.
+
+    Args:
+        content: of :func:`explore_page`, as :func:`json_for_html` writes it.
+    """
     code, style = f'"use strict";\n{script()}', _file("page.css")
     policy = (
         f"default-src 'none'; script-src {_hash(code)}; style-src {_hash(style)}; img-src data: blob:; "
@@ -69,12 +79,20 @@ def explore_page(views: Sequence[RunView]) -> str:
     )
     pieces = {
         "policy": policy,
-        "title": escape(", ".join(view.name for view in views)),
+        "title": escape(", ".join(run["name"] for run in json.loads(content)["runs"])),
         "style": style,
-        "content": json_for_html(content),
+        "content": content,
         "code": code,
     }
     return re.sub(r"\{\{ (\w+) \}\}", lambda found: pieces[found[1]], _file("page.html"))
+
+
+def content_of(page: str) -> str:
+    """The numbers of a page, without its script and style: kept, they make the page anew by :func:`page_of`."""
+    found = CONTENT.search(page)
+    if found is None:
+        raise SettingsError("this is no page of bayes-vae explore: it has no content.")
+    return found[1]
 
 
 def json_for_html(content: Any) -> str:

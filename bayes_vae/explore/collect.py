@@ -15,6 +15,7 @@ from bayes_vae.data.split import Split
 from bayes_vae.distributions import missing_in
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.estimators import annealed_log_evidence, elbo_terms, estimate_log_evidence
+from bayes_vae.explore.contours import contours_of
 from bayes_vae.explore.densities import (
     Normals,
     decoder_steps,
@@ -32,8 +33,8 @@ from bayes_vae.terms.rows import prepare_for
 __all__ = ["RunView", "collect"]
 
 FLOW_NOTE = (
-    "q(z|x) of this guide is not a normal. The ellipse is the normal with the mean and covariance of its draws; k̂ is "
-    "that of the guide itself."
+    "q(z|x) of this guide is not a normal. The ellipse that you move is the normal with the mean and covariance of its "
+    "draws, and so are the figures of q; k̂ is that of the guide itself."
 )
 NO_ENCODER_NOTE = (
     "The page cannot run this guide's encoder, so on an image that you draw q starts at the mean and covariance of "
@@ -45,7 +46,8 @@ TOO_LARGE_NOTE = (
 )
 SLICE_NOTE = (
     "z has {size} numbers. The panels show a slice: the plane through the mean of q(z|x) along the two principal "
-    "directions of the codes. An integral over the slice is not p(x), so log p(x) is the annealed figure from Python."
+    "directions of the codes. An integral over the slice is not p(x), so log p(x) is the annealed figure from Python, "
+    "and q can be moved but not let go."
 )
 ONE_DIMENSION = (
     "the page shows planes, and z of this run has one number. bayes-vae explain draws the terms over a single latent."
@@ -113,7 +115,8 @@ def collect(
         x = rows.observations(device=device).double()
         if missing_in(x) is not None:
             raise NotDefinedError(MISSING)
-        q = _normals(guide, x, rows.index, notes)
+        guides_q = _q(guide, x, rows.index)
+        q = _normals(guides_q, notes)
         content: dict[str, Any] = {
             "name": name,
             "latent_dim": model.latent_dim,
@@ -130,11 +133,17 @@ def collect(
             notes.append(NO_ENCODER_NOTE)
         if model.latent_dim == 2:
             content |= _on_plane(model, x, q, settings)
+            if FLOW_NOTE in notes:
+                content["contours"] = contours_of(guides_q, q)
+    if "contours" in content:
+        content["figures"]["guide_elbo"] = elbo_terms(
+            model, guide, rows, num_particles=settings.num_particles, seed=settings.seed
+        ).elbo
     if model.latent_dim > 2:
         content |= _slice(model, guide, rows, settings, q.loc)
         notes.append(SLICE_NOTE.format(size=model.latent_dim))
     content["figures"] |= _reliability(model, guide, rows, settings)
-    content["images"] = _images(data, rows, x)
+    content["images"] = {**_images(data, rows, x), "seed": settings.seed}
     content["notes"] = notes
     return RunView(name, content, notes, _flat((config or {}).get("settings", {})), data.digest)
 
@@ -149,9 +158,13 @@ def _require_shown(model: Any, guide: Any) -> None:
         )
 
 
-def _normals(guide: Any, x: Tensor, index: Tensor, notes: list[str]) -> Normals:
+def _q(guide: Any, x: Tensor, index: Tensor) -> Any:
+    """q of every observation."""
+    return guide.variational_posterior(x, **index_arguments(guide, index))
+
+
+def _normals(q: Any, notes: list[str]) -> Normals:
     """q of every observation as a normal."""
-    q = guide.variational_posterior(x, **index_arguments(guide, index))
     normals = normals_of(q)
     if normals is None:
         notes.append(FLOW_NOTE)
@@ -161,7 +174,7 @@ def _normals(guide: Any, x: Tensor, index: Tensor, notes: list[str]) -> Normals:
 
 def _codes(guide: Any, codes: Split, device: torch.device) -> dict[str, Any]:
     """Means of q of more observations, and their labels, which the page hides until it is asked."""
-    q = _normals(guide, codes.observations(device=device).double(), codes.index, [])
+    q = _normals(_q(guide, codes.observations(device=device).double(), codes.index), [])
     return {"loc": q.loc.float(), "labels": None if codes.labels is None else codes.labels.long().tolist()}
 
 

@@ -13,27 +13,19 @@ from torch.distributions import AffineTransform, LowRankMultivariateNormal, Mult
 from bayes_vae.distributions import normal_parts
 from bayes_vae.distributions.flow_transform import FlowTransform
 from bayes_vae.distributions.normal_outputs import SCALE_FLOOR, SCALE_OFFSET
+from bayes_vae.distributions.positive import positive
 from bayes_vae.distributions.properties import unwrap
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.explore.networks import Step, steps_of
 from bayes_vae.guides import AmortizedNormalGuide, FullCovarianceGuide
 from bayes_vae.guides.network_guide import NetworkGuide
 from bayes_vae.models.likelihoods import discretized_logistic, normal
+from bayes_vae.models.likelihoods.columns import ColumnsLikelihood
 from bayes_vae.models.network_model import NetworkModel
 from bayes_vae.models.priors.component_mixture import ComponentMixture
 from bayes_vae.models.vae import VAE
 
 __all__ = ["Normals", "decoder_steps", "encoder_of", "likelihood_of", "moments_of", "normals_of", "prior_of"]
-
-LIKELIHOODS = (
-    "bernoulli",
-    "continuous-bernoulli",
-    "normal",
-    "discretized-logistic",
-    "categorical",
-    "negative-binomial",
-)
-"""Those whose densities the page has."""
 
 MOMENT_DRAWS = 4096
 """Draws behind the mean and covariance of a q that is no normal."""
@@ -57,25 +49,47 @@ def likelihood_of(model: Any) -> dict[str, Any]:
     Raises:
         NotDefinedError: a model or a family that the page does not know.
     """
-    family = _known_model(model).likelihood_family
-    if family.name not in LIKELIHOODS:
-        raise NotDefinedError(
-            f"the page cannot compute the likelihood {family.name!r}; it knows {', '.join(LIKELIHOODS)}."
-        )
-    found: dict[str, Any] = {"family": family.name, "per_number": family.outputs_per_number}
-    if family.name == "normal":
-        found |= {"noise": family.noise, "floor": normal.SCALE_FLOOR, "exponential": False}
-        if family.noise != "per-pixel":
-            like = next(model.parameters())
-            scale = family(like.new_zeros(1, 1, *model.data_shape)).base_dist.scale
-            found["scale"] = float(scale.detach().flatten()[0])
-        elif isinstance(model, NetworkModel):
-            found["exponential"] = model.decoder_output == "mean-and-log-scale"
-    if family.name == "discretized-logistic":
-        found["floor"] = discretized_logistic.SCALE_FLOOR
-    if family.name == "negative-binomial":
-        found["log_dispersion"] = family.log_dispersion.detach().flatten()
+    found = _family_numbers(_known_model(model).likelihood_family)
+    if isinstance(model, NetworkModel):
+        found["exponential"] = model.decoder_output == "mean-and-log-scale"
     return found
+
+
+def _family_numbers(family: Any) -> dict[str, Any]:
+    """Name, parameters per number of x, and what else the density needs."""
+    name = family.name
+    found: dict[str, Any] = {"family": name, "per_number": family.outputs_per_number}
+    if name in ("bernoulli", "continuous-bernoulli", "categorical", "poisson"):
+        return found
+    if name in ("normal", "laplace"):
+        found |= {"noise": family.noise, "floor": normal.SCALE_FLOOR, "exponential": False}
+        if family.noise == "fixed":
+            found["scale"] = float(family.scale)
+        elif family.noise == "shared":
+            found["scale"] = float(positive(family.raw_scale.detach(), normal.SCALE_FLOOR))
+        return found
+    if name == "discretized-logistic":
+        return found | {"floor": discretized_logistic.SCALE_FLOOR}
+    if name in ("negative-binomial", "zero-inflated-negative-binomial"):
+        return found | {"log_dispersion": family.log_dispersion.detach().flatten()}
+    if name == "columns":
+        return found | _groups(family)
+    raise NotDefinedError(f"the page cannot compute the likelihood {name!r}. bayes-vae report shows any run.")
+
+
+def _groups(family: ColumnsLikelihood) -> dict[str, Any]:
+    """The families of the groups, and which each number of x has; what a group knows by number, at x's places."""
+    size = family.data_shape.numel()
+    groups, of = [], [0] * size
+    for place, (_, part, columns) in enumerate(family.parts()):
+        numbers = _family_numbers(part)
+        if "log_dispersion" in numbers:
+            known = numbers["log_dispersion"]
+            numbers["log_dispersion"] = known.new_zeros(size).index_copy(0, columns.to(known.device), known)
+        groups.append(numbers)
+        for column in columns.tolist():
+            of[column] = place
+    return {"groups": groups, "of": of}
 
 
 def decoder_steps(model: Any) -> list[Step]:

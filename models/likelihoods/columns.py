@@ -66,7 +66,7 @@ class ColumnsLikelihood(Likelihood):
             self.register_buffer(f"columns_of_{name}", torch.tensor(chosen), persistent=False)
         self.outputs_per_number = most
 
-    def _parts(self) -> Iterator[tuple[str, Any, Tensor]]:
+    def parts(self) -> Iterator[tuple[str, Any, Tensor]]:
         """Name, likelihood and columns of each group."""
         for key, part in self.families.items():
             name = key.removeprefix("of_")
@@ -76,7 +76,7 @@ class ColumnsLikelihood(Likelihood):
         """p(x given z): the groups' numbers, independent of each other."""
         flat = parameters.flatten(parameters.dim() - len(self.data_shape)) if self.data_shape else parameters[..., None]
         families, columns = {}, {}
-        for name, part, own in self._parts():
+        for name, part, own in self.parts():
             columns[name], families[name] = own, by_number(part(flat[..., : part.outputs_per_number, own]))
         return ColumnGroups(families, columns, self.data_shape, len(self.data_shape))
 
@@ -84,7 +84,7 @@ class ColumnsLikelihood(Likelihood):
         """Of each group its own; zeros where a group has fewer parameters than another."""
         flat = mean.flatten() if self.data_shape else mean[None]
         outputs = flat.new_zeros(self.outputs_per_number, len(flat))
-        for _, part, own in self._parts():
+        for _, part, own in self.parts():
             columns = own.to(flat.device)
             outputs[: part.outputs_per_number, columns] = part.initial_outputs(flat[columns])
         return outputs.reshape(self.outputs_per_number, *self.data_shape)

@@ -7,7 +7,7 @@ import torch
 
 import bayes_vae as bv
 from bayes_vae.explore import collect, explore_page
-from bayes_vae.guides import AmortizedNormalGuide
+from bayes_vae.guides import AmortizedNormalGuide, AutoregressiveFlowGuide
 from bayes_vae.models import VAE
 from bayes_vae.settings import ExploreSettings, PairSettings
 from bayes_vae.training import build_pair
@@ -59,6 +59,15 @@ def file_of_six_dimensions(digits, isolated_globals, tmp_path_factory):
         run = bv.fit(*pair, digits, epochs=2, progress="none")
     settings = ExploreSettings(num_images=6, num_codes=20, num_particles=60, num_temperatures=10)
     return written(tmp_path_factory, explore_page([collect(run.model, run.guide, digits, settings)]))
+
+
+@pytest.fixture(scope="session")
+def file_of_a_flow(digits, isolated_globals, tmp_path_factory):
+    networks = {"latent_dim": 2, "data_shape": (8, 8), "hidden_dims": (8,)}
+    with isolated_globals(seed=0):
+        pair = VAE(**networks), AutoregressiveFlowGuide(**networks)
+    settings = ExploreSettings(num_images=4, num_codes=6, num_particles=30, num_points=21)
+    return written(tmp_path_factory, explore_page([collect(*pair, digits, settings)]))
 
 
 @pytest.fixture(scope="session")

@@ -323,3 +323,58 @@ def test_a_larger_latent_is_shown_as_a_slice_that_says_so(opened, file_of_six_di
     tab.get_by_role("slider", name="all deviations, times").press("End")
     assert elbo(tab) < evidence(tab)
     assert said == []
+
+
+def test_a_flow_is_drawn_by_its_contours(opened, file_of_a_flow):
+    tab, said, _ = opened(file_of_a_flow)
+    assert tab.locator(".panel.posterior .ellipse.encoder").count() == 2
+    assert "is no normal" in tab.locator(".result").inner_text()
+    assert "is not a normal" in tab.locator("#about").inner_text()
+    assert said == []
+
+
+def test_a_small_posterior_is_shown_from_near_and_the_plane_when_q_is_wide(opened, file, until):
+    tab, _, _ = opened(file)
+    assert tab.locator(".frame").count() == 0
+    tab.get_by_role("button", name="Around the posterior").click()
+    assert tab.locator(".panel.prior .frame").count() == 1
+    assert tab.locator(".frame").count() == 1
+    tab.evaluate("bayesVae.set({ view: 'auto' }, 'view')")
+    tab.evaluate("bayesVae.engine.isNarrow = () => true")
+    tab.get_by_role("button", name="Back to the encoder").click()
+    assert tab.evaluate("bayesVae.shown") == "posterior"
+
+
+def test_the_tour_stands_beside_what_it_asks_about(opened, file):
+    tab, _, _ = opened(file, WIDTH, reduced_motion="reduce")
+    tab.get_by_role("button", name="Take the tour: seven questions").click()
+    for target in ("now", "four", "four", "steps", "one-bar", "one-bar"):
+        top = tab.evaluate(f"document.getElementById('{target}').getBoundingClientRect().top")
+        assert 0 <= top < tab.locator("#tour").bounding_box()["y"] - 100, target
+        tab.get_by_role("button", name="Next question").click()
+
+
+def test_the_codes_of_several_runs_stand_side_by_side(opened, file_of_two, until):
+    tab, _, _ = opened(file_of_two)
+    clouds = tab.locator(".cloud")
+    assert [clouds.nth(n).locator("circle").count() for n in range(2)] == [60, 60]
+    clouds.nth(1).click()
+    until(tab, "bayesVae.state.run === 1")
+    assert tab.locator(".cloud[aria-pressed=true] span").inner_text() == "heavier"
+
+
+WHICH_IS_WHICH = {
+    "observation": "x is the observation: the image below",
+    "hypothesis": "z is the hypothesis: the two numbers that, by the model, it was made from",
+    "prior": "What is believed of z before x is seen",
+    "likelihood": "How probable x is if z is its cause",
+    "evidence": "p(x) is the evidence: one number, how probable the image is under the whole model",
+    "posterior": "What is believed of z after x is seen",
+    "guide": "q(z|x), the ellipse, is the encoder’s stand-in for the posterior",
+}
+
+
+def test_the_page_alone_says_which_part_is_which(opened, file):
+    tab, _, _ = opened(file)
+    seen = tab.locator("body").inner_text()
+    assert [word for word, answer in WHICH_IS_WHICH.items() if answer not in seen] == []

@@ -17,10 +17,13 @@ import bayes_vae as bv
 import bayes_vae.models
 from bayes_vae.estimators.importance.reliability import pareto_k
 from bayes_vae.explore import collect, explore_page, script
-from bayes_vae.explore.bundle import json_for_html
+from bayes_vae.explore.bundle import content_of, json_for_html, page_of
+from bayes_vae.explore.contours import contours_of
+from bayes_vae.explore.densities import Normals
 from bayes_vae.explore.terms import expected_terms
-from bayes_vae.guides import AmortizedNormalGuide, FullCovarianceGuide
+from bayes_vae.guides import AmortizedNormalGuide, AutoregressiveFlowGuide, FullCovarianceGuide, SplineFlowGuide
 from bayes_vae.models import VAE
+from bayes_vae.parts.registry import names
 from bayes_vae.settings import ExploreSettings
 
 FEW = ExploreSettings(num_images=20, num_codes=30, num_particles=50, num_points=61)
@@ -36,9 +39,25 @@ FAMILIES = {
     "discretized-logistic": "discretized-logistic",
     "categorical": {"name": "categorical", "num_categories": 4},
     "negative-binomial": "negative-binomial",
+    "laplace": "laplace",
+    "laplace, shared": {"name": "laplace", "noise": "shared"},
+    "laplace, per pixel": {"name": "laplace", "noise": "per-pixel"},
+    "poisson": "poisson",
+    "zero-inflated-negative-binomial": "zero-inflated-negative-binomial",
+    "columns": {
+        "name": "columns",
+        "groups": ("a=normal:0-1", "b=bernoulli:11", "c=categorical:2+7", "d=negative-binomial:*", "e=poisson:5"),
+        "noise": "shared",
+        "largest": (3.0,) * 12,
+    },
 }
 
-PRIORS = {"learned-normal": "learned-normal", "mixture": {"name": "mixture", "num_components": 5}, "flow": "flow"}
+PRIORS = {
+    "standard-normal": "standard-normal",
+    "learned-normal": "learned-normal",
+    "mixture": {"name": "mixture", "num_components": 5},
+    "flow": "flow",
+}
 PRIORS["vamp"] = {"name": "vamp", "num_components": 4}
 
 
@@ -69,8 +88,12 @@ def observations(name):
         return bv.load_data((x > 0.5).float(), kind="binary")
     if name == "categorical":
         return bv.load_data((x * 4).floor(), kind="counts")
-    if name == "negative-binomial":
+    if name in ("negative-binomial", "poisson", "zero-inflated-negative-binomial"):
         return bv.load_data((x * 9).floor(), kind="counts")
+    if name == "columns":
+        x = (x * 4).floor()
+        x[:, :, 3] = (x[:, :, 3] > 1).float()
+        return bv.load_data(x, kind="counts")
     if name == "discretized-logistic":
         return bv.load_data((x * 255).round() / 255, kind="gray", policy="none")
     return bv.load_data(x, kind="gray", policy="none")
@@ -141,6 +164,11 @@ def compare(node, pair, name, **options):
     return view, rule
 
 
+def test_every_likelihood_and_prior_of_the_table_is_among_those_compared():
+    assert {name.partition(",")[0] for name in FAMILIES} == set(names("likelihood"))
+    assert set(PRIORS) == set(names("prior"))
+
+
 @pytest.mark.filterwarnings("ignore::bayes_vae.errors.GridWarning")
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_likelihood_gives_the_numbers_of_python(node, pair_of, name):
@@ -158,6 +186,34 @@ def test_correlations_and_convolutions_give_the_numbers_of_python(node, pair_of)
     compare(
         node, pair_of(guide=FullCovarianceGuide, network="conv", hidden_dims=(3, 4), activation="relu"), "bernoulli"
     )
+
+
+def test_contours_of_a_normal_are_its_ellipses():
+    loc = torch.tensor([[0.0, 1.0], [-3.0, 2.0]], dtype=torch.float64)
+    tril = torch.tensor([[[1.0, 0.0], [0.7, 0.4]], [[0.02, 0.0], [0.0, 0.05]]], dtype=torch.float64)
+    found = contours_of(torch.distributions.MultivariateNormal(loc, scale_tril=tril), Normals(loc, tril))
+    assert len(found) == 2
+    for row, levels in enumerate(found):
+        for lines, deviations in zip(levels, (1, 2), strict=True):
+            points = torch.tensor([point for line in lines for point in line], dtype=torch.float64)
+            apart = torch.linalg.solve_triangular(tril[row], (points - loc[row]).T, upper=False).norm(dim=0)
+            np.testing.assert_allclose(apart, deviations, atol=0.05)
+            assert len(lines) == 1
+
+
+@pytest.mark.parametrize("guide", [AutoregressiveFlowGuide, SplineFlowGuide])
+def test_a_guide_that_is_no_normal_is_shown_by_its_contours(pair_of, guide):
+    view = collect(*pair_of(guide=guide), observations("bernoulli"), FEW)
+    assert [len(levels) for levels in view.content["contours"]] == [2] * 20
+    assert "is not a normal" in view.notes[0]
+    assert view.content["figures"]["guide_elbo"].shape == (20,)
+
+
+def test_the_page_is_made_anew_from_its_content(pair_of):
+    page = explore_page([collect(*pair_of(), observations("bernoulli"), FEW, name="<a> & b")])
+    assert page_of(content_of(page)) == page
+    with pytest.raises(bv.errors.SettingsError, match="no page of bayes-vae explore"):
+        content_of("<html></html>")
 
 
 def test_pareto_k_and_the_bounds_are_those_of_python(node):

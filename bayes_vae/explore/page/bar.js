@@ -18,6 +18,12 @@ export class Bar {
     this.go = make("button", { type: "button", class: "primary", onclick: () => this.letGo() }, "Let go of q");
     const back = make("button", { type: "button", onclick: () => app.resetQ() }, "Back to the encoder’s q");
     const prior = make("button", { type: "button", onclick: () => app.startAtPrior() }, "Start q at the prior");
+    this.width = 300;
+    new ResizeObserver(([{ contentRect }]) => {
+      if (contentRect.width === this.width) return;
+      this.width = contentRect.width;
+      this.render("terms");
+    }).observe(this.bar);
     find("one-bar").append(
       make("h2", { id: "bar-title" }, "One bar: log p(x) = ELBO + KL(q ‖ posterior)"),
       make("p", { class: "hint" }, "The bar belongs to the image and keeps its length. q only moves the border. Drag q by its dots on the posterior panel, or use the sliders."),
@@ -78,8 +84,9 @@ export class Bar {
     const share = Math.max(0, Math.min(1, (terms.elbo - left) / span));
     this.shares[0].style.flex = `0 0 ${100 * share}%`;
     this.shares[1].style.flex = `0 0 ${100 * (1 - share)}%`;
-    this.shares[0].textContent = share > 0.2 ? `ELBO ${nats(terms.elbo)}` : "";
-    this.shares[1].textContent = share < 0.72 ? `KL(q ‖ posterior) ${nats(gap)}` : share < 0.9 ? nats(gap) : "";
+    const fitting = (part, texts) => texts.find((text) => 8.7 * text.length + 18 < part * this.width) || "";
+    this.shares[0].textContent = fitting(share, [`ELBO ${nats(terms.elbo)}`, nats(terms.elbo)]);
+    this.shares[1].textContent = fitting(1 - share, [`KL(q ‖ posterior) ${nats(gap)}`, `KL ${nats(gap)}`, nats(gap)]);
     this.bar.setAttribute("aria-label", `log p(x) ${nats(evidence)} nats: ELBO ${nats(terms.elbo)} plus KL from q to the exact posterior ${nats(gap)}`);
     this.ends.replaceChildren(make("span", {}, `starts at ${nats(left, 1)}: the last ${span === 1 ? "nat" : `${span} nats`} of log p(x)`), make("span", {}, `log p(x) = ${nats(evidence)}`));
     this.chips.replaceChildren(...this.written(state.split, terms, evidence, gap));
@@ -100,6 +107,8 @@ export class Bar {
 
   verdict(terms, evidence) {
     const { best, state } = this.app;
+    const bent = this.app.engine.run.contours && this.app.engine.python("guide_elbo");
+    if (state.qFrom === "encoder" && bent) return [`Dashed: the guide’s own q, which is no normal; its ELBO is ${nats(bent)} (Python, sampled). The ellipse is the normal with its mean and covariance.`];
     if (!best || state.qFrom !== "best") return [];
     const encoder = this.app.engine.elbo(this.app.engine.ownQ, 16).elbo;
     return [
@@ -129,7 +138,7 @@ export class Bar {
   arrive() {
     const { app } = this;
     app.best = app.engine.elbo(this.last.q, 16);
-    app.setQ(this.last.q, "best");
+    app.placeQ(this.last.q, "best");
     say(`q stopped at the best of its family: ELBO ${nats(app.best.elbo)} nats, log p(x) ${nats(app.engine.logEvidence)} nats`);
   }
 }

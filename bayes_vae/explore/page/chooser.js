@@ -6,7 +6,7 @@ export class Chooser {
   constructor(app) {
     this.app = app;
     const { run } = app.engine;
-    this.thumbs = run.images.index.map((index, place) => this.thumb(index, place));
+    this.thumbs = run.images.index.map((_, place) => this.thumb(place));
     this.order = choice("Sort the images", [["index", "In order"], ["log_evidence", "log p(x)"], ["pareto_k", "k̂"]], app.state.sort,
       (value) => { app.set({ sort: value }, "sort"); });
     find("sorting").append(this.order.element);
@@ -14,12 +14,12 @@ export class Chooser {
     this.drawing();
   }
 
-  thumb(index, place) {
+  thumb(place) {
     const canvas = make("canvas", { class: "picture", "aria-hidden": "true" });
     paint(canvas, this.app.engine.imageAt(place), this.app.engine.run.images);
     const evidence = make("span"), k = make("span", { class: "k" });
     const element = make("button", { type: "button", class: "thumb", onclick: () => this.app.chooseImage(place) }, canvas, evidence, k);
-    return { element, place, index, evidence, k };
+    return { element, place, evidence, k };
   }
 
   sort() {
@@ -33,13 +33,13 @@ export class Chooser {
     if (reason === "sort" || reason === "run") this.sort();
     if (!["image", "run", "start"].includes(reason)) return;
     this.order.mark(state.sort);
-    for (const { element, place, index, evidence, k } of this.thumbs) {
+    for (const { element, place, evidence, k } of this.thumbs) {
       const shape = figures.pareto_k[place], high = shape > figures.pareto_k_threshold;
       evidence.textContent = nats(figures.log_evidence[place], 1);
       k.textContent = `k̂ ${nats(shape)}`;
       k.className = high ? "k high" : "k";
       element.setAttribute("aria-pressed", String(!state.drawn && place === state.image));
-      element.setAttribute("aria-label", `Image ${index}: log p(x) ${nats(figures.log_evidence[place], 1)} nats, k̂ ${nats(shape)}${high ? ", too high to trust importance sampling" : ""}`);
+      element.setAttribute("aria-label", `Image ${place}: log p(x) ${nats(figures.log_evidence[place], 1)} nats, k̂ ${nats(shape)}${high ? ", too high to trust importance sampling" : ""}`);
     }
   }
 

@@ -28,8 +28,16 @@ export function nats(value, digits = 2) {
   return value < 0 && Number(text) !== 0 ? `−${text}` : text;
 }
 
+const COLOURS = new Map();
+
+// Read once: to ask for a style in the middle of changes makes the browser lay out the page.
 export function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  if (!COLOURS.has(name)) COLOURS.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+  return COLOURS.get(name);
+}
+
+export function forgetColours() {
+  COLOURS.clear();
 }
 
 export function channels(hex) {

@@ -1,5 +1,5 @@
 // One run in the page: the terms of the chosen image, first from the cached grid, then from a grid around its posterior.
-import { encode, logPriors, normalOf } from "./densities.js";
+import { encode, entropyOf, logPriors, normalOf } from "./densities.js";
 import { decodedMean, logLikelihoods, logLikelihoodsKept, normalizersOf } from "./likelihood.js";
 import { runNetwork } from "./network.js";
 import {
@@ -96,6 +96,13 @@ export class Engine {
     return elboTerms(this.run, this.x, q, points, this.isSlice ? sliceRule(q.loc.length) : null);
   }
 
+  // What Python computed for the encoder's q of this image, at once; the page's own, with the forces, comes later.
+  pythonTerms(q) {
+    const expected = this.python("expected_log_likelihood"), kl = this.python("kl_to_prior"), entropy = entropyOf(q);
+    if (expected === null || this.isSlice) return null;
+    return { expectedLogLikelihood: expected, klToPrior: kl, elbo: expected - kl, entropy, expectedLogJoint: expected - kl - entropy, forces: null };
+  }
+
   // The exact elbo, later, from the worker.
   elboLater(q, take) {
     if (this.isSlice) return;
@@ -135,6 +142,25 @@ export class Engine {
     const box = boxOfPosterior(this.fine || this.grid, 9), side = Math.max(box.high[0] - box.low[0], box.high[1] - box.low[1]);
     const middle = [0, 1].map((i) => (box.low[i] + box.high[i]) / 2);
     return { low: middle.map((m) => m - 0.6 * side), high: middle.map((m) => m + 0.6 * side) };
+  }
+
+  // Whether so little of the plane holds the posterior and q that they are better seen from near.
+  isNarrow(q) {
+    const { low, high } = this.closeView, wide = this.wideView;
+    const inside = [0, 1].every((i) => q.loc[i] > low[i] && q.loc[i] < high[i] && q.tril[3 * i] < 0.25 * (high[i] - low[i]));
+    return !this.isSlice && inside && high[0] - low[0] < 0.35 * (wide.high[0] - wide.low[0]);
+  }
+
+  // Codes of more images on the plane; on a slice their projections.
+  get codes() {
+    const { codes: { loc }, latent_dim: D } = this.run;
+    return Array.from({ length: loc.length / D }, (_, n) => this.onPlane(loc.slice(n * D, (n + 1) * D)));
+  }
+
+  onPlane(z) {
+    if (!this.isSlice) return z;
+    const { centre, directions } = this.slice, D = z.length;
+    return [0, 1].map((k) => z.reduce((sum, value, d) => sum + (value - centre[d]) * directions[k * D + d], 0));
   }
 
   // q on the shown plane: q itself, or on a slice its conditional there.

@@ -1,5 +1,5 @@
 // log p(x given z) of each family: natural logarithms, summed over the numbers of an observation.
-import { LOG_TWO_PI, softplus } from "./arrays.js";
+import { LOG_TWO_PI, logSumExp, softplus } from "./arrays.js";
 
 // Each takes the decoder's row at `at`, the observation x of P numbers, and the family's own numbers.
 const FAMILIES = {
@@ -13,7 +13,7 @@ const FAMILIES = {
   },
   normal: {
     term: (row, at, i, P, x, about) => {
-      const scale = normalScale(row, at, i, P, about), apart = (x - row[at + i]) / scale;
+      const scale = scaleAt(row, at, i, P, about), apart = (x - row[at + i]) / scale;
       return -0.5 * apart * apart - Math.log(scale) - 0.5 * LOG_TWO_PI;
     },
     mean: (row, at, i) => row[at + i],
@@ -31,12 +31,32 @@ const FAMILIES = {
       return mean;
     },
   },
-  "negative-binomial": {
+  laplace: {
     term: (row, at, i, P, x, about) => {
-      const r = Math.exp(about.log_dispersion[i]), logit = row[at + i] - about.log_dispersion[i];
-      return logGamma(x + r) - logGamma(r) - logGamma(x + 1) - r * softplus(logit) - x * softplus(-logit);
+      const scale = scaleAt(row, at, i, P, about);
+      return -Math.abs(x - row[at + i]) / scale - Math.log(2 * scale);
     },
+    mean: (row, at, i) => row[at + i],
+  },
+  poisson: {
+    term: (row, at, i, P, x) => x * row[at + i] - Math.exp(row[at + i]) - logGamma(x + 1),
     mean: (row, at, i) => Math.exp(row[at + i]),
+  },
+  "negative-binomial": {
+    term: (row, at, i, P, x, about) => logNegativeBinomial(x, row[at + i], about.log_dispersion[i]),
+    mean: (row, at, i) => Math.exp(row[at + i]),
+  },
+  "zero-inflated-negative-binomial": {
+    term: (row, at, i, P, x, about) => {
+      const gate = row[at + P + i], counted = logNegativeBinomial(x, row[at + i], about.log_dispersion[i]) - softplus(gate);
+      return x === 0 ? logSumExp([-softplus(-gate), counted]) : counted;
+    },
+    mean: (row, at, i, P) => Math.exp(row[at + i] - softplus(row[at + P + i])),
+  },
+  // Each number of x has the family of its group; of[i] is the group of the i-th.
+  columns: {
+    term: (row, at, i, P, x, about) => FAMILIES[about.groups[about.of[i]].family].term(row, at, i, P, x, about.groups[about.of[i]]),
+    mean: (row, at, i, P, about) => FAMILIES[about.groups[about.of[i]].family].mean(row, at, i, P, about.groups[about.of[i]]),
   },
 };
 
@@ -82,7 +102,7 @@ export function decodedMean(about, outputs) {
   return Float64Array.from({ length: P }, (_, i) => mean(outputs, 0, i, P, about));
 }
 
-function normalScale(row, at, i, P, about) {
+function scaleAt(row, at, i, P, about) {
   if (about.noise !== "per-pixel") return about.scale;
   return about.exponential ? Math.exp(row[at + P + i]) : softplus(row[at + P + i]) + about.floor;
 }
@@ -112,6 +132,11 @@ function logTotal(row, at, i, P, categories) {
   let total = 0;
   for (let c = 0; c < categories; c++) total += Math.exp(row[at + c * P + i] - most);
   return most + Math.log(total);
+}
+
+function logNegativeBinomial(x, logMean, logDispersion) {
+  const r = Math.exp(logDispersion), logit = logMean - logDispersion;
+  return logGamma(x + r) - logGamma(r) - logGamma(x + 1) - r * softplus(logit) - x * softplus(-logit);
 }
 
 // log Γ(u) for u > 0: the recurrence up to 15, then Stirling's series, whose error there is below 1e-15.

@@ -2,7 +2,7 @@
 import { unpack } from "./arrays.js";
 import { Bar } from "./bar.js";
 import { Chooser } from "./chooser.js";
-import { call, find, make } from "./dom.js";
+import { call, find, forgetColours, make } from "./dom.js";
 import { normalOf } from "./densities.js";
 import { Engine } from "./engine.js";
 import { Queue, serve } from "./jobs.js";
@@ -23,7 +23,7 @@ class App {
     this.openRun();
     const wished = this.state.q;
     this.choose();
-    if (wished) this.adopt(wished, "own");
+    if (wished) { this.adopt(wished, "own"); this.fit(); }
     find("name").textContent = content.runs.map(({ name }) => name).join(", ");
     document.querySelector(".lead").textContent = this.lead();
     this.codes = new Codes(this);
@@ -32,15 +32,16 @@ class App {
     this.about();
     this.render("start");
     this.render("grid");
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.render("colours"));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { forgetColours(); this.render("colours"); });
     addEventListener("hashchange", () => this.follow());
   }
 
   lead() {
     const { latent_dim: D } = this.engine.run;
-    return D === 2
-      ? "x is the image below. z is the hypothesis: the two numbers that it was made from. Every panel is the plane of all z."
-      : `x is the image below. z is the hypothesis: the ${D} numbers that it was made from. Every panel is a slice: a plane through the mean of q(z|x), along the two principal directions of the codes.`;
+    const plane = D === 2 ? "every panel is the plane of all z" : "every panel is a slice, the plane through the mean of q(z|x) along the two principal directions of the codes";
+    return `x is the observation: the image below. z is the hypothesis: the ${D === 2 ? "two" : D} numbers that, by the model, it was made from; ${plane}. ` +
+      "p(x) is the evidence: one number, how probable the image is under the whole model (everyday Bayes calls x itself the evidence). " +
+      "q(z|x), the ellipse, is the encoder’s stand-in for the posterior.";
   }
 
   openRun() {
@@ -51,13 +52,22 @@ class App {
   changed(what) {
     if (!this.parts.length) return;
     this.look();
+    this.fit();
     this.render(what);
   }
 
   choose() {
     this.engine.choose(this.state.image, this.state.drawn);
     this.adopt(this.engine.ownQ, "encoder");
+    if (!this.terms.forces) this.refineTerms();
     this.look();
+    this.fit();
+  }
+
+  // What the panels show, unless it was chosen: the whole plane, or the posterior from near where it is small.
+  fit() {
+    const { view, q } = this.state;
+    this.shown = view !== "auto" ? view : this.engine.isNarrow(q) ? "posterior" : "plane";
   }
 
   look() {
@@ -68,6 +78,7 @@ class App {
     this.stop();
     Object.assign(this.state, { image: place, drawn: null, z: null });
     this.choose();
+    this.about();
     this.render("image");
     this.remember();
   }
@@ -94,6 +105,7 @@ class App {
   set(changes, reason) {
     Object.assign(this.state, changes);
     if (reason === "z") this.look();
+    if (reason === "view") this.fit();
     if (this.parts.length) this.render(reason);
     this.remember();
   }
@@ -101,7 +113,8 @@ class App {
   adopt(q, from) {
     this.state.q = q;
     this.state.qFrom = from;
-    this.terms = this.engine.elbo(q, this.engine.size > 300 ? 8 : 12);
+    const isLarge = this.engine.size > 300;
+    this.terms = (isLarge && from === "encoder" && this.engine.pythonTerms(q)) || this.engine.elbo(q, isLarge ? 8 : 12);
     if (from === "encoder") this.best = null;
   }
 
@@ -113,8 +126,14 @@ class App {
     clearTimeout(this.resting);
     this.resting = setTimeout(() => {
       this.remember();
-      this.engine.elboLater(q, (terms) => { if (this.state.q === q) { this.terms = terms; this.render("terms"); } });
+      this.refineTerms();
     }, 120);
+  }
+
+  // The terms of q by many nodes, when the worker has them.
+  refineTerms() {
+    const { q } = this.state;
+    this.engine.elboLater(q, (terms) => { if (this.state.q === q) { this.terms = terms; this.render("terms"); } });
   }
 
   dragQ(part, z) {
@@ -132,16 +151,24 @@ class App {
     return this.setQ({ loc: q.loc, tril }, "own");
   }
 
+  // Put q somewhere at once, and look at it from where it can be seen.
+  placeQ(q, from) {
+    this.state.q = q;
+    this.fit();
+    this.setQ(q, from);
+    this.render("view");
+  }
+
   resetQ() {
-    this.setQ(this.engine.ownQ, "encoder");
+    this.placeQ(this.engine.ownQ, "encoder");
   }
 
   startAtPrior() {
     const { prior, latent_dim: D } = this.engine.run;
-    if (prior.kind === "mixture" && prior.log_weights.length === 1) return this.setQ(normalOf(prior.loc, prior.scale_tril, 0, D), "own");
+    if (prior.kind === "mixture" && prior.log_weights.length === 1) return this.placeQ(normalOf(prior.loc, prior.scale_tril, 0, D), "own");
     const tril = new Float64Array(D * D);
     for (let i = 0; i < D; i++) tril[i * D + i] = 1;
-    return this.setQ({ loc: new Float64Array(D), tril }, "own");
+    return this.placeQ({ loc: new Float64Array(D), tril }, "own");
   }
 
   onStop(stop) {
@@ -185,12 +212,14 @@ class App {
   }
 
   about() {
-    const { run } = this.engine, { images } = run, notes = run.notes.map((note) => make("li", {}, note));
+    const { run } = this.engine, { images } = run, notes = run.notes.map((note) => make("li", {}, note)), { image } = this.state;
+    const code = `import bayes_vae as bv\nmodel, guide = bv.load("RUN")\ndata = bv.load_data("${images.data}")  # as in training\nx = data.test[${image}:${image + 1}].seeded(${images.seed})`;
     find("about").replaceChildren(
       make("p", {}, `Data: ${images.data}, test images, policy ${images.policy}. Likelihood: ${run.likelihood.family}. All numbers are natural logarithms, in nats, of one image. `,
         "The page computes them itself, from this run’s weights; figures marked Python were computed when the page was made."),
       notes.length ? make("div", {}, make("p", {}, "What this page does not show of the run:"), make("ul", {}, notes)) : "",
-      make("p", {}, "In Python: ", make("code", {}, "import bayes_vae as bv; model, guide = bv.load(RUN); x = data.test[index]"), " ", call("import bayes_vae as bv\nmodel, guide = bv.load(RUN)", true)),
+      make("p", {}, "Before each Python call on this page; RUN is the folder of this run. ", call(code, true)),
+      make("pre", { class: "before" }, make("code", {}, code)),
       make("p", {}, `Made by bayes_vae ${this.content.version}. This file loads nothing and sends nothing.`));
   }
 }

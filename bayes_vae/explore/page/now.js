@@ -21,7 +21,7 @@ export class Now {
       paint(this.x, engine.x, images);
       const known = state.labels && engine.place !== null && images.labels;
       const label = known ? `, label ${labelText(images, images.labels[engine.place])}` : "";
-      this.title.textContent = engine.place === null ? "Your own image" : `Test image ${images.index[engine.place]}${label}`;
+      this.title.textContent = engine.place === null ? "Your own image" : `Test image ${engine.place}${label}`;
       this.x.setAttribute("aria-label", "the observation x");
       this.xWords.textContent = "x, the observation";
     }

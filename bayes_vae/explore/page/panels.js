@@ -3,10 +3,10 @@ import { call, choice, draw, find, make, nats } from "./dom.js";
 import { place, shade, unplace } from "./pictures.js";
 
 const TERMS = [
-  { key: "prior", name: "Prior", symbol: "p(z)", values: (grid) => grid.logPrior },
-  { key: "likelihood", name: "Likelihood", symbol: "p(x|z)", sign: "×", values: (grid) => grid.logLikelihood },
-  { key: "joint", name: "Product", symbol: "p(x, z)", sign: "=", values: (grid) => grid.logJoint },
-  { key: "posterior", name: "Posterior", symbol: "p(z|x)", sign: "÷ p(x) =", values: (grid) => grid.logJoint.map((v) => v - grid.logEvidence) },
+  { key: "prior", name: "Prior", symbol: "p(z)", means: "What is believed of z before x is seen: the same for every image.", values: (grid) => grid.logPrior },
+  { key: "likelihood", name: "Likelihood", symbol: "p(x|z)", sign: "×", means: "How probable x is if z is its cause: how well each z explains this image.", values: (grid) => grid.logLikelihood },
+  { key: "joint", name: "Product", symbol: "p(x, z)", sign: "=", means: "Both at once. Its volume is p(x), the evidence.", values: (grid) => grid.logJoint },
+  { key: "posterior", name: "Posterior", symbol: "p(z|x)", sign: "÷ p(x) =", means: "What is believed of z after x is seen: the product, made to have volume 1.", values: (grid) => grid.logJoint.map((v) => v - grid.logEvidence) },
 ];
 
 const CALLS = {
@@ -23,7 +23,7 @@ export class Panels {
     this.app = app;
     this.panels = TERMS.map((term) => this.panel(term));
     find("four").append(...this.panels.map(({ element }) => element));
-    this.viewing = choice("What the panels show", [["plane", "Whole plane"], ["posterior", "Around the posterior"]], app.state.view,
+    this.viewing = choice("What the panels show", [["plane", "Whole plane"], ["posterior", "Around the posterior"]], app.shown,
       (value) => app.set({ view: value }, "view"));
     this.shading = choice("Shading", [["density", "Density"], ["log", "Logarithm"]], app.state.shade,
       (value) => app.set({ shade: value }, "view"));
@@ -40,7 +40,7 @@ export class Panels {
     }, canvas, svg);
     const sign = term.sign ? make("span", {}, `${term.sign} `) : null;
     const element = make("article", { class: `panel ${term.key}` },
-      make("h3", {}, sign, term.name, " ", make("span", {}, term.symbol)), plane, number, call(CALLS[term.key]));
+      make("h3", {}, sign, term.name, " ", make("span", {}, term.symbol)), make("p", { class: "means" }, term.means), plane, number, call(CALLS[term.key]));
     const found = { term, canvas, svg, number, plane, element };
     this.listen(found);
     return found;
@@ -49,7 +49,7 @@ export class Panels {
   listen({ plane, svg, term }) {
     const at = (event) => {
       const box = plane.getBoundingClientRect();
-      return unplace(this.view, box.width, event.clientX - box.left, event.clientY - box.top);
+      return unplace(this.viewOf(term), box.width, event.clientX - box.left, event.clientY - box.top);
     };
     let dragged = null;
     plane.addEventListener("pointerdown", (event) => {
@@ -66,26 +66,33 @@ export class Panels {
       const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
       if (!move) return;
       event.preventDefault();
-      const z = this.app.state.z || this.app.engine.top, { low, high } = this.view;
+      const z = this.app.state.z || this.app.engine.top, { low, high } = this.viewOf(term);
       this.app.set({ z: [0, 1].map((i) => z[i] + (move[i] * (high[i] - low[i])) / (event.shiftKey ? 10 : 50)) }, "z");
     });
     svg.dataset.term = term.key;
   }
 
   get view() {
-    return this.app.state.view === "posterior" ? this.app.engine.closeView : this.app.engine.wideView;
+    return this.app.shown === "posterior" ? this.app.engine.closeView : this.app.engine.wideView;
+  }
+
+  // The prior is shown whole: from near it is nearly flat.
+  viewOf(term) {
+    return term.key === "prior" ? this.app.engine.wideView : this.view;
   }
 
   render(reason) {
     const { engine, state } = this.app;
-    this.viewing.mark(state.view);
+    this.viewing.mark(this.app.shown);
+    const near = this.app.shown === "posterior" ? "The frame on the prior is what the other panels show. " : "";
+    find("panels-hint").textContent = `${near}Move over a panel, or focus it and use the arrow keys: the image decoded at that z appears above.`;
     this.shading.mark(state.shade);
     if (["grid", "fine", "view", "colours"].includes(reason)) {
-      const grids = engine.fine ? [engine.grid, engine.fine] : [engine.grid], view = this.view;
+      const grids = engine.fine ? [engine.grid, engine.fine] : [engine.grid];
       for (const { term, canvas } of this.panels) {
         const some = term.key === "prior" ? [engine.grid] : grids;
         const patches = some.map((grid) => ({ first: grid.first, second: grid.second, values: term.values(grid) }));
-        shade(canvas, patches, view, term.key, state.shade === "log");
+        shade(canvas, patches, this.viewOf(term), term.key, state.shade === "log");
       }
     }
     for (const { term, number } of this.panels) number.replaceChildren(...this.words(term.key));
@@ -104,16 +111,19 @@ export class Panels {
   }
 
   overlay({ term, svg }) {
-    const { app, view } = this, shapes = [], [low, high] = [view.low, view.high];
+    const { app } = this, view = this.viewOf(term), shapes = [], [low, high] = [view.low, view.high];
     const label = (x, y, text, anchor) => draw("text", { x, y, "text-anchor": anchor }, text);
     shapes.push(label(4, SIDE - 4, nats(low[0], 1), "start"), label(SIDE - 4, SIDE - 4, `${nats(high[0], 1)}`, "end"), label(4, 12, nats(high[1], 1), "start"));
-    if (term.key === "prior") shapes.push(...app.codes.dots(view, SIDE));
+    if (term.key === "prior" && !app.engine.isSlice) shapes.push(app.codes.group(view, SIDE));
+    if (term.key === "prior" && app.shown === "posterior") shapes.push(frame(view, this.view));
     if (app.state.z) {
       const [a, b] = place(view, SIDE, ...app.state.z);
       shapes.push(draw("path", { class: "probe", d: `M${a - 7} ${b}H${a + 7}M${a} ${b - 7}V${b + 7}` }));
     }
     const q = app.engine.planar(app.state.q), own = app.engine.planar(app.engine.ownQ);
-    if (app.state.qFrom !== "encoder") shapes.push(ellipse(own, view, 1, "ellipse encoder"));
+    const bent = app.engine.place !== null && app.engine.run.contours?.[app.engine.place];
+    if (bent) shapes.push(...bent.flat().map((line) => path(line.map((z) => place(view, SIDE, ...z)), "ellipse encoder")));
+    else if (app.state.qFrom !== "encoder") shapes.push(ellipse(own, view, 1, "ellipse encoder"));
     shapes.push(ellipse(q, view, 2, "ellipse outer"), ellipse(q, view, 1, "ellipse"));
     if (term.key === "posterior") shapes.push(...this.forces(q), ...this.handles(q));
     svg.replaceChildren(...shapes);
@@ -121,13 +131,17 @@ export class Panels {
 
   forces(q) {
     const { terms, engine } = this.app;
-    if (!terms || engine.isSlice) return [];
+    if (!terms?.forces || engine.isSlice) return [];
     const [a, b] = place(this.view, SIDE, ...q.loc), names = [["likelihood", "likelihood"], ["prior", "kl"]];
     const pushes = names.map(([name]) => {
       const { mean } = terms.forces[name];
       return place(this.view, SIDE, q.loc[0] + q.tril[0] * mean[0], q.loc[1] + q.tril[2] * mean[0] + q.tril[3] * mean[1]).map((v, i) => v - [a, b][i]);
     });
     const longest = Math.max(...pushes.map(([u, v]) => Math.hypot(u, v)), 1e-9), scale = Math.min(70, 12 + 10 * Math.log1p(longest)) / longest;
+    return this.arrows(pushes, names, [a, b], Math.max(0.4 * scale, Math.min(scale, ...pushes.map((push) => room([a, b], push)))));
+  }
+
+  arrows(pushes, names, [a, b], scale) {
     return pushes.map(([u, v], i) => {
       const [c, d] = [a + u * scale, b + v * scale], long = Math.hypot(u, v) * scale;
       if (long < 2) return draw("path", {});
@@ -147,10 +161,24 @@ export class Panels {
   }
 }
 
+// How often a push fits between a point and the border of the panel.
+function room(from, push) {
+  return Math.min(...push.map((step, i) => (step > 0 ? SIDE - 5 - from[i] : from[i] - 5) / Math.max(Math.abs(step), 1e-9)));
+}
+
+function frame(view, { low, high }) {
+  const [[x, y], [right, below]] = [place(view, SIDE, low[0], high[1]), place(view, SIDE, high[0], low[1])];
+  return draw("rect", { class: "frame", x, y, width: right - x, height: below - y });
+}
+
 export function ellipse(q, view, deviations, name) {
   const points = Array.from({ length: 49 }, (_, i) => {
     const [c, s] = [Math.cos((i * Math.PI) / 24) * deviations, Math.sin((i * Math.PI) / 24) * deviations];
     return place(view, SIDE, q.loc[0] + q.tril[0] * c, q.loc[1] + q.tril[2] * c + q.tril[3] * s);
   });
+  return path(points, name);
+}
+
+function path(points, name) {
   return draw("path", { class: name, d: `M${points.map((p) => p.map((v) => v.toFixed(2)).join(" ")).join("L")}Z` });
 }

@@ -46,7 +46,10 @@ export function shade(canvas, patches, view, name, logarithmic) {
       for (let j = 0; j < H; j++) {
         const below = values[i * H + j] - most, at = 4 * ((H - 1 - j) * G + i);
         const strength = logarithmic ? Math.max(0, 1 + below / 40) : Math.exp(0.6 * below);
-        image.data.set([...rgb, Math.round(235 * strength)], at);
+        image.data[at] = rgb[0];
+        image.data[at + 1] = rgb[1];
+        image.data[at + 2] = rgb[2];
+        image.data[at + 3] = 235 * strength;
       }
     tile.getContext("2d").putImageData(image, 0, 0);
     const h = first[1] - first[0], k = second[1] - second[0];

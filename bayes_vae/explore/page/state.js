@@ -1,7 +1,7 @@
 // What can be chosen, and the URL's hash that says it, so that a view can be sent.
 
-const DEFAULTS = { run: 0, image: 0, sort: "index", view: "plane", shade: "density", split: "integral", labels: false, t: 1, tour: -1 };
-const CHOICES = { sort: ["index", "log_evidence", "pareto_k"], view: ["plane", "posterior"], shade: ["density", "log"], split: ["integral", "prior", "entropy"] };
+const DEFAULTS = { run: 0, image: 0, sort: "index", view: "auto", shade: "density", split: "integral", labels: false, t: 1, tour: -1 };
+const CHOICES = { sort: ["index", "log_evidence", "pareto_k"], view: ["auto", "plane", "posterior"], shade: ["density", "log"], split: ["integral", "prior", "entropy"] };
 
 export function readHash(hash, content) {
   const state = { ...DEFAULTS, z: null, q: null, drawn: null, qFrom: "encoder" };

@@ -15,7 +15,7 @@ export class Steps {
     this.words = make("div");
     this.from = choice("Start from", [["prior", "From the prior"], ["q", "From q"]], "prior", (value) => { this.start = value; this.render("t"); });
     this.start = "prior";
-    this.slide = slider("temperature t", { low: 0, high: 1, step: 0.01, value: app.state.t }, (t) => app.set({ t }, "t"));
+    this.slide = slider("temperature t", { low: 0, high: 1, step: 0.01, value: Math.cbrt(app.state.t) }, (u) => app.set({ t: u ** 3 }, "t"));
     find("steps").append(make("h2", { id: "steps-title" }, "Multiply, then normalize"),
       make("p", { class: "hint" }, "t turns the likelihood on. At t = 0 nothing is known of x; at t = 1 all of it. Annealing walks this way to find log p(x) where no grid can."),
       make("div", { class: "side" }, make("div", { class: "plane", role: "img", "aria-label": "the density between start and posterior" }, this.canvas),
@@ -24,7 +24,7 @@ export class Steps {
 
   render(reason) {
     if (!["t", "grid", "fine", "view", "q", "colours", "start"].includes(reason)) return;
-    const { engine, state } = this.app, t = state.t, fromQ = this.start === "q", view = this.app.panels.view;
+    const { engine, state } = this.app, t = state.t, fromQ = this.start === "q", view = engine.wideView;
     const grids = engine.fine ? [engine.grid, engine.fine] : [engine.grid];
     const logStart = (grid) => (fromQ ? this.logQ(grid) : grid.logPrior);
     const patches = grids.map((grid) => {
@@ -32,14 +32,15 @@ export class Steps {
       return { first: grid.first, second: grid.second, values: start.map((value, at) => (1 - t) * value + t * grid.logJoint[at]) };
     });
     shade(this.canvas, patches, view, t > 0.5 ? "posterior" : fromQ ? "q" : "prior", state.shade === "log");
-    this.slide.input.value = t;
-    this.slide.output.textContent = nats(t);
+    this.slide.input.value = Math.cbrt(t);
+    this.slide.output.textContent = nats(t, 3);
+    this.slide.input.setAttribute("aria-valuetext", nats(t, 3));
     const fine = !engine.isSlice && engine.fine && t > 0.3 ? 1 : 0, grid = grids[Math.min(fine, grids.length - 1)];
     const volume = logSumExp(patches[Math.min(fine, patches.length - 1)].values) + grid.logCell, at = this.app.atZ, z = state.z || engine.top;
     const first = fromQ ? "q(z|x)¹⁻ᵗ (p(z) p(x|z))ᵗ" : "p(z) p(x|z)ᵗ";
     const lines = engine.isSlice
       ? ["On a slice the volume is not p(x), so only the shape is shown."]
-      : [`1. Multiply: ${first}, t = ${nats(t)}.`, `2. Volume: its logarithm is ${nats(volume)} nats${t === 1 ? ": that is log p(x), the evidence" : ""}.`,
+      : [`1. Multiply: ${first}, t = ${nats(t, 3)}.`, `2. Volume: its logarithm is ${nats(volume)} nats${t === 1 ? ": that is log p(x), the evidence" : ""}.`,
         `3. Normalize: subtract it at every z. At z = (${nats(z[0])}, ${nats(z[1])}), t = 1: ${nats(at.logPrior)} + (${nats(at.logLikelihood)}) − (${nats(engine.logEvidence)}) = ${nats(at.logJoint - engine.logEvidence)} = log p(z|x).`];
     this.words.replaceChildren(...lines.map((line) => make("p", { class: "number" }, line)));
   }
@@ -55,12 +56,13 @@ export class Draws {
   constructor(app) {
     this.app = app;
     this.svg = draw("svg", { viewBox: `0 0 ${SIDE} ${SIDE}`, role: "img" });
+    this.canvas = make("canvas", { "aria-hidden": "true" });
     this.words = make("div");
     const more = make("button", { type: "button", class: "primary", onclick: () => this.more(50) }, "Draw 50 from q");
     const narrow = make("button", { type: "button", onclick: () => this.narrow() }, "Make q too narrow");
     find("draws").append(make("h2", { id: "draws-title" }, "K draws from q, by weight"),
       make("p", { class: "hint" }, "Each draw weighs p(x, z) / q(z|x). L_K, the log of the mean of K weights, climbs from the ELBO (K = 1) towards log p(x). k̂ says whether a few draws hold all the weight."),
-      make("div", { class: "buttons" }, more, narrow), make("div", { class: "side" }, make("div", { class: "plane" }, this.svg), this.words));
+      make("div", { class: "buttons" }, more, narrow), make("div", { class: "side" }, make("div", {}, make("div", { class: "plane" }, this.canvas, this.svg), make("p", { class: "quiet" }, "Shaded: the exact posterior.")), this.words));
     this.clear();
   }
 
@@ -81,14 +83,15 @@ export class Draws {
 
   narrow() {
     const { engine, state } = this.app, q = engine.isSlice ? state.q : momentsOnGrid(engine.fine || engine.grid);
-    this.app.setQ({ loc: q.loc, tril: q.tril.map((value) => value * 0.3) }, "own");
+    this.app.placeQ({ loc: q.loc, tril: q.tril.map((value) => value * 0.3) }, "own");
     for (let i = 0; i < 10; i++) this.more(50);
   }
 
   render(reason) {
     if (["image", "q", "run"].includes(reason)) this.clear();
-    if (!["image", "q", "run", "draws", "view", "fine", "start"].includes(reason)) return;
-    const { engine, state } = this.app, K = this.logWeights.length, view = this.app.panels.view;
+    if (!["image", "q", "run", "draws", "view", "fine", "grid", "colours", "start"].includes(reason)) return;
+    const { engine, state } = this.app, K = this.logWeights.length, view = this.view;
+    if (["grid", "fine", "colours"].includes(reason)) this.shade(view);
     const shapes = [ellipse(engine.planar(state.q), view, 1, "ellipse"), ellipse(engine.planar(state.q), view, 2, "ellipse outer")];
     if (!K) {
       this.svg.replaceChildren(...shapes);
@@ -98,25 +101,39 @@ export class Draws {
     }
     const total = logSumExp(this.logWeights), shares = this.logWeights.map((value) => Math.exp(value - total));
     this.z.forEach((z, k) => {
-      const [cx, cy] = place(view, SIDE, ...this.onPlane(z));
+      const [cx, cy] = place(view, SIDE, ...engine.onPlane(z));
       shapes.push(draw("circle", { cx, cy, r: Math.max(0.8, 26 * Math.sqrt(shares[k])), fill: "var(--q)", "fill-opacity": 0.55, stroke: "var(--q)" }));
     });
     this.svg.replaceChildren(...shapes);
     const most = Math.max(...shares), k = paretoK(this.logWeights), limit = paretoKThreshold(K), high = k > limit;
     this.svg.setAttribute("aria-label", `${K} draws; the heaviest holds ${Math.round(100 * most)} percent of the weight`);
-    const bounds = [1, 5, 50].filter((n) => n <= K).flatMap((n) => [make("dt", {}, n === 1 ? "L₁ (ELBO, sampled)" : `L${n === 5 ? "₅" : "₅₀"}`), make("dd", {}, nats(boundOf(this.logWeights, n)))]);
-    const warning = high ? "Too few draws hold the weight: read L_K as a lower bound that has not converged." : "";
+    const bounds = [1, 5, 50].filter((n) => n <= K).flatMap((n) => [make("dt", {}, n === 1 ? "L₁ (ELBO, sampled)" : `L${n === 5 ? "₅" : "₅₀"}`), make("dd", {}, withError(this.logWeights, n))]);
+    const warning = high
+      ? `A few draws hold the weight: with K = ${K}, k̂ should be below ${nats(limit)}. Read L_K as a lower bound that has not converged.`
+      : "± is one standard error, where there are groups to tell it. A sampled L_K can lie above log p(x); its expectation cannot.";
     this.words.replaceChildren(make("dl", {}, bounds, make("dt", {}, "log p(x)"), make("dd", {}, nats(engine.logEvidence)), make("dt", {}, "K"), make("dd", {}, String(K)),
       make("dt", {}, "heaviest draw"), make("dd", {}, `${Math.round(100 * most)} %`), make("dt", {}, "k̂"), make("dd", { class: high ? "warn" : "" }, `${nats(k)}${high ? ` > ${nats(limit)}` : ""}`)),
       make("p", { class: high ? "warn" : "quiet" }, warning), call("bv.estimate_log_evidence(model, guide, x, num_particles=50)", true));
   }
 
-  onPlane(z) {
+  get view() {
     const { engine } = this.app;
-    if (!engine.isSlice) return z;
-    const { centre, directions } = engine.slice, D = z.length;
-    return [0, 1].map((k) => z.reduce((sum, value, d) => sum + (value - centre[d]) * directions[k * D + d], 0));
+    return engine.isSlice ? engine.wideView : engine.closeView;
   }
+
+  shade(view) {
+    const { engine } = this.app, grids = engine.fine ? [engine.grid, engine.fine] : [engine.grid];
+    shade(this.canvas, grids.map(({ first, second, logJoint }) => ({ first, second, values: logJoint })), view, "posterior", false);
+  }
+}
+
+// L_k with its standard error over groups of k draws.
+function withError(logWeights, k) {
+  const groups = Math.floor(logWeights.length / k), bound = boundOf(logWeights, k);
+  if (groups < 5) return nats(bound);
+  const each = Array.from({ length: groups }, (_, g) => boundOf(logWeights.subarray(g * k, (g + 1) * k), k));
+  const spread = each.reduce((sum, value) => sum + (value - bound) ** 2, 0) / (groups - 1);
+  return `${nats(bound)} ± ${nats(Math.sqrt(spread / groups))}`;
 }
 
 // The KL belongs to each observation; one along the batch axis depends on who else is in the batch.
@@ -187,7 +204,7 @@ export class Batch {
   }
 }
 
-const LABEL_COLOURS = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#55b8bc"];
+export const LABEL_COLOURS = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#55b8bc"];
 
 // Codes of many test images: grey until their labels are asked for.
 export class Codes {
@@ -200,7 +217,7 @@ export class Codes {
     this.key = make("ul", { class: "key" });
     this.words = make("p", {});
     find("codes").append(make("h2", { id: "codes-title" }, "Where the codes lie"),
-      make("p", { class: "hint" }, "Each dot is the mean of q(z|x) of one test image. No label was used to place it."),
+      make("p", { class: "hint" }, `Each dot is the mean of q(z|x) of one test image${app.engine.isSlice ? ", projected on the slice" : ""}. No label was used to place it.`),
       make("div", { class: "side" }, make("div", { class: "plane" }, this.svg), make("div", {}, this.button, this.words, this.key)));
     this.images = images;
   }
@@ -210,21 +227,24 @@ export class Codes {
     return this.app.state.labels && codes.labels ? LABEL_COLOURS[((codes.labels[n] % 10) + 10) % 10] : "var(--dot)";
   }
 
+  // The same dots, made once: they change with the run, the labels and the view alone.
+  group(view, side) {
+    const key = [this.app.state.run, this.app.state.labels, ...view.low, ...view.high].join();
+    if (key !== this.keptFor) [this.keptFor, this.kept] = [key, draw("g", {}, this.dots(view, side))];
+    return this.kept;
+  }
+
   dots(view, side, r = 1.3) {
-    const { engine } = this.app, { codes, latent_dim: D } = engine.run;
-    if (engine.isSlice) return [];
-    return Array.from({ length: codes.loc.length / D }, (_, n) => {
-      const [cx, cy] = place(view, side, codes.loc[n * D], codes.loc[n * D + 1]);
+    return this.app.engine.codes.map((z, n) => {
+      const [cx, cy] = place(view, side, ...z);
       return draw("circle", { cx: cx.toFixed(1), cy: cy.toFixed(1), r, fill: this.colourOf(n), "fill-opacity": 0.8 });
     });
   }
 
   render(reason) {
-    if (!["labels", "run", "start"].includes(reason)) return;
     const { engine, state } = this.app, { codes } = engine.run;
-    find("codes").hidden = engine.isSlice;
-    if (engine.isSlice) return;
-    this.svg.replaceChildren(...this.dots(engine.wideView, SIDE, 2));
+    if (!["labels", "run", "start", ...(engine.isSlice ? ["image"] : [])].includes(reason)) return;
+    this.svg.replaceChildren(...this.dots(engine.isSlice ? around(engine.codes) : engine.wideView, SIDE, 2));
     this.button.textContent = state.labels ? "Hide the labels" : "Show the labels";
     this.button.setAttribute("aria-pressed", String(state.labels));
     const classes = state.labels ? [...new Set(codes.labels)].sort((a, b) => a - b).slice(0, 20) : [];
@@ -236,4 +256,11 @@ export class Codes {
       ? "These labels were never used in training. Similar images lie close together because one smooth decoder must draw them all: nearby z give similar images."
       : codes.labels ? "The dots are grey, because the model has never seen a label." : "These data have no labels.";
   }
+}
+
+// A square that holds some points of the plane.
+function around(points) {
+  const [low, high] = [Math.min, Math.max].map((pick) => [0, 1].map((i) => pick(...points.map((point) => point[i]))));
+  const middle = [0, 1].map((i) => (low[i] + high[i]) / 2), half = 0.55 * Math.max(high[0] - low[0], high[1] - low[1]);
+  return { low: middle.map((m) => m - half), high: middle.map((m) => m + half) };
 }

@@ -26,9 +26,10 @@ const QUESTIONS = [
   {
     title: "What is the evidence?", at: "steps",
     text: "Multiply prior and likelihood at every z, then add up over the plane. Move the temperature slider from 0 to 1 and read the volume.",
+    onSlice: "Multiply prior and likelihood at every z, then add up over all z. On a slice the page cannot add up over all z, so log p(x) comes from annealing in Python.",
     ask: "What is the volume at t = 1?",
     choices: ["log p(x), one number for the image", "The ELBO", "The posterior"], right: 0,
-    setup: (app) => app.set({ t: 0.4 }, "t"),
+    setup: (app) => app.set({ t: 0.03 }, "t"),
     answer: ({ engine }) => `It is p(x), the evidence: how probable this image is under the whole model. Here log p(x) = ${nats(engine.logEvidence)} nats. Dividing by it turns the product into the exact posterior. In everyday Bayes “the evidence” is the observation itself; here it is the number p(x).`,
   },
   {
@@ -72,7 +73,9 @@ export class Tour {
     const question = QUESTIONS[step];
     question.setup?.(this.app);
     this.show(question, step);
+    document.body.classList.add("touring");
     const target = find(question.at);
+    this.lookAt(target);
     document.querySelectorAll(".looked-at").forEach((each) => each.classList.remove("looked-at"));
     target.classList.add("looked-at");
   }
@@ -84,21 +87,30 @@ export class Tour {
       const words = question.answer(this.app);
       answer.replaceChildren(make("p", {}, make("b", {}, n === question.right ? "Yes. " : "Not quite. "), words));
       answer.hidden = false;
+      answer.scrollIntoView({ block: "nearest" });
       say(answer.textContent);
     } }, text));
     const title = make("h2", { id: "tour-title", tabindex: "-1" }, `${step + 1} of ${QUESTIONS.length}: ${question.title}`);
-    const look = make("button", { type: "button", onclick: () => find(question.at).scrollIntoView({ behavior: calm() ? "auto" : "smooth", block: "center" }) }, "Show me where");
+    const look = make("button", { type: "button", onclick: () => this.lookAt(find(question.at)) }, "Show me where");
     const back = step > 0 ? make("button", { type: "button", onclick: () => this.go(step - 1) }, "Back") : null;
     const last = step === QUESTIONS.length - 1;
     const next = make("button", { type: "button", class: "primary", onclick: () => this.go(step + 1) }, last ? "Finish" : "Next question");
     const close = make("button", { type: "button", onclick: () => this.close() }, "Close");
-    box.replaceChildren(title, make("p", {}, question.text, " ", look), make("h3", {}, question.ask), make("div", { class: "buttons" }, picks), answer, make("p", { class: "buttons" }, back, next, close));
+    box.replaceChildren(title, make("p", {}, (this.app.engine.isSlice && question.onSlice) || question.text, " ", look), make("h3", {}, question.ask), make("div", { class: "buttons" }, picks), answer, make("p", { class: "buttons" }, back, next, close));
     box.hidden = false;
-    title.focus();
+    box.scrollTop = 0;
+    title.focus({ preventScroll: true });
+  }
+
+  // The part that a question is about, above the question.
+  lookAt(target) {
+    const { top } = target.getBoundingClientRect();
+    scrollTo({ top: scrollY + top - 12, behavior: calm() ? "auto" : "smooth" });
   }
 
   close() {
     find("tour").hidden = true;
+    document.body.classList.remove("touring");
     document.querySelectorAll(".looked-at").forEach((each) => each.classList.remove("looked-at"));
     this.app.set({ tour: -1 }, "tour");
     find("start-tour").focus();
