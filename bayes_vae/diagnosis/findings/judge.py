@@ -48,6 +48,9 @@ def judge(seen: Examined) -> Judgement:
     not_applicable: list[NotChecked] = []
     for kind in table.KINDS:
         if kind.first:
+            unmade = next((name for name in kind.needs if name in seen.notes and name not in seen.measured), None)
+            if unmade is not None:
+                not_checked.append(NotChecked(kind.name, seen.notes[unmade]))
             continue
         reason = _obstacle(kind, seen)
         if reason:
