@@ -20,9 +20,6 @@ from bayes_vae.terms.randomness import KeyedNoise, isolated_rng
 
 __all__ = ["Dependence", "likelihood_dependence", "refuse_likelihood_of_seen_data"]
 
-LONGEST = 200
-"""Letters of what a program raised."""
-
 MOST_NUMBERS = 64
 """Numbers of an observation that are looked at one by one; of larger ones as many at random."""
 
@@ -105,12 +102,7 @@ def likelihood_dependence(pair: _Pair, x: Observations, index: Tensor) -> Depend
         with _unvalidated():
             return _Look(pair, x, index).dependence()
     except Exception as error:  # a program that takes these x alone
-        return Dependence(unmade=_what_was_raised(error))
-
-
-def _what_was_raised(error: Exception) -> str:
-    first = next(iter(str(error).splitlines()), "")
-    return f"{type(error).__name__}{f': {first[:LONGEST]}' if first else ''}"
+        return Dependence(unmade=f"{type(error).__name__}: {error}")
 
 
 @contextmanager
