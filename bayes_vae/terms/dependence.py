@@ -72,7 +72,7 @@ def refuse_likelihood_of_seen_data(pair: _Pair, x: Observations, index: Tensor) 
         UncheckedLikelihoodWarning: it could not be looked at, since the program raises on other x.
     """
     found = likelihood_dependence(pair, x, index)
-    if found.unmade:
+    if found.unmade and _runs(pair, x, index):
         warnings.warn(
             "whether the likelihood sees x at a fixed z was not checked: with numbers of x replaced by others that the "
             f"data hold, the program raises {found.unmade}. If it does, log p(x) means nothing.",
@@ -103,6 +103,16 @@ def likelihood_dependence(pair: _Pair, x: Observations, index: Tensor) -> Depend
             return _Look(pair, x, index).dependence()
     except Exception as error:  # a program that takes these x alone
         return Dependence(unmade=f"{type(error).__name__}: {error}")
+
+
+def _runs(pair: _Pair, x: Observations, index: Tensor) -> bool:
+    """Whether the pair has terms of these x; where it has none, the estimator says what is wrong with it."""
+    try:
+        with isolated_rng(0, index.device):
+            pair.bind(x, index).draw(range(1), KeyedNoise(0) if pair.keyed else None)
+    except Exception:
+        return False
+    return True
 
 
 @contextmanager
