@@ -210,6 +210,8 @@ class _Look:
 
     def _others(self, part: Tensor) -> Tensor:
         """Another value for each number, from its column of the data where there is one, else from all of them."""
+        if part.dtype == torch.bool:  # which searchsorted does not take
+            return self._others(part.to(torch.int8)).bool()
         flat = part.reshape(len(part), -1)
         result = flat.clone()
         usable = ~flat.isnan() if flat.is_floating_point() else flat != -1  # −1 stands for an unknown label

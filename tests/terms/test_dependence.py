@@ -295,6 +295,18 @@ def test_the_diagnosis_lists_the_check_that_could_not_be_made(isolated_globals):
     assert "this row is not in my table" in reasons["likelihood-sees-x"]
 
 
+def test_a_mask_of_booleans_is_a_covariate_and_leaves_the_check_made():
+    seen = torch.rand(N, P, generator=torch.Generator().manual_seed(0)) < 0.7
+
+    def model(x, seen):
+        with pyro.plate("n", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(D), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z @ DECODER + x, 1.0).mask(seen).to_event(1), obs=x)
+
+    found = dependence(model, (REAL, seen), lambda x, seen: guide(x))
+    assert (found.unmade, found.seen, found.circular > 0) == ("", True, True)
+
+
 def test_covariates_that_a_program_refuses_leave_no_check_unmade():
     """Lengths in descending order, as packed sequences need them, are not observed."""
     lengths = torch.tensor([8, 5, 3])
