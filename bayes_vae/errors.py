@@ -21,6 +21,7 @@ __all__ = [
     "SupportError",
     "Terminated",
     "ToleranceError",
+    "UncheckedLikelihoodWarning",
     "UnfinishedRunWarning",
     "UnscaledDataWarning",
 ]
@@ -138,6 +139,10 @@ class UnfinishedRunWarning(BayesVaeWarning):
 
 class MissingValuesWarning(BayesVaeWarning):
     """Observations with missing values, and an encoder that is not told which."""
+
+
+class UncheckedLikelihoodWarning(BayesVaeWarning):
+    """Whether the likelihood sees the numbers that it is the likelihood of could not be checked."""
 
 
 class UnscaledDataWarning(BayesVaeWarning):

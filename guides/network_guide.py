@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import pyro.distributions as dist
 from torch import Size, Tensor, nn
 
-from bayes_vae.distributions import diagonal_normal
+from bayes_vae.distributions import diagonal_normal, distribution_of_rows
 from bayes_vae.errors import NumericalError, SettingsError, ShapeError
 from bayes_vae.guides.guide import SingleLatentGuide
 from bayes_vae.guides.observation_rows import zeros_where_missing
@@ -16,8 +16,10 @@ from bayes_vae.networks.foreign import ForeignNetwork, describe_output, keeps_or
 
 __all__ = ["EncoderOutput", "NetworkGuide"]
 
-EncoderOutput: TypeAlias = Literal["loc-and-scale", "loc-and-variance", "loc-and-log-scale", "loc-and-log-variance"]
-"""What the two outputs of an encoder are, in this order."""
+EncoderOutput: TypeAlias = Literal[
+    "loc-and-scale", "loc-and-variance", "loc-and-log-scale", "loc-and-log-variance", "distribution"
+]
+"""What the two outputs of an encoder are, in this order; or q(z given x) itself."""
 
 _SCALES: dict[str, Callable[[Tensor], Tensor]] = {
     "loc-and-scale": lambda second: second,
@@ -38,11 +40,13 @@ class NetworkGuide(SingleLatentGuide):
         encoder: a torch module, or a method of one.
         latent_dim: D, the size of z.
         data_shape: shape of one observation.
-        encoder_output: what its outputs are: m and s, m and s², m and log s, or m and log s².
+        encoder_output: what its outputs are: m and s, m and s², m and log s, or m and log s²; or "distribution", q
+            itself, then of whatever family.
         split: whether it returns one tensor, shape (N, 2 D), m first, in place of a tuple of two.
         input_shape: the shape in which it takes an observation; ``data_shape`` when None.
         mask_input: whether the encoder is called with (x, seen): seen has the shape of x, 1 where a number was observed
             and 0 where it is missing. Without, it is called with x alone. Missing numbers are zeros in x.
+        fields: which parts of what it returns are its output; the whole when empty.
 
     Raises:
         SettingsError: another ``encoder_output``, or an encoder that cannot be held.
@@ -59,6 +63,7 @@ class NetworkGuide(SingleLatentGuide):
         split: bool = False,
         input_shape: Sequence[int] | None = None,
         mask_input: bool = False,
+        fields: Sequence[str | int] | str = (),
     ) -> None:
         super().__init__(mask_input=mask_input)
         if encoder_output not in get_args(EncoderOutput):
@@ -74,14 +79,14 @@ class NetworkGuide(SingleLatentGuide):
                 "another order, permute inside the encoder."
             )
         self.encoder_output, self.split = encoder_output, split
-        self.encoder = ForeignNetwork("encoder", encoder)
+        self.encoder = ForeignNetwork("encoder", encoder, fields)
 
     @property
     def program_description(self) -> str:
         """The encoder, and what its outputs were said to be."""
         return f"the encoder {self.encoder.description}, read as {self.encoder_output}"
 
-    def variational_posterior(self, x: Tensor) -> dist.TorchDistribution:
+    def variational_posterior(self, x: Tensor, *covariates: Tensor) -> dist.TorchDistribution:
         """q(z given x).
 
         Raises:
@@ -96,7 +101,10 @@ class NetworkGuide(SingleLatentGuide):
                 f"this guide takes observations of shape {shape_text(self.data_shape)}, got {tuple(x.shape)}. Reshape "
                 f"x, or build the pair with data_shape={tuple(x.shape[1:])}."
             )
-        loc, second = self._two(self.encode(x), len(x))
+        returned = self.encode(x, *covariates)
+        if self.encoder_output == "distribution":
+            return distribution_of_rows("encoder", returned, len(x), (self.latent_dim,))
+        loc, second = self._two(returned, len(x))
         if self.encoder_output in _POSITIVE and not bool((second > 0).all()):
             raise NumericalError(
                 f"encoder_output={self.encoder_output!r} was said, but the encoder's second output holds "
@@ -105,11 +113,11 @@ class NetworkGuide(SingleLatentGuide):
             )
         return diagonal_normal(loc, _SCALES[self.encoder_output](second))
 
-    def encode(self, x: Tensor) -> Any:
+    def encode(self, x: Tensor, *covariates: Tensor) -> Any:
         """What the encoder returns for x of shape (N, *data_shape), zeros where a number is missing."""
         numbers, seen = zeros_where_missing(self, x)
         rows = [part.reshape(len(x), *self.input_shape) for part in (numbers, *([seen] if self.mask_input else []))]
-        return self.encoder(*rows)
+        return self.encoder(*rows, *covariates)
 
     def _two(self, output: Any, num_rows: int) -> tuple[Tensor, Tensor]:
         """The encoder's two outputs, each of shape (N, D)."""

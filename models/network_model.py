@@ -12,6 +12,7 @@ import torch
 from torch import Size, Tensor, nn
 
 from bayes_vae.errors import NetworkOutputWarning, NumericalError, SettingsError, ShapeError
+from bayes_vae.models.decoders_own import DecodersOwnLikelihood
 from bayes_vae.models.likelihoods.normal import NormalLikelihood
 from bayes_vae.models.model import PartsModel
 from bayes_vae.networks.final_sigmoid import FinalSigmoid, at_the_ends, clamped_logits
@@ -21,7 +22,9 @@ from bayes_vae.parts.registry import build_part
 
 __all__ = ["DecoderOutput", "NetworkModel"]
 
-DecoderOutput: TypeAlias = Literal["logits", "probabilities", "mean", "mean-and-log-scale", "parameters"]
+DecoderOutput: TypeAlias = Literal[
+    "logits", "probabilities", "mean", "mean-and-log-scale", "parameters", "distribution"
+]
 """What a decoder's output is; "parameters" are those that the likelihood's class describes."""
 
 ENOUGH_SATURATED = 1e-3
@@ -41,7 +44,9 @@ class NetworkModel(PartsModel):
         parameter_axis: for likelihoods of several parameters for each number, which axis of the decoder's output they
             lie along: 1 for (N, C, *data_shape), −1 for (N, *data_shape, C). May be left out where the sizes say it, or
             the decoder returns a tuple.
-        likelihood: name of p(x given z), or a mapping of "name" and options; see ``bayes_vae.models.likelihoods``.
+        fields: which parts of what the decoder returns are its output; the whole when empty.
+        likelihood: name of p(x given z), or a mapping of "name" and options; see ``bayes_vae.models.likelihoods``. Not
+            looked at where the decoder returns a distribution.
         prior: name of p(z), or a mapping of "name" and options; see ``bayes_vae.models.priors``.
 
     Raises:
@@ -57,16 +62,23 @@ class NetworkModel(PartsModel):
         decoder_output: DecoderOutput,
         *,
         parameter_axis: int | None = None,
+        fields: Sequence[str | int] | str = (),
         likelihood: str | Mapping[str, Any] = "bernoulli",
         prior: str | Mapping[str, Any] = "standard-normal",
     ) -> None:
         super().__init__()
         self.latent_dim, self.data_shape = latent_dim, Size(data_shape)
-        self.likelihood_family = build_part("likelihood", likelihood, data_shape=data_shape)
-        self.decoder_output = self._taken(decoder_output)
+        own = decoder_output == "distribution"
+        family: Any = (
+            DecodersOwnLikelihood(self.data_shape)
+            if own
+            else build_part("likelihood", likelihood, data_shape=data_shape)
+        )
+        self.likelihood_family = family
+        self.decoder_output = decoder_output if own else self._taken(decoder_output)
         count, name = self.likelihood_family.outputs_per_number, self.likelihood_family.name
         self._parameter_place = check_parameter_axis(parameter_axis, count, self.data_shape, name)
-        self.decoder = ForeignNetwork("decoder", decoder)
+        self.decoder = ForeignNetwork("decoder", decoder, fields)
         self.prior_family = build_part("prior", prior, latent_dim=latent_dim, data_shape=data_shape)
         self._saturation_noted = False
         like = self.decoder.like
@@ -98,17 +110,24 @@ class NetworkModel(PartsModel):
         )
         return f"the decoder {self.decoder.description}, read as {self.decoder_output} of a likelihood {likelihood}"
 
-    def likelihood(self, z: Tensor) -> dist.TorchDistribution:
+    def likelihood(self, z: Tensor, *covariates: Tensor) -> dist.TorchDistribution:
         """p(x given z), its parameters from the decoder.
+
+        Args:
+            z: shape (*batch, N, D).
+            covariates: what the decoder takes beside z, each with N rows.
 
         Raises:
             ShapeError: the decoder returns something else than was said.
             NumericalError: probabilities below 0, above 1 or NaN.
         """
         if self.decoder_output == "probabilities":
-            probable: dist.TorchDistribution = self.likelihood_family(self._logits(z))
+            probable: dist.TorchDistribution = self.likelihood_family(self._logits(z, *covariates))
             return probable
-        outputs = self.decode(z)
+        if self.decoder_output == "distribution":
+            own: dist.TorchDistribution = self.likelihood_family(self._run(z, *covariates), z.shape[:-1])
+            return own
+        outputs = self.decode(z, *covariates)
         if self.decoder_output == "mean-and-log-scale":
             loc, log_scale = outputs.unbind(z.dim() - 1)
             family_of_pixels: Any = self.likelihood_family.family
@@ -117,14 +136,14 @@ class NetworkModel(PartsModel):
         family: dist.TorchDistribution = self.likelihood_family(outputs)
         return family
 
-    def _logits(self, z: Tensor) -> Tensor:
+    def _logits(self, z: Tensor, *covariates: Tensor) -> Tensor:
         """Logits of the decoder's probabilities: what its last sigmoid was given, or else from the probabilities.
 
         Raises:
             NumericalError: a number that is no probability.
         """
         with FinalSigmoid() as watch:
-            probabilities: Tensor = self.decode(z)
+            probabilities: Tensor = self.decode(z, *covariates)
         low, high = probabilities.aminmax()
         if not bool((low >= 0) & (high <= 1)):
             raise NumericalError(
@@ -153,11 +172,20 @@ class NetworkModel(PartsModel):
             stacklevel=2,
         )
 
-    def decode(self, z: Tensor) -> Tensor:
+    def _run(self, z: Tensor, *covariates: Tensor) -> Any:
+        """What the decoder returns for rows of latents, whatever the leading dimensions."""
+        beside = (
+            part.expand(*z.shape[:-2], *part.shape).reshape(-1, *part.shape[1:]) if z.dim() > 2 else part
+            for part in covariates
+        )
+        return self.decoder(z.reshape(-1, z.shape[-1]), *beside)
+
+    def decode(self, z: Tensor, *covariates: Tensor) -> Tensor:
         """The decoder's numbers, which is given rows of latents, whatever the leading dimensions.
 
         Args:
             z: shape (*batch, D).
+            covariates: what the decoder takes beside z, each with a row for each of the last of ``batch``.
 
         Returns:
             shape (*batch, outputs_per_number, *data_shape).
@@ -165,8 +193,7 @@ class NetworkModel(PartsModel):
         Raises:
             ShapeError: the decoder returns something else than was said.
         """
-        rows = z.reshape(-1, z.shape[-1])
-        outputs = self._stacked(self.decoder(rows), len(rows))
+        outputs = self._stacked(self._run(z, *covariates), z.shape[:-1].numel())
         return outputs.reshape(*z.shape[:-1], *outputs.shape[1:])
 
     def _stacked(self, output: Any, num_rows: int) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 from bayes_vae.cli.loading import OpenedRun, open_named
 from bayes_vae.cli.output import Progress, json_text
 from bayes_vae.cli.results import bits, evaluation
-from bayes_vae.cli.tables import bits_text, evidence_lines, groups_text, terms_table, trust_text
+from bayes_vae.cli.tables import bits_text, evidence_lines, parts_text, terms_table, trust_text
 from bayes_vae.settings import EvaluateSettings
 
 __all__ = ["evaluate", "evaluation_text", "run", "written_text"]
@@ -56,7 +56,7 @@ def evaluation_text(result: dict[str, Any]) -> str:
     """The result as a person reads it."""
     terms = result["terms"]
     more = [*bits_text(result["bits_per_dimension"]), *evidence_lines(terms["log_evidence"])]
-    more += groups_text(result.get("groups", {}))
+    more += parts_text(result)
     return "\n".join([terms_table(terms), *more, "", trust_text(result, terms["elbo"])])
 
 

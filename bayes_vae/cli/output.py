@@ -19,6 +19,20 @@ SECONDS_BETWEEN_LINES = 10.0
 """Between two lines of progress, if standard error is not a terminal."""
 
 
+SECONDS_TOLD, SECONDS_OF_PILOT = 60.0, 2.0
+"""From how long on work is told before it is done, and how long its beginning is watched."""
+
+
+def duration_text(seconds: float) -> str:
+    """A time as people say it.
+
+    >>> duration_text(2.4), duration_text(95), duration_text(480)
+    ('2 s', '1.6 minutes', '8 minutes')
+    """
+    minutes = seconds / 60
+    return f"{seconds:.0f} s" if minutes < 1 else f"{minutes:.1f} minutes" if minutes < 5 else f"{minutes:.0f} minutes"
+
+
 def say(text: str) -> None:
     """Print a result on standard output, at once."""
     print(printable(text), flush=True)
@@ -95,6 +109,9 @@ BAR = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
 class Progress(AbstractContextManager["Progress"]):
     """Called with (done, N) by the estimators: a bar on a terminal, elsewhere a line on standard error now and then.
 
+    Work that will take over a minute is told with an estimate as soon as its first seconds show it, and again where it
+    turns out twice as long.
+
     Args:
         task: what is estimated.
         unit: what is counted.
@@ -104,15 +121,36 @@ class Progress(AbstractContextManager["Progress"]):
         self.task = task
         self._unit = unit
         self._bar: Any = None
-        self._last = time.monotonic()
+        self._last = self._began = time.monotonic()
+        self._told = SECONDS_TOLD / 2
 
     def __call__(self, done: float, total: int) -> None:
         """Show how far the work is."""
+        now = time.monotonic()
+        self._tell_time(now - self._began, done, total)
         if sys.stderr.isatty():
             self._show_bar(done, total)
-        elif done < total and time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
-            self._last = time.monotonic()
+        elif done < total and now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = now
             note(f"{self.task}: {done / total:.0%} of {total:,} {self._unit}")
+
+    def _tell_time(self, passed: float, done: float, total: int) -> None:
+        """Say how long all of it will take, at the pace so far."""
+        if passed < SECONDS_OF_PILOT or not 0 < done < total:
+            return
+        needed = passed * total / done
+        if needed >= max(SECONDS_TOLD, 2 * self._told):
+            self._told = needed
+            self._note(
+                f"{self.task}: about {duration_text(needed)} in all, of which {duration_text(passed)} have passed"
+            )
+
+    def _note(self, text: str) -> None:
+        """A line beside the bar, if there is one."""
+        if self._bar is None:
+            note(text)
+        else:
+            self._bar.write(printable(text), file=sys.stderr)
 
     def _show_bar(self, done: float, total: int) -> None:
         from tqdm import tqdm

@@ -37,11 +37,18 @@ def figure(average: Average, estimator: str, provenance: Provenance) -> dict[str
     }
 
 
-def _groups(result: Evaluation, provenance: Provenance) -> dict[str, Any]:
-    """The expected log likelihood of each group of columns or observed site, where there are several."""
-    found = result.terms.averages_by_group()
-    words = result.estimators["expected_log_likelihood"]
-    return {"groups": {name: figure(one, words, provenance) for name, one in found.items()}} if found else {}
+def _parts(result: Evaluation, provenance: Provenance) -> dict[str, Any]:
+    """The expected log likelihood of each group of columns or observed site, the KL of each latent site: if several."""
+    terms, words = result.terms, result.estimators
+    found = {
+        "groups": (terms.averages_by_group(), words["expected_log_likelihood"]),
+        "latent_sites": (terms.averages_by_site(), words["kl_to_prior"]),
+    }
+    return {
+        key: {name: figure(one, estimator, provenance) for name, one in parts.items()}
+        for key, (parts, estimator) in found.items()
+        if parts
+    }
 
 
 def evaluation(result: Evaluation) -> dict[str, Any]:
@@ -51,7 +58,7 @@ def evaluation(result: Evaluation) -> dict[str, Any]:
     terms["importance_weighted_bound"]["symbol"] = f"L_{result.bound.num_particles}"
     return {
         "terms": terms,
-        **_groups(result, origin),
+        **_parts(result, origin),
         "reliability": reliability(result.bound),
         "annealing": annealing(result.annealed, result.why_not_annealed),
         "left_out": dict(result.left_out),

@@ -43,11 +43,12 @@ def bits_text(bits: Figures | None) -> list[str]:
     ]
 
 
-def groups_text(groups: Mapping[str, Figures]) -> list[str]:
-    """A line for each group of columns, or site, of the likelihood; none where there is one alone."""
-    if not groups:
+def parts_text(result: Figures) -> list[str]:
+    """A line for each group of columns, or observed site, and for each latent site, where there are several."""
+    parts = [part for key in ("groups", "latent_sites") for part in result.get(key, {}).values()]
+    if not parts:
         return []
-    rows = [[f"E_q log p({name}|z)", *_numbers(group)] for name, group in groups.items()]
+    rows = [[part["symbol"], *_numbers(part)] for part in parts]
     return ["", table(["of which", *ERRORS], rows, right=(1, 2, 3))]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from bayes_vae.diagnosis.measure.gray import as_density, as_trained, on_binarize
 from bayes_vae.diagnosis.measure.groups import Announce, Budget, check_names, measure
 from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.diagnosis.result import Diagnosis
+from bayes_vae.errors import UncheckedLikelihoodWarning
 from bayes_vae.terms.probe import warning_of_scales_once
 from bayes_vae.terms.program import Program, undisturbed
 from bayes_vae.terms.stream import Progress
@@ -92,7 +94,8 @@ def diagnose(
         return _diagnosis(subject, Judgement((), unasked(reason), ()), Budget())
     budget = Budget(seconds, checks, announce)
     known = settings or {}
-    with undisturbed(model, guide, device=subject.device, seed=subject.seed):
+    with undisturbed(model, guide, device=subject.device, seed=subject.seed), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UncheckedLikelihoodWarning)  # it stands among what was not checked
         subject.measured.update(look_first(subject))
         first = judge_first(_examined(subject, known))
         if first is None:

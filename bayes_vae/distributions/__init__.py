@@ -19,14 +19,17 @@ from bayes_vae.distributions.properties import (
     noise_shape,
     normal_parts,
 )
+from bayes_vae.distributions.rows import as_pyro, distribution_of_rows, with_batch_shape
 from bayes_vae.distributions.support import check_support, in_support_where_masked
 
 __all__ = [
     "BernoulliLogits",
     "analytic_kl",
     "analytic_kl_per_dimension",
+    "as_pyro",
     "check_support",
     "diagonal_normal",
+    "distribution_of_rows",
     "draw_from_noise",
     "has_normal_base",
     "in_support_where_masked",
@@ -39,4 +42,5 @@ __all__ = [
     "normal_parts",
     "observed_log_prob",
     "observed_part",
+    "with_batch_shape",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Unpack
 
@@ -15,11 +16,12 @@ from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import Batch, OpenPair, Options, collect, open_pair
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.stream import BoundBatch
-from bayes_vae.terms.tabular import Tabular
+from bayes_vae.terms.tabular import Column, Tabular
 from bayes_vae.terms.traits import Program
 from bayes_vae.vocabulary.readings import Kind, Reading
+from bayes_vae.vocabulary.symbols import part_of
 
-__all__ = ["KL", "ElboAtDraws", "ElboTerms", "check_kl", "elbo_terms", "resolve_kl"]
+__all__ = ["KL", "ElboAtDraws", "ElboTerms", "check_kl", "elbo_terms", "resolve_kl", "total_kl"]
 
 KL = Literal["auto", "analytic", "sampled"]
 
@@ -51,6 +53,10 @@ class ElboTerms(
         by_group: name of a group of columns, or of one of several observed sites → its expected log likelihood, shape
             (N,), nats; they sum to ``expected_log_likelihood``. Empty where there is one alone.
         by_group_error: their Monte-Carlo standard errors.
+        kl_by_site: name of a latent site → E_q[log q − log p] of that site given those before it in each program, shape
+            (N,), nats: each layer's part. They sum to ``kl_to_prior``; one alone may be negative where model and guide
+            draw the sites in another order. Empty where there is one latent site.
+        kl_by_site_error: their Monte-Carlo standard errors; zero where the KL is analytic.
         kl_per_dimension: KL of each latent dimension, shape (N, D). Raises NotDefinedError where prior or guide
             does not factorize.
     """
@@ -66,6 +72,8 @@ class ElboTerms(
     _kl_per_dimension: Tensor | str
     by_group: dict[str, Tensor] = field(default_factory=dict)
     by_group_error: dict[str, Tensor] = field(default_factory=dict)
+    kl_by_site: dict[str, Tensor] = field(default_factory=dict)
+    kl_by_site_error: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def elbo(self) -> Tensor:
@@ -99,9 +107,32 @@ class ElboTerms(
     def averages_by_group(self) -> dict[str, Average]:
         """The expected log likelihood of each group over the data set; empty where there is one alone."""
         return {
-            name: average(f"expected_log_likelihood of {name}", values, self.by_group_error[name], self.num_particles)
+            name: average(
+                part_of("expected_log_likelihood", name), values, self.by_group_error[name], self.num_particles
+            )
             for name, values in self.by_group.items()
         }
+
+    def averages_by_site(self) -> dict[str, Average]:
+        """The KL of each latent site over the data set; empty where there is one alone."""
+        reading = self.averages()["kl_to_prior"].reading
+        return {
+            name: average(
+                part_of("kl_to_prior", name), values, self.kl_by_site_error[name], self.num_particles, reading
+            )
+            for name, values in self.kl_by_site.items()
+        }
+
+    def table_rows(self) -> Mapping[str, Average]:
+        """The averages, and below them those of each group and latent site where there are several."""
+        parts = (*self.averages_by_group().values(), *self.averages_by_site().values())
+        return {**self.averages(), **{part.name: part for part in parts}}
+
+    def columns(self) -> dict[str, Column]:
+        """The terms of each observation, and those of each group and latent site where there are several."""
+        parts = {"expected_log_likelihood": self.by_group, "kl_to_prior": self.kl_by_site}
+        named = {part_of(term, name): values for term, part in parts.items() for name, values in part.items()}
+        return {**super().columns(), **{name: ("observation", values) for name, values in named.items()}}
 
 
 @lists_options
@@ -150,7 +181,8 @@ class ElboAtDraws:
         self._kl: str = kl
         self._per_dimension: list[Tensor] | str = []
         self._rows: list[tuple[Tensor, ...]] = []
-        self._group_rows: list[dict[str, tuple[Tensor, Tensor]]] = []
+        self._group_rows: list[_Parts] = []
+        self._site_rows: list[_Parts] = []
 
     def begin(self, batch: Batch) -> None:
         """A batch starts: its KL is computed where there is a closed form."""
@@ -158,6 +190,7 @@ class ElboAtDraws:
         self._kl, self._closed = resolve_kl(batch.bound, self._kl)
         self._likelihood, self._sampled, self._elbo = _Moments(), _Moments(), _Moments()
         self._groups: dict[str, _Moments] = {}
+        self._sites: dict[str, _Moments] = {}
 
     def update(self, draw: Draw) -> None:
         """Some particles of it."""
@@ -166,6 +199,8 @@ class ElboAtDraws:
         for name, values in draw.by_group.items():
             self._groups.setdefault(name, _Moments()).update(values.double())
         if self._closed is None:
+            for name, values in draw.by_latent.items():
+                self._sites.setdefault(name, _Moments()).update(values.double())
             sampled = draw.log_guide.double() - draw.log_prior.double()
             self._sampled.update(sampled)
             self._elbo.update(log_likelihood - sampled)
@@ -177,10 +212,11 @@ class ElboAtDraws:
         if self._closed is None:
             row = likelihood.value(), kl.value(), likelihood.error(), kl.error(), elbo.error()
         else:
-            exact = self._closed.double()
+            exact = total_kl(self._closed).double()
             row = likelihood.value(), exact, likelihood.error(), torch.zeros_like(exact), likelihood.error()
         self._rows.append(row)
-        self._group_rows.append({name: (moments.value(), moments.error()) for name, moments in self._groups.items()})
+        self._group_rows.append(_of_draws(self._groups))
+        self._site_rows.append(_of_draws(self._sites) if self._closed is None else _of_closed_form(self._closed))
         self._per_dimension = _append_per_dimension(self._per_dimension, self._batch.bound)
 
     def result(self, opened: OpenPair) -> ElboTerms:
@@ -199,13 +235,11 @@ class ElboAtDraws:
             num_particles=self.num_particles,
             provenance=opened.provenance,
             _kl_per_dimension=per_dimension if isinstance(per_dimension, str) else torch.cat(per_dimension),
-            by_group=self._of_groups(0),
-            by_group_error=self._of_groups(1),
+            by_group=_joined(self._group_rows, 0),
+            by_group_error=_joined(self._group_rows, 1),
+            kl_by_site=_joined(self._site_rows, 0),
+            kl_by_site_error=_joined(self._site_rows, 1),
         )
-
-    def _of_groups(self, which: int) -> dict[str, Tensor]:
-        """Values, or errors, of each group for all observations that came."""
-        return {name: torch.cat([row[name][which] for row in self._group_rows]) for name in self._group_rows[0]}
 
 
 def check_kl(kl: str) -> None:
@@ -214,8 +248,13 @@ def check_kl(kl: str) -> None:
         raise SettingsError(f"kl must be 'auto', 'analytic' or 'sampled', got {kl!r}.")
 
 
-def resolve_kl(bound: BoundBatch, kl: str) -> tuple[str, Tensor | None]:
-    """Resolve "auto" and give the closed-form KL of a batch, or None where it is to be sampled.
+def total_kl(by_site: Mapping[str, Tensor]) -> Tensor:
+    """The KL of a pair, shape (N,), from that of each of its latent sites."""
+    return torch.stack(list(by_site.values())).sum(0)
+
+
+def resolve_kl(bound: BoundBatch, kl: str) -> tuple[str, dict[str, Tensor] | None]:
+    """Resolve "auto" and give the closed-form KL of each latent site of a batch, or None where it is to be sampled.
 
     Raises:
         SettingsError: an unknown choice.
@@ -225,7 +264,7 @@ def resolve_kl(bound: BoundBatch, kl: str) -> tuple[str, Tensor | None]:
     if kl == "sampled":
         return kl, None
     try:
-        return "analytic", bound.kl()
+        return "analytic", bound.kl_by_site()
     except NotDefinedError:
         if kl == "analytic":
             raise
@@ -263,6 +302,26 @@ class _Moments:
     def value(self) -> Tensor:
         """The mean, shape (N,)."""
         return torch.where(self.infinite == 0, self.mean, self.infinite)
+
+
+_Parts = dict[str, tuple[Tensor, Tensor]]
+"""Name of a group or site → values and errors of a batch, each (N,)."""
+
+
+def _of_draws(parts: Mapping[str, _Moments]) -> _Parts:
+    return {name: (moments.value(), moments.error()) for name, moments in parts.items()}
+
+
+def _of_closed_form(kl_by_site: Mapping[str, Tensor]) -> _Parts:
+    """Without an error; nothing of one site alone, which is the whole."""
+    if len(kl_by_site) == 1:
+        return {}
+    return {name: (kl.double(), torch.zeros_like(kl.double())) for name, kl in kl_by_site.items()}
+
+
+def _joined(batches: Sequence[_Parts], which: int) -> dict[str, Tensor]:
+    """Values, or errors, of each part for all observations that came."""
+    return {name: torch.cat([batch[name][which] for batch in batches]) for name in batches[0]}
 
 
 def _append_per_dimension(so_far: list[Tensor] | str, bound: BoundBatch) -> list[Tensor] | str:

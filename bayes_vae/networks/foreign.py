@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from bayes_vae.errors import SettingsError, ShapeError
 
-__all__ = ["ForeignNetwork", "describe_output", "keeps_order", "reshape_rows", "shape_text"]
+__all__ = ["ForeignNetwork", "describe_output", "keeps_order", "method_named", "reshape_rows", "shape_text"]
 
 
 class ForeignNetwork(nn.Module):
@@ -19,13 +20,18 @@ class ForeignNetwork(nn.Module):
     Args:
         role: "encoder" or "decoder", for messages.
         network: a module, or a bound method of one.
+        fields: which parts of what it returns are its output, in order: keys of a dict, attributes ("latent_dist.mean")
+            or places in a tuple; the whole when empty.
 
     Raises:
         SettingsError: a function that belongs to no module, or a module without parameters.
     """
 
-    def __init__(self, role: str, network: nn.Module | Callable[..., Any]) -> None:
+    def __init__(
+        self, role: str, network: nn.Module | Callable[..., Any], fields: Sequence[str | int] | str = ()
+    ) -> None:
         super().__init__()
+        self._role, self._fields = role, (fields,) if isinstance(fields, str) else tuple(fields)
         owner = network if isinstance(network, nn.Module) else getattr(network, "__self__", None)
         if not isinstance(owner, nn.Module):
             raise SettingsError(
@@ -52,9 +58,63 @@ class ForeignNetwork(nn.Module):
         return next(self.network.parameters())
 
     def forward(self, *batch: Tensor) -> Any:
-        """Call the network on a batch of its dtype, laid out in one piece so that ``view`` works inside."""
+        """Call the network on a batch of its dtype, laid out in one piece so that ``view`` works inside.
+
+        Whole numbers beside the first, such as labels, stay whole numbers.
+        """
         call = getattr(self.network, self._method) if self._method else self.network
-        return call(*(part.to(self.like.dtype).contiguous() for part in batch))
+        first, *others = batch
+        numbers = (part if _is_whole(part) else part.to(self.like.dtype) for part in others)
+        returned = call(first.to(self.like.dtype).contiguous(), *(part.contiguous() for part in numbers))
+        if not self._fields:
+            return returned
+        parts = tuple(_field(self._role, returned, field) for field in self._fields)
+        return parts if len(parts) > 1 else parts[0]
+
+
+def method_named(role: str, owner: Any, name: str) -> Callable[..., Any]:
+    """A method, or a part, of an object by name; dots lead to parts of parts.
+
+    Raises:
+        SettingsError: there is none; the message lists what there is.
+    """
+    found = owner
+    for step in name.split("."):
+        if not hasattr(found, step):
+            known = sorted(
+                each for each in dir(type(found)) if not each.startswith("_") and not hasattr(nn.Module, each)
+            )
+            parts = [each for each, _ in found.named_children()] if isinstance(found, nn.Module) else []
+            raise SettingsError(
+                f"{role}={name!r}: {type(found).__name__} has no {step!r}. Its own methods and parts are "
+                f"{', '.join([*known, *parts]) or 'none'}."
+            )
+        found = getattr(found, step)
+    return cast(Callable[..., Any], found)
+
+
+def _is_whole(part: Tensor) -> bool:
+    return not part.is_floating_point() and part.dtype != torch.bool
+
+
+def _field(role: str, returned: Any, field: str | int) -> Any:
+    """A part of what a network returned."""
+    found = returned
+    for step in str(field).split("."):
+        try:
+            if isinstance(found, Mapping):
+                found = found[step]
+            elif step.isdigit():
+                found = found[int(step)]
+            else:
+                found = getattr(found, step)
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            has = f" with {', '.join(map(str, found))}" if isinstance(found, Mapping) else ""
+            raise ShapeError(
+                f"{role}_fields names {field!r}, and the {role} returned a {type(found).__name__}{has}, which has no "
+                f"{step!r}. Name keys, attributes or places of what it returns."
+            ) from error
+    return found
 
 
 def _name(module: nn.Module) -> str:

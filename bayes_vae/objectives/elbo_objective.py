@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError, SettingsError
-from bayes_vae.estimators.elbo import KL, check_kl, resolve_kl
+from bayes_vae.estimators.elbo import KL, check_kl, resolve_kl, total_kl
 from bayes_vae.objectives.kl_weights import KLWeight
 from bayes_vae.objectives.objective import Objective
 from bayes_vae.objectives.objective_terms import ObjectiveTerms
@@ -60,7 +60,8 @@ class Elbo(Objective):
             per_dimension = _kl_per_dimension(bound)
             closed: Tensor | None = per_dimension.sum(-1)
         else:
-            _, closed = resolve_kl(bound, "sampled" if self.kl == "auto" and pair.source == "traces" else self.kl)
+            _, sites = resolve_kl(bound, "sampled" if self.kl == "auto" and pair.source == "traces" else self.kl)
+            closed = None if sites is None else total_kl(sites)
         if closed is None:
             draw = bound.draw(range(self.num_particles), None)
             log_likelihood, kl_to_prior = draw.log_likelihood, (draw.log_guide - draw.log_prior).mean(0)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from bayes_vae.data import Data, Split, as_data
+from bayes_vae.data.standardization import Standardization
 from bayes_vae.diagnosis import Diagnosis, diagnose
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.estimators.aggregate_posterior import AggregatePosteriorTerms, aggregate_of
@@ -67,6 +68,7 @@ class ReportContents:
         calibration: the guide on simulated data.
         diagnosis: what is wrong, if anything; of training and test observations.
         seconds: time for all of it.
+        standardization: of the data, undone in pictures; None where there is none.
     """
 
     name: str
@@ -87,6 +89,15 @@ class ReportContents:
     calibration: GuideCalibration | Missing
     diagnosis: Diagnosis | Missing
     seconds: float
+    standardization: Standardization | None = None
+
+    def shown(self, values: Tensor) -> Tensor:
+        """Values (…, *event) as pictures show them: in the units of the data.
+
+        But for tables, whose columns have units of their own, and share one gray scale only when standardized.
+        """
+        table = self.x.dim() == 2
+        return values if self.standardization is None or table else self.standardization.undo(values)
 
     @property
     def num_observations(self) -> int:
@@ -195,6 +206,7 @@ def report_contents(
         calibration,
         diagnosis,
         time.perf_counter() - began,
+        data.standardization,
     )
 
 

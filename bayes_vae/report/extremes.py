@@ -91,6 +91,6 @@ def _picture(contents: ReportContents, row: int) -> str:
     found = contents.pictures
     if isinstance(found, Missing):
         return ""
-    low, high = value_range(contents.x)
-    both = torch.stack([contents.x[row], found.reconstructions[row].to(contents.x.dtype)])
+    low, high = value_range(contents.shown(contents.x))
+    both = contents.shown(torch.stack([contents.x[row], found.reconstructions[row].to(contents.x.dtype)]))
     return png_uri(mosaic((as_pictures(both) - low) / (high - low), 2))

@@ -34,12 +34,13 @@ def reconstruction_section(contents: ReportContents) -> Section:
     if isinstance(found, Missing):
         return Section("reconstructions", title, question, missing=found.reason)
     count = min(RECONSTRUCTIONS, contents.num_observations)
-    pairs = _above_each_other(contents.x[:count], found.reconstructions[:count], COLUMNS)
+    x, means = contents.shown(contents.x), contents.shown(found.reconstructions)
+    pairs = _above_each_other(x[:count], means[:count], COLUMNS)
     rows = len(pairs) // COLUMNS
-    off = (contents.x - found.reconstructions).abs().flatten(1).nanmean(1)
+    off = (x - means).abs().flatten(1).nanmean(1)
     likelihood = contents.evaluation.averages()["expected_log_likelihood"]
     drawing = draw(
-        lambda axes: draw_pictures(axes, pairs, COLUMNS, value_range(contents.x)),
+        lambda axes: draw_pictures(axes, pairs, COLUMNS, value_range(x)),
         WIDTH,
         WIDTH * rows / COLUMNS * _aspect(pairs),
         f"{count_of(count, 'observation')}, each above its reconstruction.",
@@ -49,7 +50,7 @@ def reconstruction_section(contents: ReportContents) -> Section:
         1,
         count,
         estimator="mean of p(x|z) for one z drawn from q(z|x), below each observation",
-        unit="Pictures",
+        unit=_unit(contents),
     )
     return Section(
         "reconstructions",
@@ -64,6 +65,13 @@ def reconstruction_section(contents: ReportContents) -> Section:
         ),
         (Drawings((drawing,), caption),),
     )
+
+
+def _unit(contents: ReportContents) -> str:
+    """What the pictures are in, where that could be asked."""
+    if contents.standardization is None:
+        return "Pictures"
+    return "Pictures, standardized values" if contents.x.dim() == 2 else "Pictures, in the units of the data"
 
 
 def _above_each_other(x: Tensor, means: Tensor, columns: int) -> Tensor:
@@ -92,8 +100,8 @@ def prior_section(contents: ReportContents) -> Section:
     found = contents.pictures
     if isinstance(found, Missing):
         return Section("prior-samples", title, question, missing=found.reason)
-    samples = found.prior_samples
-    drawn, seen = (part.flatten(1).nanmean(1).double() for part in (samples, contents.x))
+    samples = contents.shown(found.prior_samples)
+    drawn, seen = (part.flatten(1).nanmean(1).double() for part in (samples, contents.shown(contents.x)))
     texts = [_mean_text(part) for part in (drawn, seen)]
     drawing = draw(
         lambda axes: draw_pictures(axes, samples, COLUMNS),
@@ -106,7 +114,7 @@ def prior_section(contents: ReportContents) -> Section:
         1,
         f"{len(samples)} draws from the model",
         estimator="mean of p(x|z), one z each, drawn from p(z)",
-        unit="Pictures",
+        unit=_unit(contents),
     )
     return Section(
         "prior-samples",
@@ -130,20 +138,21 @@ def traversal_section(contents: ReportContents) -> Section:
         return Section("traversals", title, question, missing=runs.reason)
     plain = [dimension_symbol(dimension) for dimension in runs.dimensions]
     names = [mathtext(symbol) for symbol in plain]
-    changes = (runs.along[:, -1] - runs.along[:, 0]).abs().flatten(1).mean(1).tolist()
+    means = contents.shown(runs.along)
+    changes = (means[:, -1] - means[:, 0]).abs().flatten(1).mean(1).tolist()
     most, least = (changes.index(pick(changes)) for pick in (max, min))
     low, high = (f"{100 * quantile:.0f} %" for quantile in (runs.along_quantiles[0], runs.along_quantiles[-1]))
-    rows, columns = runs.along.shape[:2]
+    rows, columns = means.shape[:2]
     along = draw(
-        partial(draw_traversals, means=runs.along, quantiles=runs.along_quantiles, names=names),
+        partial(draw_traversals, means=means, quantiles=runs.along_quantiles, names=names),
         WIDTH,
-        0.4 + WIDTH * rows / columns * _aspect(runs.along[0]),
+        0.4 + WIDTH * rows / columns * _aspect(means[0]),
         f"Rows of pictures as {joined(plain)} run over the quantiles of the prior.",
     )
     drawings = [Drawings((along,), _held_caption(contents, runs))]
     if runs.over is not None:
         over = draw(
-            partial(draw_manifold, means=runs.over, quantiles=runs.over_quantiles, names=names[:2]),
+            partial(draw_manifold, means=contents.shown(runs.over), quantiles=runs.over_quantiles, names=names[:2]),
             WIDTH,
             0.4 + WIDTH * _aspect(runs.over[0]),
             f"A grid of pictures, {plain[0]} to the right and {plain[1]} upwards.",
@@ -181,7 +190,7 @@ def _held_caption(contents: ReportContents, runs: Traversals) -> str:
         "0 (means need no draws)",
         1,
         estimator=f"mean of p(x|z) at quantiles of the prior{rest}",
-        unit="Pictures",
+        unit=_unit(contents),
     )
 
 

@@ -12,7 +12,7 @@ from bayes_vae.report.words import average_text, conditions
 from bayes_vae.terms.averages import Average
 from bayes_vae.vocabulary.number_text import error_text, value_text
 from bayes_vae.vocabulary.readings import words
-from bayes_vae.vocabulary.symbols import TERMS
+from bayes_vae.vocabulary.symbols import TERMS, symbol_of
 
 __all__ = ["Term", "terms", "terms_section"]
 
@@ -40,7 +40,13 @@ class Term:
 
 def terms(contents: ReportContents) -> list[Term]:
     """Every term that the contents hold."""
-    return [*_evidence(contents), *_references(contents), *_gaps(contents), *_aggregate(contents)]
+    return [
+        *_evidence(contents),
+        *_parts(contents),
+        *_references(contents),
+        *_gaps(contents),
+        *_aggregate(contents),
+    ]
 
 
 def _term(averages: Mapping[str, Average], name: str, estimator: str, **other: str) -> Term:
@@ -58,6 +64,31 @@ def _evidence(contents: ReportContents) -> list[Term]:
         "inference_gap": {"function": "evaluate(…).inference_gap"},
     }
     return [_term(averages, name, words, **other.get(name, {})) for name, words in result.estimators.items()]
+
+
+def _parts(contents: ReportContents) -> list[Term]:
+    """The parts of each group of columns or observed site, and of each latent site, where there are several."""
+    found, words = contents.evaluation.terms, contents.evaluation.estimators
+    groups = [
+        Term(
+            symbol_of(one.name),
+            f"{name}'s part of the expected log likelihood",
+            "elbo_terms(…).by_group",
+            one,
+            words["expected_log_likelihood"],
+        )
+        for name, one in found.averages_by_group().items()
+    ]
+    return groups + [
+        Term(
+            symbol_of(one.name),
+            f"{name}'s part of the KL to the prior",
+            "elbo_terms(…).kl_by_site",
+            one,
+            words["kl_to_prior"],
+        )
+        for name, one in found.averages_by_site().items()
+    ]
 
 
 def _references(contents: ReportContents) -> list[Term]:

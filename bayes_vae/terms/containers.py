@@ -18,7 +18,8 @@ class Draw(NamedTuple):
     """Terms of some particles of some observations, each (K, N), in the pair's dtype and differentiable.
 
     ``by_group`` has the log likelihood of each group of columns, or of each observed site where there are several;
-    they sum to ``log_likelihood``. Empty where it is one.
+    they sum to ``log_likelihood``. ``by_latent`` has log q − log p of each latent site where there are several; they
+    sum to ``log_guide − log_prior``. Empty where there is one.
     """
 
     log_prior: Tensor
@@ -26,6 +27,7 @@ class Draw(NamedTuple):
     log_guide: Tensor
     latents: dict[str, Tensor]
     by_group: dict[str, Tensor] = {}  # noqa: RUF012
+    by_latent: dict[str, Tensor] = {}  # noqa: RUF012
 
     @property
     def log_importance_weights(self) -> Tensor:
@@ -35,10 +37,8 @@ class Draw(NamedTuple):
     def select(self, particles: Any = slice(None), rows: Any = slice(None)) -> Draw:
         """Some particles of some observations."""
         prior, likelihood, guide = (term[particles][:, rows] for term in self[:3])
-        latents, groups = (
-            {name: value[particles][:, rows] for name, value in part.items()} for part in (self.latents, self.by_group)
-        )
-        return Draw(prior, likelihood, guide, latents, groups)
+        parts = ({name: value[particles][:, rows] for name, value in part.items()} for part in self[3:])
+        return Draw(prior, likelihood, guide, *parts)
 
 
 class JointTerms(NamedTuple):
@@ -65,9 +65,9 @@ class ModelSite(NamedTuple):
 def join_particles(draws: Sequence[Draw]) -> Draw:
     """The particles of several draws of the same observations, one after another."""
     prior, likelihood, guide = (torch.cat(parts) for parts in zip(*(draw[:3] for draw in draws), strict=True))
-    latents = {name: torch.cat([draw.latents[name] for draw in draws]) for name in draws[0].latents}
-    groups = {name: torch.cat([draw.by_group[name] for draw in draws]) for name in draws[0].by_group}
-    return Draw(prior, likelihood, guide, latents, groups)
+    named = zip(*(draw[3:] for draw in draws), strict=True)
+    joined = ({name: torch.cat([part[name] for part in parts]) for name in parts[0]} for parts in named)
+    return Draw(prior, likelihood, guide, *joined)
 
 
 @dataclass(frozen=True)

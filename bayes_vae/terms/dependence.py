@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from bayes_vae.errors import LikelihoodSeesDataError
+from bayes_vae.errors import LikelihoodSeesDataError, UncheckedLikelihoodWarning
 from bayes_vae.terms.containers import ModelSite
 from bayes_vae.terms.program import Observations
 from bayes_vae.terms.randomness import KeyedNoise, isolated_rng
@@ -34,6 +35,7 @@ class Dependence:
         looked_at: numbers that were looked at one by one, of those whose values are observed; zero where nothing moves.
         numbers: how many there are in an observation.
         sites: the sites on a circle.
+        unmade: why it could not be looked at; empty where it was.
     """
 
     seen: bool = False
@@ -41,6 +43,7 @@ class Dependence:
     looked_at: int = 0
     numbers: int = 0
     sites: tuple[str, ...] = ()
+    unmade: str = ""
 
 
 class _Pair(Protocol):
@@ -64,8 +67,18 @@ def refuse_likelihood_of_seen_data(pair: _Pair, x: Observations, index: Tensor) 
 
     Raises:
         LikelihoodSeesDataError: names the sites, and of how many numbers it was found.
+
+    Warns:
+        UncheckedLikelihoodWarning: it could not be looked at, since the program raises on other x.
     """
     found = likelihood_dependence(pair, x, index)
+    if found.unmade and _runs(pair, x, index):
+        warnings.warn(
+            "whether the likelihood sees x at a fixed z was not checked: with numbers of x replaced by others that the "
+            f"data hold, the program raises {found.unmade}. If it does, log p(x) means nothing.",
+            UncheckedLikelihoodWarning,
+            stacklevel=2,
+        )
     if found.circular:
         raise LikelihoodSeesDataError(found.sites, found.circular, found.looked_at, found.numbers)
 
@@ -78,7 +91,7 @@ def likelihood_dependence(pair: _Pair, x: Observations, index: Tensor) -> Depend
     is a density for every order π. First all numbers of each argument of the programs are replaced by others that the
     data hold; where that moves no parameter, nothing else is run. Else they are replaced one by one, up to
     ``MOST_NUMBERS`` of them: number j points to number i where the parameters of i move with j. Arguments that are not
-    observed are covariates. What a program raises on such x is taken as no sign of dependence.
+    observed are covariates. Where a program raises on such x the check is not made, and ``unmade`` says so.
 
     Args:
         pair: as it was read.
@@ -88,8 +101,18 @@ def likelihood_dependence(pair: _Pair, x: Observations, index: Tensor) -> Depend
     try:
         with _unvalidated():
             return _Look(pair, x, index).dependence()
-    except Exception:  # a program that takes these x alone: the real run says what is wrong with it, if anything
-        return Dependence()
+    except Exception as error:  # a program that takes these x alone
+        return Dependence(unmade=f"{type(error).__name__}: {error}")
+
+
+def _runs(pair: _Pair, x: Observations, index: Tensor) -> bool:
+    """Whether the pair has terms of these x; where it has none, the estimator says what is wrong with it."""
+    try:
+        with isolated_rng(0, index.device):
+            pair.bind(x, index).draw(range(1), KeyedNoise(0) if pair.keyed else None)
+    except Exception:
+        return False
+    return True
 
 
 @contextmanager
@@ -113,7 +136,7 @@ class _Look:
         self.generator = torch.Generator().manual_seed(0)
 
     def dependence(self) -> Dependence:
-        moving = [place for place in range(len(self.x)) if self._moves(place)]
+        moving = [place for place in range(len(self.x)) if self._may_move(place)]
         if not moving:
             return Dependence()
         numbers = [(place, j) for place in moving for j in range(self.x[place][0].numel())]
@@ -138,6 +161,24 @@ class _Look:
                     yield self._difference(self._run(self.x, latents))
 
     prior_moves = False
+
+    def _may_move(self, place: int) -> bool:
+        """Whether an argument is observed, and parameters move with it; one that is not may be refused as it likes."""
+        try:
+            return self._moves(place)
+        except Exception:
+            if self._is_observed(place):
+                raise
+            return False
+
+    def _is_observed(self, place: int) -> bool:
+        """Whether a number of an argument is the value of an observed site, in every row."""
+        part = self.x[place].reshape(len(self.x[place]), -1).double()
+        values = [
+            value for name, value in zip(self.base.names, self.base.values, strict=True) if name not in self.latents
+        ]
+        held = torch.cat([value.reshape(len(part), -1).double() for value in values], 1)
+        return bool(torch.isclose(part.unsqueeze(2), held.unsqueeze(1), equal_nan=True).all(0).any())
 
     def _moves(self, place: int) -> bool:
         """Whether an argument is observed, and parameters move with it."""
@@ -169,6 +210,8 @@ class _Look:
 
     def _others(self, part: Tensor) -> Tensor:
         """Another value for each number, from its column of the data where there is one, else from all of them."""
+        if part.dtype == torch.bool:  # which searchsorted does not take
+            return self._others(part.to(torch.int8)).bool()
         flat = part.reshape(len(part), -1)
         result = flat.clone()
         usable = ~flat.isnan() if flat.is_floating_point() else flat != -1  # −1 stands for an unknown label

@@ -178,8 +178,8 @@ class ExposedBatch:
             check_observed("x", *observed, None, (observed.x,), self.index)
             self.support_checked = True
 
-    def kl(self) -> Tensor:
-        """Closed-form KL(q(z given x) to p(z)), shape (N,).
+    def kl_by_site(self) -> dict[str, Tensor]:
+        """Closed-form KL(q(z given x) to p(z)), shape (N,), of the one site z.
 
         Raises:
             NotDefinedError: no closed form is known for this guide and prior.
@@ -191,7 +191,7 @@ class ExposedBatch:
                 f"site 'z': no closed-form KL from {type(q).__name__} to {type(prior).__name__} is known. "
                 'Use kl="sampled".'
             )
-        return kl
+        return {"z": kl}
 
     def kl_per_dimension(self) -> Tensor:
         """Closed-form KL of each latent dimension, shape (N, D)."""

@@ -9,8 +9,10 @@ from bayes_vae.errors import NotDefinedError
 from bayes_vae.terms.exposed import ExposedBatch, ExposedPair
 from bayes_vae.terms.rows import Rows
 from bayes_vae.terms.stream import Pair
+from bayes_vae.terms.traced import TracedPair
+from bayes_vae.terms.traced_distributions import distributions_of_traces
 
-__all__ = ["factorized", "variational_normal"]
+__all__ = ["factorized", "variational_normal", "without_distributions"]
 
 
 def factorized(pair: Pair, rows: Rows, quantity: str, reason: str) -> ExposedPair:
@@ -26,10 +28,7 @@ def factorized(pair: Pair, rows: Rows, quantity: str, reason: str) -> ExposedPai
         NotDefinedError: the pair does not expose its distributions, or they are others.
     """
     if not isinstance(pair, ExposedPair):
-        raise NotDefinedError(
-            f"{quantity} {reason}, and this pair does not expose its distributions: give the model prior() and "
-            "likelihood(z) and the guide variational_posterior(x), as SingleLatentModel and SingleLatentGuide do."
-        )
+        raise NotDefinedError(f"{quantity} {reason}, and {without_distributions(pair, rows)}")
     first = rows.take(slice(0, 1))
     q = pair.bind(first.read(), first.index).variational_posterior
     for name, distribution in (("variational posterior", q), ("prior", pair.model.prior())):
@@ -40,6 +39,19 @@ def factorized(pair: Pair, rows: Rows, quantity: str, reason: str) -> ExposedPai
                 "dimensions, as bayes_vae.distributions.diagonal_normal makes."
             )
     return pair
+
+
+def without_distributions(pair: Pair, rows: Rows) -> str:
+    """That a traced pair does not expose its distributions, why its traces do not show them, or what to do."""
+    try:
+        if isinstance(pair, TracedPair):
+            distributions_of_traces(pair, rows)
+    except NotDefinedError as error:
+        return f"this pair does not expose its distributions, nor can they be read off its traces: {error}"
+    return (
+        "this pair does not expose its distributions: give the model prior() and likelihood(z) and the guide "
+        "variational_posterior(x), as SingleLatentModel and SingleLatentGuide do."
+    )
 
 
 def variational_normal(batch: ExposedBatch) -> tuple[Tensor, Tensor]:

@@ -154,7 +154,7 @@ def _invalid_parameter(role: str, trace: poutine.Trace, index: Tensor) -> str | 
             bad = ~constraint.check(value)
             if not bool(bad.any()):
                 continue
-            worst = value[bad].flatten()[0]
+            worst = value.detach()[bad].flatten()[0]
             return (
                 f"the {role}'s site {name!r}: the {parameter} of its {type(base).__name__} is {float(worst):g}"
                 f"{_where(bad, site, index)}, and must be {constraint}. {_CAUSES}."

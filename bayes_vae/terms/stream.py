@@ -55,8 +55,8 @@ class BoundBatch(Protocol):
     def supports(self) -> dict[str, constraints.Constraint]:
         """Where each latent lives."""
 
-    def kl(self) -> Tensor:
-        """Closed-form KL, shape (N,)."""
+    def kl_by_site(self) -> dict[str, Tensor]:
+        """Closed-form KL of each latent site, shape (N,); their sum is the KL of the pair."""
 
     def kl_per_dimension(self) -> Tensor:
         """Closed-form KL by dimension, shape (N, D)."""

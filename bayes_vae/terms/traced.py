@@ -233,20 +233,21 @@ class TracedBatch:
         latents = latent_sites(guide_trace)
         self._refuse_new_scales({**latents, **latent_sites(model_trace), **observed})
 
-        def total(sites: dict[str, Site], dim: int) -> Tensor:
-            terms = [layout.per_observation(name, site, dim) for name, site in sites.items()]
-            return torch.stack(terms).sum(0)
+        def each(sites: dict[str, Site], dim: int) -> dict[str, Tensor]:
+            return {name: layout.per_observation(name, site, dim) for name, site in sites.items()}
 
-        each = {name: layout.per_observation(name, site, pair.model_dim) for name, site in observed.items()}
+        prior, guide = each(latent_sites(model_trace), pair.model_dim), each(latents, pair.guide_dim)
+        likelihood = each(observed, pair.model_dim)
         draw = Draw(
-            total(latent_sites(model_trace), pair.model_dim),
-            torch.stack(list(each.values())).sum(0),
-            total(latents, pair.guide_dim),
+            _sum_of_sites(prior),
+            _sum_of_sites(likelihood),
+            _sum_of_sites(guide),
             {
                 name: layout.from_site(site["value"], pair.guide_dim, len(site["fn"].batch_shape))
                 for name, site in latents.items()
             },
-            each if len(each) > 1 else {},
+            likelihood if len(likelihood) > 1 else {},
+            {name: log_q - prior.get(name, 0.0) for name, log_q in guide.items()} if len(guide) > 1 else {},
         )
         self._look_at_masks(layout, (guide_trace, model_trace), draw.latents)
         return draw
@@ -284,13 +285,13 @@ class TracedBatch:
                 check_observed(name, site["fn"], site["value"], site["mask"], self.x, self.index)
             self.support_checked = True
 
-    def kl(self) -> Tensor:
-        """Closed-form KL(q(z given x) to p(z)), summed over the latent sites, shape (N,).
+    def kl_by_site(self) -> dict[str, Tensor]:
+        """Closed-form KL(q(z given x) to p(z)) of each latent site, shape (N,).
 
         Raises:
             NotDefinedError: a site has no closed form, is masked, or depends on another latent.
         """
-        return self._closed_form().kl()
+        return self._closed_form().kl_by_site()
 
     def kl_per_dimension(self) -> Tensor:
         """Closed-form KL of each latent dimension, shape (N, D); one latent site with one event dimension."""
@@ -299,6 +300,10 @@ class TracedBatch:
     def _closed_form(self) -> TracedKl:
         layout = self._particle_layout(2 if self.pair.particles != "loop" else 1)
         return TracedKl(self.pair.layout, layout, lambda supply: self._trace(layout, supply))
+
+
+def _sum_of_sites(terms: dict[str, Tensor]) -> Tensor:
+    return torch.stack(list(terms.values())).sum(0)
 
 
 def _point_of(site: Site) -> Tensor:

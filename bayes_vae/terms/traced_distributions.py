@@ -53,8 +53,11 @@ def distributions_of_traces(pair: TracedPair, rows: Rows) -> TracedDistributions
     model = _TracedModel(pair, x, index)
     guide = _TracedGuide(pair)
     guide.variational_posterior(x[0], index=index)  # which says so where it is no such normal
-    if likelihood_dependence(pair, x, index).seen:
+    found = likelihood_dependence(pair, x, index)
+    if found.seen:
         raise NotDefinedError("the likelihood depends on x beside z, so it is no function of z alone.")
+    if found.unmade:
+        raise NotDefinedError(f"whether the likelihood depends on z alone was not checked: {found.unmade}.")
     return TracedDistributions(model, guide, rows)
 
 

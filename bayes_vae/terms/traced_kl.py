@@ -40,14 +40,14 @@ class TracedKl:
     particles: ParticleLayout
     trace: Callable[[Supply], tuple[Any, Any]]
 
-    def kl(self) -> Tensor:
-        """Closed-form KL(q(z given x) to p(z)), summed over the latent sites, shape (N,).
+    def kl_by_site(self) -> dict[str, Tensor]:
+        """Closed-form KL(q(z given x) to p(z)) of each latent site, shape (N,).
 
         Raises:
             NotDefinedError: a site has no closed form, is masked, or depends on another latent.
         """
         self._refuse_unknown_parents()
-        return self._two_runs(self._site_kl)[0]
+        return self._two_runs(self._site_kl)
 
     def _refuse_unknown_parents(self) -> None:
         """Two draws of a discrete latent may coincide, and then do not show what depends on it."""
@@ -65,18 +65,18 @@ class TracedKl:
             raise NotDefinedError(
                 f"kl_per_dimension is defined for one latent site, this pair has {list(names)}. Use kl_to_prior."
             )
-        return self._two_runs(self._site_kl_per_dimension)[0]
+        return self._two_runs(self._site_kl_per_dimension)[names[0]]
 
-    def _two_runs(self, kl_of_site: SiteKl) -> Tensor:
-        """The KL of two particles, neither of which may depend on a latent."""
+    def _two_runs(self, kl_of_site: SiteKl) -> dict[str, Tensor]:
+        """The KL of each site, of two particles, neither of which may depend on a latent."""
         runs = [self._kl_of_run(kl_of_site) for _ in range(2 // self.particles.num_particles)]
-        kl = torch.cat(runs)
-        if not torch.allclose(kl[0], kl[1], rtol=1e-5, atol=1e-6):
+        both = {name: torch.cat([run[name] for run in runs]) for name in runs[0]}
+        if not all(torch.allclose(kl[0], kl[1], rtol=1e-5, atol=1e-6) for kl in both.values()):
             raise NotDefinedError(HAS_PARENT)
-        return kl
+        return {name: kl[0] for name, kl in both.items()}
 
-    def _kl_of_run(self, kl_of_site: SiteKl) -> Tensor:
-        """The KL of one run; refused where its gradient shows that it depends on a latent, if only now and then."""
+    def _kl_of_run(self, kl_of_site: SiteKl) -> dict[str, Tensor]:
+        """The KL of each site in one run; refused where a gradient shows that it depends on a latent."""
         leaves: list[Tensor] = []
 
         def supply(name: str, site: Site) -> Tensor:
@@ -87,14 +87,15 @@ class TracedKl:
             return value
 
         with torch.enable_grad():
-            kl = self._sum_of_sites(kl_of_site, supply)
-            if kl.requires_grad and leaves:
-                gradients = torch.autograd.grad(kl.sum(), leaves, allow_unused=True, retain_graph=True)
+            each = self._of_each_site(kl_of_site, supply)
+            total = torch.stack([kl.sum() for kl in each.values()]).sum()
+            if total.requires_grad and leaves:
+                gradients = torch.autograd.grad(total, leaves, allow_unused=True, retain_graph=True)
                 if any(gradient is not None for gradient in gradients):
                     raise NotDefinedError(HAS_PARENT)
-        return kl if torch.is_grad_enabled() else kl.detach()
+        return each if torch.is_grad_enabled() else {name: kl.detach() for name, kl in each.items()}
 
-    def _sum_of_sites(self, kl_of_site: SiteKl, supply: Supply) -> Tensor:
+    def _of_each_site(self, kl_of_site: SiteKl, supply: Supply) -> dict[str, Tensor]:
         guide_trace, model_trace = self.trace(supply)
         model_sites = latent_sites(model_trace)
         for name in latent_sites(guide_trace).keys() - model_sites.keys():
@@ -102,8 +103,7 @@ class TracedKl:
                 f"guide site {name!r} is auxiliary, with no prior to compare it with: the KL has no closed form. "
                 'Use kl="sampled".'
             )
-        terms = [kl_of_site(name, site, model_sites[name]) for name, site in latent_sites(guide_trace).items()]
-        return torch.stack(terms).sum(0)
+        return {name: kl_of_site(name, site, model_sites[name]) for name, site in latent_sites(guide_trace).items()}
 
     def _site_kl(self, name: str, guide: Site, model: Site) -> Tensor:
         _refuse_masked(name, guide, model)

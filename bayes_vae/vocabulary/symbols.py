@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["DIMS", "TERMS", "Term", "dimension_symbol", "mathtext", "symbol_of", "unit_of"]
+__all__ = ["DIMS", "TERMS", "Term", "dimension_symbol", "mathtext", "part_of", "symbol_of", "unit_of"]
 
 DIMS = {
     "observation": ("observation",),
@@ -112,10 +112,26 @@ TERMS = {
 def symbol_of(name: str) -> str:
     """The symbol of a term; the name of what is no term, such as a rung of the ladder.
 
-    >>> symbol_of("kl_to_prior"), symbol_of("L_50")
-    ('KL(q(z|x) ‖ p(z))', 'L_50')
+    >>> symbol_of("kl_to_prior"), symbol_of("L_50"), symbol_of("expected_log_likelihood of smoker")
+    ('KL(q(z|x) ‖ p(z))', 'L_50', 'E_q log p(smoker|z)')
     """
+    term, _, part = name.partition(" of ")
+    if part and term in PARTS:
+        return PARTS[term].format(part)
     return TERMS[name].symbol if name in TERMS else name
+
+
+PARTS = {"expected_log_likelihood": "E_q log p({}|z)", "kl_to_prior": "KL(q({0}|·) ‖ p({0}|·))"}
+"""Symbol of the part of a term that belongs to one group of columns or site; · is what the site is given."""
+
+
+def part_of(term: str, name: str) -> str:
+    """The name of the part of a term that belongs to one site or group.
+
+    >>> part_of("kl_to_prior", "z1")
+    'kl_to_prior of z1'
+    """
+    return f"{term} of {name}"
 
 
 def unit_of(name: str) -> str:

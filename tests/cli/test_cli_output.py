@@ -34,7 +34,7 @@ def test_columns_line_up_whatever_the_letters():
 
 
 def test_progress_tells_a_line_now_and_then(monkeypatch, capsys):
-    seconds = iter([0.0, 1.0, 11.0, 11.0, 12.0, 30.0, 30.0])
+    seconds = iter([0.0, 1.0, 11.0, 12.0, 30.0, 31.0])
     monkeypatch.setattr(output.time, "monotonic", lambda: next(seconds))
     with Progress("ladder") as progress:
         for done in (1000, 2000, 3000, 4000, 5000):
@@ -43,6 +43,29 @@ def test_progress_tells_a_line_now_and_then(monkeypatch, capsys):
         "ladder: 40% of 5,000 observations",
         "ladder: 80% of 5,000 observations",
     ]
+
+
+def test_long_work_is_told_with_an_estimate_once_and_again_if_it_doubles(monkeypatch, capsys):
+    seconds = iter([0.0, 1.0, 3.0, 4.0, 5.0, 60.0])
+    monkeypatch.setattr(output.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(output, "SECONDS_BETWEEN_LINES", 1000.0)
+    with Progress("ladder") as progress:
+        for done in (1, 15, 20, 25, 110):  # at their pace 100, 200, 200, 200 and 545 seconds
+            progress(done, 1000)
+    assert capsys.readouterr().err.splitlines() == [
+        "ladder: about 3.3 minutes in all, of which 3 s have passed",
+        "ladder: about 9 minutes in all, of which 1.0 minutes have passed",
+    ]
+
+
+def test_work_of_less_than_a_minute_has_no_estimate(monkeypatch, capsys):
+    seconds = iter([0.0, 3.0, 50.0])
+    monkeypatch.setattr(output.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(output, "SECONDS_BETWEEN_LINES", 1000.0)
+    with Progress("ladder") as progress:
+        progress(60, 1000)
+        progress(1000, 1000)
+    assert capsys.readouterr().err == ""
 
 
 def test_progress_is_a_bar_on_a_terminal(monkeypatch):

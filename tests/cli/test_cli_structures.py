@@ -48,7 +48,13 @@ def test_two_layers(command, train):
     evaluated = command("evaluate", path, *FEW, "--seed", "3", "--json").json
     assert evaluated["terms"]["elbo"]["value"] == pytest.approx(elbo_of(path), rel=1e-5)
     assert evaluated["terms"]["log_evidence"]["estimator"].startswith("annealed from the guide, ")
+    layers = evaluated["latent_sites"]
+    assert [layers[name]["symbol"] for name in ("z1", "z2")] == ["KL(q(z1|·) ‖ p(z1|·))", "KL(q(z2|·) ‖ p(z2|·))"]
+    total = sum(layer["value"] for layer in layers.values())
+    assert total == pytest.approx(evaluated["terms"]["kl_to_prior"]["value"], rel=1e-6)
+    assert "KL(q(z1|·) ‖ p(z1|·))" in command("evaluate", path, *FEW, "--num-temperatures", "0").out
     assert_reported(command, path)
+    assert "KL(q(z2|·) ‖ p(z2|·))" in (path / "report.html").read_text(encoding="utf-8")
 
 
 def test_given_labels(command, train, pictures):

@@ -12,6 +12,7 @@ import torch
 from scipy.stats import norm
 
 import bayes_vae as bv
+from bayes_vae.data.standardization import Standardization
 from bayes_vae.diagnosis import NotChecked
 from bayes_vae.guides import SingleLatentGuide
 from bayes_vae.report import Missing, report_contents, report_page
@@ -19,12 +20,25 @@ from bayes_vae.report.code_sections import aggregate_section, calibration_sectio
 from bayes_vae.report.contents import STAGES
 from bayes_vae.report.diagnosis import diagnosis_section
 from bayes_vae.report.evidence import gap_section
-from bayes_vae.report.pictures import traversal_section
+from bayes_vae.report.pictures import prior_section, traversal_section
 from bayes_vae.report.term_table import evidence_sentences
 from bayes_vae.report.training_sections import about_section, training_section
 from bayes_vae.settings import PairSettings, ReportSettings
 from bayes_vae.training import build_pair
 from bayes_vae.vocabulary.readings import Reading
+
+
+def test_pictures_of_standardized_images_are_in_the_units_of_the_data(contents):
+    shape = contents.x.shape[1:]
+    scaled = replace(contents, standardization=Standardization(torch.full(shape, 100.0), torch.full(shape, 50.0)))
+    seen, draws = (float(100 + 50 * part.double().mean()) for part in (contents.x, contents.pictures.prior_samples))
+    section = prior_section(scaled)
+    found = re.findall(r"-?\d+\.\d+", section.sentences[0].replace("−", "-"))
+    assert float(found[0]) == pytest.approx(draws, abs=0.1)
+    assert float(found[2]) == pytest.approx(seen, abs=0.1)
+    assert "Pictures, in the units of the data" in section.blocks[0].caption
+    table = replace(scaled, x=contents.x.flatten(1))
+    assert table.shown(table.x) is table.x  # columns with units of their own share no gray scale
 
 
 def test_the_terms_are_those_of_the_library(contents, run, data, few):

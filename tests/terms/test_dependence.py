@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import bayes_vae as bv
-from bayes_vae.errors import LikelihoodSeesDataError
-from bayes_vae.terms.dependence import MOST_NUMBERS, likelihood_dependence
+from bayes_vae.errors import LikelihoodSeesDataError, UncheckedLikelihoodWarning
+from bayes_vae.terms.dependence import MOST_NUMBERS, Dependence, likelihood_dependence
 from bayes_vae.terms.opened import open_pair
 from bayes_vae.terms.probe import read_traced_pair
 from bayes_vae.terms.program import undisturbed
@@ -250,3 +250,75 @@ def test_the_diagnosis_names_it(isolated_globals):
         found = bv.diagnose(*pair, data).findings
     assert [finding.name for finding in found] == ["likelihood-sees-x"]
     assert "8 of 8 numbers" in found[0].summary
+
+
+def refuses_other_x(shift):
+    """A program that knows its x, and takes no other."""
+    known = {tuple(row.tolist()) for row in REAL}
+
+    def model(x):
+        if any(tuple(row.tolist()) not in known for row in x):
+            raise LookupError("this row is not in my table")
+        with pyro.plate("n", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(D), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z @ DECODER + shift * x, 1.0).to_event(1), obs=x)
+
+    return model
+
+
+def test_a_check_that_could_not_be_made_is_told():
+    found = dependence(refuses_other_x(1.0), (REAL,))
+    assert found.unmade.startswith("ProgramError: the model raised LookupError")
+    assert found.unmade.endswith("this row is not in my table")
+    said = "sees x at a fixed z was not checked: .* raises .*LookupError.*: this row is not in my table"
+    with pytest.warns(UncheckedLikelihoodWarning, match=said):
+        bv.elbo_terms(refuses_other_x(1.0), guide, REAL, 2)
+
+
+def test_the_diagnosis_lists_the_check_that_could_not_be_made(isolated_globals):
+    class Pair(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1))
+            self.program = refuses_other_x(1.0)
+
+        def model(self, x):
+            return self.program(x)
+
+        def guide(self, x):
+            return guide(x * self.weight)
+
+    pair = Pair()
+    data = bv.load_data(train=REAL.repeat(20, 1), validation=REAL, test=REAL.repeat(20, 1), kind="real")
+    found = bv.diagnose(pair.model, pair.guide, data, seconds=5)
+    reasons = {each.name: each.reason for each in found.not_checked}
+    assert "this row is not in my table" in reasons["likelihood-sees-x"]
+
+
+def test_a_mask_of_booleans_is_a_covariate_and_leaves_the_check_made():
+    seen = torch.rand(N, P, generator=torch.Generator().manual_seed(0)) < 0.7
+
+    def model(x, seen):
+        with pyro.plate("n", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(D), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z @ DECODER + x, 1.0).mask(seen).to_event(1), obs=x)
+
+    found = dependence(model, (REAL, seen), lambda x, seen: guide(x))
+    assert (found.unmade, found.seen, found.circular > 0) == ("", True, True)
+
+
+def test_covariates_that_a_program_refuses_leave_no_check_unmade():
+    """Lengths in descending order, as packed sequences need them, are not observed."""
+    lengths = torch.tensor([8, 5, 3])
+
+    def model(x, lengths):
+        if (lengths.diff() > 0).any():
+            raise ValueError("lengths must fall")
+        with pyro.plate("n", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(D), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z @ DECODER, 1.0).to_event(1), obs=x)
+
+    def its_guide(x, lengths):
+        return guide(x)
+
+    assert dependence(model, (REAL[:3], lengths), its_guide) == Dependence()

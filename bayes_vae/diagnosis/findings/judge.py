@@ -48,6 +48,8 @@ def judge(seen: Examined) -> Judgement:
     not_applicable: list[NotChecked] = []
     for kind in table.KINDS:
         if kind.first:
+            why = [seen.notes.get(name) for name in kind.needs if name not in seen.measured]
+            not_checked += [NotChecked(kind.name, reason) for reason in filter(None, why)]
             continue
         reason = _obstacle(kind, seen)
         if reason:

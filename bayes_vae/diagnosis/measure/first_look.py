@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,7 +13,7 @@ from torch import Tensor
 from bayes_vae.diagnosis.measure.measurement import Measurement
 from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.distributions import check_support, missing_in, observed_part
-from bayes_vae.errors import LikelihoodSeesDataError, NumericalError, SupportError
+from bayes_vae.errors import LikelihoodSeesDataError, NumericalError, SupportError, UncheckedLikelihoodWarning
 from bayes_vae.estimators.elbo import ElboAtDraws
 from bayes_vae.terms.exposed import exposes_distributions
 from bayes_vae.terms.opened import collect
@@ -34,7 +37,7 @@ def look_first(subject: Subject) -> dict[str, Measurement]:
             return _noted(subject, "parameters_that_are_not_finite", len(broken), ", ".join(broken))
         rows = subject.train.first(PROBED)
         x = rows.x[0]
-        with subject.opened(rows) as opened:
+        with _noting_unchecked(subject), subject.opened(rows) as opened:
             collect(opened, 2, ElboAtDraws("auto"))
     except SupportError as error:
         x = x[~x.isnan()]
@@ -48,6 +51,19 @@ def look_first(subject: Subject) -> dict[str, Measurement]:
     except NumericalError as error:
         return _noted(subject, "terms_that_are_not_finite", 1.0, str(error))
     return {}
+
+
+@contextmanager
+def _noting_unchecked(subject: Subject) -> Iterator[None]:
+    """Keep the warning that the likelihood could not be looked at, for the list of what was not checked."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for each in caught:
+        if issubclass(each.category, UncheckedLikelihoodWarning):
+            subject.notes["numbers_that_see_themselves"] = str(each.message)
+        else:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
 
 def _check_exposed_support(subject: Subject, x: Tensor) -> None:

@@ -17,7 +17,7 @@ from bayes_vae.data.split import inputs_of
 from bayes_vae.diagnosis.measure.measurement import Measurement
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.terms.exposed import ExposedPair
-from bayes_vae.terms.factorized import factorized
+from bayes_vae.terms.factorized import factorized, without_distributions
 from bayes_vae.terms.opened import OpenPair, open_pair
 from bayes_vae.terms.program import Observations, Program, modules_of, prepare_guide, take_rows
 from bayes_vae.terms.randomness import derived_seed
@@ -125,11 +125,7 @@ class Subject:
         """
         pair = self._pair
         if not isinstance(pair, ExposedPair):
-            raise NotDefinedError(
-                "this pair does not expose its distributions: give the model prior() and likelihood(z) and the guide "
-                "variational_posterior(x), as SingleLatentModel and SingleLatentGuide do, or build the pair with "
-                "bayes_vae.pair_from_networks."
-            )
+            raise NotDefinedError(without_distributions(pair, TensorRows(self.train.x, self.train.index)))
         return pair
 
     @cached_property
