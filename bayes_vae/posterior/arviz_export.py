@@ -26,6 +26,7 @@ from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import OpenPair, Options, collect, open_pair
 from bayes_vae.terms.program import Observations, Program
 from bayes_vae.terms.rows import RowSource, X, policy_text
+from bayes_vae.terms.whole_numbers import whole_number
 
 __all__ = ["container_of", "netcdf_bytes", "to_arviz"]
 
@@ -115,6 +116,7 @@ def to_arviz(
     if not isinstance(x, RowSource):
         given = [one for one in figures.values() if one is not None]
         options["data_policy"] = _one_policy(options.get("data_policy"), given)
+    num_draws = whole_number("num_draws", num_draws)
     with open_pair(model, guide, x, **options) as opened:
         return container_of(opened, num_draws=num_draws, labels=labels, **figures)
 

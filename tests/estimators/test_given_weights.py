@@ -145,7 +145,7 @@ def test_chains_and_draws_are_the_particles():
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
-        (np.zeros(5), ShapeError, r"log weights have shape \(K, N\), draws first.*got \(5,\)"),
+        (np.zeros(5), ShapeError, r"log_weights have shape \(K, N\), draws first.*got \(5,\)"),
         (np.zeros((2, 3, 4)), ShapeError, r"got \(2, 3, 4\)"),
         (np.zeros((0, 4)), ShapeError, r"got \(0, 4\)"),
         (np.full((2, 2), np.nan), NumericalError, "NaN"),
