@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from bayes_vae import __version__
 from bayes_vae.cli.output import nearest, note
 from bayes_vae.errors import BayesVaeError, Terminated
-from bayes_vae.process import ending_signals_raise, is_main_process
+from bayes_vae.process import end_with_stdin, ending_signals_raise, is_main_process
 
 __all__ = ["COMMANDS", "main"]
 
@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _choose_encoding(sys.stdout, arguments)
     try:
         with ending_signals_raise():
+            end_with_stdin()
             code = _run(arguments)
             sys.stdout.flush()
     except KeyboardInterrupt as interruption:

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bayes_vae.errors import BayesVaeError, NetworkOutputWarning, ShapeError
+from bayes_vae.errors import BayesVaeError, NetworkOutputWarning, ProgramError, ShapeError
 from bayes_vae.guides.network_guide import EncoderOutput, NetworkGuide
 from bayes_vae.models.network_model import DecoderOutput, NetworkModel
 from bayes_vae.networks.requirements import check_network
 from bayes_vae.terms.program import undisturbed
+from bayes_vae.terms.whole_numbers import shape_numbers, switch, whole_number
 
 __all__ = ["pair_from_networks"]
 
@@ -98,6 +99,13 @@ def pair_from_networks(
     >>> model.sample(3, seed=0).shape
     torch.Size([3, 8, 8])
     """
+    latent_dim, data_shape = whole_number("latent_dim", latent_dim), shape_numbers("data_shape", data_shape)
+    input_shape = None if input_shape is None else shape_numbers("input_shape", input_shape)
+    split, mask_input = switch("split", split), switch("mask_input", mask_input)
+    parameter_axis = whole_number("parameter_axis", parameter_axis, None)
+    for name, network in (("encoder", encoder), ("decoder", decoder)):
+        if not callable(network):
+            raise ProgramError(f"the {name} must be a network, a module or a function, got {type(network).__name__}.")
     said = {"parameter_axis": parameter_axis, "likelihood": likelihood, "prior": prior}
     model = NetworkModel(decoder, latent_dim, data_shape, decoder_output, **said)  # type: ignore[arg-type]
     form = {"split": split, "input_shape": input_shape, "mask_input": mask_input}

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bayes_vae.errors import SettingsError, ShapeError
+from bayes_vae.errors import DataError, SettingsError, ShapeError
 from bayes_vae.estimators.annealing.annealed import AnnealedEstimate
 from bayes_vae.estimators.arviz_import import import_arviz
 from bayes_vae.estimators.elbo import ElboAtDraws, ElboTerms
@@ -161,7 +161,12 @@ def netcdf_bytes(container: Any) -> bytes:
 
     Args:
         container: from :func:`to_arviz`.
+
+    Raises:
+        DataError: something else.
     """
+    if not hasattr(container, "to_netcdf"):
+        raise DataError(f"the container must be one of to_arviz, got {type(container).__name__}.")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "container.nc"
         if hasattr(container, "subtree"):

@@ -23,6 +23,7 @@ from bayes_vae.runs.manifest import CONFIG, MANIFEST, manifest_bytes, read_manif
 from bayes_vae.runs.metrics import metrics_bytes
 from bayes_vae.runs.run import Run
 from bayes_vae.runs.weights import pack_weights
+from bayes_vae.terms.whole_numbers import switch
 
 __all__ = ["CORE_FILES", "OWN_FILES", "check_destination", "contents", "put_folder", "save"]
 
@@ -53,6 +54,7 @@ def save(run: Run, path: str | Path, *, overwrite: bool = False) -> None:
         RunError: something is there already, another process trains the run that is to be replaced, or the folder
             could not be written.
     """
+    overwrite = switch("overwrite", overwrite)
     if not is_main_process():
         return
     check_destination(path, overwrite=overwrite)

@@ -11,7 +11,7 @@ from typing import Any, SupportsFloat, SupportsIndex, overload
 from bayes_vae.errors import SettingsError
 from bayes_vae.settings.setting_types import LARGEST, SEEDS
 
-__all__ = ["real_number", "seed_number", "several", "switch", "whole_number"]
+__all__ = ["real_number", "seed_number", "several", "shape_numbers", "switch", "whole_number"]
 
 
 @overload
@@ -108,6 +108,19 @@ def several(name: str, values: Iterable[Any], wanted: str) -> tuple[Any, ...]:
     if found is None:
         raise SettingsError(f"{name} must be {wanted}, got {reprlib.repr(values)}.")
     return found
+
+
+def shape_numbers(name: str, values: Iterable[SupportsIndex]) -> tuple[int, ...]:
+    """A shape as Python's numbers.
+
+    Raises:
+        SettingsError: not a list of whole numbers of at least 1.
+
+    >>> shape_numbers("data_shape", [28, 28])
+    (28, 28)
+    """
+    found = several(name, values, "whole numbers, such as (28, 28)")
+    return tuple(whole_number(f"each of {name}", one) for one in found)
 
 
 def switch(name: str, value: Any) -> bool:
