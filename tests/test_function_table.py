@@ -275,8 +275,10 @@ def error_of(call):
 
 @pytest.mark.parametrize("name", TABLE)
 def test_a_value_that_nobody_can_mean_is_one_documented_error(given, name):
+    defaults = inspect.signature(getattr(bv, name)).parameters
     for argument, values in TABLE[name].items():
-        for value in values:
+        needed = argument in defaults and defaults[argument].default is not None
+        for value in [*values, *([None] if needed else [])]:
             error = error_of(lambda: getattr(bv, name)(**{**given[name], argument: value}))  # noqa: B023
             assert isinstance(error, BayesVaeError), f"{argument}={value!r}: {error!r}"
             words = [argument, *CALLED.get(argument, [])]

@@ -72,6 +72,7 @@ def encode(model: Program, guide: Program, x: X, num_particles: int = 100, **opt
     """
     num_particles = whole_number("num_particles", num_particles, 2)
     with open_pair(model, guide, x, **options) as opened:
+        opened.check_support()
         exposed = opened.with_distributions()
         closed = _closed_form(exposed)
         if closed is not None:
