@@ -202,7 +202,13 @@ TABLE = {
 }
 """Function → argument → values that it refuses."""
 
-CALLED = {"checks": ["there is no check"], "runs": ["run directory"]}
+CALLED = {
+    "checks": ["there is no check"],
+    "pair": ["the model must be"],
+    "path": ["run directory"],
+    "runs": ["run directory"],
+    "source": ["data"],
+}
 """Argument → what else its messages call it."""
 
 
