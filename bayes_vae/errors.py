@@ -133,6 +133,10 @@ class Terminated(KeyboardInterrupt):
 class BayesVaeWarning(UserWarning):
     """Base of every warning that this library gives."""
 
+    def __str__(self) -> str:
+        """The message as it can be printed, whatever the names in it hold."""
+        return printable(super().__str__())
+
 
 class ScaledSiteWarning(BayesVaeWarning):
     """A site is scaled (KL annealing, say); its density is evaluated at weight 1."""

@@ -15,7 +15,7 @@ from bayes_vae.guides.network_guide import EncoderOutput, NetworkGuide
 from bayes_vae.models.network_model import DecoderOutput, NetworkModel
 from bayes_vae.networks.requirements import check_network
 from bayes_vae.terms.program import undisturbed
-from bayes_vae.terms.whole_numbers import shape_numbers, switch, whole_number
+from bayes_vae.terms.whole_numbers import shape_numbers, switch, whole_number, whole_number_or_none
 
 __all__ = ["pair_from_networks"]
 
@@ -102,7 +102,7 @@ def pair_from_networks(
     latent_dim, data_shape = whole_number("latent_dim", latent_dim), shape_numbers("data_shape", data_shape)
     input_shape = None if input_shape is None else shape_numbers("input_shape", input_shape)
     split, mask_input = switch("split", split), switch("mask_input", mask_input)
-    parameter_axis = whole_number("parameter_axis", parameter_axis, None)
+    parameter_axis = whole_number_or_none("parameter_axis", parameter_axis, None)
     for name, network in (("encoder", encoder), ("decoder", decoder)):
         if not callable(network):
             raise ProgramError(f"the {name} must be a network, a module or a function, got {type(network).__name__}.")

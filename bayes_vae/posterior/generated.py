@@ -16,7 +16,7 @@ from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.reached import evaluation_mode
 from bayes_vae.terms.rows import X, as_rows
 from bayes_vae.terms.traits import traits_of
-from bayes_vae.terms.whole_numbers import seed_number, switch, whole_number
+from bayes_vae.terms.whole_numbers import seed_number, switch, whole_number, whole_number_or_none
 
 __all__ = ["interpolate", "reconstruct", "sample"]
 
@@ -55,7 +55,7 @@ def sample(
         SettingsError: a label for a model that takes none.
     """
     traits, count, mean = traits_of(model), whole_number("num_observations", num_observations), switch("mean", mean)
-    seed, label = seed_number("seed", seed), whole_number("label", label, 0)
+    seed, label = seed_number("seed", seed), whole_number_or_none("label", label, 0)
     draw = traits.sample
     if draw is None:
         raise NotDefinedError(

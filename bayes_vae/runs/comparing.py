@@ -27,7 +27,7 @@ from bayes_vae.terms.program import Program, modules_of
 from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.rows import RowSource, X, prepare_for
 from bayes_vae.terms.traits import traits_of
-from bayes_vae.terms.whole_numbers import seed_number, whole_number
+from bayes_vae.terms.whole_numbers import seed_number, whole_number_or_none
 
 __all__ = ["compare_models", "compare_runs"]
 
@@ -160,7 +160,7 @@ def compare_runs(
         RunError: not a run directory.
         DataError: the runs' data are not there any more.
     """
-    num_observations = whole_number("num_observations", num_observations)
+    num_observations = whole_number_or_none("num_observations", num_observations)
     designs = designs_of(runs)
     if len(designs) == 1 and len(runs) > 1:
         raise SettingsError(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bayes_vae.errors import RunError
+from bayes_vae.errors import RunError, SettingsError
 from bayes_vae.process import is_main_process
 from bayes_vae.runs.card import CARD, card_bytes
 from bayes_vae.runs.checkpoint_files import POSITION, STATE, checkpoint_files
@@ -55,6 +55,8 @@ def save(run: Run, path: str | Path, *, overwrite: bool = False) -> None:
             could not be written.
     """
     overwrite = switch("overwrite", overwrite)
+    if not isinstance(run, Run):
+        raise SettingsError(f"run must be what fit returned, got {type(run).__name__}.")
     if not is_main_process():
         return
     check_destination(path, overwrite=overwrite)

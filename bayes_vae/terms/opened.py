@@ -23,7 +23,7 @@ from bayes_vae.terms.stream import BoundBatch, Pair, Progress, Source, read_pair
 from bayes_vae.terms.traced import TracedPair
 from bayes_vae.terms.traced_distributions import distributions_of_traces
 from bayes_vae.terms.traits import Program, Traits, traits_of
-from bayes_vae.terms.whole_numbers import seed_number, whole_number
+from bayes_vae.terms.whole_numbers import seed_number, whole_number, whole_number_or_none
 
 __all__ = ["Accumulator", "Batch", "OpenPair", "Options", "collect", "open_pair", "part_of", "refuse_other_orders"]
 
@@ -285,7 +285,10 @@ def open_pair(
     """
     refuse_other_orders(model, guide, x)
     seed = seed_number("seed", seed)
-    batch_size, chunk_size = whole_number("batch_size", batch_size), whole_number("chunk_size", chunk_size)
+    batch_size, chunk_size = (
+        whole_number_or_none("batch_size", batch_size),
+        whole_number_or_none("chunk_size", chunk_size),
+    )
     with isolated_context():
         rows = as_rows(x, model, index, data_policy)
         with warning_of_scales_once(), undisturbed(model, guide, device=rows.index.device, seed=seed):

@@ -110,7 +110,7 @@ def outputs(folder: Path, name: str) -> tuple[dict[str, int], dict[str, Tags]]:
         for command, words in {"train": [*train, "--epochs", "1", f"--out={run}"], **COMMANDS}.items():
             where = [] if command == "train" else ["--", str(run)]
             codes[command], text = called(command, *words, *where)
-            assert printable(text) == text, (command, name)
+            assert printable(text) == text, (command, name, text)
             assert "Traceback" not in text, (command, name, text)
             assert codes[command] in (0, 1) or name == HARMLESS or codes[command] == 2, (command, text)
             if codes[command] == 2:
