@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 __all__ = [
     "BayesVaeError",
     "BayesVaeWarning",
@@ -27,8 +29,24 @@ __all__ = [
 ]
 
 
+def printable(text: str) -> str:
+    r"""Text without what a terminal obeys: control characters, but for line ends and tabs, and changes of direction.
+
+    >>> printable("runs/\x1b[2Ja")
+    'runs/\\x1b[2Ja'
+    """
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
 class BayesVaeError(Exception):
     """Base of every error that this library raises for bad input."""
+
+    def __str__(self) -> str:
+        """The message as it can be printed, whatever the names of files and sites in it hold."""
+        return printable(super().__str__())
 
 
 class SettingsError(BayesVaeError, ValueError):
@@ -115,6 +133,10 @@ class Terminated(KeyboardInterrupt):
 
 class BayesVaeWarning(UserWarning):
     """Base of every warning that this library gives."""
+
+    def __str__(self) -> str:
+        """The message as it can be printed, whatever the names in it hold."""
+        return printable(super().__str__())
 
 
 class ScaledSiteWarning(BayesVaeWarning):

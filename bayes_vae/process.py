@@ -11,10 +11,36 @@ from types import FrameType
 
 from bayes_vae.errors import Terminated
 
-__all__ = ["ENDING_SIGNALS", "ending_signals_raise", "is_main_process", "terminate"]
+__all__ = [
+    "ENDING_SIGNALS",
+    "ENDS_WITH_STDIN",
+    "end_with_stdin",
+    "ending_signals_raise",
+    "is_main_process",
+    "terminate",
+]
 
 ENDING_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 """From a scheduler or a container, and from a terminal that was closed."""
+
+
+ENDS_WITH_STDIN = "BAYES_VAE_ENDS_WITH_STDIN"
+"""Environment variable by which a command that starts others ties them to its own life."""
+
+
+def end_with_stdin() -> None:
+    """End this process, as SIGTERM does, when its standard input is closed: when its parent is gone, even by kill -9.
+
+    Only where the parent asked for it in the environment, which this process's own children do not inherit.
+    """
+    if os.environ.pop(ENDS_WITH_STDIN, ""):
+        threading.Thread(target=_wait_for_the_end, daemon=True).start()
+
+
+def _wait_for_the_end() -> None:
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def is_main_process() -> bool:

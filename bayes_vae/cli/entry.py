@@ -9,12 +9,13 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 
 from bayes_vae import __version__
 from bayes_vae.cli.output import nearest, note
-from bayes_vae.errors import BayesVaeError, Terminated
-from bayes_vae.process import ending_signals_raise, is_main_process
+from bayes_vae.errors import BayesVaeError, Terminated, printable
+from bayes_vae.process import end_with_stdin, ending_signals_raise, is_main_process
 
 __all__ = ["COMMANDS", "main"]
 
@@ -50,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None and isinstance(sys.stdout, io.TextIOWrapper):
         _choose_encoding(sys.stdout, arguments)
     try:
-        with ending_signals_raise():
+        with ending_signals_raise(), _printable_warnings():
+            end_with_stdin()
             code = _run(arguments)
             sys.stdout.flush()
     except KeyboardInterrupt as interruption:
@@ -64,6 +66,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _complain(_told(error), FAILED)
     _flush_or_discard()
     return code
+
+
+@contextlib.contextmanager
+def _printable_warnings() -> Iterator[None]:
+    """Warnings of any library, such as Matplotlib's of a letter that it cannot draw, hold nothing a terminal obeys."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda *about: printable(before(*about))
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _choose_encoding(output: io.TextIOWrapper, arguments: Sequence[str]) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import re
 import sys
 import time
 import unicodedata
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
+
+from bayes_vae.errors import printable
 
 __all__ = ["Progress", "json_text", "nearest", "note", "printable", "say", "table"]
 
@@ -41,18 +42,6 @@ def say(text: str) -> None:
 def note(text: str) -> None:
     """A line for people beside the result, on standard error."""
     print(printable(text), file=sys.stderr, flush=True)
-
-
-def printable(text: str) -> str:
-    r"""Text without what a terminal obeys: control characters, but for line ends and tabs, and changes of direction.
-
-    >>> printable("runs/\x1b[2Ja")
-    'runs/\\x1b[2Ja'
-    """
-    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
-
-
-_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:

@@ -21,6 +21,7 @@ from bayes_vae.cli.flags import Flags
 from bayes_vae.cli.grid import Cell, cells_of, varied_settings
 from bayes_vae.cli.output import Progress, json_text, note, say, table
 from bayes_vae.errors import BayesVaeError, NumericalError, RunError, SettingsError, Terminated
+from bayes_vae.process import ENDS_WITH_STDIN
 from bayes_vae.settings import DataSettings, PairSettings, TrainingSettings
 
 __all__ = ["run"]
@@ -236,7 +237,10 @@ def _passing_on(active: Sequence[_Process]) -> Iterator[None]:
 
 
 class _Process:
-    """A training in a process of its own, out of reach of the terminal's Ctrl-C: the sweep passes it on, once."""
+    """A training in a process of its own, out of reach of the terminal's Ctrl-C: the sweep passes it on, once.
+
+    It holds the other end of the training's standard input, so that a sweep that is killed takes its trainings along.
+    """
 
     def __init__(self, outcome: Outcome, jobs: int) -> None:
         self.outcome, self.last = outcome, ""
@@ -244,10 +248,10 @@ class _Process:
         threads = os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
         self.process = subprocess.Popen(
             words,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env={**os.environ, "OMP_NUM_THREADS": threads},
+            env={**os.environ, "OMP_NUM_THREADS": threads, ENDS_WITH_STDIN: "1"},
             start_new_session=True,
             text=True,
             errors="replace",
@@ -267,6 +271,8 @@ class _Process:
         code = self.process.poll()
         if code is None:
             return False
+        assert self.process.stdin is not None
+        self.process.stdin.close()
         self._reader.join()
         if code not in (0, 130, -signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGTERM):
             self.outcome.end(FAILED, self.last.removeprefix("bayes-vae: ") or f"exit code {code}")

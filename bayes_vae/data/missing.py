@@ -31,7 +31,7 @@ def separated(raw: RawData, mask: Any = None) -> RawData:
     missing = np.isnan(numbers) if numbers.dtype.kind == "f" else np.zeros(numbers.shape, bool)
     if mask is not None:
         missing = missing | _checked_mask(mask, numbers.shape)
-    if not missing.any():
+    if not missing.any() or not missing.ndim:
         return raw
     if raw.redraw is not None:
         raise DataError(

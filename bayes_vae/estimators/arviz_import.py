@@ -12,7 +12,7 @@ def import_arviz() -> Any:
     """ArviZ, imported when first used, whether or not a cache directory can be created."""
     try:
         import arviz
-    except OSError:  # the cache directory cannot be created: give it a throw-away one for the import
+    except (OSError, RuntimeError):  # no cache directory, or nobody's home: give it a throw-away one for the import
         import platformdirs
 
         user_cache_dir = platformdirs.user_cache_dir

@@ -25,7 +25,7 @@ from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.rows import X, as_rows
 from bayes_vae.terms.stream import Progress, Source
 from bayes_vae.terms.traits import traits_of
-from bayes_vae.terms.whole_numbers import real_number, several, whole_number
+from bayes_vae.terms.whole_numbers import real_number, several, whole_number, whole_number_or_none
 from bayes_vae.vocabulary.readings import RankShape
 from bayes_vae.vocabulary.symbols import dimension_symbol
 
@@ -287,7 +287,7 @@ def calibrate_guide(
 
 
 def _simulated(model: Any, like: X | None, num_observations: int | None, seed: int) -> Simulated:
-    count = whole_number("num_observations", num_observations)
+    count = whole_number_or_none("num_observations", num_observations)
     if like is not None:
         template = as_rows(like, model).read()
         if count not in (None, len(template[0])):

@@ -70,13 +70,15 @@ def encode(model: Program, guide: Program, x: X, num_particles: int = 100, **opt
     Raises:
         ProgramError, SupportError, NumericalError: as :func:`bayes_vae.log_terms`.
     """
+    num_particles = whole_number("num_particles", num_particles, 2)
     with open_pair(model, guide, x, **options) as opened:
+        opened.check_support()
         exposed = opened.with_distributions()
         closed = _closed_form(exposed)
         if closed is not None:
             return _codes(opened, *closed, "closed form")
         moments = MomentsAtDraws()
-        collect(opened, max(2, whole_number("num_particles", num_particles) or 2), moments)
+        collect(opened, num_particles, moments)
         return _codes(opened, moments.means(), moments.deviations(), f"{num_particles:,} draws from q")
 
 

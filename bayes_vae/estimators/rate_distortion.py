@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Unpack
@@ -18,6 +19,7 @@ from bayes_vae.estimators.annealing.temperatures import inverse_temperatures
 from bayes_vae.estimators.annealing.tempered import Tempered
 from bayes_vae.estimators.importance.bound import effective_sample_size, importance_weighted_bound
 from bayes_vae.estimators.latent_space import pilot_draws
+from bayes_vae.settings.setting_types import LARGEST_REAL
 from bayes_vae.terms.averages import Average, average
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.listed_options import lists_options
@@ -26,6 +28,7 @@ from bayes_vae.terms.program import Program
 from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.tabular import Column, Tabular
+from bayes_vae.terms.whole_numbers import real_number, several
 from bayes_vae.vocabulary.readings import Reading
 
 __all__ = ["BETAS", "CurvePoint", "RateDistortion", "rate_distortion", "rate_distortion_of"]
@@ -369,12 +372,8 @@ def _checked(betas: Sequence[float]) -> list[float]:
     Raises:
         SettingsError: none, or one that is not a finite number above 0, or twice the same.
     """
-    try:
-        found = sorted(float(beta) for beta in betas)
-    except (TypeError, ValueError):
-        found = []
-    if not found or not 0 < found[0] <= found[-1] < float("inf") or len(set(found)) < len(found):
-        raise SettingsError(
-            f"betas must be different finite numbers above 0, such as {BETAS}, got {betas!r}; β = 0 is always there."
-        )
+    wanted = f"different finite numbers above 0, such as {BETAS}"
+    found = sorted(real_number("betas", beta, wanted, below=LARGEST_REAL) for beta in several("betas", betas, wanted))
+    if not found or len(set(found)) < len(found):
+        raise SettingsError(f"betas must be {wanted}, got {reprlib.repr(betas)}; β = 0 is always there.")
     return found

@@ -19,7 +19,7 @@ from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import OpenPair, Options, collect, open_pair
 from bayes_vae.terms.program import Program
-from bayes_vae.terms.rows import X
+from bayes_vae.terms.rows import RowSource, X, as_observations
 from bayes_vae.terms.tabular import Column, Tabular
 from bayes_vae.terms.whole_numbers import whole_number
 from bayes_vae.vocabulary.readings import Reading
@@ -158,7 +158,12 @@ def score(
     Reference: Nalisnick, Matsukawa, Teh, Gorur, Lakshminarayanan (2019), "Do deep generative models know what they
     don't know?".
     """
-    settings = {"num_particles": num_particles, "num_temperatures": num_temperatures}
+    settings = {
+        "num_particles": whole_number("num_particles", num_particles),
+        "num_temperatures": whole_number("num_temperatures", num_temperatures, 0),
+    }
+    if not isinstance(reference, Scores | RowSource | None):
+        as_observations(reference, "reference")
     with open_pair(model, guide, x, **options) as opened:
         found = _scores_of(opened, kl, **settings)
     if reference is None:
@@ -190,11 +195,10 @@ def percentiles(values: Tensor, reference: Tensor) -> Tensor:
 
 def _scores_of(opened: OpenPair, kl: KL, num_particles: int, num_temperatures: int) -> Scores:
     """Without ranks."""
-    count = whole_number("num_particles", num_particles)
-    elbo, weights = ElboAtDraws(kl), WeightsAtDraws(count)
+    elbo, weights = ElboAtDraws(kl), WeightsAtDraws(num_particles)
     exact = opened.log_evidence()
     annealing = num_temperatures > 0 and exact is None and not opened.pair.discrete
-    collect(opened.phase(0, 2) if annealing else opened, count, elbo, weights)
+    collect(opened.phase(0, 2) if annealing else opened, num_particles, elbo, weights)
     terms, bound = elbo.result(opened), weights.result(opened)
     if exact is not None:
         sure = torch.ones_like(exact, dtype=torch.bool)

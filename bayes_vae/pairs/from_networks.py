@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from bayes_vae.errors import BayesVaeError, NetworkOutputWarning, SettingsError, ShapeError
+from bayes_vae.errors import BayesVaeError, NetworkOutputWarning, ProgramError, SettingsError, ShapeError
 from bayes_vae.guides.conditional_network_guide import ConditionalNetworkGuide
 from bayes_vae.guides.network_guide import EncoderOutput, NetworkGuide
 from bayes_vae.models.conditional_network_model import ConditionalNetworkModel
@@ -18,6 +18,7 @@ from bayes_vae.models.network_model import DecoderOutput, NetworkModel
 from bayes_vae.networks.foreign import method_named
 from bayes_vae.networks.requirements import check_network
 from bayes_vae.terms.program import undisturbed
+from bayes_vae.terms.whole_numbers import shape_numbers, switch, whole_number, whole_number_or_none
 
 __all__ = ["pair_from_networks"]
 
@@ -121,6 +122,11 @@ def pair_from_networks(
     >>> model.sample(3, seed=0).shape
     torch.Size([3, 8, 8])
     """
+    latent_dim, data_shape = whole_number("latent_dim", latent_dim), shape_numbers("data_shape", data_shape)
+    input_shape = None if input_shape is None else shape_numbers("input_shape", input_shape)
+    split, mask_input = switch("split", split), switch("mask_input", mask_input)
+    needs_labels = switch("needs_labels", needs_labels)
+    parameter_axis = whole_number_or_none("parameter_axis", parameter_axis, None)
     beside = _rows_beside(covariates, covariates_to, needs_labels)
     said: dict[str, Any] = {"parameter_axis": parameter_axis, "likelihood": likelihood, "prior": prior}
     said |= {"fields": decoder_fields}
@@ -145,6 +151,8 @@ def pair_from_networks(
 def _network(role: str, given: Any, of: nn.Module | None) -> Any:
     """The network, looked up where it is a name."""
     if not isinstance(given, str):
+        if not callable(given):
+            raise ProgramError(f"the {role} must be a network, a module or a function, got {type(given).__name__}.")
         return given
     if of is None:
         raise SettingsError(f"{role}={given!r} is a name: say of=module, the module whose method or part it is.")

@@ -78,6 +78,10 @@ def build_part(kind: PartKind, chosen: str | Mapping[str, Any], **given: Any) ->
     >>> build_part("prior", "standard-normal", latent_dim=3, data_shape=(8, 8))().event_shape
     torch.Size([3])
     """
+    if not isinstance(chosen, str | Mapping):
+        raise SettingsError(
+            f"the {kind} must be a name, or a mapping with 'name' and options, got {type(chosen).__name__}."
+        )
     options = {"name": chosen} if isinstance(chosen, str) else dict(chosen)
     part = find(kind, options.pop("name", None))
     parameters = inspect.signature(part.cls).parameters

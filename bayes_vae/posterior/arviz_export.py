@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bayes_vae.errors import SettingsError, ShapeError
+from bayes_vae.errors import DataError, SettingsError, ShapeError
 from bayes_vae.estimators.annealing.annealed import AnnealedEstimate
 from bayes_vae.estimators.arviz_import import import_arviz
 from bayes_vae.estimators.elbo import ElboAtDraws, ElboTerms
@@ -26,6 +26,7 @@ from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import OpenPair, Options, collect, open_pair
 from bayes_vae.terms.program import Observations, Program
 from bayes_vae.terms.rows import RowSource, X, policy_text
+from bayes_vae.terms.whole_numbers import whole_number
 
 __all__ = ["container_of", "netcdf_bytes", "to_arviz"]
 
@@ -115,6 +116,7 @@ def to_arviz(
     if not isinstance(x, RowSource):
         given = [one for one in figures.values() if one is not None]
         options["data_policy"] = _one_policy(options.get("data_policy"), given)
+    num_draws = whole_number("num_draws", num_draws)
     with open_pair(model, guide, x, **options) as opened:
         return container_of(opened, num_draws=num_draws, labels=labels, **figures)
 
@@ -159,7 +161,12 @@ def netcdf_bytes(container: Any) -> bytes:
 
     Args:
         container: from :func:`to_arviz`.
+
+    Raises:
+        DataError: something else.
     """
+    if not hasattr(container, "to_netcdf"):
+        raise DataError(f"the container must be one of to_arviz, got {type(container).__name__}.")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "container.nc"
         if hasattr(container, "subtree"):

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError, SettingsError
 from bayes_vae.terms.exposed import exposes_distributions
+from bayes_vae.terms.opened import refuse_other_orders
 from bayes_vae.terms.program import Program, index_arguments
 from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.reached import evaluation_mode
 from bayes_vae.terms.rows import X, as_rows
 from bayes_vae.terms.traits import traits_of
-from bayes_vae.terms.whole_numbers import seed_number, whole_number
+from bayes_vae.terms.whole_numbers import seed_number, switch, whole_number, whole_number_or_none
 
 __all__ = ["interpolate", "reconstruct", "sample"]
 
@@ -53,7 +54,8 @@ def sample(
         NotDefinedError: a program that cannot be drawn from alone, or a likelihood whose mean is not known.
         SettingsError: a label for a model that takes none.
     """
-    traits, count = traits_of(model), whole_number("num_observations", num_observations) or 1
+    traits, count, mean = traits_of(model), whole_number("num_observations", num_observations), switch("mean", mean)
+    seed, label = seed_number("seed", seed), whole_number_or_none("label", label, 0)
     draw = traits.sample
     if draw is None:
         raise NotDefinedError(
@@ -64,7 +66,7 @@ def sample(
     chosen = {} if label is None else {"label": label}
     blocks = []
     for start in range(0, count, AT_ONCE):
-        own = derived_seed(seed_number("seed", seed), "sample", start)
+        own = derived_seed(seed, "sample", start)
         blocks.append(_known(draw, AT_ONCE, seed=own, mean=mean, **chosen))
         _tell(progress, start, count)
     return torch.cat(blocks)[:count]
@@ -89,7 +91,8 @@ def reconstruct(
     Raises:
         NotDefinedError: a program that cannot reconstruct, or a likelihood whose mean is not known.
     """
-    draw = traits_of(model).reconstruct
+    refuse_other_orders(model, guide, x)
+    draw, seed, mean = traits_of(model).reconstruct, seed_number("seed", seed), switch("mean", mean)
     if draw is None:
         raise NotDefinedError(
             f"{type(model).__name__} has no reconstruct(x, guide): run the guide, then the model at its latents, with "
@@ -99,7 +102,7 @@ def reconstruct(
     for start in range(0, len(rows.index), AT_ONCE):
         part = rows.take(slice(start, start + AT_ONCE))
         given = part.read()
-        own = derived_seed(seed_number("seed", seed), "reconstruct", start)
+        own = derived_seed(seed, "reconstruct", start)
         taken = given if len(given) > 1 else given[0]
         blocks.append(_known(draw, taken, guide, seed=own, mean=mean, index=part.index))
         _tell(progress, start, len(rows.index))
@@ -131,17 +134,18 @@ def interpolate(
 
     Reference: White (2016), "Sampling generative networks", section 2.1.
     """
+    refuse_other_orders(model, guide, x)
     if not exposes_distributions(model, guide):
         raise NotDefinedError(
             "interpolation needs a pair that exposes likelihood(z) and variational_posterior(x), with a single z."
         )
     if path not in ("linear", "spherical"):
         raise SettingsError(f"path must be 'linear' or 'spherical', got {path!r}.")
-    rows, steps = as_rows(x, model), whole_number("num_steps", num_steps) or 0
+    rows, steps = as_rows(x, model), whole_number("num_steps", num_steps, 2)
     count = len(rows.index)
-    if count % 2 or steps < 2:
+    if count % 2:
         raise SettingsError(
-            f"interpolation joins observations in pairs by 2 or more steps, got {count} observations and {steps} steps."
+            f"interpolation joins observations in pairs, got {count} observations: pass an even number."
         )
     with evaluation_mode(model), evaluation_mode(guide):
         q = guide.variational_posterior(rows.read()[0], **index_arguments(guide, rows.index))

@@ -26,7 +26,7 @@ from bayes_vae.terms.prior_as_guide import prior_as_guide
 from bayes_vae.terms.program import Observations, Program, index_arguments
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.rows import X
-from bayes_vae.terms.stream import Progress
+from bayes_vae.terms.stream import Progress, check_source
 from bayes_vae.terms.traced import TracedPair
 from bayes_vae.terms.whole_numbers import seed_number, whole_number
 
@@ -75,6 +75,7 @@ def nuts_draws(
     check_numbers(num_draws, num_chains, num_warmup)
     max_tree_depth = whole_number("max_tree_depth", max_tree_depth)
     began = time.perf_counter()
+    check_source(options.get("source", "traces"))
     if options.get("source", "traces") == "distributions":
         raise SettingsError("nuts_draws reads the program itself: leave source out.")
     seed, progress = seed_number("seed", options.get("seed", 0)), options.get("progress")

@@ -13,7 +13,7 @@ from torch import Tensor
 from bayes_vae.data import Data, Split, as_data
 from bayes_vae.data.standardization import Standardization
 from bayes_vae.diagnosis import Diagnosis, diagnose
-from bayes_vae.errors import NotDefinedError
+from bayes_vae.errors import NotDefinedError, SettingsError
 from bayes_vae.estimators.aggregate_posterior import AggregatePosteriorTerms, aggregate_of
 from bayes_vae.estimators.calibration import GuideCalibration, calibrate_guide
 from bayes_vae.estimators.elbo import ElboAtDraws
@@ -160,6 +160,10 @@ def report_contents(
     Raises:
         ProgramError, SupportError, NumericalError: as :func:`bayes_vae.log_terms`.
     """
+    if not isinstance(settings, ReportSettings | None):
+        raise SettingsError(f"settings must be ReportSettings, got {type(settings).__name__}.")
+    if not (stages is None or callable(stages)):
+        raise SettingsError(f"stages must be a function that is told what comes next, got {type(stages).__name__}.")
     settings, data = settings or ReportSettings(), as_data(data, model, "the report")
     began = time.perf_counter()
     most = max(settings.num_observations, settings.num_encoded)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bayes_vae.data import Data
-from bayes_vae.errors import RunError
+from bayes_vae.errors import RunError, SettingsError
 from bayes_vae.report.contents import Stages, report_contents
 from bayes_vae.report.page import report_page
 from bayes_vae.runs import RunDirectory
@@ -45,6 +45,8 @@ def write_report(
         RunError: not a run directory, or its data or programs must be given.
     """
     directory = run if isinstance(run, RunDirectory) else RunDirectory(run)
+    if not (pair is None or (isinstance(pair, tuple) and len(pair) == 2)):
+        raise SettingsError(f"pair must be a tuple (model, guide), got {type(pair).__name__}.")
     model, guide = directory.pair() if pair is None else pair
     data = _stored_data(directory) if data is None else data
     contents = report_contents(

@@ -22,12 +22,13 @@ from bayes_vae.runs.designs import designs_of
 from bayes_vae.runs.directory import RunDirectory, load
 from bayes_vae.runs.run_data import data_settings, load_run_data
 from bayes_vae.terms.containers import Provenance
+from bayes_vae.terms.devices import resolve_device
 from bayes_vae.terms.opened import open_pair
 from bayes_vae.terms.program import Program, modules_of
 from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.rows import RowSource, X, prepare_for
 from bayes_vae.terms.traits import traits_of
-from bayes_vae.terms.whole_numbers import seed_number
+from bayes_vae.terms.whole_numbers import seed_number, whole_number_or_none
 
 __all__ = ["compare_models", "compare_runs"]
 
@@ -105,7 +106,7 @@ def compare_models(
     if wrong:
         raise SettingsError(f"each model needs a name, a text that is not empty; got {wrong[0]!r}.")
     seed = seed_number("seed", seed)
-    trainings = list(_trainings(models, device))
+    trainings = list(_trainings(models, str(resolve_device(device))))
     _refuse_other_data([each for each in trainings if each.run is not None])
     _refuse_unlike({each.name: each.pair for each in trainings if each.pair is not None}, x)
     found: dict[str, list[Contender]] = {name: [] for name in models}
@@ -165,6 +166,7 @@ def compare_runs(
         RunError: not a run directory.
         DataError: the runs' data are not there any more.
     """
+    num_observations = whole_number_or_none("num_observations", num_observations)
     designs = designs_of(runs)
     if len(designs) == 1 and len(runs) > 1:
         raise SettingsError(

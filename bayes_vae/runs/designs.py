@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from bayes_vae.errors import SettingsError
+from bayes_vae.runs.boundary import documented
 from bayes_vae.runs.directory import RunDirectory
-from bayes_vae.runs.manifest import read_manifest
+from bayes_vae.runs.manifest import read_manifest, run_path
+from bayes_vae.terms.whole_numbers import several
 
 __all__ = ["designs_of"]
 
@@ -34,10 +36,15 @@ def designs_of(runs: Sequence[str | Path]) -> dict[str, list[RunDirectory]]:
         what the names of their folders have in common.
 
     Raises:
-        SettingsError: a folder that is named twice, or two runs of one design with the same seed.
+        SettingsError: no folder, one that is named twice, or two runs of one design with the same seed.
+        RunError: not a run directory.
     """
-    folders = [Path(run) for run in runs]
-    resolved = [folder.resolve() for folder in folders]
+    wanted = "the folders of two or more runs"
+    folders = [run_path(run) for run in several("runs", runs, wanted)]
+    if not folders:
+        raise SettingsError(f"runs must be {wanted}, got none.")
+    with documented("one of these runs"):
+        resolved = [folder.resolve() for folder in folders]
     for folder, path in zip(folders, resolved, strict=True):
         if resolved.count(path) > 1:
             raise SettingsError(f"the run {folder} is named twice: a run is compared with others, name each once.")

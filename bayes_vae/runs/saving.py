@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bayes_vae.errors import RunError
+from bayes_vae.errors import RunError, SettingsError
 from bayes_vae.process import is_main_process
 from bayes_vae.runs.card import CARD, card_bytes
 from bayes_vae.runs.checkpoint_files import POSITION, STATE, checkpoint_files
@@ -23,6 +23,7 @@ from bayes_vae.runs.manifest import CONFIG, MANIFEST, manifest_bytes, read_manif
 from bayes_vae.runs.metrics import metrics_bytes
 from bayes_vae.runs.run import Run
 from bayes_vae.runs.weights import pack_weights
+from bayes_vae.terms.whole_numbers import switch
 
 __all__ = ["CORE_FILES", "OWN_FILES", "check_destination", "contents", "put_folder", "save"]
 
@@ -53,6 +54,9 @@ def save(run: Run, path: str | Path, *, overwrite: bool = False) -> None:
         RunError: something is there already, another process trains the run that is to be replaced, or the folder
             could not be written.
     """
+    overwrite = switch("overwrite", overwrite)
+    if not isinstance(run, Run):
+        raise SettingsError(f"run must be what fit returned, got {type(run).__name__}.")
     if not is_main_process():
         return
     check_destination(path, overwrite=overwrite)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, TypeVar
 
+import numpy as np
 from torch import Tensor
 
-from bayes_vae.errors import NotDefinedError
+from bayes_vae.errors import NotDefinedError, SettingsError
 from bayes_vae.terms.traits import traits_of
 
 __all__ = ["bits_per_dimension"]
@@ -44,5 +46,8 @@ def bits_per_dimension(log_probability: Nats, model: Any) -> Nats:
             f"bits per dimension are defined for probabilities, and the likelihood {family.name!r} is a density: its "
             "logarithm depends on the unit of x. Use a discrete one, such as 'discretized-logistic' for 8-bit pixels."
         )
+    given: Any = log_probability
+    if isinstance(given, bool) or not isinstance(given, Real | Tensor | np.ndarray):
+        raise SettingsError(f"log_probability must be a number or a tensor, in nats, got {type(given).__name__}.")
     dimensions: Sequence[int] = model.data_shape
     return log_probability / (-math.prod(dimensions) * math.log(2))

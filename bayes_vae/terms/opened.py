@@ -23,9 +23,9 @@ from bayes_vae.terms.stream import BoundBatch, Pair, Progress, Source, read_pair
 from bayes_vae.terms.traced import TracedPair
 from bayes_vae.terms.traced_distributions import distributions_of_traces
 from bayes_vae.terms.traits import Program, Traits, traits_of
-from bayes_vae.terms.whole_numbers import seed_number, whole_number
+from bayes_vae.terms.whole_numbers import seed_number, whole_number, whole_number_or_none
 
-__all__ = ["Accumulator", "Batch", "OpenPair", "Options", "collect", "open_pair", "part_of"]
+__all__ = ["Accumulator", "Batch", "OpenPair", "Options", "collect", "open_pair", "part_of", "refuse_other_orders"]
 
 ROWS_AT_ONCE = 8192
 """Particles times observations in one pass through the networks."""
@@ -283,9 +283,12 @@ def open_pair(
         SettingsError: sizes that are not whole numbers of at least 1.
         NumericalError: inside the block, a matrix that cannot be factorized.
     """
-    _refuse_other_orders(model, guide, x)
+    refuse_other_orders(model, guide, x)
     seed = seed_number("seed", seed)
-    batch_size, chunk_size = whole_number("batch_size", batch_size), whole_number("chunk_size", chunk_size)
+    batch_size, chunk_size = (
+        whole_number_or_none("batch_size", batch_size),
+        whole_number_or_none("chunk_size", chunk_size),
+    )
     with isolated_context():
         rows = as_rows(x, model, index, data_policy)
         with warning_of_scales_once(), undisturbed(model, guide, device=rows.index.device, seed=seed):
@@ -306,8 +309,13 @@ def _dtype_of(rows: Rows) -> str:
     return str(rows.take(slice(0, 1)).read()[0].dtype).removeprefix("torch.")
 
 
-def _refuse_other_orders(model: Any, guide: Any, x: Any) -> None:
-    """Say so where the three come in another order, as some functions took them once."""
+def refuse_other_orders(model: Any, guide: Any, x: Any) -> None:
+    """Say so where the three come in another order, as some functions took them once.
+
+    Raises:
+        SettingsError: names the order.
+        ProgramError: a model or a guide that is no program.
+    """
     if isinstance(model, Tensor | tuple) or isinstance(guide, Tensor | tuple) or isinstance(x, nn.Module):
         raise SettingsError(
             "estimators take (model, guide, x) in this order, got "

@@ -145,8 +145,12 @@ def prepare_for(model: Program, guide: Program, rows: RowSource) -> None:
         prepare_guide(model, guide, taken.read()[0], taken.index)
 
 
-def as_observations(x: Tensor | tuple[Tensor, ...]) -> Observations:
+def as_observations(x: Tensor | tuple[Tensor, ...], name: str = "x") -> Observations:
     """x as a tuple of tensors with a common first dimension N ≥ 1.
+
+    Args:
+        x: a tensor, or a tuple of them.
+        name: of the argument, for the message.
 
     Raises:
         ShapeError: no observation, or first dimensions that differ.
@@ -156,25 +160,25 @@ def as_observations(x: Tensor | tuple[Tensor, ...]) -> Observations:
     if not all(isinstance(part, Tensor) and part.dim() > 0 for part in parts) or not parts:
         kinds = ", ".join(type(part).__name__ for part in parts)
         raise ShapeError(
-            "x must be a tensor of shape (N, *event) or a tuple of tensors with a common first dimension, "
+            f"{name} must be a tensor of shape (N, *event) or a tuple of tensors with a common first dimension, "
             f"got ({kinds}). Of data in other forms pass rows of a data set, such as load_data(...).test."
         )
     for part in parts:
         strange = _strange(part)
         if strange:
             raise DataError(
-                f"x must be a dense tensor of real numbers, got {strange}. Pass its values as such a tensor, outside "
-                "torch.func.vmap."
+                f"{name} must be a dense tensor of real numbers, got {strange}. Pass its values as such a tensor, "
+                "outside torch.func.vmap."
             )
     parts = tuple(part.clone() if part.is_inference() else part for part in parts)  # which autograd refuses
     sizes = {len(part) for part in parts}
     if len(sizes) > 1:
         raise ShapeError(
-            f"the tensors of x must share their first dimension, N, got {sorted(sizes)}. "
+            f"the tensors of {name} must share their first dimension, N, got {sorted(sizes)}. "
             "Pass one row for each observation in each of them."
         )
     if sizes == {0}:
-        raise ShapeError("x holds no observation: expected shape (N, *event) with N of at least 1.")
+        raise ShapeError(f"{name} holds no observation: expected shape (N, *event) with N of at least 1.")
     return parts
 
 

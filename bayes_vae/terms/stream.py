@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from bayes_vae.terms.program import Observations, Program
 from bayes_vae.terms.randomness import KeyedNoise
 from bayes_vae.terms.rows import Rows
 
-__all__ = ["BoundBatch", "Pair", "Progress", "Source", "read_pair", "refuse_impossible"]
+__all__ = ["BoundBatch", "Pair", "Progress", "Source", "check_source", "read_pair", "refuse_impossible"]
 
 Source = Literal["auto", "distributions", "traces"]
 Progress = Callable[[float, int], None]
@@ -105,6 +106,16 @@ class Pair(Protocol):
         """A batch of observations."""
 
 
+def check_source(source: Source) -> None:
+    """Refuse a way to read the terms that there is not.
+
+    Raises:
+        SettingsError: none of "auto", "distributions" and "traces".
+    """
+    if not isinstance(source, str) or source not in get_args(Source):
+        raise SettingsError(f"source must be 'auto', 'distributions' or 'traces', got {reprlib.repr(source)}.")
+
+
 def read_pair(model: Program, guide: Program, rows: Rows, source: Source = "auto") -> Pair:
     """Choose how the terms of a pair are read.
 
@@ -119,9 +130,10 @@ def read_pair(model: Program, guide: Program, rows: Rows, source: Source = "auto
         LikelihoodSeesDataError: at a fixed z the parameters of the likelihood move with the numbers they are of.
     """
     exposed = exposes_distributions(model, guide)
-    if source not in ("auto", "distributions", "traces") or (source == "distributions" and not exposed):
+    check_source(source)
+    if source == "distributions" and not exposed:
         raise SettingsError(
-            f"source={source!r} does not work here: 'distributions' needs a model with prior() and likelihood(z) "
+            f"source={source!r} does not work here: it needs a model with prior() and likelihood(z) "
             "and a guide with variational_posterior(x); use 'auto' or 'traces'."
         )
     pair = ExposedPair(model, guide, rows) if exposed and source != "traces" else read_traced_pair(model, guide, rows)

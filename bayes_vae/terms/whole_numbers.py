@@ -6,20 +6,21 @@ import math
 import operator
 import reprlib
 from collections.abc import Iterable, Mapping
-from typing import Any, SupportsFloat, SupportsIndex, overload
+from typing import Any, SupportsFloat, SupportsIndex
 
 from bayes_vae.errors import SettingsError
 from bayes_vae.settings.setting_types import LARGEST, SEEDS
 
-__all__ = ["real_number", "seed_number", "several", "switch", "whole_number"]
+__all__ = ["real_number", "seed_number", "several", "shape_numbers", "switch", "whole_number", "whole_number_or_none"]
 
 
-@overload
-def whole_number(name: str, value: SupportsIndex, least: int | None = 1) -> int: ...
-@overload
-def whole_number(name: str, value: None, least: int | None = 1) -> None: ...
-def whole_number(name: str, value: SupportsIndex | None, least: int | None = 1) -> int | None:
-    """A whole number as Python's ``int``, whatever integer type it came in; None stays None.
+def whole_number_or_none(name: str, value: SupportsIndex | None, least: int | None = 1) -> int | None:
+    """:func:`whole_number` of what may be left out; None stays None."""
+    return None if value is None else whole_number(name, value, least)
+
+
+def whole_number(name: str, value: SupportsIndex, least: int | None = 1) -> int:
+    """A whole number as Python's ``int``, whatever integer type it came in.
 
     Args:
         name: of the argument, for the message.
@@ -32,8 +33,6 @@ def whole_number(name: str, value: SupportsIndex | None, least: int | None = 1) 
     >>> whole_number("num_particles", 5)
     5
     """
-    if value is None:
-        return None
     try:
         number = None if isinstance(value, bool) else operator.index(value)
     except (RuntimeError, TypeError, ValueError):  # not one, or a tensor that holds no single number
@@ -108,6 +107,19 @@ def several(name: str, values: Iterable[Any], wanted: str) -> tuple[Any, ...]:
     if found is None:
         raise SettingsError(f"{name} must be {wanted}, got {reprlib.repr(values)}.")
     return found
+
+
+def shape_numbers(name: str, values: Iterable[SupportsIndex]) -> tuple[int, ...]:
+    """A shape as Python's numbers.
+
+    Raises:
+        SettingsError: not a list of whole numbers of at least 1.
+
+    >>> shape_numbers("data_shape", [28, 28])
+    (28, 28)
+    """
+    found = several(name, values, "whole numbers, such as (28, 28)")
+    return tuple(whole_number(f"each of {name}", one) for one in found)
 
 
 def switch(name: str, value: Any) -> bool:

@@ -19,6 +19,7 @@ from bayes_vae.parts.registry import find
 from bayes_vae.runs import Run, compare_models
 from bayes_vae.settings import RefitPriorSettings, as_json
 from bayes_vae.terms import log_terms
+from bayes_vae.terms.devices import resolve_device
 from bayes_vae.terms.isolation import isolated_context
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
@@ -86,7 +87,10 @@ def refit_prior(
     if unknown:
         known = ", ".join(RefitPriorSettings.__dataclass_fields__)
         raise SettingsError(f"refit_prior knows no setting {unknown[0]!r}: choose from {known}.")
+    if settings is not None and not isinstance(settings, RefitPriorSettings):
+        raise SettingsError(f"settings must be a RefitPriorSettings, got {type(settings).__name__}.")
     settings = replace(settings or RefitPriorSettings(), **overrides)
+    resolve_device(settings.device)
     owner = _refittable(model, guide)
     data = as_data(data, model, "refit_prior")
     empty = [name for name in ("train", "validation", "test") if not len(getattr(data, name))]
@@ -126,7 +130,7 @@ def _refittable(model: Program, guide: Program) -> PartsModel:
 def _chosen(prior: str | Mapping[str, Any] | None, settings: RefitPriorSettings, data: Data) -> dict[str, Any]:
     """The prior with its options, as a model takes it: a name has those of the settings, a mapping its own."""
     if not isinstance(prior, Mapping):
-        settings = replace(settings, prior=prior or settings.prior)
+        settings = replace(settings, prior=settings.prior if prior is None else prior)
         options = find("prior", settings.prior).options
         prior = {"name": settings.prior, **{name: getattr(settings, setting) for setting, name in options.items()}}
     takes_values = "values" in inspect.signature(find("prior", prior.get("name")).cls).parameters

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from tqdm import tqdm
 
-from bayes_vae.errors import SettingsError
+from bayes_vae.errors import SettingsError, printable
 
 __all__ = ["ProgressStyle", "Reporter", "reporter"]
 
@@ -71,7 +71,7 @@ class _Lines:
         pass
 
     def _write(self, line: str) -> None:
-        sys.stderr.write(line + "\n")
+        sys.stderr.write(printable(line) + "\n")
         sys.stderr.flush()
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -213,3 +214,36 @@ def test_sigterm_between_two_trainings_keeps_its_number(command, monkeypatch):
     outcome = command("sweep", "--vary", "latent_dim=2,3", "--out", "a{latent_dim}", "--no-compare")
     assert outcome.code == 128 + signal.SIGTERM
     assert "interrupted after 0 of 2 trainings" in outcome.err
+
+
+def children(number):
+    """The processes that this one started."""
+    return [int(word) for word in Path(f"/proc/{number}/task/{number}/children").read_text().split()]
+
+
+def runs_still(number):
+    """Whether a process works; one that nobody waited for does not."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are looked for in /proc")
+def test_a_sweep_that_is_killed_takes_its_trainings_along(tmp_path):
+    words = [sys.executable, "-m", "bayes_vae", "sweep", "--vary", "latent_dim=2,3", "--out", "runs/d{latent_dim}"]
+    words += ["--hidden-dims", "4", "--epochs", "100000", "--jobs", "2"]
+    folders = [tmp_path / "runs" / name for name in ("d2", "d3")]
+    with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+        end = time.monotonic() + 120
+        while not all((folder / "manifest.json").exists() for folder in folders) and time.monotonic() < end:
+            time.sleep(0.2)
+        trainings = children(process.pid)
+        process.kill()
+    assert len(trainings) == 2
+    end = time.monotonic() + 60
+    while any(map(runs_still, trainings)) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert not any(map(runs_still, trainings))
+    for folder in folders:
+        assert RunDirectory(folder).unfinished

@@ -45,7 +45,11 @@ OF_COMMANDS = {
     "report": (ReportSettings,),
     "refit-prior": (RefitPriorSettings,),
     "rate-distortion": (RateDistortionSettings,),
+    "sweep": (DataSettings, PairSettings, TrainingSettings),
 }
+
+GRID = {"train": [], "sweep": ["--vary", "seed=1,2", "--out", "new/{seed}"]}
+"""Commands that make runs, and how they are called."""
 
 WRITING = ("score", "encode", "sample")
 """Commands that ask for the file that they write."""
@@ -84,7 +88,7 @@ NUM_CASES = sum(len(bad_values(flag, hint)) for _, flag, hint in FLAGS)
 
 
 def test_the_table_covers_every_command_that_takes_settings():
-    assert set(OF_COMMANDS) == set(COMMANDS) - {"demo", "experiment", "sweep"}
+    assert set(OF_COMMANDS) == set(COMMANDS) - {"demo", "experiment"}
     assert {settings for every in OF_COMMANDS.values() for settings in every} == set(SECTIONS.values())
     assert NUM_CASES >= 300
 
@@ -92,7 +96,8 @@ def test_the_table_covers_every_command_that_takes_settings():
 @pytest.mark.parametrize(("name", "flag", "hint"), FLAGS, ids=lambda value: value if isinstance(value, str) else "")
 def test_a_value_that_a_flag_does_not_take(command, trained, tmp_path, monkeypatch, name, flag, hint):
     monkeypatch.chdir(tmp_path)
-    where = [*([] if name == "train" else [trained]), *(["--out", "new"] if name in ("train", *WRITING) else [])]
+    where = [] if name in GRID else [trained]
+    where += ["--out", "new"] if name in ("train", *WRITING) else GRID.get(name, [])
     for value, message in bad_values(flag, hint):
         code, out, err = command(name, *where, f"--{flag.replace('_', '-')}={value}", "--json")
         assert (code, out) == (2, ""), (value, err)
@@ -136,10 +141,13 @@ def places(tmp_path, monkeypatch):
     return ["pipe", "circle", "endless", "sparse", "piped", "looped", "\x1b[2Jname", "gone", "~nouser", "x" * 5000]
 
 
-@pytest.mark.parametrize("name", ["evaluate", "compare", "explain", "diagnose", "report"])
+OF_A_RUN = [name for name in COMMANDS if name not in ("train", "demo", "experiment", "sweep")]
+
+
+@pytest.mark.parametrize("name", OF_A_RUN)
 def test_a_path_that_no_run_can_be_read_from(command, places, name):
     for place in places:
-        code, out, err = command(name, place)
+        code, out, err = command(name, place, *(["--out", "new"] if name in WRITING else []))
         assert (code, out) == (2, ""), (place, err)
         assert "is not a run directory" in err or "File name too long" in err, (place, err)
         assert "\x1b" not in err
@@ -215,6 +223,29 @@ def test_what_does_not_fit_the_memory_is_said_at_once(pair, size, monkeypatch):
     for ask in asked.values():
         with pytest.raises(BayesVaeError, match=r"would need [\d,.]+ GB of memory, and 1.0 GB are free: ask for fewer"):
             ask()
+
+
+@pytest.mark.parametrize("flag", ["--jobs", "--num-observations"])
+def test_numbers_of_a_sweep(command, tmp_path, monkeypatch, flag):
+    monkeypatch.chdir(tmp_path)
+    for value in [*NO_WHOLE_NUMBER, *TOO_LARGE, "0", "-1", "²"]:
+        code, out, err = command("sweep", *GRID["sweep"], f"{flag}={value}")
+        assert (code, out) == (2, ""), (value, err)
+        assert f"{flag}: expected " in err, (value, err)
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", err), (value, err)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words", ["seed=1.5,2", "seed=x,1", "latent_dim=-1", "seed=", "=1", "seed", "\x1b[2J=1", "", "x=1,2"]
+)
+def test_what_no_grid_is_made_of(command, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = command("sweep", "--vary", words, "--out", "new/{seed}")
+    assert (code, out) == (2, "")
+    assert "Traceback" not in err
+    assert "\x1b" not in err
+    assert list(tmp_path.iterdir()) == []
 
 
 TOO_LARGE_TO_TRAIN = [

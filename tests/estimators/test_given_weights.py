@@ -1,6 +1,7 @@
 """log p(x) from log weights that were computed elsewhere."""
 
 import math
+import os
 
 import numpy as np
 import pytest
@@ -145,7 +146,7 @@ def test_chains_and_draws_are_the_particles():
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
-        (np.zeros(5), ShapeError, r"log weights have shape \(K, N\), draws first.*got \(5,\)"),
+        (np.zeros(5), ShapeError, r"log_weights have shape \(K, N\), draws first.*got \(5,\)"),
         (np.zeros((2, 3, 4)), ShapeError, r"got \(2, 3, 4\)"),
         (np.zeros((0, 4)), ShapeError, r"got \(0, 4\)"),
         (np.full((2, 2), np.nan), NumericalError, "NaN"),
@@ -171,6 +172,20 @@ def test_a_file_without_such_weights_is_refused(pair, tmp_path):
         bv.log_evidence_from_weights(container, group="weights")
     with pytest.raises(DataError, match="cannot be read as an ArviZ file"):
         bv.log_evidence_from_weights(tmp_path / "none.nc")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with a name")
+def test_what_is_no_plain_file_is_not_opened(tmp_path):
+    """A pipe that nobody writes to would be waited for; a terabyte of nothing is not read."""
+    os.mkfifo(tmp_path / "pipe.nc")
+    with (tmp_path / "sparse.nc").open("wb") as file:
+        file.truncate(2**41)
+    (tmp_path / "endless.nc").symlink_to("/dev/zero")
+    for name, found in {"pipe": "not a plain file", "endless": "not a plain file", "sparse": "at most"}.items():
+        with pytest.raises(DataError, match=f"{name}.nc' cannot be read as an ArviZ file .*{found}"):
+            bv.log_evidence_from_weights(tmp_path / f"{name}.nc")
+    with pytest.raises(DataError, match="cannot be read as an ArviZ file"):
+        bv.log_evidence_from_weights("a\0b")
 
 
 def test_it_is_drawn_printed_and_compared(pair):

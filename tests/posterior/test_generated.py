@@ -100,7 +100,7 @@ def test_what_cannot_be_generated_is_refused(linear):
             ConditionalNormalGuide(**NETWORKS, num_classes=3),
             torch.zeros(2, 4),
         )
-    with pytest.raises(SettingsError, match="got 3 observations and 9 steps"):
+    with pytest.raises(SettingsError, match="joins observations in pairs, got 3"):
         bv.interpolate(*linear, torch.zeros(3, 5).double())
     with pytest.raises(SettingsError, match="path must be 'linear' or 'spherical'"):
         bv.interpolate(*linear, torch.zeros(2, 5).double(), path="curved")

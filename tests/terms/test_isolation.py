@@ -78,6 +78,20 @@ FIGURES = {
             bv.nuts_draws(pair[0], x[:1], num_draws=4, num_chains=2, num_warmup=2, seed=seed).log_joint
         )
     ),
+    "encode": lambda pair, x, seed=0: bv.encode(*pair, x, 4, seed=seed).means["z"],
+    "score": lambda pair, x, seed=0: bv.score(*pair, x, 4, reference=x[:2], seed=seed).log_evidence,
+    "rate_distortion": (
+        lambda pair, x, seed=0: (
+            bv.rate_distortion(*pair, x, [0.5, 1.0], num_temperatures=2, num_chains=2, seed=seed).rate
+        )
+    ),
+    "compare_models": (
+        lambda pair, x, seed=0: (
+            bv.compare_models({"a": pair, "b": pair}, x, num_particles=4, num_temperatures=0, seed=seed)
+            .contenders[0]
+            .log_evidence
+        )
+    ),
 }
 OURS_ONLY = {
     "aggregate_posterior_terms": (
@@ -88,6 +102,8 @@ OURS_ONLY = {
             bv.inference_gap(*pair, x, num_particles=8, num_temperatures=2, max_steps=3, seed=seed).approximation_gap
         )
     ),
+    "reconstruct": lambda pair, x, seed=0: bv.reconstruct(*pair, x, seed=seed, mean=False),
+    "sample": lambda pair, x, seed=0: bv.sample(pair[0], 5, seed=seed),
     "calibrate_guide": (
         lambda pair, x, seed=0: bv.calibrate_guide(*pair, num_observations=60, num_draws=99, seed=seed).ranks
     ),
@@ -194,6 +210,20 @@ def test_inside_vmap_a_plain_x_is_estimated_and_a_batched_one_refused(pairs, x):
         torch.vmap(lambda one: figure(pairs["ours"], one))(x.unsqueeze(0))
 
 
+def test_a_refitted_prior_is_not_changed_by_what_is_around_it(x):
+    data = bv.load_data(x.repeat(40, 1))
+    pair = build_pair(PairSettings(latent_dim=2, hidden_dims=(4,)), data)
+    few = {"num_components": 2, "epochs": 1, "num_observations": 2, "num_particles": 2, "num_temperatures": 0}
+    plain = None
+    for context in (None, *CONTEXTS):
+        if context in ("float64", "a default device"):
+            continue
+        with CONTEXTS[context]() if context else torch.enable_grad():
+            state = bv.refit_prior(*pair, data, **few).run.best_state
+        plain = plain or state
+        assert all(torch.equal(state[key], plain[key]) for key in plain), context
+
+
 def test_training_is_not_changed_by_what_is_around_it(x):
     data = bv.load_data(x.repeat(6, 1))
 
@@ -211,9 +241,12 @@ def test_training_is_not_changed_by_what_is_around_it(x):
         assert all(torch.equal(state[key], plain[key]) for key in plain), context
 
 
+IN_THREADS = ("log_terms", "annealed_log_evidence", "nuts_draws", "encode", "score", "rate_distortion", "sample")
+
+
 def test_threads_do_not_change_each_others_figures(pairs, x):
-    cases = [(which, name) for which, name in CASES if name in ("log_terms", "annealed_log_evidence", "nuts_draws")]
-    expected = {case: FIGURES[case[1]](pairs[case[0]], x) for case in cases}
+    cases = [(which, name) for which, name in CASES if name in IN_THREADS]
+    expected = {case: (FIGURES | OURS_ONLY)[case[1]](pairs[case[0]], x) for case in cases}
     before = torch.get_rng_state()
     module = pairs["ours"][0].train()
     wrong = []
@@ -222,7 +255,7 @@ def test_threads_do_not_change_each_others_figures(pairs, x):
         for number in range(2 * len(cases)):
             which, name = cases[(start + number) % len(cases)]
             try:
-                if not torch.equal(FIGURES[name](pairs[which], x), expected[which, name]):
+                if not torch.equal((FIGURES | OURS_ONLY)[name](pairs[which], x), expected[which, name]):
                     wrong.append((which, name))
                 assert torch.is_grad_enabled()
             except Exception as error:
@@ -281,7 +314,7 @@ def test_a_seed_of_numpy_is_stored_as_a_number():
 ON_X = {
     name: figure
     for name, figure in (FIGURES | OURS_ONLY).items()
-    if name not in ("calibrate_guide", "bidirectional_bounds")
+    if name not in ("calibrate_guide", "bidirectional_bounds", "sample")
 }
 
 

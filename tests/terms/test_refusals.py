@@ -388,7 +388,7 @@ def test_counts_below_one(estimator, name, value, ours):
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_an_unknown_source(estimator, ours):
-    with pytest.raises(SettingsError, match=r"source='trace' does not work here"):
+    with pytest.raises(SettingsError, match=r"source must be 'auto', 'distributions' or 'traces', got 'trace'"):
         estimator(ours.model, ours.guide, X, source="trace")
 
 

@@ -17,6 +17,7 @@ PARTS = {
     "fuzz": ("--cases", "10000"),
     "resumes": ("--every", "1"),
     "reads": ("--reads", "2000"),
+    "names": (),
 }
 """Program → its words."""
 
@@ -33,7 +34,7 @@ def run(name: str) -> dict[str, int]:
 
 def table(counts: dict[str, dict[str, int]]) -> str:
     """The counts in words."""
-    kills, races, flips, fuzz, resumes, reads = (counts[name] for name in PARTS)
+    kills, races, flips, fuzz, resumes, reads, names = (counts[name] for name in PARTS)
     acts = ", ".join(f"{act} {count}" for act, count in kills.items())
     rows = [
         ("kills", f"{sum(kills.values())} ({acts})", "the old run or the new one was there, whole, each time"),
@@ -53,6 +54,11 @@ def table(counts: dict[str, dict[str, int]]) -> str:
             "reads during training",
             f"{reads['reads']:,}, of {reads['checkpoints']:,} checkpoints",
             "each found one whole checkpoint",
+        ),
+        (
+            "hostile names",
+            f"{names['names']} of runs, files, columns and labels",
+            f"plain text in {names['outputs']} printed outputs and on {names['pages']} pages",
         ),
     ]
     lines = ["| what | how many | outcome |", "| --- | --- | --- |", *(f"| {' | '.join(row)} |" for row in rows)]

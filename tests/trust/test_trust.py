@@ -52,3 +52,9 @@ def test_interrupted_trainings_resume_bit_for_bit():
 def test_a_run_that_is_read_while_it_is_trained_is_whole():
     counts = outcome("reads", "--reads", "40")
     assert counts["checkpoints"] >= 2
+
+
+def test_hostile_names_stay_plain_text():
+    counts = outcome("names", "--names", "2")
+    assert counts["pages"] == 4
+    assert counts["outputs"] == 20

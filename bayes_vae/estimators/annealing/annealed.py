@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, Unpack, get_args
+from typing import Literal, Unpack, cast, get_args
 
 import torch
 from torch import Tensor
@@ -114,11 +114,12 @@ def start_of(model: Program, guide: Program | None, start: str, source: str) -> 
     """
     if start not in get_args(Start):
         raise SettingsError(f"start must be 'guide' or 'prior', got {start!r}.")
-    if start == "prior" and not isinstance(guide, Tensor | tuple):  # else open_pair names the order of arguments
+    in_order = not any(isinstance(one, Tensor | tuple) for one in (model, guide))
+    if start == "prior" and in_order:  # else open_pair names the order of arguments
         return prior_as_guide(model, source)
-    if guide is None:
+    if guide is None and in_order:
         raise SettingsError("start='guide' needs a guide, got None: pass one, or start='prior'.")
-    return guide
+    return cast(Program, guide)
 
 
 def anneal(

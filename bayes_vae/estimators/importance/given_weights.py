@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,16 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from bayes_vae.errors import DataError, ShapeError
+from bayes_vae.data.safe_reading import LARGEST_FILE, check_fits
+from bayes_vae.errors import DataError, SettingsError, ShapeError
 from bayes_vae.estimators.importance.accumulator import WeightAccumulator
 from bayes_vae.estimators.importance.bound import importance_weighted_bound
 from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
 from bayes_vae.estimators.importance.reliability import MINIMUM_PARTICLES
+from bayes_vae.plain_files import check_plain_file, one_error
 from bayes_vae.terms.containers import Provenance
+from bayes_vae.terms.rows import policy_text
+from bayes_vae.terms.whole_numbers import switch
 
 __all__ = ["log_evidence_from_weights"]
 
@@ -67,6 +72,10 @@ def log_evidence_from_weights(
     >>> log_evidence_from_weights(np.log([[0.25, 1.0], [0.75, 3.0]])).log_evidence.exp()
     tensor([0.5000, 2.0000], dtype=torch.float64)
     """
+    for what, text in (("group", group), ("name", name)):
+        if not isinstance(text, str):
+            raise SettingsError(f"{what} must be text, got {reprlib.repr(text)}.")
+    discrete_latents, data_policy = switch("discrete_latents", discrete_latents), policy_text(data_policy)
     weights = _as_tensor(_array_of(log_weights, group, name)).double()
     importance_weighted_bound(weights)  # looks at shape and values
     sums = WeightAccumulator(len(weights))
@@ -119,14 +128,11 @@ def _array_of(given: Any, group: str, name: str) -> Any:
 def _read(path: Path, group: str) -> Any:
     import xarray
 
-    try:
-        with xarray.open_dataset(path, group=group, engine="h5netcdf") as found:
-            return found.load()
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(
-            f"{path} cannot be read as an ArviZ file with a group {group!r} ({error}). Name a netCDF file that "
-            "to_netcdf wrote, and its group with group=."
-        ) from error
+    found = f"log_weights: {str(path)[:200]!r} cannot be read as an ArviZ file with a group {group!r}"
+    with one_error(DataError, found, "Name a netCDF file that to_netcdf wrote, and its group with group=."):
+        check_fits(check_plain_file(path, LARGEST_FILE), path)
+        with xarray.open_dataset(path, group=group, engine="h5netcdf") as opened:
+            return opened.load()
 
 
 def _draws_first(array: Any) -> Any:
@@ -146,10 +152,10 @@ def _draws_first(array: Any) -> Any:
 def _as_tensor(array: Any) -> Tensor:
     found = array.detach().cpu() if isinstance(array, Tensor) else _from_array(array)
     if found.is_complex() or found.dtype == torch.bool:
-        raise DataError(f"log weights are real numbers in nats, got {found.dtype}.")
+        raise DataError(f"log_weights are real numbers in nats, got {found.dtype}.")
     if found.dim() != 2 or 0 in found.shape:
         raise ShapeError(
-            f"log weights have shape (K, N), draws first and one column for each observation, got {tuple(found.shape)}."
+            f"log_weights have shape (K, N), draws first and one column for each observation, got {tuple(found.shape)}."
         )
     return found
 
@@ -166,6 +172,6 @@ def _from_array(array: Any) -> Tensor:
     if hasattr(array, "__dlpack__"):
         return from_dlpack(array).detach().cpu()
     raise DataError(
-        f"log weights must be an array of numbers of shape (K, N), of numpy, JAX, torch or anything with __array__ or "
+        f"log_weights must be an array of numbers of shape (K, N), of numpy, JAX, torch or anything with __array__ or "
         f"__dlpack__, got {type(array).__name__}."
     )
