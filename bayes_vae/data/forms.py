@@ -135,13 +135,16 @@ def _named_nowhere(labels: Any) -> Any:
 
 
 def as_array(source: Any, what: str) -> np.ndarray:
-    """A numpy array of booleans, integers or floats.
+    """A numpy array of booleans, integers or floats; what a masked array masks is NaN.
 
     Raises:
         DataError: what arrived, and which forms there are.
     """
     if isinstance(source, Tensor):
         source = _of_tensor(source, what)
+    elif isinstance(source, np.ma.MaskedArray):
+        masked: np.ndarray = np.ma.getmaskarray(source)
+        source = source.data if not masked.any() else np.where(masked, np.nan, source.data)
     elif hasattr(type(source), "__array__") or isinstance(source, list | int | float):
         try:
             source = np.asarray(source)

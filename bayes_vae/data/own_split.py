@@ -66,7 +66,8 @@ def split_rows(
         count: rows there are.
         train, validation, test: each a fraction up to 1.0, a number of rows as an int, their places, a mask (count,)
             of booleans, or None: for validation and test as :func:`held_out`, for training the rows that are left. Rows
-            that nobody chose are drawn at random, always in the same way.
+            that nobody chose are drawn at random, always in the same way. Where training and test rows are named and
+            leave none, the validation rows come from the training rows.
 
     Returns:
         three tensors of places, int64, without a common one.
@@ -79,6 +80,8 @@ def split_rows(
         name: _places(name, part, count) for name, part in given.items() if part is not None and not is_share(part)
     }
     _check_apart(chosen)
+    if validation is None and {"train", "test"} <= set(chosen) and sum(map(len, chosen.values())) == count:
+        chosen["train"], chosen["validation"] = _some_held_out(chosen["train"])
     free = torch.ones(count, dtype=torch.bool)
     for places in chosen.values():
         free[places] = False
@@ -97,6 +100,12 @@ def split_rows(
     for name, size in sizes.items():
         chosen[name], order = order[: size or 0], order[size or 0 :]
     return chosen["train"], chosen["validation"], chosen["test"]
+
+
+def _some_held_out(places: Tensor) -> tuple[Tensor, Tensor]:
+    """Named training rows without some at random, in their order, and these."""
+    order, size = permutation(len(places)), held_out(len(places))
+    return places[order[size:].sort().values], places[order[:size]]
 
 
 def _size(name: str, part: Any, count: int) -> int | None:

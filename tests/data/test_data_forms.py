@@ -347,3 +347,16 @@ def test_what_a_pair_is_not_given_as_data():
         as_data(object(), program, "fit")
     with pytest.raises(SupportError, match=r"bytes in 0…9 may be pixels"):
         as_data(np.full((20, 2), 9, np.uint8), program, "fit")
+
+
+def test_what_a_masked_array_masks_is_missing():
+    values = np.random.default_rng(0).normal(size=(120, 3))
+    masked = np.ma.masked_array(values, mask=np.arange(360).reshape(120, 3) % 7 == 0)
+    data = load_data(masked, kind="real")
+    assert data.missing_share == pytest.approx(masked.mask.mean())
+    torch.testing.assert_close(
+        data.test.observations().nan_to_num(), torch.from_numpy(masked.filled(0.0)).to(torch.float32)[data.test.index]
+    )
+    assert load_data(np.ma.masked_array(values), kind="real").missing_share == 0
+    counts = np.ma.masked_array(np.arange(360).reshape(120, 3), mask=masked.mask)
+    assert load_data(counts, kind="counts").missing_share == pytest.approx(masked.mask.mean())

@@ -60,6 +60,16 @@ def test_places_of_rows():
     assert [split.index.tolist() for split in parts_of(only)] == [[5, 3], [1], [0, 9]]
 
 
+def test_training_and_test_rows_that_leave_none_give_validation_rows_of_the_training_rows():
+    mine = np.arange(150) % 3 > 0
+    data = load_data(TABLE, train=mine, test=~mine)
+    assert [len(split) for split in parts_of(data)] == [80, 20, 50]
+    assert data.test.index.tolist() == np.flatnonzero(~mine).tolist()
+    both = data.train.index.tolist() + data.validation.index.tolist()
+    assert sorted(both) == np.flatnonzero(mine).tolist()
+    assert data.train.index.tolist() == sorted(data.train.index.tolist())
+
+
 @pytest.mark.parametrize(
     ("shares", "expected"),
     [
