@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from typing import Any
 
@@ -15,11 +16,14 @@ def import_arviz() -> Any:
     except (OSError, RuntimeError):  # no cache directory, or nobody's home: give it a throw-away one for the import
         import platformdirs
 
-        user_cache_dir = platformdirs.user_cache_dir
+        user_cache_dir, home = platformdirs.user_cache_dir, os.environ.get("HOME")
         with tempfile.TemporaryDirectory() as folder:
             platformdirs.user_cache_dir = lambda *_, **__: folder
+            os.environ["HOME"] = home or folder
             try:
                 import arviz
             finally:
                 platformdirs.user_cache_dir = user_cache_dir
+                if home is None:
+                    del os.environ["HOME"]
     return arviz

@@ -311,7 +311,7 @@ def rate_distortion_of(
     num_leapfrog: int = 5,
 ) -> RateDistortion:
     """:func:`rate_distortion` of a pair that is open."""
-    wanted = torch.tensor([0.0, *_checked(betas)], dtype=torch.float64)
+    wanted = torch.tensor([0.0, *_checked(betas)], dtype=torch.float64, device="cpu")
     plan = make_plan(num_temperatures, num_chains, num_leapfrog, None, from_prior=True)
     grid = inverse_temperatures(plan.num_temperatures, "cubic") * wanted[-1]
     ladder = torch.cat([grid, wanted]).unique()

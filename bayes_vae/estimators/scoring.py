@@ -162,9 +162,9 @@ def score(
         "num_particles": whole_number("num_particles", num_particles),
         "num_temperatures": whole_number("num_temperatures", num_temperatures, 0),
     }
-    if not isinstance(reference, Scores | RowSource | None):
-        as_observations(reference, "reference")
     with open_pair(model, guide, x, **options) as opened:
+        if not isinstance(reference, Scores | RowSource | None):
+            as_observations(reference, "reference")
         found = _scores_of(opened, kl, **settings)
     if reference is None:
         return found

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError, SettingsError
 from bayes_vae.terms.exposed import exposes_distributions
-from bayes_vae.terms.opened import refuse_other_orders
+from bayes_vae.terms.opened import open_pair, refuse_other_orders
 from bayes_vae.terms.program import Program, index_arguments
 from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.reached import evaluation_mode
-from bayes_vae.terms.rows import X, as_rows
+from bayes_vae.terms.rows import Rows, X
 from bayes_vae.terms.traits import traits_of
 from bayes_vae.terms.whole_numbers import seed_number, switch, whole_number, whole_number_or_none
 
@@ -98,7 +98,7 @@ def reconstruct(
             f"{type(model).__name__} has no reconstruct(x, guide): run the guide, then the model at its latents, with "
             "pyro.poutine.replay."
         )
-    rows, blocks = as_rows(x, model), []
+    rows, blocks = _supported(model, guide, x), []
     for start in range(0, len(rows.index), AT_ONCE):
         part = rows.take(slice(start, start + AT_ONCE))
         given = part.read()
@@ -141,7 +141,7 @@ def interpolate(
         )
     if path not in ("linear", "spherical"):
         raise SettingsError(f"path must be 'linear' or 'spherical', got {path!r}.")
-    rows, steps = as_rows(x, model), whole_number("num_steps", num_steps, 2)
+    rows, steps = _supported(model, guide, x), whole_number("num_steps", num_steps, 2)
     count = len(rows.index)
     if count % 2:
         raise SettingsError(
@@ -151,6 +151,17 @@ def interpolate(
         q = guide.variational_posterior(rows.read()[0], **index_arguments(guide, rows.index))
         between = _between(_known(lambda: q.mean), steps, path).to(rows.index.device)
         return torch.stack([_known(lambda z: model.likelihood(z).mean, codes) for codes in between])
+
+
+def _supported(model: Program, guide: Program, x: X) -> Rows:
+    """The rows of x, for each of which the likelihood has a density.
+
+    Raises:
+        SupportError: as every estimator.
+    """
+    with open_pair(model, guide, x) as opened:
+        opened.check_support()
+        return opened.rows
 
 
 def _between(codes: Tensor, steps: int, path: str) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -101,7 +100,7 @@ def refit_prior(
         )
     chosen = _chosen(prior, settings, data)
     device = next(owner.parameters()).device
-    with isolated_rng(derived_seed(settings.seed, "refit prior"), device):
+    with isolated_context(gradients=True), isolated_rng(derived_seed(settings.seed, "refit prior"), device):
         new, fitted = _fitted(owner, guide, data, chosen, settings, progress)
     about = {key: value for key, value in as_json(settings).items() if key not in ("out", "overwrite")}
     run = _run(
@@ -154,9 +153,7 @@ def _fitted(
     new.prior_family.start_at_codes(codes.flatten(0, 1))
     count = min(settings.num_observations, len(data.test))
     told = None if progress is None else lambda done, of: progress(count * done / of, 3 * count)
-    with ExitStack() as stack:
-        stack.enter_context(isolated_context(gradients=True))
-        stack.enter_context(evaluation_mode(new, guide))
+    with evaluation_mode(new, guide):
         return new, fit_to_codes(new.prior_family, train, validation, settings, told)
 
 

@@ -48,11 +48,15 @@ OF_COMMANDS = {
     "sweep": (DataSettings, PairSettings, TrainingSettings),
 }
 
-GRID = {"train": [], "sweep": ["--vary", "seed=1,2", "--out", "new/{seed}"]}
-"""Commands that make runs, and how they are called."""
-
-WRITING = ("score", "encode", "sample")
+WRITING = {"score": "new.csv", "encode": "new.npz", "sample": "new.png"}
 """Commands that ask for the file that they write."""
+
+
+def grid_but_for(flag):
+    """A small grid of a sweep, in which another setting varies."""
+    name = "latent_dim" if flag == "seed" else "seed"
+    return ["--vary", f"{name}=1,2", "--out", f"new/{{{name}}}"]
+
 
 NO_WHOLE_NUMBER = ["x", "1.5", "nan", "1e99", "٣x", "0x10", "--", "1,2", "", " ", "\x1b[2J"]
 TOO_LARGE = ["99999999999", "9" * 30, "-" + "9" * 30]
@@ -96,8 +100,8 @@ def test_the_table_covers_every_command_that_takes_settings():
 @pytest.mark.parametrize(("name", "flag", "hint"), FLAGS, ids=lambda value: value if isinstance(value, str) else "")
 def test_a_value_that_a_flag_does_not_take(command, trained, tmp_path, monkeypatch, name, flag, hint):
     monkeypatch.chdir(tmp_path)
-    where = [] if name in GRID else [trained]
-    where += ["--out", "new"] if name in ("train", *WRITING) else GRID.get(name, [])
+    where = [] if name in ("train", "sweep") else [trained]
+    where += ["--out", "new"] if name in ("train", *WRITING) else grid_but_for(flag) if name == "sweep" else []
     for value, message in bad_values(flag, hint):
         code, out, err = command(name, *where, f"--{flag.replace('_', '-')}={value}", "--json")
         assert (code, out) == (2, ""), (value, err)
@@ -147,7 +151,7 @@ OF_A_RUN = [name for name in COMMANDS if name not in ("train", "demo", "experime
 @pytest.mark.parametrize("name", OF_A_RUN)
 def test_a_path_that_no_run_can_be_read_from(command, places, name):
     for place in places:
-        code, out, err = command(name, place, *(["--out", "new"] if name in WRITING else []))
+        code, out, err = command(name, place, *(["--out", WRITING[name]] if name in WRITING else []))
         assert (code, out) == (2, ""), (place, err)
         assert "is not a run directory" in err or "File name too long" in err, (place, err)
         assert "\x1b" not in err
@@ -229,7 +233,7 @@ def test_what_does_not_fit_the_memory_is_said_at_once(pair, size, monkeypatch):
 def test_numbers_of_a_sweep(command, tmp_path, monkeypatch, flag):
     monkeypatch.chdir(tmp_path)
     for value in [*NO_WHOLE_NUMBER, *TOO_LARGE, "0", "-1", "²"]:
-        code, out, err = command("sweep", *GRID["sweep"], f"{flag}={value}")
+        code, out, err = command("sweep", *grid_but_for(flag), f"{flag}={value}")
         assert (code, out) == (2, ""), (value, err)
         assert f"{flag}: expected " in err, (value, err)
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", err), (value, err)

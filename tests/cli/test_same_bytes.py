@@ -10,6 +10,7 @@ import pytest
 from bayes_vae.cli import main
 
 PAGE = ["--num-images", "2", "--num-codes", "2", "--num-particles", "2", "--num-points", "9"]
+PATHS = ("run", "new_run", "figure")
 CLOCK = re.compile(r"(train_)?seconds|created")
 
 
@@ -17,7 +18,9 @@ def without_clock(value):
     """JSON without what was read off a clock, and without the paths of the run."""
     if isinstance(value, dict):
         return {
-            key: without_clock(entry) for key, entry in value.items() if not CLOCK.fullmatch(key) and key != "command"
+            key: without_clock(entry)
+            for key, entry in value.items()
+            if not CLOCK.fullmatch(key) and key not in ("command", *PATHS)
         }
     return [without_clock(entry) for entry in value] if isinstance(value, list) else value
 

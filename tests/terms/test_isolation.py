@@ -79,7 +79,7 @@ FIGURES = {
         )
     ),
     "encode": lambda pair, x, seed=0: bv.encode(*pair, x, 4, seed=seed).means["z"],
-    "score": lambda pair, x, seed=0: bv.score(*pair, x, 4, reference=x[:2], seed=seed).log_evidence,
+    "score": lambda pair, x, seed=0: bv.score(*pair, x, 4, reference=x, seed=seed).log_evidence,
     "rate_distortion": (
         lambda pair, x, seed=0: (
             bv.rate_distortion(*pair, x, [0.5, 1.0], num_temperatures=2, num_chains=2, seed=seed).rate

@@ -37,7 +37,7 @@ def log_evidence_from_weights(
     group: str = "sample_stats",
     name: str = "log_importance_weights",
     discrete_latents: bool = False,
-    data_policy: str = "unstated",
+    data_policy: str | None = None,
 ) -> LogEvidenceEstimate:
     r"""L_K, and how far to trust it, from the log weights of any framework.
 
@@ -56,7 +56,7 @@ def log_evidence_from_weights(
         group: of an ArviZ container.
         name: the variable there; :func:`bayes_vae.to_arviz` writes this one.
         discrete_latents: whether any latent is discrete: their few values may miss a mode, which no k̂ shows.
-        data_policy: how pixels became observations.
+        data_policy: how pixels became observations; "unstated" when not given.
 
     Returns:
         :class:`bayes_vae.LogEvidenceEstimate`, shape (N,), nats, which :func:`bayes_vae.compare_models` takes too.
