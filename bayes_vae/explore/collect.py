@@ -116,7 +116,10 @@ def collect(
         if missing_in(x) is not None:
             raise NotDefinedError(MISSING)
         guides_q = _q(guide, x, rows.index)
-        q = _normals(guides_q, notes)
+        exact = normals_of(guides_q)
+        q = moments_of(guides_q) if exact is None else exact
+        if exact is None:
+            notes.append(FLOW_NOTE)
         content: dict[str, Any] = {
             "name": name,
             "latent_dim": model.latent_dim,
@@ -133,7 +136,7 @@ def collect(
             notes.append(NO_ENCODER_NOTE)
         if model.latent_dim == 2:
             content |= _on_plane(model, x, q, settings)
-            if FLOW_NOTE in notes:
+            if exact is None:
                 content["contours"] = contours_of(guides_q, q)
     if "contours" in content:
         content["figures"]["guide_elbo"] = elbo_terms(
@@ -163,19 +166,11 @@ def _q(guide: Any, x: Tensor, index: Tensor) -> Any:
     return guide.variational_posterior(x, **index_arguments(guide, index))
 
 
-def _normals(q: Any, notes: list[str]) -> Normals:
-    """q of every observation as a normal."""
-    normals = normals_of(q)
-    if normals is None:
-        notes.append(FLOW_NOTE)
-        normals = moments_of(q)
-    return normals
-
-
 def _codes(guide: Any, codes: Split, device: torch.device) -> dict[str, Any]:
     """Means of q of more observations, and their labels, which the page hides until it is asked."""
-    q = _normals(_q(guide, codes.observations(device=device).double(), codes.index), [])
-    return {"loc": q.loc.float(), "labels": None if codes.labels is None else codes.labels.long().tolist()}
+    found = _q(guide, codes.observations(device=device).double(), codes.index)
+    loc = (normals_of(found) or moments_of(found)).loc
+    return {"loc": loc.float(), "labels": None if codes.labels is None else codes.labels.long().tolist()}
 
 
 def _on_plane(model: Any, x: Tensor, q: Normals, settings: ExploreSettings) -> dict[str, Any]:

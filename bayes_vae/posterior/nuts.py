@@ -91,7 +91,6 @@ def nuts_draws(
             )
         refuse_discrete(pair)
         opened.check_memory(2 * num_draws * num_chains, f"{num_chains} chains of num_draws={num_draws}")
-        opened.check_support()
         bound = pair.bind(parts, indices)
         with isolated_rng(derived_seed(seed, "held"), parts[0].device):
             held = bound.draw(range(1), None).latents

@@ -133,14 +133,16 @@ class _Look:
             self.latents: dict[str, Tensor] = bound.draw(range(1), KeyedNoise(0) if pair.keyed else None).latents
         self.held: dict[str, Tensor] = {}
         self.base = self._run(x, self.latents)
-        self.generator = torch.Generator().manual_seed(0)
+        self.generator = torch.Generator("cpu").manual_seed(0)
 
     def dependence(self) -> Dependence:
         moving = [place for place in range(len(self.x)) if self._may_move(place)]
         if not moving:
             return Dependence()
         numbers = [(place, j) for place in moving for j in range(self.x[place][0].numel())]
-        order = torch.randperm(len(numbers), generator=self.generator)[:MOST_NUMBERS].sort().values.tolist()
+        order = (
+            torch.randperm(len(numbers), generator=self.generator, device="cpu")[:MOST_NUMBERS].sort().values.tolist()
+        )
         owned, moved = (torch.stack(rows) for rows in zip(*self._columns([numbers[i] for i in order]), strict=True))
         circle = _on_circles(owned, moved)
         nodes = owned[circle].any(0)
@@ -172,20 +174,23 @@ class _Look:
             return False
 
     def _is_observed(self, place: int) -> bool:
-        """Whether a number of an argument is the value of an observed site, in every row."""
+        """Whether an argument's numbers stand as they are among the values of observed sites, in every row."""
         part = self.x[place].reshape(len(self.x[place]), -1).double()
         values = [
             value for name, value in zip(self.base.names, self.base.values, strict=True) if name not in self.latents
         ]
         held = torch.cat([value.reshape(len(part), -1).double() for value in values], 1)
-        return bool(torch.isclose(part.unsqueeze(2), held.unsqueeze(1), equal_nan=True).all(0).any())
+        if not 0 < part.shape[1] <= held.shape[1]:
+            return False
+        pieces = held.unfold(1, part.shape[1], 1)
+        return bool(torch.isclose(part.unsqueeze(1), pieces, equal_nan=True).all(2).all(0).any())
 
     def _moves(self, place: int) -> bool:
         """Whether an argument is observed, and parameters move with it."""
         replaced = list(self.x)
         replaced[place] = self._others(self.x[place])
         owned, moved = self._difference(self._run(tuple(replaced), self.latents))
-        latent = torch.tensor([name in self.latents for name in self.base.names])
+        latent = torch.tensor([name in self.latents for name in self.base.names], device="cpu")
         seen = bool(owned.any()) and bool(moved.any())
         self.prior_moves |= seen and bool((moved & latent).any())
         return seen
@@ -218,7 +223,7 @@ class _Look:
         pool = flat[usable].unique()
         if len(pool) > 1:
             place = torch.searchsorted(pool, torch.where(usable, flat, pool[0]).contiguous())
-            step = torch.randint(1, len(pool), place.shape, generator=self.generator).to(place.device)
+            step = torch.randint(1, len(pool), place.shape, generator=self.generator, device="cpu").to(place.device)
             result = torch.where(usable, pool[(place + step) % len(pool)], flat)
         for shift in range(1, len(flat)):
             there, known = flat.roll(shift, 0), usable.roll(shift, 0)
@@ -242,7 +247,7 @@ def _numbers(site: ModelSite, held: Tensor) -> tuple[Tensor, Tensor, list[Tensor
             own: Tensor = torch.as_tensor(base._mask)
             masks.append(own.expand(base.batch_shape))
         base = base.base_dist
-    density = base.log_prob(held)
+    density = base.log_prob(_without_nan(held))
     density = density.expand(torch.broadcast_shapes(density.shape, base.batch_shape))
     mask = torch.ones_like(density, dtype=torch.bool)
     for one in masks:
@@ -252,6 +257,12 @@ def _numbers(site: ModelSite, held: Tensor) -> tuple[Tensor, Tensor, list[Tensor
     count = len(rows)
     values = values.reshape(count, rows[0].numel(), -1)
     return rows.reshape(count, -1), masked.reshape(count, -1), list(values.unbind(1))
+
+
+def _without_nan(value: Tensor) -> Tensor:
+    """A value whose NaN, which a mask hides, are one of its other numbers."""
+    missing = value.isnan()
+    return torch.where(missing, value[~missing][0], value) if 0 < missing.sum() < missing.numel() else value
 
 
 def _on_circles(owned: Tensor, moved: Tensor) -> Tensor:

@@ -65,9 +65,10 @@ def test_runs_of_other_observations_or_units_are_refused(command, trained, tmp_p
     assert "one gives x a probability and the other a density" in outcome.err
 
 
-def test_a_curve_given_the_label_is_not_drawn_beside_one_without(command, trained, tmp_path):
+def test_a_curve_given_the_label_is_not_drawn_beside_one_without(command, trained, tmp_path, capsys):
     short = ["--latent-dim", "2", "--hidden-dims", "4", "--epochs", "1", "--batch-size", "500"]
     assert main(["train", *short, "--structure", "conditional", "--out", str(tmp_path / "given")]) == 0
+    capsys.readouterr()
     outcome = command("rate-distortion", trained, tmp_path / "given")
     assert (outcome.code, outcome.out) == (2, "")
     assert "one is given the label y, so that its curve is of p(x given y), and the other is not" in outcome.err

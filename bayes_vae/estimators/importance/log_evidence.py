@@ -225,7 +225,7 @@ class WeightsAtDraws:
         found = _summary(self._weights)
         assert self._looked_at is not None, "K is at least 1"
         trusted = trusted_pareto_k(found.pareto_k, self._batch, self._looked_at)
-        if not bool((trusted <= pareto_k_threshold(self._num_particles)).all()):
+        if bool((trusted > pareto_k_threshold(self._num_particles)).any()):
             found = found._replace(resolution=resolution_of(self._batch, self._looked_at))
         self._rows.append(found._replace(pareto_k=trusted))
 
