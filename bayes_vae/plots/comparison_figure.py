@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bayes_vae.estimators.model_comparison import Difference, ModelComparison
 from bayes_vae.plots.colours import COLOURS, GREY, LABEL_COLOURS
-from bayes_vae.plots.style import caption, new_figure, plain_axes
+from bayes_vae.plots.style import caption, new_figure, no_formula, plain_axes
 from bayes_vae.vocabulary.conditions import PER_OBSERVATION
 from bayes_vae.vocabulary.number_text import change
 from bayes_vae.vocabulary.readings import words
@@ -121,4 +121,4 @@ def _particles(comparison: ModelComparison) -> int | str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    return no_formula(name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…")

@@ -1,5 +1,7 @@
 """The figure of several models: rows, their order, and what stands at each difference."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -46,3 +48,12 @@ def test_each_part_alone_names_its_rows(comparison, draw):
     axes = draw(Figure().add_subplot(), comparison)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["best", "alike", "open", "worse"]
     assert axes.get_ylim() == (3.5, -0.5)
+
+
+def test_a_name_is_no_formula(comparison):
+    names = ["$\\frac{$", "$x_1$", "a$", "b"]
+    renamed = [replace(each, name=name) for each, name in zip(comparison.contenders, names, strict=True)]
+    figure = comparison_figure(replace(comparison, contenders=tuple(renamed)))
+    save_figure(figure)
+    shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert shown == [name.replace("$", "\\$") for name in names]
