@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -96,10 +98,7 @@ def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
     """Names of the columns, or none, and the lines of cells."""
     check_fits(CELLS_PER_TEXT * check_is_plain(path), path)
     with one_error(DataError, f"{path} cannot be read as a table of text", "Save it as CSV in UTF-8."):
-        text = read_plain_file(path, LARGEST_FILE).decode("utf-8-sig")
-        first = text.partition("\n")[0]
-        delimiter = max(",;\t", key=first.count)
-        lines = [line for line in csv.reader(text.splitlines(), delimiter=delimiter) if line]
+        lines = _split(read_plain_file(path, LARGEST_FILE).decode("utf-8-sig"))
     for number, line in enumerate(lines, 1):
         if len(line) != len(lines[0]):
             raise DataError(
@@ -113,6 +112,17 @@ def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
     if len(set(names)) < len(names):
         raise DataError(f"{path}: two columns have one name. Rename them: {', '.join(names)}.")
     return names, lines[named:]
+
+
+def _split(text: str) -> list[list[str]]:
+    """Lines of cells, between which stands what the first line holds most of, unless only another makes lines alike."""
+    first = re.sub(r'"[^"]*"', "", text[: 2**20]).partition("\n")[0]  # without what stands in quotes
+    tried: list[list[list[str]]] = []
+    for delimiter in sorted(",;\t", key=first.count, reverse=True):
+        tried.append([line for line in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if line])
+        if len({len(line) for line in tried[-1]}) == 1 and (len(tried) == 1 or len(tried[-1][0]) > 1):
+            return tried[-1]
+    return tried[0]
 
 
 def _number(cell: str) -> float | None:

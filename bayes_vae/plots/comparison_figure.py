@@ -16,7 +16,7 @@ from bayes_vae.estimators.model_comparison import Difference, ModelComparison
 from bayes_vae.estimators.rate_distortion import RateDistortion
 from bayes_vae.plots.colours import COLOURS, GREY, LABEL_COLOURS
 from bayes_vae.plots.rate_distortion_figure import curve_caption, draw_rate_distortion
-from bayes_vae.plots.style import new_figure, plain_axes
+from bayes_vae.plots.style import new_figure, no_formula, plain_axes
 from bayes_vae.vocabulary.conditions import PER_OBSERVATION, conditions
 from bayes_vae.vocabulary.number_text import change
 from bayes_vae.vocabulary.readings import words
@@ -151,4 +151,4 @@ def _particles(comparison: ModelComparison) -> int | str | None:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    return no_formula(name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…")

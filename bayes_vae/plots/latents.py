@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from bayes_vae.plots.colours import COLOURS, GREY, LABEL_COLOURS
-from bayes_vae.plots.style import caption, new_figure, plain_axes
+from bayes_vae.plots.style import caption, new_figure, no_formula, plain_axes
 from bayes_vae.vocabulary.symbols import dimension_symbol, mathtext
 
 __all__ = ["draw_latent_means", "latent_figure", "principal_components"]
@@ -124,7 +124,7 @@ def _name(label: float, names: Sequence[str] | None) -> str:
     """The text of a label; what could be read as a formula is not."""
     place = int(label)
     known = names is not None and place == label and 0 <= place < len(names)
-    return f"{label:g}" if names is None or not known else names[place].replace("$", r"\$")
+    return f"{label:g}" if names is None or not known else no_formula(names[place])
 
 
 def _name_classes(

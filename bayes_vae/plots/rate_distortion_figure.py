@@ -12,7 +12,7 @@ from bayes_vae.errors import SettingsError
 from bayes_vae.estimators.elbo import ElboTerms
 from bayes_vae.estimators.rate_distortion import CurvePoint, RateDistortion
 from bayes_vae.plots.colours import LABEL_COLOURS
-from bayes_vae.plots.style import caption, new_figure, plain_axes
+from bayes_vae.plots.style import caption, new_figure, no_formula, plain_axes
 
 __all__ = ["curve_caption", "draw_rate_distortion", "rate_distortion_figure"]
 
@@ -60,7 +60,7 @@ def draw_rate_distortion(
         points = curve.curve()
         rates = [point.rate.value for point in points]
         distortions = [point.distortion.value for point in points]
-        axes.plot(rates, distortions, color=colour, linewidth=1.2, zorder=1, label=name)
+        axes.plot(rates, distortions, color=colour, linewidth=1.2, zorder=1, label=no_formula(name))
         if max(distortions) - min(distortions) > widest[0]:
             widest = max(distortions) - min(distortions), points, colour
         for point in points:
@@ -81,7 +81,13 @@ def draw_rate_distortion(
             terms = encoders[name].averages()
             place = terms["kl_to_prior"].value, -terms["expected_log_likelihood"].value
             axes.plot(
-                *place, "s", color=colour, markersize=7, markeredgecolor="black", zorder=3, label=f"{name}, its q"
+                *place,
+                "s",
+                color=colour,
+                markersize=7,
+                markeredgecolor="black",
+                zorder=3,
+                label=no_formula(f"{name}, its q"),
             )
     _name_betas(axes, *widest[1:])
     axes.set(xlabel="rate: KL to the prior, nats", ylabel="distortion: −E[log p(x|z)], nats")

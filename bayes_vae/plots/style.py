@@ -14,7 +14,7 @@ from matplotlib.textpath import text_to_path
 from bayes_vae.plots.colours import GREY
 from bayes_vae.vocabulary.conditions import conditions
 
-__all__ = ["caption", "new_figure", "plain_axes", "save_figure"]
+__all__ = ["caption", "new_figure", "no_formula", "plain_axes", "save_figure"]
 
 DOTS_PER_INCH = 150
 TITLE_INCHES = 0.62
@@ -22,6 +22,15 @@ SUBTITLE_POINTS, LEFT_INCHES = 8.5, 0.1
 
 WORD = re.compile(r"(?:\$[^$]*\$|\S)+")
 """What a line is not broken in: a word, or a formula with what touches it."""
+
+
+def no_formula(name: str) -> str:
+    r"""A name that somebody chose, as Matplotlib draws it letter by letter.
+
+    >>> no_formula("a$b$")
+    'a\\$b\\$'
+    """
+    return name.replace("$", r"\$")
 
 
 def caption(num_particles: int | str, num_observations: int | str, data_policy: str, note: str = "") -> str:

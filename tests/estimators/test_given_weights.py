@@ -181,7 +181,7 @@ def test_what_is_no_plain_file_is_not_opened(tmp_path):
     with (tmp_path / "sparse.nc").open("wb") as file:
         file.truncate(2**41)
     (tmp_path / "endless.nc").symlink_to("/dev/zero")
-    for name, found in {"pipe": "not a plain file", "endless": "not a plain file", "sparse": "at most"}.items():
+    for name, found in {"sparse": "at most", "endless": "not a plain file", "pipe": "not a plain file"}.items():
         with pytest.raises(DataError, match=f"{name}.nc' cannot be read as an ArviZ file .*{found}"):
             bv.log_evidence_from_weights(tmp_path / f"{name}.nc")
     with pytest.raises(DataError, match="cannot be read as an ArviZ file"):

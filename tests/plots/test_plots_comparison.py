@@ -1,5 +1,7 @@
 """The figure of several models: rows, their order, and what stands at each difference."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -64,3 +66,12 @@ def test_the_rate_distortion_curves_stand_below(comparison):
     assert [text.get_text() for text in below.get_legend().get_texts()] == ["best", "worse"]
     assert any("below: what each decoder can do at each rate. K = 4 · N = 5" in text for text in told)
     assert len(comparison_figure(comparison).axes) == 2
+
+
+def test_a_name_is_no_formula(comparison):
+    names = ["$\\frac{$", "$x_1$", "a$", "b"]
+    renamed = [replace(each, name=name) for each, name in zip(comparison.contenders, names, strict=True)]
+    figure = comparison_figure(replace(comparison, contenders=tuple(renamed)))
+    save_figure(figure)
+    shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert shown == [name.replace("$", "\\$") for name in names]

@@ -6,7 +6,7 @@ import torch
 import bayes_vae as bv
 from bayes_vae.errors import SettingsError
 from bayes_vae.estimators.rate_distortion import RateDistortion
-from bayes_vae.plots import rate_distortion_figure
+from bayes_vae.plots import rate_distortion_figure, save_figure
 from bayes_vae.terms import Provenance
 
 
@@ -52,3 +52,10 @@ def test_several_curves_and_the_place_of_q(curve, linear_gaussian, rescaled_guid
 def test_no_curve_is_refused():
     with pytest.raises(SettingsError, match="a figure of curves needs at least one"):
         rate_distortion_figure({})
+
+
+def test_a_name_is_no_formula(curve):
+    figure = rate_distortion_figure({"$\\frac{$": curve, "$x_1$": curve})
+    save_figure(figure)
+    (axes,) = figure.axes
+    assert [line.get_label() for line in axes.lines if line.get_linestyle() == "-"][:1] == ["\\$\\frac{\\$"]
