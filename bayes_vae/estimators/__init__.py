@@ -20,7 +20,8 @@ from bayes_vae.estimators.importance.log_evidence import estimate_log_evidence
 from bayes_vae.estimators.importance.reliability import pareto_k, pareto_k_threshold
 from bayes_vae.estimators.ladder import Comparison, compare
 from bayes_vae.estimators.quadrature import QuadratureEstimate, quadrature_log_evidence
-from bayes_vae.estimators.rate_distortion import RateDistortion, rate_distortion
+from bayes_vae.estimators.rate_distortion import rate_distortion
+from bayes_vae.estimators.rate_distortion_curve import RateDistortion
 from bayes_vae.estimators.scoring import Scores, score
 
 __all__ = [

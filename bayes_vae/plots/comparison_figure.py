@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bayes_vae.estimators.elbo import ElboTerms
 from bayes_vae.estimators.model_comparison import Difference, ModelComparison
-from bayes_vae.estimators.rate_distortion import RateDistortion
+from bayes_vae.estimators.rate_distortion_curve import RateDistortion
 from bayes_vae.plots.colours import COLOURS, GREY, LABEL_COLOURS
 from bayes_vae.plots.rate_distortion_figure import curve_caption, draw_rate_distortion
 from bayes_vae.plots.style import new_figure, no_formula, plain_axes

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from bayes_vae.errors import SettingsError
 from bayes_vae.estimators.elbo import ElboTerms
-from bayes_vae.estimators.rate_distortion import CurvePoint, RateDistortion
+from bayes_vae.estimators.rate_distortion_curve import CurvePoint, RateDistortion
 from bayes_vae.plots.colours import LABEL_COLOURS
 from bayes_vae.plots.style import caption, new_figure, no_formula, plain_axes
 

@@ -7,6 +7,8 @@ by name and strictly: the day it is mended, the test says so.
 import math
 from statistics import NormalDist
 
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 
@@ -151,9 +153,27 @@ def test_a_likelihood_narrower_than_the_spacing_of_floats_gives_no_bound():
         bv.estimate_log_evidence(pair.model, pair.guide, pair.x, 50, proposal="full_covariance")
 
 
-def test_a_weight_is_resolved_where_only_the_guide_is_bad():
-    pair = PAIRS["far-off"]
+def test_what_is_looked_at_does_not_depend_on_the_batch():
+    pair = PAIRS["bimodal"]
     found = bv.estimate_log_evidence(pair.model, pair.guide, pair.x, 1000)
+    assert 0 < int(found.converged.sum()) < len(found.converged)
+    assert torch.equal(found.resolution.isnan(), found.pareto_k <= found.pareto_k_thresholds)
+    alone = bv.estimate_log_evidence(pair.model, pair.guide, pair.x, 1000, batch_size=1)
+    torch.testing.assert_close(alone.resolution, found.resolution, equal_nan=True)
+
+
+def test_a_weight_is_resolved_where_only_the_guide_is_bad():
+    """Looked at is the draw that counts: far from the posterior floats may be too coarse, and nothing follows."""
+
+    def model(x):
+        with pyro.plate("rows", len(x)):
+            pyro.sample("x", dist.Normal(pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0)), 1e-3), obs=x)
+
+    def guide(x):
+        with pyro.plate("rows", len(x)):
+            pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
+
+    found = bv.estimate_log_evidence(model, guide, torch.tensor([0.5, -0.8, 1.1]), 1000)
     assert not found.converged.any()
     assert bool((found.resolution < 0.1).all())
     assert {reading.kind for reading in found.readings} == {"lower_bound_not_converged"}

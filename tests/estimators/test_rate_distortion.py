@@ -9,7 +9,7 @@ import torch
 
 import bayes_vae as bv
 from bayes_vae.errors import NotDefinedError, SettingsError
-from bayes_vae.estimators.rate_distortion import RateDistortion
+from bayes_vae.estimators.rate_distortion_curve import RateDistortion
 from bayes_vae.models import LinearGaussianVAE
 from bayes_vae.terms import Provenance
 

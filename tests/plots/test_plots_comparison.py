@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from bayes_vae.estimators.contenders import Contender, design_of
 from bayes_vae.estimators.model_comparison import compare_contenders
-from bayes_vae.estimators.rate_distortion import RateDistortion
+from bayes_vae.estimators.rate_distortion_curve import RateDistortion
 from bayes_vae.plots import comparison_figure, draw_differences, draw_log_evidences, save_figure
 from bayes_vae.terms import Provenance
 from bayes_vae.vocabulary.readings import Reading

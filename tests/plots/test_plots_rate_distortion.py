@@ -5,7 +5,7 @@ import torch
 
 import bayes_vae as bv
 from bayes_vae.errors import SettingsError
-from bayes_vae.estimators.rate_distortion import RateDistortion
+from bayes_vae.estimators.rate_distortion_curve import RateDistortion
 from bayes_vae.plots import rate_distortion_figure, save_figure
 from bayes_vae.terms import Provenance
 

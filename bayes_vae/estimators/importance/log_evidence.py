@@ -225,9 +225,10 @@ class WeightsAtDraws:
         found = _summary(self._weights)
         assert self._looked_at is not None, "K is at least 1"
         trusted = trusted_pareto_k(found.pareto_k, self._batch, self._looked_at)
-        if bool((trusted > pareto_k_threshold(self._num_particles)).any()):
-            found = found._replace(resolution=resolution_of(self._batch, self._looked_at))
-        self._rows.append(found._replace(pareto_k=trusted))
+        doubtful, resolution = trusted > pareto_k_threshold(self._num_particles), found.resolution
+        if bool(doubtful.any()):  # each row for itself: what is looked at must not depend on the batch
+            resolution = torch.where(doubtful, resolution_of(self._batch, self._looked_at), resolution)
+        self._rows.append(found._replace(pareto_k=trusted, resolution=resolution))
 
     def result(self, opened: OpenPair) -> LogEvidenceEstimate:
         """L_K of all observations that came."""
