@@ -113,6 +113,7 @@ def test_covariates_go_with_each_row(beside, to):
     terms = bv.log_terms(*pair, (x, *beside), K, keep_latents=True)
     encode = lambda x, *y: normal(encoder(x, *(y if to != "decoder" else ())))  # noqa: E731
     decode = lambda z, *y: td.Normal(decoder(z, *(y if to != "encoder" else ())), 0.5)  # noqa: E731
+    assert terms.provenance.particles == "plate"  # all particles at once; rows in another order would end it
     likelihood, guide = by_loop(terms, encode, decode, x, *beside)
     torch.testing.assert_close(terms.log_likelihood, likelihood, rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(terms.log_guide, guide, rtol=1e-5, atol=1e-4)
