@@ -285,10 +285,8 @@ def open_pair(
     """
     refuse_other_orders(model, guide, x)
     seed = seed_number("seed", seed)
-    batch_size, chunk_size = (
-        whole_number_or_none("batch_size", batch_size),
-        whole_number_or_none("chunk_size", chunk_size),
-    )
+    batch_size = whole_number_or_none("batch_size", batch_size)
+    chunk_size = whole_number_or_none("chunk_size", chunk_size)
     with isolated_context():
         rows = as_rows(x, model, index, data_policy)
         with warning_of_scales_once(), undisturbed(model, guide, device=rows.index.device, seed=seed):

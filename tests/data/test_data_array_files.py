@@ -1,5 +1,7 @@
 """Array files: read back as they were saved; never unpickled; refused with words that help."""
 
+import csv
+
 import numpy as np
 import pytest
 import torch
@@ -124,3 +126,16 @@ def test_what_an_array_is_refused_for_a_file_is_refused_for(tmp_path):
     np.save(tmp_path / "empty.npy", np.empty((0, 4)))
     with pytest.raises(DataError, match="the data are empty"):
         load_data(tmp_path / "empty.npy")
+
+
+@pytest.mark.parametrize("name", ["a;b;c;d", "a\tb\tc\td", "a\u2028b", "a, b, c", "a\nb"])
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_names_may_hold_what_stands_between_cells_or_lines(tmp_path, name, delimiter):
+    with (tmp_path / "x.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, delimiter=delimiter)
+        rows.writerows(
+            [[f"{name}{column}" for column in range(3)], *np.random.default_rng(0).normal(size=(40, 3)).tolist()]
+        )
+    data = load_data(tmp_path / "x.csv")
+    assert data.columns == tuple(f"{name}{column}" for column in range(3))
+    assert data.data_shape == (3,)

@@ -1,6 +1,5 @@
 """The forms in which people hold data: each is taken as what it is, or the message says what to do."""
 
-import csv
 import random
 import sys
 from types import ModuleType, SimpleNamespace
@@ -348,27 +347,3 @@ def test_what_a_pair_is_not_given_as_data():
         as_data(object(), program, "fit")
     with pytest.raises(SupportError, match=r"bytes in 0…9 may be pixels"):
         as_data(np.full((20, 2), 9, np.uint8), program, "fit")
-
-
-def test_what_a_masked_array_masks_is_missing():
-    values = np.random.default_rng(0).normal(size=(120, 3))
-    masked = np.ma.masked_array(values, mask=np.arange(360).reshape(120, 3) % 7 == 0)
-    data = load_data(masked, kind="real")
-    assert data.missing_share == pytest.approx(masked.mask.mean())
-    torch.testing.assert_close(
-        data.test.observations().nan_to_num(), torch.from_numpy(masked.filled(0.0)).to(torch.float32)[data.test.index]
-    )
-    assert load_data(np.ma.masked_array(values), kind="real").missing_share == 0
-    counts = np.ma.masked_array(np.arange(360).reshape(120, 3), mask=masked.mask)
-    assert load_data(counts, kind="counts").missing_share == pytest.approx(masked.mask.mean())
-
-
-@pytest.mark.parametrize("name", ["a;b;c;d", "a\tb\tc\td", "a\u2028b", "a, b, c", "a\nb"])
-@pytest.mark.parametrize("delimiter", [",", ";"])
-def test_names_may_hold_what_stands_between_cells_or_lines(tmp_path, name, delimiter):
-    with (tmp_path / "x.csv").open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file, delimiter=delimiter)
-        rows.writerows([[f"{name}{column}" for column in range(3)], *TABLE[:, :3].tolist()])
-    data = load_data(tmp_path / "x.csv")
-    assert data.columns == tuple(f"{name}{column}" for column in range(3))
-    assert data.data_shape == (3,)

@@ -154,3 +154,16 @@ class Jitter(torch.utils.data.Dataset):
 def test_gaps_in_transforms_that_draw_are_refused(isolated_globals):
     with isolated_globals(seed=0), pytest.raises(DataError, match="transforms draw at random, so which ones"):
         bv.load_data(Jitter(), kind="real")
+
+
+def test_what_a_masked_array_masks_is_missing():
+    values = np.random.default_rng(0).normal(size=(120, 3))
+    masked = np.ma.masked_array(values, mask=np.arange(360).reshape(120, 3) % 7 == 0)
+    data = bv.load_data(masked, kind="real")
+    assert data.missing_share == pytest.approx(masked.mask.mean())
+    torch.testing.assert_close(
+        data.test.observations().nan_to_num(), torch.from_numpy(masked.filled(0.0)).to(torch.float32)[data.test.index]
+    )
+    assert bv.load_data(np.ma.masked_array(values), kind="real").missing_share == 0
+    counts = np.ma.masked_array(np.arange(360).reshape(120, 3), mask=masked.mask)
+    assert bv.load_data(counts, kind="counts").missing_share == pytest.approx(masked.mask.mean())
