@@ -19,8 +19,8 @@ from bayes_vae.cli import main
 from bayes_vae.errors import printable
 
 NAMES = [
-    "\"><img src=x onerror=alert(1)>'&",
     "</script><script>alert(1)</script>\x1b[2J\u202e",
+    "\"><img src=x onerror=alert(1)>'&",
     "<script>alert(1)</script>",
     "'><svg onload=alert(1)>",
     "</title></head><body onload=alert(1)>",

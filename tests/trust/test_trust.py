@@ -55,6 +55,6 @@ def test_a_run_that_is_read_while_it_is_trained_is_whole():
 
 
 def test_hostile_names_stay_plain_text():
-    counts = outcome("names", "--names", "2")
-    assert counts["pages"] == 4
-    assert counts["outputs"] == 20
+    counts = outcome("names", "--names", "1")
+    assert counts["pages"] == 2
+    assert counts["outputs"] == 10
