@@ -111,7 +111,7 @@ def _array_of(given: Any, group: str, name: str) -> Any:
     """The array of what was given: of a file or a container its variable, of an xarray array its draws first."""
     if isinstance(given, str | Path):
         given = _read(Path(given), group)
-    elif hasattr(given, "groups") and not hasattr(given, "dtype"):
+    elif hasattr(given, "groups") and not hasattr(given, "dtype") and name not in getattr(given, "data_vars", ()):
         groups = given.groups() if callable(given.groups) else given.groups
         names = [str(one).strip("/") for one in groups]
         if group not in names:
