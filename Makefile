@@ -54,10 +54,10 @@ demo: $(READY) ## train on the bundled digits and show every term, in about a mi
 	@$(BIN)/bayes-vae demo
 
 test: $(READY) ## every test and doctest but the long sweeps, on two processes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 $(PYTEST_OPTIONS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal $(PYTEST_OPTIONS)
 
 test-statistical: $(READY) ## the long statistical sweeps
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m statistical
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal -m statistical
 
 test-versions: ## the tests on each of Python 3.11, 3.12 and 3.13 that is installed, in .venv-3.11 and so on
 	@$(FIND_PYTHON); tested=; failed=; \

@@ -11,7 +11,7 @@ from torch import Size, Tensor, nn
 from bayes_vae.distributions import diagonal_normal, distribution_of_rows
 from bayes_vae.errors import NumericalError, SettingsError, ShapeError
 from bayes_vae.guides.guide import SingleLatentGuide
-from bayes_vae.guides.observation_rows import zeros_where_missing
+from bayes_vae.guides.observation_rows import seen, zeros_where_missing
 from bayes_vae.networks.foreign import ForeignNetwork, describe_output, keeps_order, reshape_rows, shape_text
 
 __all__ = ["EncoderOutput", "NetworkGuide"]
@@ -115,8 +115,9 @@ class NetworkGuide(SingleLatentGuide):
 
     def encode(self, x: Tensor, *covariates: Tensor) -> Any:
         """What the encoder returns for x of shape (N, *data_shape), zeros where a number is missing."""
-        numbers, seen = zeros_where_missing(self, x)
-        rows = [part.reshape(len(x), *self.input_shape) for part in (numbers, *([seen] if self.mask_input else []))]
+        numbers, missing = zeros_where_missing(self, x)
+        parts = (numbers, seen(missing, x)) if self.mask_input else (numbers,)
+        rows = [part.reshape(len(x), *self.input_shape) for part in parts]
         return self.encoder(*rows, *covariates)
 
     def _two(self, output: Any, num_rows: int) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from bayes_vae.errors import MissingValuesWarning, ShapeError
 if TYPE_CHECKING:
     from bayes_vae.guides.guide import Guide
 
-__all__ = ["observation_rows", "zeros_where_missing"]
+__all__ = ["observation_rows", "seen", "zeros_where_missing"]
 
 
 def observation_rows(guide: Guide, x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -38,22 +38,27 @@ def observation_rows(guide: Guide, x: Tensor, dtype: torch.dtype) -> Tensor:
             f"{name} takes observations of shape (N, {shape}), got {tuple(x.shape)}. Reshape x, or build the guide "
             f"with data_shape={tuple(x.shape[1:])}."
         )
-    numbers, seen = zeros_where_missing(guide, x)
+    numbers, missing = zeros_where_missing(guide, x)
     rows = numbers.flatten(1) if x.dim() > 1 else numbers.unsqueeze(1)  # an observation may be a single number
     if guide.mask_input:
-        rows = torch.cat([rows, seen.reshape(rows.shape).to(rows.dtype)], 1)
+        rows = torch.cat([rows, seen(missing, x).reshape(rows.shape).to(rows.dtype)], 1)
     return rows.to(dtype)
 
 
-def zeros_where_missing(guide: Guide, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The observations with 0 in place of NaN, and which of their numbers were observed, bool.
+def seen(missing: Tensor | None, x: Tensor) -> Tensor:
+    """Which numbers of x were observed, bool, shaped as x."""
+    return torch.ones_like(x, dtype=torch.bool) if missing is None else ~missing
+
+
+def zeros_where_missing(guide: Guide, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The observations with 0 in place of NaN, and which of their numbers are missing; None where none is.
 
     Warns:
         MissingValuesWarning: once a guide, where numbers are missing and its encoder is not told which.
     """
     missing = missing_in(x)
     if missing is None:
-        return x, torch.ones_like(x, dtype=torch.bool)
+        return x, None
     if not guide.mask_input and not guide.missing_noted:
         guide.missing_noted = True
         warnings.warn(
@@ -63,4 +68,4 @@ def zeros_where_missing(guide: Guide, x: Tensor) -> tuple[Tensor, Tensor]:
             MissingValuesWarning,
             stacklevel=2,
         )
-    return torch.where(missing, torch.zeros_like(x), x), ~missing
+    return torch.where(missing, torch.zeros_like(x), x), missing

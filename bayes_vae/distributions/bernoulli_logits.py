@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -15,19 +14,18 @@ from torch.nn.functional import softplus
 __all__ = ["BernoulliLogits"]
 
 
+def _log_density(logits: Tensor, pixels: Tensor) -> Tensor:
+    linear: Tensor = torch.linalg.vecdot(logits, pixels)
+    return linear - softplus(logits).sum(-1)
+
+
 class _BernoulliLogDensity(torch.autograd.Function):
     """Sum over pixels of x l − log(1 + e^l), whose gradient x − σ(l) is written down rather than recorded."""
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(logits: Tensor, pixels: Tensor) -> Tensor:
-        linear: Tensor = torch.linalg.vecdot(logits, pixels)
-        return linear - softplus(logits).sum(-1)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+    def forward(ctx: Any, logits: Tensor, pixels: Tensor) -> Tensor:
+        ctx.save_for_backward(logits, pixels)
+        return _log_density(logits, pixels)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -38,10 +36,6 @@ class _BernoulliLogDensity(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             for_pixels = (logits * gradient.unsqueeze(-1)).sum_to_size(pixels.shape)
         return for_logits, for_pixels
-
-
-# torch binds the arguments of forward by its signature at every call, and making that takes longer than the density
-_BernoulliLogDensity.forward.__signature__ = inspect.signature(_BernoulliLogDensity.forward)  # type: ignore[attr-defined]
 
 
 class BernoulliLogits(dist.TorchDistribution):
@@ -94,7 +88,8 @@ class BernoulliLogits(dist.TorchDistribution):
         size = self.event_shape.numel()
         logits = self.logits.reshape(*self.batch_shape, size)
         pixels = value.to(logits.dtype).reshape(*value.shape[: value.dim() - len(self.event_shape)], size)
-        log_prob: Tensor = _BernoulliLogDensity.apply(logits, pixels)
+        transformed = torch._C._functorch.peek_interpreter_stack() is not None  # inside torch.func.vmap and the like
+        log_prob: Tensor = (_log_density if transformed else _BernoulliLogDensity.apply)(logits, pixels)
         return log_prob
 
     def expand(self, batch_shape: Sequence[int], _instance: object = None) -> BernoulliLogits:

@@ -250,7 +250,8 @@ def check_kl(kl: str) -> None:
 
 def total_kl(by_site: Mapping[str, Tensor]) -> Tensor:
     """The KL of a pair, shape (N,), from that of each of its latent sites."""
-    return torch.stack(list(by_site.values())).sum(0)
+    first, *others = by_site.values()
+    return torch.stack([first, *others]).sum(0) if others else first
 
 
 def resolve_kl(bound: BoundBatch, kl: str) -> tuple[str, dict[str, Tensor] | None]:

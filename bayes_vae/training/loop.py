@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.linalg import vector_norm
+from torch.nn.utils import get_total_norm
 
 from bayes_vae.data import Data, inputs_of
 from bayes_vae.errors import NumericalError
@@ -128,7 +128,7 @@ class Training:
         terms.loss.mean().backward()
         norm = self._clip()
         self.optimizer.step()
-        sums = torch.stack([*(term.detach().double().sum() for term in terms[:2]), norm]).cpu()
+        sums = torch.stack([*(term.detach().sum(dtype=torch.float64) for term in terms[:2]), norm]).cpu()
         if not all(map(math.isfinite, sums[:2].tolist())):
             raise self._diverged(f"expected log likelihood {float(sums[0]):g}, KL {float(sums[1]):g}")
         return sums
@@ -143,7 +143,7 @@ class Training:
     def _clip(self) -> Tensor:
         """The norm of the gradient over all parameters, as it was before it was shortened to ``clip_norm``."""
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        norm: Tensor = vector_norm(torch.stack([vector_norm(gradient) for gradient in gradients]))
+        norm = get_total_norm(gradients)
         if self.settings.clip_norm:
             factor = (self.settings.clip_norm / norm).clamp(max=1.0)
             for gradient in gradients:
