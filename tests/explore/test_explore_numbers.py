@@ -296,6 +296,15 @@ def test_log_evidence_that_stands_beside_the_pages_own_is_that_of_the_grid(pair_
     assert float(view.content["figures"]["refinement_error"].max()) < 1e-6
 
 
+def test_the_first_grid_is_the_likelihood_on_its_nodes(node, pair_of):
+    view = collect(*pair_of(), observations("bernoulli"), FEW)
+    body = """
+    const { plane, images } = given.run, [first, second] = [0, 1].map((i) => evenly(plane.low[i], plane.high[i], 31));
+    return termsOnGrid(given.run, images.x.slice(12, 24), first, second).logLikelihood;"""
+    found = node(body, {"run": view.content})
+    np.testing.assert_allclose(view.content["first_grid"][1], found, rtol=1e-6)
+
+
 def test_what_is_kept_of_the_decoder_gives_the_same_likelihood(node, pair_of):
     """The first picture is from kept outputs and normalizers, in place of every term of the likelihood."""
     for name in ("bernoulli", "continuous-bernoulli"):

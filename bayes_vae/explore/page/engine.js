@@ -1,14 +1,16 @@
 // One run in the page: the terms of the chosen image, first from the cached grid, then from a grid around its posterior.
 import { encode, entropyOf, logPriors, normalOf } from "./densities.js";
-import { decodedMean, logLikelihoods, logLikelihoodsKept, normalizersOf } from "./likelihood.js";
+import { decodedMean, logLikelihoods, logLikelihoodsKept } from "./likelihood.js";
 import { runNetwork } from "./network.js";
 import {
   boxOfPosterior, elboTerms, evenly, logLikelihoodAt, momentsOnGrid, nodesOf, normalNoise, termsOnGrid, withEvidence,
 } from "./terms.js";
 
 const MOST_CACHED = 6e6;
-const FIRST_NODES = 31;
+const FEWEST_NODES = 31;
 const SLICE_DRAWS = 128;
+const SLICE_FIRST = 15;
+const SLICE_NODES = 61;
 
 export class Engine {
   constructor(run, queue, changed) {
@@ -17,22 +19,30 @@ export class Engine {
     this.plane = { low: Array.from(run.plane.low), high: Array.from(run.plane.high) };
     queue.use({ decoder: run.decoder, likelihood: run.likelihood, prior: run.prior });
     if (this.isSlice) return;
-    this.cache(FIRST_NODES, null);
-    const width = run.images.x.length / run.images.index.length * run.likelihood.per_number;
-    const nodes = Math.max(FIRST_NODES, Math.min(61, Math.floor(Math.sqrt(MOST_CACHED / width))));
+    const width = this.size * run.likelihood.per_number;
+    const nodes = Math.max(FEWEST_NODES, Math.min(61, Math.floor(Math.sqrt(MOST_CACHED / width))));
     const [first, second] = this.axes(nodes);
-    queue.ask("outputs", { first, second }, (outputs) => { this.cache(nodes, outputs); this.recompute(); this.changed("grid"); });
+    queue.ask("outputs", { first, second }, (cached) => { this.cached = cached; this.recompute(); this.changed("grid"); });
   }
 
   axes(count) {
     return [evenly(this.plane.low[0], this.plane.high[0], count), evenly(this.plane.low[1], this.plane.high[1], count)];
   }
 
-  cache(count, outputs) {
-    const [first, second] = this.axes(count), z = nodesOf(first, second);
-    const found = outputs || runNetwork(this.run.decoder, z, count * count);
-    const normalizers = normalizersOf(this.run.likelihood, found, count * count);
-    this.cached = { first, second, logPrior: logPriors(this.run.prior, z, count * count), outputs: found, normalizers };
+  // The terms on the whole plane: from kept outputs of the decoder; before they come, from the few nodes that Python computed.
+  coarse() {
+    const { run, x, cached } = this, kept = run.first_grid;
+    if (!cached && this.place !== null) {
+      const count = kept.length / run.images.index.length, [first, second] = this.axes(Math.round(Math.sqrt(count)));
+      this.firstPrior ??= logPriors(run.prior, nodesOf(first, second), count);
+      return withEvidence(first, second, this.firstPrior, kept.slice(this.place * count, (this.place + 1) * count));
+    }
+    if (!cached) return termsOnGrid(run, x, ...this.axes(FEWEST_NODES));
+    const { first, second, logPrior, outputs, normalizers } = cached;
+    const logLikelihood = normalizers
+      ? logLikelihoodsKept(outputs, normalizers, x)
+      : logLikelihoods(run.likelihood, outputs, logPrior.length, x);
+    return withEvidence(first, second, logPrior, logLikelihood);
   }
 
   get size() {
@@ -63,14 +73,15 @@ export class Engine {
   recompute() {
     if (!this.x) return;
     if (this.isSlice) {
-      const [first, second] = this.axes(41);
-      this.grid = termsOnGrid(this.run, this.x, first, second, this.slice);
+      const { run, x, slice } = this, at = (count) => [x, ...this.axes(count), slice];
+      this.grid = termsOnGrid(run, ...at(SLICE_FIRST));
+      this.queue.ask("slice", { terms: at(SLICE_NODES) }, (grid) => {
+        if (x !== this.x || slice !== this.slice) return;
+        this.grid = grid;
+        this.changed("grid");
+      });
     } else {
-      const { first, second, logPrior, outputs, normalizers } = this.cached;
-      const logLikelihood = normalizers
-        ? logLikelihoodsKept(outputs, normalizers, this.x)
-        : logLikelihoods(this.run.likelihood, outputs, logPrior.length, this.x);
-      this.grid = withEvidence(first, second, logPrior, logLikelihood);
+      this.grid = this.coarse();
       const asked = this.x;
       this.queue.ask("refine", { x: asked, box: boxOfPosterior(this.grid), count: 61 }, (grid) => {
         if (asked !== this.x) return;

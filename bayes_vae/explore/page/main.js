@@ -28,7 +28,9 @@ class App {
     document.querySelector(".lead").textContent = this.lead();
     this.codes = new Codes(this);
     this.panels = new Panels(this);
-    this.parts = [new Runs(this, content), new Chooser(this), new Now(this), this.panels, new Bar(this), new Steps(this), new Draws(this), new Batch(this), this.codes, new Tour(this)];
+    this.top = [new Runs(this, content), new Chooser(this), new Now(this), this.panels, new Bar(this), new Tour(this)];
+    this.below = [new Steps(this), new Draws(this), new Batch(this), this.codes];
+    this.parts = [...this.top, ...this.below];
     this.about();
     this.render("start");
     this.render("grid");
@@ -179,13 +181,14 @@ class App {
     while (this.stops.length) this.stops.pop()();
   }
 
+  // Another image or run: what stands at the top is painted first, and then the tools below it.
   render(reason) {
-    if (reason === "image" || reason === "run") {
-      this.parts.forEach((part) => part.render(reason));
-      this.parts.forEach((part) => part.render("grid"));
-      return;
-    }
-    this.parts.forEach((part) => part.render(reason));
+    if (reason !== "image" && reason !== "run") return this.parts.forEach((part) => part.render(reason));
+    const all = (parts) => [reason, "grid"].forEach((each) => parts.forEach((part) => part.render(each)));
+    all(this.top);
+    cancelAnimationFrame(this.painting);
+    clearTimeout(this.painted);
+    this.painting = requestAnimationFrame(() => { this.painted = setTimeout(() => all(this.below)); });
   }
 
   remember() {
