@@ -20,7 +20,7 @@ CLICK = """async (place) => {
   const began = performance.now(), passed = () => performance.now() - began;
   document.querySelectorAll(".thumb")[place].click();
   const handled = passed();
-  await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  await new Promise((done) => requestAnimationFrame(() => scheduler.postTask(done, { priority: "user-blocking" })));
   return [handled, passed()];
 }"""
 REFINED = "async () => { while (!bayesVae.engine.fine) await new Promise((done) => setTimeout(done, 10)); }"

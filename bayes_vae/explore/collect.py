@@ -45,9 +45,9 @@ TOO_LARGE_NOTE = (
     "at the mean and covariance of the exact posterior."
 )
 SLICE_NOTE = (
-    "z has {size} numbers. The panels show a slice: the plane through the mean of q(z|x) along the two principal "
-    "directions of the codes. An integral over the slice is not p(x), so log p(x) is the annealed figure from Python, "
-    "and q can be moved but not let go."
+    "z has {size} numbers. The panels show a slice: the plane through the mean of q(z|x) along two directions, the "
+    "principal ones of the codes or two numbers of z. An integral over the slice is not p(x), so log p(x) is the "
+    "annealed figure from Python. The ELBO is a mean over draws from q."
 )
 ONE_DIMENSION = (
     "the page shows planes, and z of this run has one number. bayes-vae explain draws the terms over a single latent."

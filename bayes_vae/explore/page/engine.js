@@ -3,12 +3,14 @@ import { encode, entropyOf, logPriors, normalOf } from "./densities.js";
 import { decodedMean, logLikelihoods, logLikelihoodsKept } from "./likelihood.js";
 import { runNetwork } from "./network.js";
 import {
-  boxOfPosterior, elboTerms, evenly, logLikelihoodAt, momentsOnGrid, nodesOf, normalNoise, termsOnGrid, withEvidence,
+  boxOfPosterior, drawsRule, elboTerms, evenly, logLikelihoodAt, momentsOnGrid, nodesOf, termsOnGrid, withEvidence,
 } from "./terms.js";
 
 const MOST_CACHED = 6e6;
 const FEWEST_NODES = 31;
-const SLICE_DRAWS = 128;
+const SLICE_PAIRS = 64;
+const LATER_PAIRS = 256;
+const CLIMB_PAIRS = 16;
 const SLICE_FIRST = 15;
 const SLICE_NODES = 61;
 
@@ -18,7 +20,11 @@ export class Engine {
     this.isSlice = run.latent_dim > 2;
     this.plane = { low: Array.from(run.plane.low), high: Array.from(run.plane.high) };
     queue.use({ decoder: run.decoder, likelihood: run.likelihood, prior: run.prior });
-    if (this.isSlice) return;
+    if (this.isSlice) {
+      this.directions = run.directions;
+      this.rule = drawsRule(run.latent_dim, SLICE_PAIRS, 0, 2);
+      return;
+    }
     const width = this.size * run.likelihood.per_number;
     const nodes = Math.max(FEWEST_NODES, Math.min(61, Math.floor(Math.sqrt(MOST_CACHED / width))));
     const [first, second] = this.axes(nodes);
@@ -62,12 +68,18 @@ export class Engine {
     this.place = drawn ? null : place;
     this.x = drawn || this.imageAt(place);
     this.fine = null;
-    if (this.isSlice) {
-      const directions = this.run.directions;
-      this.slice = { centre: this.encoderQ(place).loc, directions };
-    }
+    if (this.isSlice) this.slice = { centre: this.encoderQ(place).loc, directions: this.directions };
     this.recompute();
     this.ownQ = this.place === null ? encode(this.run.encoder, this.x, 2) || momentsOnGrid(this.grid) : this.encoderQ(place);
+  }
+
+  // Cut the slice along two chosen numbers of z, or along the two principal directions of the codes (null).
+  cut(along) {
+    const D = this.run.latent_dim;
+    this.directions = along ? Float64Array.from({ length: 2 * D }, (_, i) => Number(i % D === along[i < D ? 0 : 1])) : this.run.directions;
+    if (!this.slice) return;
+    this.slice = { centre: this.slice.centre, directions: this.directions };
+    this.recompute();
   }
 
   recompute() {
@@ -104,7 +116,7 @@ export class Engine {
   }
 
   elbo(q, points) {
-    return elboTerms(this.run, this.x, q, points, this.isSlice ? sliceRule(q.loc.length) : null);
+    return elboTerms(this.run, this.x, q, points, this.rule);
   }
 
   // What Python computed for the encoder's q of this image, at once; the page's own, with the forces, comes later.
@@ -114,11 +126,17 @@ export class Engine {
     return { expectedLogLikelihood: expected, klToPrior: kl, elbo: expected - kl, entropy, expectedLogJoint: expected - kl - entropy, forces: null };
   }
 
-  // The exact elbo, later, from the worker.
+  // The elbo by more nodes, or on a slice by more draws, later, from the worker.
   elboLater(q, take) {
-    if (this.isSlice) return;
-    const asked = this.x;
-    this.queue.ask("elbo", { x: asked, q, points: 24 }, (terms) => { if (asked === this.x) take(terms); });
+    const asked = this.x, draws = this.isSlice ? [q.loc.length, LATER_PAIRS, 2 * CLIMB_PAIRS, 3] : null;
+    this.queue.ask("elbo", { x: asked, q, points: 24, draws }, (terms) => { if (asked === this.x) take(terms); });
+  }
+
+  // Where z has more than two numbers: one step of q uphill, later, from the worker, by draws that stay the same.
+  stepLater(here, take) {
+    const { full_covariance: correlated, latent_dim: D } = this.run, asked = this.x;
+    const draws = [D, correlated ? Math.max(CLIMB_PAIRS, D) : CLIMB_PAIRS, Infinity];
+    this.queue.ask("step", { x: asked, here, correlated, draws }, (next) => { if (asked === this.x) take(next); });
   }
 
   fullZ(z) {
@@ -169,9 +187,13 @@ export class Engine {
   }
 
   onPlane(z) {
-    if (!this.isSlice) return z;
-    const { centre, directions } = this.slice, D = z.length;
-    return [0, 1].map((k) => z.reduce((sum, value, d) => sum + (value - centre[d]) * directions[k * D + d], 0));
+    return this.isSlice ? this.alongSlice(z.map((value, d) => value - this.slice.centre[d])) : z;
+  }
+
+  // A step in z, as far as it lies in the slice.
+  alongSlice(step) {
+    if (!this.isSlice) return step;
+    return [0, 1].map((k) => step.reduce((sum, value, d) => sum + value * this.slice.directions[k * step.length + d], 0));
   }
 
   // q on the shown plane: q itself, or on a slice its conditional there.
@@ -201,11 +223,3 @@ function whiten(q, v) {
   return solved;
 }
 
-// The same antithetic draws for every q, so that the ELBO moves smoothly with it.
-function sliceRule(D) {
-  const next = normalNoise(1), half = Float64Array.from({ length: (SLICE_DRAWS / 2) * D }, next);
-  const noise = new Float64Array(SLICE_DRAWS * D);
-  noise.set(half);
-  noise.set(half.map((value) => -value), half.length);
-  return { noise, shares: new Float64Array(SLICE_DRAWS).fill(1 / SLICE_DRAWS) };
-}

@@ -2,7 +2,7 @@
 import { logPriors } from "./densities.js";
 import { normalizersOf } from "./likelihood.js";
 import { runNetwork } from "./network.js";
-import { boxOfPosterior, elboTerms, evenly, nodesOf, termsOnGrid } from "./terms.js";
+import { boxOfPosterior, drawsRule, elboTerms, evenly, nodesOf, stepUp, termsOnGrid } from "./terms.js";
 
 const EDGE = 14;
 
@@ -29,7 +29,12 @@ export const JOBS = {
     return grid;
   },
   slice: (model, { terms }) => termsOnGrid(model, ...terms),
-  elbo: (model, { x, q, points }) => elboTerms(model, x, q, points),
+  elbo: (model, { x, q, points, draws }) => elboTerms(model, x, q, points, draws ? drawsRule(...draws) : null),
+  // One step of q uphill where z has more than two numbers; null at the top.
+  step: (model, { x, here, correlated, draws }) => {
+    const rule = drawsRule(...draws), terms = here.terms || elboTerms(model, x, here.q, 0, rule);
+    return stepUp(model, x, { pace: 0.5, ...here, terms }, correlated, 0, rule, 1e-4);
+  },
 };
 
 // The box, wider where the posterior reaches its edge.
@@ -118,7 +123,7 @@ export function serve() {
     if (data.model) model = data.model;
     else {
       const result = JOBS[data.kind](model, data.details);
-      self.postMessage({ result, generation: data.generation }, result.outputs ? [result.outputs.buffer] : []);
+      self.postMessage({ result, generation: data.generation }, result?.outputs ? [result.outputs.buffer] : []);
     }
   };
 }
