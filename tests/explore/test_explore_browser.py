@@ -85,7 +85,9 @@ def test_the_first_picture_of_a_click_needs_no_decoder(opened, file_of_large_ima
     before = tab.evaluate(drawn)
     tab.locator(".thumb").nth(3).click()
     assert tab.evaluate(drawn) != before
-    first, kept = tab.evaluate("[bayesVae.engine.grid.logLikelihood, bayesVae.engine.run.first_grid].map((v) => [...v])")
+    first, kept = tab.evaluate(
+        "[bayesVae.engine.grid.logLikelihood, bayesVae.engine.run.first_grid].map((v) => [...v])"
+    )
     assert first == kept[3 * 961 : 4 * 961]
     assert tab.evaluate("[bayesVae.engine.cached, bayesVae.engine.fine]") == [None, None]
     assert said == []

@@ -10,7 +10,9 @@ const MOST_CACHED = 6e6;
 const FEWEST_NODES = 31;
 const SLICE_PAIRS = 64;
 const LATER_PAIRS = 256;
-const CLIMB_PAIRS = 16;
+const SLOPE_PAIRS = 16;
+const MOST_PAIRS = 256;
+const MULTIPLICATIONS = 4e8;
 const SLICE_FIRST = 15;
 const SLICE_NODES = 61;
 
@@ -128,14 +130,16 @@ export class Engine {
 
   // The elbo by more nodes, or on a slice by more draws, later, from the worker.
   elboLater(q, take) {
-    const asked = this.x, draws = this.isSlice ? [q.loc.length, LATER_PAIRS, 2 * CLIMB_PAIRS, 3] : null;
+    const asked = this.x, draws = this.isSlice ? [q.loc.length, LATER_PAIRS, 2 * SLOPE_PAIRS, 3] : null;
     this.queue.ask("elbo", { x: asked, q, points: 24, draws }, (terms) => { if (asked === this.x) take(terms); });
   }
 
   // Where z has more than two numbers: one step of q uphill, later, from the worker, by draws that stay the same.
   stepLater(here, take) {
     const { full_covariance: correlated, latent_dim: D } = this.run, asked = this.x;
-    const draws = [D, correlated ? Math.max(CLIMB_PAIRS, D) : CLIMB_PAIRS, Infinity];
+    const weights = this.run.decoder.reduce((sum, { weight }) => sum + (weight?.length || 0), 0);
+    const pairs = Math.min(MOST_PAIRS, Math.max(SLOPE_PAIRS, D, MULTIPLICATIONS / (2 * (D + 1) * weights)));
+    const draws = [D, Math.floor(pairs), Infinity];
     this.queue.ask("step", { x: asked, here, correlated, draws }, (next) => { if (asked === this.x) take(next); });
   }
 
