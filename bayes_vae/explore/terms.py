@@ -102,7 +102,7 @@ def _log_likelihood(model: Any, x: Tensor, z: Tensor) -> Tensor:
 
 
 def first_grid(model: Any, x: Tensor, plane: Plane) -> Tensor:
-    """log p(x given z) on a few nodes of the plane, for a first picture; shape (N, FIRST_POINTS ** 2), float32, nats."""
+    """log p(x given z) on few nodes of the plane, for a first picture: shape (N, FIRST_POINTS ** 2), float32, nats."""
     nodes = torch.cartesian_prod(*plane.axes(FIRST_POINTS))
     return torch.cat([_log_likelihood(model, x, z) for z in nodes.split(NODES_AT_ONCE)]).T.float()
 
