@@ -403,11 +403,13 @@ def test_the_codes_of_several_runs_stand_side_by_side(opened, file_of_two, until
 
 WHICH_IS_WHICH = {
     "observation": "x is the observation: the image below",
-    "hypothesis": "z is the hypothesis: the two numbers that, by the model, it was made from",
+    "hypothesis": "z is the hypothesis: the two numbers that, according to the model, it was made from",
     "prior": "What is believed of z before x is seen",
     "likelihood": "How probable x is if z is its cause",
     "evidence": "p(x) is the evidence: one number, how probable the image is under the whole model",
     "posterior": "What is believed of z after x is seen",
+    "nat": "in nats, which are natural logarithms",
+    "k̂": "k̂, red where too few draws from q hold the weight",
     "guide": "q(z|x), the ellipse, is the encoder’s stand-in for the posterior",
 }
 
