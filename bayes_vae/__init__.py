@@ -1,4 +1,4 @@
-"""bayes_vae: a variational autoencoder told as Bayes' rule.
+"""bayes_vae: a variational autoencoder explained as Bayes' rule.
 
 The public names are loaded when first used, so importing the package costs next to nothing.
 """

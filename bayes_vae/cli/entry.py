@@ -127,7 +127,7 @@ def _command(arguments: list[str]) -> str:
     parser = argparse.ArgumentParser(
         prog="bayes-vae",
         usage="bayes-vae COMMAND [--help] [--seed N] [--device NAME] [--json] ...",
-        description="A variational autoencoder told as Bayes' rule: every term named, in nats, with its error.",
+        description="A variational autoencoder explained as Bayes' rule: every term named, in nats, with its error.",
         epilog=f"commands:\n{listing}\n\n`bayes-vae COMMAND --help` lists the flags of a command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,

@@ -25,7 +25,7 @@ from bayes_vae.explore.densities import (
     normals_of,
     prior_of,
 )
-from bayes_vae.explore.terms import expected_terms, plane_of, plane_terms
+from bayes_vae.explore.terms import expected_terms, first_grid, plane_of, plane_terms
 from bayes_vae.settings import ExploreSettings
 from bayes_vae.terms.program import index_arguments, undisturbed
 from bayes_vae.terms.rows import prepare_for
@@ -45,9 +45,9 @@ TOO_LARGE_NOTE = (
     "at the mean and covariance of the exact posterior."
 )
 SLICE_NOTE = (
-    "z has {size} numbers. The panels show a slice: the plane through the mean of q(z|x) along the two principal "
-    "directions of the codes. An integral over the slice is not p(x), so log p(x) is the annealed figure from Python, "
-    "and q can be moved but not let go."
+    "z has {size} numbers. The panels show a slice: the plane through the mean of q(z|x) along two directions, the "
+    "principal ones of the codes or two numbers of z. An integral over the slice is not p(x), so log p(x) is the "
+    "annealed figure from Python. The ELBO is a mean over draws from q."
 )
 ONE_DIMENSION = (
     "the page shows planes, and z of this run has one number. bayes-vae explain draws the terms over a single latent."
@@ -178,7 +178,8 @@ def _on_plane(model: Any, x: Tensor, q: Normals, settings: ExploreSettings) -> d
     plane = plane_of(model.prior(), q)
     evidence, (expected, kl) = plane_terms(model, x, plane, settings.num_points), expected_terms(model, x, q)
     figures = {**evidence._asdict(), "expected_log_likelihood": expected, "kl_to_prior": kl}
-    return {"plane": {**plane._asdict(), "num_points": settings.num_points}, "figures": figures}
+    grid = {**plane._asdict(), "num_points": settings.num_points}
+    return {"plane": grid, "first_grid": first_grid(model, x, plane), "figures": figures}
 
 
 def _reliability(model: Any, guide: Any, rows: Split, settings: ExploreSettings) -> dict[str, Any]:

@@ -11,13 +11,16 @@ from torch import Tensor
 
 from bayes_vae.explore.densities import Normals
 
-__all__ = ["Plane", "PlaneTerms", "expected_terms", "plane_of", "plane_terms"]
+__all__ = ["Plane", "PlaneTerms", "expected_terms", "first_grid", "plane_of", "plane_terms"]
 
 REACH = 5.0
 """The plane reaches so many deviations to each side of the prior and of every q, as in ``bayes_rule_on_grid``."""
 
 NODES_AT_ONCE = 128
 """Nodes that are decoded together."""
+
+FIRST_POINTS = 31
+"""Nodes along each dimension of the grid that the page shows first, before it has run the decoder."""
 
 HERMITE_POINTS = 24
 """Nodes along each dimension of an expectation under q."""
@@ -88,9 +91,20 @@ def plane_terms(model: Any, x: Tensor, plane: Plane, num_points: int) -> PlaneTe
 
 def _log_joint(model: Any, x: Tensor, z: Tensor) -> Tensor:
     """log p(x, z), shape (nodes, N)."""
-    log_likelihood: Tensor = model.likelihood(z.unsqueeze(1)).log_prob(x)
     log_prior: Tensor = model.prior().log_prob(z)
-    return log_likelihood + log_prior.unsqueeze(1)
+    return _log_likelihood(model, x, z) + log_prior.unsqueeze(1)
+
+
+def _log_likelihood(model: Any, x: Tensor, z: Tensor) -> Tensor:
+    """log p(x given z), shape (nodes, N)."""
+    found: Tensor = model.likelihood(z.unsqueeze(1)).log_prob(x)
+    return found
+
+
+def first_grid(model: Any, x: Tensor, plane: Plane) -> Tensor:
+    """log p(x given z) on few nodes of the plane, for a first picture: shape (N, FIRST_POINTS ** 2), float32, nats."""
+    nodes = torch.cartesian_prod(*plane.axes(FIRST_POINTS))
+    return torch.cat([_log_likelihood(model, x, z) for z in nodes.split(NODES_AT_ONCE)]).T.float()
 
 
 def expected_terms(model: Any, x: Tensor, q: Normals) -> tuple[Tensor, Tensor]:

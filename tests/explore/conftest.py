@@ -106,15 +106,18 @@ def opened(browser, until):
     """``opened(file, width)``: the page, what its console said, and what it asked for."""
     contexts = []
 
-    def open_page(file, width=1200, height=900, fragment="", **options):
+    loaded = "window.bayesVae && (bayesVae.engine.fine || bayesVae.engine.isSlice)"
+
+    def open_page(file, width=1200, height=900, fragment="", script="", ready=loaded, **options):
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         tab, said, asked = context.new_page(), [], []
         tab.on("console", lambda message: said.append(message.text))
         tab.on("pageerror", lambda error: said.append(str(error)))
         tab.on("request", lambda request: asked.append(request.url))
+        tab.add_init_script(script)
         tab.goto(file.as_uri() + fragment)
-        until(tab, "window.bayesVae && (bayesVae.engine.fine || bayesVae.engine.isSlice)")
+        until(tab, ready)
         return tab, said, asked
 
     yield open_page

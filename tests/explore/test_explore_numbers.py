@@ -280,6 +280,32 @@ def test_let_go_climbs_to_the_exact_posterior_of_a_linear_model(node, isolated_g
     assert found["gap"] == pytest.approx(best, abs=1e-4)
 
 
+CLIMB_BY_DRAWS = """
+let here = { q: { loc: new Float64Array(3), tril: Float64Array.of(1, 0, 0, 0, 1, 0, 0, 0, 1) } };
+const step = () => JOBS.step(given.run, { x: given.x, here, correlated: true, draws: [3, 64, Infinity] });
+for (let next = here; next; next = step()) here = next;
+return { elbo: here.terms.elbo, loc: here.q.loc, tril: here.q.tril };
+"""
+
+
+def test_let_go_by_draws_climbs_to_the_exact_posterior_of_a_linear_model(node, isolated_globals):
+    """The mean from antithetic draws is nearly exact here; the covariance has the error of 128 draws."""
+    with isolated_globals(seed=0):
+        model = VAE(3, (3, 4), (), likelihood={"name": "normal", "scale": 0.5}).double()
+        with torch.no_grad():
+            model.decoder[0].weight.copy_(torch.randn(12, 3) * 0.4)
+    x = torch.rand(12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    from bayes_vae.explore.densities import decoder_steps, likelihood_of, prior_of
+
+    run = {"decoder": decoder_steps(model), "likelihood": likelihood_of(model), "prior": prior_of(model)}
+    found = node(CLIMB_BY_DRAWS, {"run": run, "x": x}, first="jobs.js")
+    weight, bias = model.decoder[0].weight.detach(), model.decoder[0].bias.detach()
+    precision = torch.eye(3, dtype=torch.float64) + weight.T @ weight / 0.25
+    np.testing.assert_allclose(found["loc"], torch.linalg.solve(precision, weight.T @ (x - bias) / 0.25), atol=0.02)
+    tril = torch.tensor(found["tril"], dtype=torch.float64).reshape(3, 3)
+    np.testing.assert_allclose(tril @ tril.T, torch.linalg.inv(precision), atol=0.1)
+
+
 def test_a_layer_that_the_page_cannot_run_is_named(pair_of):
     model, guide = pair_of()
     model.decoder[1] = torch.nn.Hardtanh()
@@ -294,6 +320,15 @@ def test_log_evidence_that_stands_beside_the_pages_own_is_that_of_the_grid(pair_
     rule = bv.bayes_rule_on_grid(model, guide, data.test[:8].seeded(0), num_points=201)
     close(view.content["figures"]["log_evidence"], rule.log_evidence)
     assert float(view.content["figures"]["refinement_error"].max()) < 1e-6
+
+
+def test_the_first_grid_is_the_likelihood_on_its_nodes(node, pair_of):
+    view = collect(*pair_of(), observations("bernoulli"), FEW)
+    body = """
+    const { plane, images } = given.run, [first, second] = [0, 1].map((i) => evenly(plane.low[i], plane.high[i], 31));
+    return termsOnGrid(given.run, images.x.slice(12, 24), first, second).logLikelihood;"""
+    found = node(body, {"run": view.content})
+    np.testing.assert_allclose(view.content["first_grid"][1], found, rtol=1e-6)
 
 
 def test_what_is_kept_of_the_decoder_gives_the_same_likelihood(node, pair_of):

@@ -90,8 +90,6 @@ export class Bar {
     this.bar.setAttribute("aria-label", `log p(x) ${nats(evidence)} nats: ELBO ${nats(terms.elbo)} plus KL from q to the exact posterior ${nats(gap)}`);
     this.ends.replaceChildren(make("span", {}, `starts at ${nats(left, 1)}: the last ${span === 1 ? "nat" : `${span} nats`} of log p(x)`), make("span", {}, `log p(x) = ${nats(evidence)}`));
     this.chips.replaceChildren(...this.written(state.split, terms, evidence, gap));
-    this.go.disabled = engine.isSlice;
-    if (engine.isSlice) this.go.title = "On a slice q is not free to climb";
     this.result.replaceChildren(...this.verdict(terms, evidence));
   }
 
@@ -111,14 +109,18 @@ export class Bar {
     if (state.qFrom === "encoder" && bent) return [`Dashed: the guide’s own q, which is no normal; its ELBO is ${nats(bent)} (Python, sampled). The ellipse is the normal with its mean and covariance.`];
     if (!best || state.qFrom !== "best") return [];
     const encoder = this.app.engine.elbo(this.app.engine.ownQ, 16).elbo;
+    const { isSlice } = this.app.engine, sampled = isSlice ? "These ELBOs are means over 128 draws, and log p(x) is the annealed figure. " : "";
+    if (isSlice && best.elbo <= encoder)
+      return [`The climb, which follows draws, found no better q than the encoder’s: ELBO ${nats(best.elbo)} and ${nats(encoder)}. ${sampled}`, call("bv.inference_gap(model, guide, x)", true)];
     return [
       `Best q of this family: ELBO ${nats(best.elbo)}. The encoder’s q (dashed) has ${nats(encoder)}: it loses `, make("b", {}, `${nats(Math.max(0, best.elbo - encoder))} nats`),
       " because one encoder serves all images (amortization gap). The remaining ", make("b", {}, `${nats(Math.max(0, evidence - best.elbo))} nats`),
-      " no q of this family can close (approximation gap). ", call("bv.inference_gap(model, guide, x)", true),
+      " no q of this family can close (approximation gap). ", sampled, call("bv.inference_gap(model, guide, x)", true),
     ];
   }
 
   letGo() {
+    if (this.app.engine.isSlice) return this.letGoOnSlice();
     const { app } = this, { engine } = app, steps = climbing(engine.run, engine.x, app.state.q, engine.run.full_covariance, 12);
     cancelAnimationFrame(this.frame);
     const advance = () => {
@@ -133,6 +135,23 @@ export class Bar {
     app.onStop(() => cancelAnimationFrame(this.frame));
     this.last = null;
     advance();
+  }
+
+  // The worker takes the steps: in many dimensions each is too long for the page.
+  letGoOnSlice() {
+    const { app } = this, { engine } = app;
+    let going = true;
+    app.stop();
+    app.onStop(() => { going = false; });
+    this.last = { q: app.state.q };
+    const advance = (left) => engine.stepLater(this.last, (next) => {
+      if (!going) return;
+      if (!next || !left) return this.arrive();
+      this.last = next;
+      app.setQ(next.q, "own", false, next.terms.forces);
+      advance(left - 1);
+    });
+    advance(200);
   }
 
   arrive() {

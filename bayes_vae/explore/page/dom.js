@@ -19,6 +19,9 @@ function filled(element, attributes, children) {
   return element;
 }
 
+// 12 as ₁₂; counted from 1, as the numbers of z are written.
+export const subscript = (place) => String(place + 1).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]);
+
 export const find = (id) => document.getElementById(id);
 
 export function nats(value, digits = 2) {
@@ -59,6 +62,12 @@ export function choice(name, options, chosen, pick) {
   const mark = (value) => buttons.forEach((each) => each.setAttribute("aria-pressed", String(each.dataset.value === value)));
   const element = make("div", { class: "group", role: "group", "aria-label": name }, buttons);
   return { element, mark };
+}
+
+export function select(name, options, chosen, pick) {
+  const element = make("select", { "aria-label": name, onchange: () => pick(Number(element.value)) },
+    options.map((text, value) => make("option", { value, selected: value === chosen }, text)));
+  return element;
 }
 
 export function slider(text, { low, high, step, value }, change) {

@@ -1,14 +1,20 @@
 // One run in the page: the terms of the chosen image, first from the cached grid, then from a grid around its posterior.
 import { encode, entropyOf, logPriors, normalOf } from "./densities.js";
-import { decodedMean, logLikelihoods, logLikelihoodsKept, normalizersOf } from "./likelihood.js";
+import { decodedMean, logLikelihoods, logLikelihoodsKept } from "./likelihood.js";
 import { runNetwork } from "./network.js";
 import {
-  boxOfPosterior, elboTerms, evenly, logLikelihoodAt, momentsOnGrid, nodesOf, normalNoise, termsOnGrid, withEvidence,
+  boxOfPosterior, drawsRule, elboTerms, evenly, logLikelihoodAt, momentsOnGrid, nodesOf, termsOnGrid, withEvidence,
 } from "./terms.js";
 
 const MOST_CACHED = 6e6;
-const FIRST_NODES = 31;
-const SLICE_DRAWS = 128;
+const FEWEST_NODES = 31;
+const SLICE_PAIRS = 64;
+const LATER_PAIRS = 256;
+const SLOPE_PAIRS = 16;
+const MOST_PAIRS = 256;
+const MULTIPLICATIONS = 4e8;
+const SLICE_FIRST = 15;
+const SLICE_NODES = 61;
 
 export class Engine {
   constructor(run, queue, changed) {
@@ -16,23 +22,35 @@ export class Engine {
     this.isSlice = run.latent_dim > 2;
     this.plane = { low: Array.from(run.plane.low), high: Array.from(run.plane.high) };
     queue.use({ decoder: run.decoder, likelihood: run.likelihood, prior: run.prior });
-    if (this.isSlice) return;
-    this.cache(FIRST_NODES, null);
-    const width = run.images.x.length / run.images.index.length * run.likelihood.per_number;
-    const nodes = Math.max(FIRST_NODES, Math.min(61, Math.floor(Math.sqrt(MOST_CACHED / width))));
+    if (this.isSlice) {
+      this.directions = run.directions;
+      this.rule = drawsRule(run.latent_dim, SLICE_PAIRS, 0, 2);
+      return;
+    }
+    const width = this.size * run.likelihood.per_number;
+    const nodes = Math.max(FEWEST_NODES, Math.min(61, Math.floor(Math.sqrt(MOST_CACHED / width))));
     const [first, second] = this.axes(nodes);
-    queue.ask("outputs", { first, second }, (outputs) => { this.cache(nodes, outputs); this.recompute(); this.changed("grid"); });
+    queue.ask("outputs", { first, second }, (cached) => { this.cached = cached; this.recompute(); this.changed("grid"); });
   }
 
   axes(count) {
     return [evenly(this.plane.low[0], this.plane.high[0], count), evenly(this.plane.low[1], this.plane.high[1], count)];
   }
 
-  cache(count, outputs) {
-    const [first, second] = this.axes(count), z = nodesOf(first, second);
-    const found = outputs || runNetwork(this.run.decoder, z, count * count);
-    const normalizers = normalizersOf(this.run.likelihood, found, count * count);
-    this.cached = { first, second, logPrior: logPriors(this.run.prior, z, count * count), outputs: found, normalizers };
+  // The terms on the whole plane: from kept outputs of the decoder; before they come, from the few nodes that Python computed.
+  coarse() {
+    const { run, x, cached } = this, kept = run.first_grid;
+    if (!cached && this.place !== null) {
+      const count = kept.length / run.images.index.length, [first, second] = this.axes(Math.round(Math.sqrt(count)));
+      this.firstPrior ??= logPriors(run.prior, nodesOf(first, second), count);
+      return withEvidence(first, second, this.firstPrior, kept.slice(this.place * count, (this.place + 1) * count));
+    }
+    if (!cached) return termsOnGrid(run, x, ...this.axes(FEWEST_NODES));
+    const { first, second, logPrior, outputs, normalizers } = cached;
+    const logLikelihood = normalizers
+      ? logLikelihoodsKept(outputs, normalizers, x)
+      : logLikelihoods(run.likelihood, outputs, logPrior.length, x);
+    return withEvidence(first, second, logPrior, logLikelihood);
   }
 
   get size() {
@@ -52,25 +70,32 @@ export class Engine {
     this.place = drawn ? null : place;
     this.x = drawn || this.imageAt(place);
     this.fine = null;
-    if (this.isSlice) {
-      const directions = this.run.directions;
-      this.slice = { centre: this.encoderQ(place).loc, directions };
-    }
+    if (this.isSlice) this.slice = { centre: this.encoderQ(place).loc, directions: this.directions };
     this.recompute();
     this.ownQ = this.place === null ? encode(this.run.encoder, this.x, 2) || momentsOnGrid(this.grid) : this.encoderQ(place);
+  }
+
+  // Cut the slice along two chosen numbers of z, or along the two principal directions of the codes (null).
+  cut(along) {
+    const D = this.run.latent_dim;
+    this.directions = along ? Float64Array.from({ length: 2 * D }, (_, i) => Number(i % D === along[i < D ? 0 : 1])) : this.run.directions;
+    if (!this.slice) return;
+    this.slice = { centre: this.slice.centre, directions: this.directions };
+    this.recompute();
   }
 
   recompute() {
     if (!this.x) return;
     if (this.isSlice) {
-      const [first, second] = this.axes(41);
-      this.grid = termsOnGrid(this.run, this.x, first, second, this.slice);
+      const { run, x, slice } = this, at = (count) => [x, ...this.axes(count), slice];
+      this.grid = termsOnGrid(run, ...at(SLICE_FIRST));
+      this.queue.ask("slice", { terms: at(SLICE_NODES) }, (grid) => {
+        if (x !== this.x || slice !== this.slice) return;
+        this.grid = grid;
+        this.changed("grid");
+      });
     } else {
-      const { first, second, logPrior, outputs, normalizers } = this.cached;
-      const logLikelihood = normalizers
-        ? logLikelihoodsKept(outputs, normalizers, this.x)
-        : logLikelihoods(this.run.likelihood, outputs, logPrior.length, this.x);
-      this.grid = withEvidence(first, second, logPrior, logLikelihood);
+      this.grid = this.coarse();
       const asked = this.x;
       this.queue.ask("refine", { x: asked, box: boxOfPosterior(this.grid), count: 61 }, (grid) => {
         if (asked !== this.x) return;
@@ -93,7 +118,7 @@ export class Engine {
   }
 
   elbo(q, points) {
-    return elboTerms(this.run, this.x, q, points, this.isSlice ? sliceRule(q.loc.length) : null);
+    return elboTerms(this.run, this.x, q, points, this.rule);
   }
 
   // What Python computed for the encoder's q of this image, at once; the page's own, with the forces, comes later.
@@ -103,11 +128,19 @@ export class Engine {
     return { expectedLogLikelihood: expected, klToPrior: kl, elbo: expected - kl, entropy, expectedLogJoint: expected - kl - entropy, forces: null };
   }
 
-  // The exact elbo, later, from the worker.
+  // The elbo by more nodes, or on a slice by more draws, later, from the worker.
   elboLater(q, take) {
-    if (this.isSlice) return;
-    const asked = this.x;
-    this.queue.ask("elbo", { x: asked, q, points: 24 }, (terms) => { if (asked === this.x) take(terms); });
+    const asked = this.x, draws = this.isSlice ? [q.loc.length, LATER_PAIRS, 2 * SLOPE_PAIRS, 3] : null;
+    this.queue.ask("elbo", { x: asked, q, points: 24, draws }, (terms) => { if (asked === this.x) take(terms); });
+  }
+
+  // Where z has more than two numbers: one step of q uphill, later, from the worker, by draws that stay the same.
+  stepLater(here, take) {
+    const { full_covariance: correlated, latent_dim: D } = this.run, asked = this.x;
+    const weights = this.run.decoder.reduce((sum, { weight }) => sum + (weight?.length || 0), 0);
+    const pairs = Math.min(MOST_PAIRS, Math.max(SLOPE_PAIRS, D, MULTIPLICATIONS / (2 * (D + 1) * weights)));
+    const draws = [D, Math.floor(pairs), Infinity];
+    this.queue.ask("step", { x: asked, here, correlated, draws }, (next) => { if (asked === this.x) take(next); });
   }
 
   fullZ(z) {
@@ -158,9 +191,13 @@ export class Engine {
   }
 
   onPlane(z) {
-    if (!this.isSlice) return z;
-    const { centre, directions } = this.slice, D = z.length;
-    return [0, 1].map((k) => z.reduce((sum, value, d) => sum + (value - centre[d]) * directions[k * D + d], 0));
+    return this.isSlice ? this.alongSlice(z.map((value, d) => value - this.slice.centre[d])) : z;
+  }
+
+  // A step in z, as far as it lies in the slice.
+  alongSlice(step) {
+    if (!this.isSlice) return step;
+    return [0, 1].map((k) => step.reduce((sum, value, d) => sum + value * this.slice.directions[k * step.length + d], 0));
   }
 
   // q on the shown plane: q itself, or on a slice its conditional there.
@@ -190,11 +227,3 @@ function whiten(q, v) {
   return solved;
 }
 
-// The same antithetic draws for every q, so that the ELBO moves smoothly with it.
-function sliceRule(D) {
-  const next = normalNoise(1), half = Float64Array.from({ length: (SLICE_DRAWS / 2) * D }, next);
-  const noise = new Float64Array(SLICE_DRAWS * D);
-  noise.set(half);
-  noise.set(half.map((value) => -value), half.length);
-  return { noise, shares: new Float64Array(SLICE_DRAWS).fill(1 / SLICE_DRAWS) };
-}

@@ -1,14 +1,17 @@
 // What takes long, apart from the page: run in a worker where there can be one, else between two pictures.
+import { logPriors } from "./densities.js";
+import { normalizersOf } from "./likelihood.js";
 import { runNetwork } from "./network.js";
-import { boxOfPosterior, elboTerms, evenly, nodesOf, termsOnGrid } from "./terms.js";
+import { boxOfPosterior, drawsRule, elboTerms, evenly, nodesOf, stepUp, termsOnGrid } from "./terms.js";
 
 const EDGE = 14;
 
 export const JOBS = {
-  // The decoder's outputs at the nodes of the plane, which are the same for every image.
+  // What is the same for every image at the nodes of the plane: log p(z), the decoder's outputs and their normalizers.
   outputs: (model, { first, second }) => {
-    const z = nodesOf(first, second);
-    return Float32Array.from(runNetwork(model.decoder, z, first.length * second.length));
+    const z = nodesOf(first, second), count = first.length * second.length, found = runNetwork(model.decoder, z, count);
+    const normalizers = normalizersOf(model.likelihood, found, count);
+    return { first, second, logPrior: logPriors(model.prior, z, count), outputs: Float32Array.from(found), normalizers };
   },
   // The terms on a grid around the posterior; a box that cuts it off is widened.
   refine: (model, { x, box, count }) => {
@@ -25,7 +28,13 @@ export const JOBS = {
       grid = termsOnGrid(model, x, evenly(tight.low[0], tight.high[0], count), evenly(tight.low[1], tight.high[1], count));
     return grid;
   },
-  elbo: (model, { x, q, points }) => elboTerms(model, x, q, points),
+  slice: (model, { terms }) => termsOnGrid(model, ...terms),
+  elbo: (model, { x, q, points, draws }) => elboTerms(model, x, q, points, draws ? drawsRule(...draws) : null),
+  // One step of q uphill where z has more than two numbers; null at the top.
+  step: (model, { x, here, correlated, draws }) => {
+    const rule = drawsRule(...draws), terms = here.terms || elboTerms(model, x, here.q, 0, rule);
+    return stepUp(model, x, { pace: 0.5, ...here, terms }, correlated, 0, rule, 1e-4);
+  },
 };
 
 // The box, wider where the posterior reaches its edge.
@@ -112,6 +121,9 @@ export function serve() {
   let model = null;
   self.onmessage = ({ data }) => {
     if (data.model) model = data.model;
-    else self.postMessage({ result: JOBS[data.kind](model, data.details), generation: data.generation });
+    else {
+      const result = JOBS[data.kind](model, data.details);
+      self.postMessage({ result, generation: data.generation }, result?.outputs ? [result.outputs.buffer] : []);
+    }
   };
 }

@@ -2,7 +2,7 @@
 import { unpack } from "./arrays.js";
 import { Bar } from "./bar.js";
 import { Chooser } from "./chooser.js";
-import { call, find, forgetColours, make } from "./dom.js";
+import { call, find, forgetColours, make, subscript } from "./dom.js";
 import { normalOf } from "./densities.js";
 import { Engine } from "./engine.js";
 import { Queue, serve } from "./jobs.js";
@@ -25,10 +25,11 @@ class App {
     this.choose();
     if (wished) { this.adopt(wished, "own"); this.fit(); }
     find("name").textContent = content.runs.map(({ name }) => name).join(", ");
-    document.querySelector(".lead").textContent = this.lead();
     this.codes = new Codes(this);
     this.panels = new Panels(this);
-    this.parts = [new Runs(this, content), new Chooser(this), new Now(this), this.panels, new Bar(this), new Steps(this), new Draws(this), new Batch(this), this.codes, new Tour(this)];
+    this.top = [new Runs(this, content), new Chooser(this), new Now(this), this.panels, new Bar(this), new Tour(this)];
+    this.below = [new Steps(this), new Draws(this), new Batch(this), this.codes];
+    this.parts = [...this.top, ...this.below];
     this.about();
     this.render("start");
     this.render("grid");
@@ -37,15 +38,17 @@ class App {
   }
 
   lead() {
-    const { latent_dim: D } = this.engine.run;
-    const plane = D === 2 ? "every panel is the plane of all z" : "every panel is a slice, the plane through the mean of q(z|x) along the two principal directions of the codes";
-    return `x is the observation: the image below. z is the hypothesis: the ${D === 2 ? "two" : D} numbers that, by the model, it was made from; ${plane}. ` +
-      "p(x) is the evidence: one number, how probable the image is under the whole model (everyday Bayes calls x itself the evidence). " +
+    const { latent_dim: D } = this.engine.run, { along } = this.state;
+    const ways = along ? `z${subscript(along[0])} and z${subscript(along[1])}` : "the two principal directions of the codes";
+    const plane = D === 2 ? "every panel is the plane of all z" : `every panel is a slice, the plane through the mean of q(z|x) along ${ways}`;
+    return `x is the observation: the image below. z is the hypothesis: the ${D === 2 ? "two" : D} numbers that, according to the model, it was made from; ${plane}. ` +
+      "p(x) is the evidence: one number, how probable the image is under the whole model (everyday Bayes calls x itself the evidence); the page writes it as log p(x), in nats, which are natural logarithms. " +
       "q(z|x), the ellipse, is the encoder’s stand-in for the posterior.";
   }
 
   openRun() {
     this.engine = new Engine(this.content.runs[this.state.run], this.queue, (what) => this.changed(what));
+    this.engine.cut(this.state.along);
   }
 
   // The engine has a new grid.
@@ -91,6 +94,17 @@ class App {
     this.remember();
   }
 
+  // Another slice through the same point: two numbers of z, or null for the principal directions.
+  cutSlice(along) {
+    this.stop();
+    Object.assign(this.state, { along, z: null });
+    this.engine.cut(along);
+    this.look();
+    this.about();
+    this.render("image");
+    this.remember();
+  }
+
   chooseRun(run) {
     this.stop();
     this.state.run = run;
@@ -119,9 +133,10 @@ class App {
   }
 
   // Move q; the terms are those of few nodes at once, and of many when it rests.
-  setQ(q, from, alone = true) {
+  setQ(q, from, alone = true, forces = null) {
     if (alone) this.stop();
     this.adopt(q, from);
+    if (forces) this.terms.forces = forces;
     this.render("q");
     clearTimeout(this.resting);
     this.resting = setTimeout(() => {
@@ -179,13 +194,14 @@ class App {
     while (this.stops.length) this.stops.pop()();
   }
 
+  // Another image or run: what stands at the top is painted first, and then the tools below it.
   render(reason) {
-    if (reason === "image" || reason === "run") {
-      this.parts.forEach((part) => part.render(reason));
-      this.parts.forEach((part) => part.render("grid"));
-      return;
-    }
-    this.parts.forEach((part) => part.render(reason));
+    if (reason !== "image" && reason !== "run") return this.parts.forEach((part) => part.render(reason));
+    const all = (parts) => [reason, "grid"].forEach((each) => parts.forEach((part) => part.render(each)));
+    all(this.top);
+    cancelAnimationFrame(this.painting);
+    clearTimeout(this.painted);
+    this.painting = requestAnimationFrame(() => { this.painted = setTimeout(() => all(this.below)); });
   }
 
   remember() {
@@ -205,6 +221,8 @@ class App {
     this.stop();
     Object.assign(this.state, state, { tour: this.state.tour });
     if (otherRun) this.openRun();
+    else this.engine.cut(state.along);
+    this.about();
     this.choose();
     if (q) this.adopt(q, "own");
     this.render("run");
@@ -212,6 +230,7 @@ class App {
   }
 
   about() {
+    document.querySelector(".lead").textContent = this.lead();
     const { run } = this.engine, { images } = run, notes = run.notes.map((note) => make("li", {}, note)), { image } = this.state;
     const code = `import bayes_vae as bv\nmodel, guide = bv.load("RUN")\ndata = bv.load_data("${images.data}")  # as in training\nx = data.test[${image}:${image + 1}].seeded(${images.seed})`;
     find("about").replaceChildren(

@@ -1,5 +1,5 @@
 // The four linked panels over the plane of z, with q on top: the probe, the handles, the two forces.
-import { call, choice, draw, find, make, nats } from "./dom.js";
+import { call, choice, draw, find, make, nats, select, subscript } from "./dom.js";
 import { place, shade, unplace } from "./pictures.js";
 
 const TERMS = [
@@ -27,7 +27,24 @@ export class Panels {
       (value) => app.set({ view: value }, "view"));
     this.shading = choice("Shading", [["density", "Density"], ["log", "Logarithm"]], app.state.shade,
       (value) => app.set({ shade: value }, "view"));
-    find("viewing").append(this.viewing.element, this.shading.element);
+    const shown = app.engine.isSlice ? this.slicing() : [this.viewing.element];
+    find("viewing").append(...shown, this.shading.element);
+  }
+
+  // Along which two directions the slice lies: a choice, and two lists of the numbers of z.
+  slicing() {
+    const { app } = this, names = Array.from({ length: app.engine.run.latent_dim }, (_, i) => `z${subscript(i)}`);
+    this.way = choice("The slice lies along", [["principal", "Principal directions"], ["two", "Two numbers of z"]], "principal",
+      (value) => app.cutSlice(value === "two" ? app.state.along || [0, 1] : null));
+    const pick = (k, i) => app.cutSlice(app.state.along.map((old, at) => (at === k ? i : old === i ? app.state.along[k] : old)));
+    this.axes = ["across", "up"].map((name, k) => select(`number of z ${name}`, names, k, (i) => pick(k, i)));
+    return [this.way.element, ...this.axes];
+  }
+
+  markSlicing({ along }) {
+    if (!this.way) return;
+    this.way.mark(along ? "two" : "principal");
+    this.axes.forEach((list, k) => { list.hidden = !along; if (along) list.value = along[k]; });
   }
 
   panel(term) {
@@ -84,6 +101,7 @@ export class Panels {
   render(reason) {
     const { engine, state } = this.app;
     this.viewing.mark(this.app.shown);
+    this.markSlicing(state);
     const near = this.app.shown === "posterior" ? "The frame on the prior is what the other panels show. " : "";
     find("panels-hint").textContent = `${near}Move over a panel, or focus it and use the arrow keys: the image decoded at that z appears above.`;
     this.shading.mark(state.shade);
@@ -131,11 +149,12 @@ export class Panels {
 
   forces(q) {
     const { terms, engine } = this.app;
-    if (!terms?.forces || engine.isSlice) return [];
-    const [a, b] = place(this.view, SIDE, ...q.loc), names = [["likelihood", "likelihood"], ["prior", "kl"]];
+    if (!terms?.forces) return [];
+    const [a, b] = place(this.view, SIDE, ...q.loc), names = [["likelihood", "likelihood"], ["prior", "kl"]], { tril } = this.app.state.q;
     const pushes = names.map(([name]) => {
-      const { mean } = terms.forces[name];
-      return place(this.view, SIDE, q.loc[0] + q.tril[0] * mean[0], q.loc[1] + q.tril[2] * mean[0] + q.tril[3] * mean[1]).map((v, i) => v - [a, b][i]);
+      const { mean } = terms.forces[name], D = mean.length;
+      const step = engine.alongSlice(mean.map((_, i) => mean.reduce((sum, value, j) => sum + tril[i * D + j] * value, 0)));
+      return place(this.view, SIDE, q.loc[0] + step[0], q.loc[1] + step[1]).map((v, i) => v - [a, b][i]);
     });
     const longest = Math.max(...pushes.map(([u, v]) => Math.hypot(u, v)), 1e-9), scale = Math.min(70, 12 + 10 * Math.log1p(longest)) / longest;
     return this.arrows(pushes, names, [a, b], Math.max(0.4 * scale, Math.min(scale, ...pushes.map((push) => room([a, b], push)))));

@@ -36,8 +36,9 @@ export function shade(canvas, patches, view, name, logarithmic) {
   const side = 260, context = canvas.getContext("2d"), rgb = channels(colour(name));
   canvas.width = canvas.height = side;
   context.imageSmoothingEnabled = true;
-  let most = -Infinity;
-  for (const { values } of patches) for (const value of values) if (value > most) most = value;
+  let [most, least] = [-Infinity, Infinity];
+  for (const { values } of patches) for (const value of values) { if (value > most) most = value; if (value < least) least = value; }
+  const span = Math.max(5, Math.min(40, most - least));
   for (const { first, second, values } of patches) {
     const tile = document.createElement("canvas"), G = first.length, H = second.length;
     [tile.width, tile.height] = [G, H];
@@ -45,7 +46,7 @@ export function shade(canvas, patches, view, name, logarithmic) {
     for (let i = 0; i < G; i++)
       for (let j = 0; j < H; j++) {
         const below = values[i * H + j] - most, at = 4 * ((H - 1 - j) * G + i);
-        const strength = logarithmic ? Math.max(0, 1 + below / 40) : Math.exp(0.6 * below);
+        const strength = logarithmic ? 0.8 * Math.max(0, 1 + below / span) ** 2 : Math.exp(0.6 * below);
         image.data[at] = rgb[0];
         image.data[at + 1] = rgb[1];
         image.data[at + 2] = rgb[2];

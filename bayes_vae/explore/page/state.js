@@ -4,7 +4,7 @@ const DEFAULTS = { run: 0, image: 0, sort: "index", view: "auto", shade: "densit
 const CHOICES = { sort: ["index", "log_evidence", "pareto_k"], view: ["auto", "plane", "posterior"], shade: ["density", "log"], split: ["integral", "prior", "entropy"] };
 
 export function readHash(hash, content) {
-  const state = { ...DEFAULTS, z: null, q: null, drawn: null, qFrom: "encoder" };
+  const state = { ...DEFAULTS, z: null, q: null, drawn: null, along: null, qFrom: "encoder" };
   const parts = new URLSearchParams(hash.replace(/^#/, ""));
   for (const [name, value] of parts) {
     if (CHOICES[name]?.includes(value)) state[name] = value;
@@ -14,6 +14,8 @@ export function readHash(hash, content) {
   }
   const run = content.runs[state.run], D = run.latent_dim, images = run.images;
   state.image = whole(parts.get("image"), images.index.length);
+  const along = numbers(parts.get("along"), 2);
+  if (D > 2 && along && along[0] !== along[1] && along.every((i) => i === whole(i, D))) state.along = along;
   state.z = numbers(parts.get("z"), 2);
   const q = numbers(parts.get("q"), D + D * D);
   if (q && q.slice(D).every((_, i) => i % (D + 1) || q[D + i] > 0)) {
@@ -28,6 +30,7 @@ export function hashOf(state) {
   const parts = new URLSearchParams();
   for (const [name, value] of Object.entries(DEFAULTS))
     if (name !== "tour" && state[name] !== value) parts.set(name, typeof state[name] === "boolean" ? "1" : String(state[name]));
+  if (state.along) parts.set("along", state.along.join());
   if (state.z) parts.set("z", state.z.map(short).join(","));
   if (state.qFrom !== "encoder" && state.q) parts.set("q", [...state.q.loc, ...state.q.tril].map(short).join(","));
   if (state.drawn) parts.set("draw", Array.from(state.drawn, (value) => (value >= 0.5 ? "1" : "0")).join("").replace(/0+$/, ""));

@@ -147,11 +147,46 @@ export function elboTerms(model, x, q, n = 16, rule = null) {
     ? klOfNormals(q, normalOf(model.prior.loc, model.prior.scale_tril, 0, q.loc.length))
     : mean(logQ.map((value, k) => value - logPrior[k]));
   const entropy = entropyOf(q);
+  const forces = rule ? rule.slopes ? forcesByDifferences(model, x, q, rule, logLikelihood, logPrior) : null
+    : { likelihood: pushOn(q, noise, shares, logLikelihood), prior: pushOn(q, noise, shares, logPrior) };
   return {
     expectedLogLikelihood: likelihood, klToPrior: kl, elbo: likelihood - kl, entropy,
-    expectedLogJoint: likelihood - kl - entropy,
-    forces: { likelihood: pushOn(q, noise, shares, logLikelihood), prior: pushOn(q, noise, shares, logPrior) },
+    expectedLogJoint: likelihood - kl - entropy, forces,
   };
+}
+
+// As pushOn, from the slopes along each number of the noise: E[∂f/∂ε] and E[∂f/∂ε εᵀ]. Few draws are enough for them.
+function forcesByDifferences(model, x, q, { noise, shares, slopes }, logLikelihood, logPrior) {
+  const D = q.loc.length, few = Math.min(slopes, shares.length), moved = new Float64Array(few * D * D), step = 1e-5;
+  for (let k = 0; k < few; k++)
+    for (let i = 0; i < D; i++) {
+      const at = (k * D + i) * D;
+      moved.set(noise.subarray(k * D, (k + 1) * D), at);
+      moved[at + i] += step;
+    }
+  const z = placed(q, moved, few * D);
+  const push = (there, here) => {
+    const mean = new Float64Array(D), factor = new Float64Array(D * D);
+    for (let k = 0; k < few; k++)
+      for (let i = 0; i < D; i++) {
+        const slope = (there[k * D + i] - here[k]) / step / few;
+        mean[i] += slope;
+        for (let j = 0; j <= i; j++) factor[i * D + j] += slope * noise[k * D + j];
+      }
+    return { mean, factor };
+  };
+  return { likelihood: push(logLikelihoodAt(model, x, z, few * D), logLikelihood), prior: push(logPriors(model.prior, z, few * D), logPrior) };
+}
+
+// The same antithetic draws for every q, so that the ELBO moves smoothly with it; the first `slopes` of them give the forces.
+export function drawsRule(D, pairs, slopes = 0, seed = 1) {
+  const next = normalNoise(seed), noise = new Float64Array(2 * pairs * D);
+  for (let k = 0; k < pairs; k++)
+    for (let i = 0; i < D; i++) {
+      noise[2 * k * D + i] = next();
+      noise[(2 * k + 1) * D + i] = -noise[2 * k * D + i];
+    }
+  return { noise, shares: new Float64Array(2 * pairs).fill(0.5 / pairs), slopes };
 }
 
 // In q's own units: E[ε f] pushes the mean, E[(ε εᵀ − I) f] the factor (Price's and Bonnet's theorems).
@@ -189,17 +224,23 @@ export function climb(q, forces, pace, correlated) {
   return { loc, tril };
 }
 
-// Climb to the best q of the family: steps that would lower the ELBO are halved. Yields each q on the way.
+// One step of the climb to the best q of the family: a step that would lower the ELBO is halved until it does not.
+// Returns where it is then, or null where it is at the top.
+export function stepUp(model, x, { q, terms, pace }, correlated, n, rule = null, least = 1e-7) {
+  for (; pace > 1e-4; pace /= 2) {
+    const next = climb(q, terms.forces, pace, correlated), found = elboTerms(model, x, next, n, rule);
+    if (!(found.elbo > terms.elbo)) continue;
+    return { q: next, terms: found, pace: found.elbo - terms.elbo < least ? 0 : Math.min(1, pace * 1.3) };
+  }
+  return null;
+}
+
+// The climb step by step.
 export function* climbing(model, x, q, correlated, n = 12, most = 300) {
-  let terms = elboTerms(model, x, q, n), pace = 0.5;
-  yield { q, terms };
-  for (let step = 0; step < most && pace > 1e-4; step++) {
-    const next = climb(q, terms.forces, pace, correlated), found = elboTerms(model, x, next, n);
-    if (!(found.elbo > terms.elbo)) { pace /= 2; continue; }
-    const gain = found.elbo - terms.elbo;
-    [q, terms, pace] = [next, found, Math.min(1, pace * 1.3)];
-    yield { q, terms };
-    if (gain < 1e-7) return;
+  let here = { q, terms: elboTerms(model, x, q, n), pace: 0.5 };
+  for (let step = 0; here && step < most; step++) {
+    yield here;
+    here = stepUp(model, x, here, correlated, n);
   }
 }
 

@@ -62,7 +62,7 @@ export class Draws {
     const narrow = make("button", { type: "button", onclick: () => this.narrow() }, "Make q too narrow");
     find("draws").append(make("h2", { id: "draws-title" }, "K draws from q, by weight"),
       make("p", { class: "hint" }, "Each draw weighs p(x, z) / q(z|x). L_K, the log of the mean of K weights, climbs from the ELBO (K = 1) towards log p(x). k̂ says whether a few draws hold all the weight."),
-      make("div", { class: "buttons" }, more, narrow), make("div", { class: "side" }, make("div", {}, make("div", { class: "plane" }, this.canvas, this.svg), make("p", { class: "quiet" }, "Shaded: the exact posterior.")), this.words));
+      make("div", { class: "buttons" }, more, narrow), make("div", { class: "side" }, make("div", {}, make("div", { class: "plane" }, this.canvas, this.svg), make("p", { class: "quiet" }, app.engine.isSlice ? "Shaded: the posterior on the slice." : "Shaded: the exact posterior.")), this.words));
     this.clear();
   }
 

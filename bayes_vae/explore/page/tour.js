@@ -14,14 +14,14 @@ const QUESTIONS = [
     text: "The first panel is the prior p(z). Choose another image and look at it again.",
     ask: "Does the prior change with the image?",
     choices: ["Yes", "No"], right: 1,
-    answer: () => "No. The prior is one distribution for all images. Only the likelihood changes with x, and with it the posterior.",
+    answer: () => "The prior is one distribution for all images. Only the likelihood changes with x, and with it the posterior.",
   },
   {
     title: "What does the likelihood say?", at: "four",
-    text: "The second panel is p(x|z): x stays, z moves. Bright means: this z would make these very pixels probable.",
+    text: "The second panel is p(x|z): x stays, z moves. Bright means that this z makes exactly these pixels probable.",
     ask: "Do the values of the likelihood over all z sum to one?",
     choices: ["Yes, it is a distribution over z", "No"], right: 1,
-    answer: ({ atZ }) => `No. It is a distribution over images x, not over z. At this z it is ${nats(atZ.logLikelihood)} nats in logarithm. It becomes a distribution over z only when it is multiplied with the prior and divided by the volume.`,
+    answer: ({ atZ }) => `They do not: p(x|z) is a distribution over images x, not over z. At this z its logarithm is ${nats(atZ.logLikelihood)} nats. It becomes a distribution over z only when it is multiplied with the prior and divided by the volume.`,
   },
   {
     title: "What is the evidence?", at: "steps",
@@ -41,7 +41,7 @@ const QUESTIONS = [
     answer: ({ engine, terms }) => `It does not. log p(x) = ${nats(engine.logEvidence)} belongs to the model and the image. q decides how much of it the ELBO reaches: now ${nats(terms.elbo)}; the rest, ${nats(engine.logEvidence - terms.elbo)} nats, is KL(q ‖ posterior).`,
   },
   {
-    title: "Why does not everything become mean 0 and deviation 1?", at: "one-bar",
+    title: "Why doesn’t everything become mean 0 and deviation 1?", at: "one-bar",
     text: "Written with the prior, ELBO = E_q log p(x|z) − KL(q ‖ p(z)). Press “Start q at the prior”: this KL is then 0. Then let go.",
     ask: "What pulls q away from the prior?",
     choices: ["The KL", "The likelihood", "The other images"], right: 1,
