@@ -65,6 +65,9 @@ WORDS: dict[Kind, tuple[str, str]] = {
 EQUAL = "equal within error"
 """Of two figures whose order their errors leave open."""
 
+ABOVE = "above log p(x) by chance"
+"""Of a bound whose error is not known, and whose draws came out above the exact figure."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -83,6 +86,7 @@ class Reading:
         reason: why a figure is not split, the sentence of the refusal.
         equal: whether the figure lies on the wrong side of the one for log p(x), by less than their errors; of a
             difference, whether it is zero up to its error.
+        above: whether a bound whose error is not known came out above the exact log p(x), as draws may.
     """
 
     kind: Kind = "estimate"
@@ -95,6 +99,7 @@ class Reading:
     temperatures: tuple[int, int] | None = None
     reason: str = ""
     equal: bool = False
+    above: bool = False
 
     @property
     def settled(self) -> bool:
@@ -121,10 +126,13 @@ def words(reading: Reading) -> str:
     'quadrature, not converged'
     >>> words(Reading("lower_bound", equal=True))
     'equal within error'
+    >>> words(Reading("lower_bound_not_converged", failed=1, num_observations=7, above=True))
+    'lower bound, not converged, above log p(x) by chance'
     """
     if reading.equal:
         return EQUAL
-    return WORDS[reading.kind][not reading.settled].format(limit=reading.limit)
+    found = WORDS[reading.kind][not reading.settled].format(limit=reading.limit)
+    return f"{found}, {ABOVE}" if reading.above else found
 
 
 def sentence(reading: Reading) -> str:

@@ -14,6 +14,7 @@ from bayes_vae.estimators.rungs.annealed_rung import rung_of
 from bayes_vae.estimators.rungs.rung import Rung, beside, leading, why_leading
 from bayes_vae.guides import ExactLinearGaussianGuide
 from bayes_vae.parts.registry import names
+from bayes_vae.vocabulary import readings
 from bayes_vae.vocabulary.readings import Reading
 
 RUNGS = (1, 5, 50, 500)
@@ -188,7 +189,11 @@ def test_a_figure_above_the_leading_one_by_chance_reads_equal_within_error(small
         assert ladder.table_rows()["L_500"].reading.equal == equal
         assert ("equal within error" in str(ladder.table_rows()["L_500"])) == equal
         unsettled = replace(moved, reading=Reading("lower_bound_not_converged", 1, 5, thresholds=(0.7, 0.7)))
-        assert not beside(top, unsettled).reading.equal
+        beside_it = beside(top, unsettled).reading
+        assert not beside_it.equal
+        assert beside_it.above == (shift > 0)
+        assert readings.words(beside_it) == "lower bound, not converged" + (shift > 0) * ", above log p(x) by chance"
+        assert not beside(replace(top, name="annealed"), unsettled).reading.above
     assert not ladder.table_rows()["quadrature"].reading.equal
 
 

@@ -119,7 +119,12 @@ def within_error(difference: Average) -> bool:
 
 
 def beside(top: Rung, rung: Rung) -> Average:
-    """A rung's figure as it reads beside the leading one: "equal within error" where it lies above that by chance."""
+    """A rung's figure as it reads beside the leading one: "equal within error" where it lies above that by chance.
+
+    A bound whose error is not known cannot be called equal to an exact figure; that it is above it is said.
+    """
     found, short = rung.average, shortfall(top, rung)
-    crosses = short.value < 0 and within_error(short) and rung.reading.settled and top.reading.settled
-    return replace(found, reading=replace(found.reading, equal=True)) if crosses else found
+    equal = short.value < 0 and within_error(short) and rung.reading.settled and top.reading.settled
+    exact = top.name in ("exact", "quadrature") and top.reading.settled
+    above = exact and short.value < -SHOWN and not rung.reading.settled
+    return replace(found, reading=replace(found.reading, equal=equal, above=above)) if equal or above else found
