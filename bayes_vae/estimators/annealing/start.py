@@ -66,10 +66,13 @@ def fit_normal(batch: Batch, space: LatentSpace) -> Fitted:
     """
     fitted = _refined(batch, space, WIDEST)
     for _ in range(MORE_ROUNDS):
-        if not bool(fitted.held.any()):
+        part, rows = batch.part(fitted.held)
+        if not len(rows):
             break
-        again = _refined(batch, fitted.space, WIDEST_AGAIN)
-        fitted = fitted.where(fitted.held & (again.elbo > fitted.elbo - MARGIN), again)
+        before = fitted.at(rows)
+        again = _refined(part, before.space, WIDEST_AGAIN)
+        after = before.where(before.held & (again.elbo > before.elbo - MARGIN), again)
+        fitted = fitted.with_rows(rows, after)
     return fitted
 
 
@@ -95,6 +98,15 @@ class Fitted(NamedTuple):
     space: LatentSpace
     elbo: Tensor
     held: Tensor
+
+    def at(self, rows: Tensor) -> Fitted:
+        """Some observations."""
+        return Fitted(self.space.rows(rows), self.elbo[rows], self.held[rows])
+
+    def with_rows(self, rows: Tensor, other: Fitted) -> Fitted:
+        """The same with other fits of some observations, in their places."""
+        columns = (old.index_copy(0, rows, new) for old, new in zip(self[1:], other[1:], strict=True))
+        return Fitted(self.space.with_rows(rows, other.space), *columns)
 
     def where(self, taken: Tensor, other: Fitted) -> Fitted:
         """The other one, for some observations; those that do not take it are done."""
