@@ -18,6 +18,7 @@ ERRORS = ("value", "± Monte Carlo", "± data")
 
 STARTS = {
     "fitted normal": "a normal fitted to each observation, from the guide's",
+    "mixture of normals": "normals fitted to the modes of each observation, from the guide and from draws of the prior",
     "guide": "the guide",
     "prior": "the prior",
 }

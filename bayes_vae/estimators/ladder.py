@@ -26,6 +26,7 @@ from bayes_vae.terms.tabular import Column, Tabular
 from bayes_vae.terms.whole_numbers import several, whole_number
 from bayes_vae.vocabulary.conditions import conditions
 from bayes_vae.vocabulary.number_text import dash, with_error
+from bayes_vae.vocabulary.readings import Reading, why_not_converged
 
 __all__ = ["Comparison", "compare", "comparison_of"]
 
@@ -95,7 +96,7 @@ class Comparison(Tabular):
         if within_error(short):
             falls = f"The ELBO cannot be told apart from {target} (a difference of {words} nats per observation)"
         rest = "" if top.name == bound else self._of_bound(bound)
-        tail = "" if top.reading.settled else ", and log p(x) may lie higher still"
+        tail = "" if top.reading.settled else f", and log p(x) may lie higher still: {_doubt(top.reading)}"
         why = why_leading(self.rungs)
         return f"{falls}{rest}{tail}." + (f" {why}" if why else "")
 
@@ -117,6 +118,13 @@ class Comparison(Tabular):
         also = {name: getattr(origin, name) for name in ("kl_weight", "seed", "pixel_seed", "missing_share")}
         lines.append(conditions(*counts, origin.data_policy, seconds, **also))
         return "\n".join([*lines, *self.left_out.values(), self.sentence()])
+
+
+def _doubt(reading: Reading) -> str:
+    """For how many observations a figure did not meet its criterion, and what to do where that is known."""
+    if reading.kind in ("lower_bound_not_converged", "unresolved"):
+        return why_not_converged(reading)
+    return f"not converged for {reading.failed} of {reading.num_observations}"
 
 
 @lists_options

@@ -113,6 +113,13 @@ class LatentSpace:
         loc, mixing = torch.where(rows, other.loc, self.loc), torch.where(rows.unsqueeze(-1), others, mine)
         return LatentSpace(self._parts, loc, self.scale, mixing, self.held)
 
+    def with_rows(self, rows: Tensor, other: LatentSpace) -> LatentSpace:
+        """The space with other coordinates of some observations, shape (M,); of the same scales, both with an A."""
+        assert self.mixing is not None, "a fitted space has one"
+        assert other.mixing is not None, "a fitted space has one"
+        loc, mixing = self.loc.index_copy(0, rows, other.loc), self.mixing.index_copy(0, rows, other.mixing)
+        return LatentSpace(self._parts, loc, self.scale, mixing, self.held)
+
     def latents(self, v: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Latents at coordinates v of shape (K, N, D), and log |dz/dv| of shape (K, N)."""
         u, log_det = self.unconstrained(v)

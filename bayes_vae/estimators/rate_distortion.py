@@ -21,7 +21,7 @@ from bayes_vae.estimators.rate_distortion_curve import RateDistortion
 from bayes_vae.settings.setting_types import LARGEST_REAL
 from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import Batch, OpenPair, Options, open_pair
-from bayes_vae.terms.program import Program
+from bayes_vae.terms.program import Observations, Program
 from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.rows import X
 from bayes_vae.terms.whole_numbers import real_number, several
@@ -144,9 +144,13 @@ def _of_batch(opened: OpenPair, batch: Batch, plan: Plan, betas: Tensor) -> _AtB
 def _check(opened: OpenPair, batch: Batch, plan: Plan, beta: float, tick: Tick | None) -> tuple[Tensor, Tensor]:
     """Log weights (C, N) of chains to one β from a normal fitted there, and whether more modes were found, (N,)."""
     places = pilot_draws(batch, PLACES, "places") if batch.keyed else {}
-    bound = Tempered(opened.pair.bind(batch.x, batch.index), beta)
+
+    def bind(x: Observations, index: Tensor) -> Tempered:
+        return Tempered(opened.pair.bind(x, index), beta)
+
     seed = derived_seed(batch.seed, "check", f"{beta}")
-    tuned = tune(replace(batch, bound=bound, seed=seed, keyed=opened.pair.keyed), plan, tick, places)
+    here = replace(batch, bound=bind(batch.x, batch.index), seed=seed, keyed=opened.pair.keyed)
+    tuned = tune(replace(here, bind=bind if opened.pair.splittable else None), plan, tick, places)
     return tuned.forward(tick).log_weights, tuned.more_modes
 
 

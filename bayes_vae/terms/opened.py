@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypedDict
@@ -16,7 +16,7 @@ from bayes_vae.terms.isolation import isolated_context
 from bayes_vae.terms.memory import check_memory
 from bayes_vae.terms.prior_as_guide import prior_as_guide
 from bayes_vae.terms.probe import warning_of_scales_once
-from bayes_vae.terms.program import Observations, undisturbed
+from bayes_vae.terms.program import Observations, take_rows, undisturbed
 from bayes_vae.terms.randomness import KeyedNoise, derived_seed, isolated_rng
 from bayes_vae.terms.rows import Rows, X, as_rows
 from bayes_vae.terms.stream import BoundBatch, Pair, Progress, Source, read_pair, refuse_impossible
@@ -75,6 +75,21 @@ class Batch:
     seed: int
     keyed: bool
     number: int
+    bind: Callable[[Observations, Tensor], BoundBatch] | None = None
+
+    def part(self, wanted: Tensor) -> tuple[Batch, Tensor]:
+        """The observations that are wanted, shape (N,), bool, for what takes none of their draws, and their places.
+
+        All of them where any is wanted and the pair allows no part.
+        """
+        if self.bind is None or bool(wanted.all()):
+            everything = torch.ones_like(wanted) & wanted.any()
+            return self, everything.nonzero().squeeze(-1)
+        places = wanted.nonzero().squeeze(-1)
+        if not len(places):
+            return self, places
+        x, index = take_rows(self.x, places), self.index[places]
+        return replace(self, bound=self.bind(x, index), x=x, index=index), places
 
     def draws(self) -> Iterator[Draw]:
         """The particles, chunk by chunk, each checked for NaN and infinity."""
@@ -166,7 +181,8 @@ class OpenPair:
             part = chosen.take(place)
             x = part.read()
             bound = self.pair.bind(x, part.index)
-            yield Batch(place, bound, x, part.index, chunks, seed, self.pair.keyed, number)
+            again = self.pair.bind if self.pair.splittable else None
+            yield Batch(place, bound, x, part.index, chunks, seed, self.pair.keyed, number, again)
             if self.progress is not None:
                 self.progress(place.stop, count)
 

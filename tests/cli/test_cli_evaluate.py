@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 import bayes_vae as bv
-from bayes_vae.cli.results import bits
-from bayes_vae.cli.tables import bits_text, evidence_lines
+from bayes_vae.cli.results import annealing, bits
+from bayes_vae.cli.tables import annealing_text, bits_text, evidence_lines
 from bayes_vae.estimators.arviz_import import import_arviz
 from bayes_vae.estimators.rungs.quadrature_rung import GRID
 from bayes_vae.models import VAE
+from bayes_vae.reference_pairs import reference_pair
 from bayes_vae.runs import RunDirectory
 from bayes_vae.runs.manifest import read_manifest
 
@@ -153,6 +154,14 @@ def test_observations_that_failed_are_counted_below_the_table():
     words = "quadrature: the first error is of refinement, not Monte Carlo; not converged for 2 of 20"
     assert evidence_lines(evidence) == ["", f"log p(x), quadrature on a grid, D = 2: {words}."]
     assert evidence_lines({**evidence, "reading": {**reading, "failed": 0}}) == []
+
+
+def test_a_start_at_several_modes_is_said_below_the_table():
+    pair = reference_pair("bimodal")
+    found = bv.annealed_log_evidence(pair.model, pair.guide, pair.x, num_temperatures=2)
+    assert found.start == "mixture of normals"
+    text = annealing_text(annealing(found, ""))
+    assert text.startswith("Annealed from normals fitted to the modes of each observation, from the guide and")
 
 
 def test_with_few_particles_there_is_no_reliability_and_it_says_so(command, run):

@@ -171,6 +171,51 @@ def test_large_latents_keep_the_guides_shape(small_vae, monkeypatch):
     assert bv.annealed_log_evidence(model, None, x, start="prior", num_temperatures=5).start == "prior"
 
 
+def test_two_hundred_latents_under_a_narrow_guide():
+    """Linear and Gaussian, so log p(x) is known; with the guide's own shape 50 temperatures end 2,000 nats too low."""
+    size, generator = 200, torch.Generator().manual_seed(0)
+    gain = 2 * torch.randn(size, size, generator=generator).double() / size**0.5
+    x = torch.randn(2, size, generator=generator).double() @ gain.mT
+    x = x + 0.5 * torch.randn(2, size, generator=generator).double()
+    same = torch.eye(size).double()
+    covariance = torch.linalg.inv(same + 4 * gain.mT @ gain)
+
+    def model(x):
+        with pyro.plate("rows", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(size).double(), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z @ gain.mT, 0.5).to_event(1), obs=x)
+
+    def guide(x):
+        means, deviations = 4 * x @ gain @ covariance, 1e-6 * covariance.diagonal().sqrt()
+        with pyro.plate("rows", len(x)):
+            pyro.sample("z", dist.Normal(means, deviations.expand(len(x), -1)).to_event(1))
+
+    truth = dist.MultivariateNormal(torch.zeros(size).double(), gain @ gain.mT + 0.25 * same).log_prob(x)
+    found = bv.annealed_log_evidence(model, guide, x, num_temperatures=4)
+    assert found.converged.all()
+    assert float((found.log_evidence - truth).abs().max()) < 0.02
+
+
+def test_batches_of_large_latents_are_small(small_vae, monkeypatch):
+    """Their matrices hold D² numbers for each observation; the cut changes no figure."""
+    model, guide, x = small_vae
+    sizes, fit = [], chains_module.fit_normal
+
+    def counted(batch, space):
+        sizes.append(len(batch.index))
+        return fit(batch, space)
+
+    monkeypatch.setattr(chains_module, "fit_normal", counted)
+    whole = bv.annealed_log_evidence(model, guide, x, num_temperatures=2)
+    assert set(sizes) == {len(x)}
+    sizes.clear()
+    monkeypatch.setattr(start_module, "SMALL", 0)
+    monkeypatch.setattr(start_module, "MATRICES_AT_ONCE", model.latent_dim**2)
+    cut = bv.annealed_log_evidence(model, guide, x, num_temperatures=2)
+    assert set(sizes) == {1}
+    torch.testing.assert_close(cut.log_evidence, whole.log_evidence)
+
+
 def test_coordinates_of_a_refitted_space(linear_gaussian, rescaled_guide):
     """There and back, and log |dz/dv| is the Jacobian's."""
     model, x = linear_gaussian

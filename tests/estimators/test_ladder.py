@@ -143,7 +143,7 @@ def test_the_sentence_holds_errors_that_do_not_average_out(small_vae):
     below.append(replace(bound, reading=Reading("lower_bound_not_converged", 5, 5)))
     rough = replace(comparison, rungs=(*below, replace(top, bias=7.0, reading=Reading("quadrature", 5, 5))))
     assert " ± 7.0 nats per observation); L_500 cannot be told apart from it (a difference of" in rough.sentence()
-    assert rough.sentence().endswith(", and log p(x) may lie higher still.")
+    assert rough.sentence().endswith(", and log p(x) may lie higher still: not converged for 5 of 5.")
     unknown = replace(comparison, rungs=(*below[:-1], replace(below[-1], bias=torch.nan), top))
     assert "nan" not in unknown.sentence()
 
@@ -172,7 +172,8 @@ def test_the_annealed_rung_reads_as_evaluate_says(linear_gaussian, rescaled_guid
         comparison = bv.compare(model, guide, x, (1, 5), num_temperatures=0)
         sentence = replace(comparison, rungs=(comparison.rungs[0], comparison.rungs[1], rung)).sentence()
         assert "The ELBO cannot be told apart from the annealed log p(x) (a difference of" in sentence
-        assert sentence.endswith("log p(x) may lie higher still.") == tail
+        doubt = f"may lie higher still: annealed chains disagree for {int((~estimate.converged).sum())} of {len(x)}; "
+        assert (doubt in sentence) == tail
     assert str(fine.reading) == "lower bound in expectation"
     assert str(coarse.reading).startswith("lower bound, not converged: annealed chains disagree for ")
 

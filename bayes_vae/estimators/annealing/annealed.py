@@ -13,6 +13,7 @@ from torch import Tensor
 from bayes_vae.errors import SettingsError, ToleranceError
 from bayes_vae.estimators.annealing.chains import Chains, Plan, join_observations, make_plan, ticker, tune
 from bayes_vae.estimators.annealing.estimate import AnnealedEstimate
+from bayes_vae.estimators.annealing.start import rows_to_fit
 from bayes_vae.estimators.annealing.temperatures import Schedule
 from bayes_vae.estimators.importance.bound import importance_weighted_bound
 from bayes_vae.estimators.importance.pilot import check_tolerance
@@ -76,7 +77,7 @@ def annealed_log_evidence(
             that every step has the same thermodynamic length. None takes "linear" from the guide, and "adaptive" from
             the prior, where it gains most.
         refine: fit the start; False takes a normal with the guide's means and its scales times 1.2, as is done anyway
-            above 128 latent dimensions. Without effect from the prior.
+            above 512 latent dimensions. Without effect from the prior.
         tolerance: doubles the temperatures, on fresh draws, until two levels' means agree to so many nats; starts at
             ``num_temperatures``. The levels only choose T: the estimate is one more run at that T, since weights that
             decide when to stop are biased.
@@ -174,7 +175,8 @@ def _run(opened: OpenPair, plan: Plan, prior: Pair, starts: set[str], *purpose: 
     keyed would make a row depend on its batch, and places about the fit stand in.
     """
     found = []
-    for batch in opened.batches(plan.num_chains, *purpose):
+    size = rows_to_fit(opened, plan.num_chains) if plan.refine else None
+    for batch in opened.batches(plan.num_chains, *purpose, batch_size=size):
         tick = ticker(opened.progress, batch.rows, opened.num_observations, plan.pilot_ticks + plan.run_ticks)
         places: dict[str, Tensor] = {}
         if plan.refine and prior.keyed:

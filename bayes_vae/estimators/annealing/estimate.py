@@ -55,8 +55,9 @@ class AnnealedEstimate(
         num_temperatures: T.
         seconds: time that it took, all levels and the check together.
         estimator: "annealed from the guide" or "annealed from the prior".
-        start: where the chains started: "fitted normal" (from the guide's, fitted in the pilot), "guide" (a normal with
-            the guide's means and widened scales) or "prior".
+        start: where the chains started: "fitted normal" (from the guide's, fitted in the pilot), "mixture of normals"
+            (for some observations: one at each mode, or a wider one beside it), "guide" (a normal with the guide's
+            means and widened scales) or "prior".
         provenance: seed, source and policy.
     """
 

@@ -115,11 +115,13 @@ def mixture_of_modes(batch: Batch, first: Fitted, places: dict[str, Tensor]) -> 
         the start, a single space where one normal is enough for every observation.
     """
     tops = _tops(batch, first.space, places)
-    found = [first]
-    if bool(tops.wanted.any()):
-        for wanted, place in zip(tops.wanted, tops.places, strict=True):
-            again = fit_normal(batch, first.space.refitted(place, _identity(first.space)))
-            found.append(again._replace(elbo=again.elbo.masked_fill(~wanted, -torch.inf)))
+    found, none = [first], first._replace(elbo=torch.full_like(first.elbo, -torch.inf))
+    for wanted, place in zip(tops.wanted, tops.places, strict=True):
+        part, rows = batch.part(wanted)
+        if len(rows):
+            space = first.space.rows(rows)
+            again = fit_normal(part, space.refitted(place[rows], _identity(space)))
+            found.append(none.with_rows(rows, again._replace(elbo=again.elbo.masked_fill(~wanted[rows], -torch.inf))))
     return Modes(_with_tails(batch, *_shares(found)), tops.more)
 
 

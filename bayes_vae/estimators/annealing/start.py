@@ -9,14 +9,17 @@ import torch
 from torch import Tensor
 
 from bayes_vae.estimators.annealing.path import log_joint_gradient
-from bayes_vae.estimators.latent_space import LatentSpace
-from bayes_vae.terms.opened import ROWS_AT_ONCE, Batch
+from bayes_vae.estimators.latent_space import LatentSpace, pilot_draws, whitened_space
+from bayes_vae.terms.opened import ROWS_AT_ONCE, Batch, OpenPair
 from bayes_vae.terms.randomness import KeyedNoise, derived_seed
 
-__all__ = ["LARGEST_LATENT", "Fitted", "fit_normal"]
+__all__ = ["LARGEST_LATENT", "Fitted", "fit_normal", "rows_to_fit"]
 
-LARGEST_LATENT = 128
+LARGEST_LATENT = 512
 """Above so many latent dimensions the start keeps the guide's own shape: a fit would cost 2 D gradients."""
+
+SMALL, MATRICES_AT_ONCE = 128, 2**24
+"""Up to so many dimensions any batch may be fitted; beyond them, so many numbers in its D × D matrices (128 MiB)."""
 
 REACH = 1.0
 """Curvature is taken over so many of the guide's deviations to each side."""
@@ -63,11 +66,30 @@ def fit_normal(batch: Batch, space: LatentSpace) -> Fitted:
     """
     fitted = _refined(batch, space, WIDEST)
     for _ in range(MORE_ROUNDS):
-        if not bool(fitted.held.any()):
+        part, rows = batch.part(fitted.held)
+        if not len(rows):
             break
-        again = _refined(batch, fitted.space, WIDEST_AGAIN)
-        fitted = fitted.where(fitted.held & (again.elbo > fitted.elbo - MARGIN), again)
+        before = fitted.at(rows)
+        again = _refined(part, before.space, WIDEST_AGAIN)
+        after = before.where(before.held & (again.elbo > before.elbo - MARGIN), again)
+        fitted = fitted.with_rows(rows, after)
     return fitted
+
+
+def rows_to_fit(opened: OpenPair, num_particles: int) -> int | None:
+    """How many observations a batch may have, so that its matrices fit the memory; None where any batch may be fitted.
+
+    Args:
+        opened: the pair.
+        num_particles: of each observation.
+    """
+    if not (opened.pair.keyed and opened.pair.splittable):
+        return None
+    batch = next(opened.quiet().batches(2, "size of a fit", rows=torch.zeros_like(opened.index[:1])))
+    size = whitened_space(batch.bound, pilot_draws(batch, 2, "size of a fit")).size
+    if size <= SMALL or size > LARGEST_LATENT:
+        return None
+    return max(1, min(MATRICES_AT_ONCE // size**2, ROWS_AT_ONCE // num_particles))
 
 
 class Fitted(NamedTuple):
@@ -76,6 +98,15 @@ class Fitted(NamedTuple):
     space: LatentSpace
     elbo: Tensor
     held: Tensor
+
+    def at(self, rows: Tensor) -> Fitted:
+        """Some observations."""
+        return Fitted(self.space.rows(rows), self.elbo[rows], self.held[rows])
+
+    def with_rows(self, rows: Tensor, other: Fitted) -> Fitted:
+        """The same with other fits of some observations, in their places."""
+        columns = (old.index_copy(0, rows, new) for old, new in zip(self[1:], other[1:], strict=True))
+        return Fitted(self.space.with_rows(rows, other.space), *columns)
 
     def where(self, taken: Tensor, other: Fitted) -> Fitted:
         """The other one, for some observations; those that do not take it are done."""

@@ -9,6 +9,7 @@ from typing import NamedTuple, Unpack
 import torch
 from torch import Tensor
 
+from bayes_vae.estimators.annealing.start import rows_to_fit
 from bayes_vae.estimators.importance.accumulator import WeightAccumulator
 from bayes_vae.estimators.importance.estimate import LogEvidenceEstimate
 from bayes_vae.estimators.importance.pilot import PILOT_PARTICLES, check_tolerance, particles_needed
@@ -112,7 +113,8 @@ def estimate_of(
 
 def _fitted(opened: OpenPair, proposal: Proposal) -> RefinedProposal:
     """A refined proposal for every observation."""
-    return RefinedProposal.join([fit_proposal(batch, proposal) for batch in opened.batches(ROOM, "proposal")])
+    batches = opened.batches(ROOM, "proposal", batch_size=rows_to_fit(opened, ROOM))
+    return RefinedProposal.join([fit_proposal(batch, proposal) for batch in batches])
 
 
 @dataclass(frozen=True, eq=False)
