@@ -130,7 +130,10 @@ class TracedBatch:
         return layout, run_model(self.pair.guide, x, index, None, plate)
 
     def _model_sites(self, layout: ParticleLayout, trace: Any) -> list[ModelSite]:
-        dim = self.pair.layout.model_dim
+        return self._sites_of(layout, trace, self.pair.layout.model_dim)
+
+    def _sites_of(self, layout: ParticleLayout, trace: Any, dim: int) -> list[ModelSite]:
+        """The latent and observed sites of a run of the guide or the model."""
 
         def to_rows(values: Tensor, num_batch_dims: int) -> Tensor:
             return layout.from_site(values, dim, num_batch_dims)
