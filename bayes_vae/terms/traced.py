@@ -157,21 +157,23 @@ class TracedBatch:
 
     def log_joint(self, latents: dict[str, Tensor]) -> JointTerms:
         """The model's log densities at given latents, each of shape (K, N, *rest)."""
+        each = self.log_densities(latents)
+        sides = ([values for name, values in each.items() if (name in latents) is latent] for latent in (True, False))
+        return JointTerms(*(torch.stack(side).sum(0) for side in sides))
+
+    def log_densities(self, latents: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The model's log density of each latent and observed site at given latents, each of shape (K, N)."""
         count = len(next(iter(latents.values())))
         if self.pair.particles == "loop" and count > 1:
-            runs = [self.log_joint({name: value[k : k + 1] for name, value in latents.items()}) for k in range(count)]
-            return JointTerms(*(torch.cat([run[i] for run in runs]) for i in range(2)))
+            each = ({name: value[k : k + 1] for name, value in latents.items()} for k in range(count))
+            runs = [self.log_densities(one) for one in each]
+            return {name: torch.cat([run[name] for run in runs]) for name in runs[0]}
         layout, trace = self._run_model(count, latents)
         if self._masked is not None:
             now = masked_numbers(layout, latent_sites(trace), self.pair.layout.model_dim)
             same_masks({name: where.unsqueeze(0) for name, where in self._masked.items()}, now)
-        sums = [
-            torch.stack(
-                [layout.per_observation(name, site, self.pair.layout.model_dim) for name, site in sites.items()]
-            )
-            for sites in (latent_sites(trace), observed_sites(trace))
-        ]
-        return JointTerms(sums[0].sum(0), sums[1].sum(0))
+        sites = {**latent_sites(trace), **observed_sites(trace)}
+        return {name: layout.per_observation(name, site, self.pair.layout.model_dim) for name, site in sites.items()}
 
     def supports(self) -> dict[str, constraints.Constraint]:
         """Where each latent lives."""

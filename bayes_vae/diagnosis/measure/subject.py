@@ -121,7 +121,7 @@ class Subject:
         Raises:
             NotDefinedError: it does not expose them.
         """
-        pair = self._pair
+        pair = self.pair
         if not isinstance(pair, ExposedPair):
             raise NotDefinedError(without_distributions(pair, TensorRows(self.train.x, self.train.index)))
         return pair
@@ -132,7 +132,7 @@ class Subject:
         return read_pair(self.model, self.guide, TensorRows(self.train.x, self.train.index))
 
     @cached_property
-    def _pair(self) -> Pair:
+    def pair(self) -> Pair:
         """The pair as distributions, exposed or read off its traces, else its latents alone, else as traces."""
         return as_factorized(self._read, TensorRows(self.train.x, self.train.index))
 
@@ -152,7 +152,7 @@ class Subject:
         """
         wanted = "reads q's means and deviations"
         rows = TensorRows(self.train.x, self.train.index)
-        return factorized(self._pair, rows, "this check", wanted)
+        return factorized(self.pair, rows, "this check", wanted)
 
     def copy(self) -> Subject:
         """The same on parameters of its own. What was held stays so, unless all is, as in a pair put to use.
