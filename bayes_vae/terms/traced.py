@@ -19,6 +19,7 @@ from bayes_vae.errors import ProgramError
 from bayes_vae.terms.containers import Draw, JointTerms, ModelSite, join_particles
 from bayes_vae.terms.layout import PairLayout, Site, check_observed, latent_sites, observed_sites, scaled_sites
 from bayes_vae.terms.masks import Masked, masked_in_both, masked_numbers, refuse_dependence, same_masks
+from bayes_vae.terms.observed_groups import by_observed_group
 from bayes_vae.terms.particles import ParticleLayout
 from bayes_vae.terms.program import Observations, Program
 from bayes_vae.terms.randomness import KeyedNoise
@@ -251,7 +252,7 @@ class TracedBatch:
                 name: layout.from_site(site["value"], pair.guide_dim, len(site["fn"].batch_shape))
                 for name, site in latents.items()
             },
-            likelihood if len(likelihood) > 1 else {},
+            by_observed_group(layout, observed, likelihood, pair.model_dim),
             {name: log_q - prior.get(name, 0.0) for name, log_q in guide.items()} if len(guide) > 1 else {},
         )
         self._look_at_masks(layout, (guide_trace, model_trace), draw.latents)
