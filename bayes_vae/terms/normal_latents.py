@@ -113,10 +113,6 @@ class NormalBatch(TracedBatch):
         """log p(x given z, y) of what was observed, for z of shape (K, N, D); shape (K, N), nats."""
         return self.log_joint({"z": z}).log_likelihood
 
-    def observed_at(self, z: Tensor) -> list[ModelSite]:
-        """The observed sites at z of one particle, shape (1, N, D)."""
-        return [site for site in self.model_sites_alone(self.split(z)) if site.name not in self._shapes]
-
     def kl_per_dimension(self) -> Tensor:
         """Closed-form KL of each number of z, shape (N, D)."""
         return analytic_kl_per_dimension(self.variational_posterior, self.prior)
@@ -164,6 +160,7 @@ def numbers_of(site: ModelSite) -> tuple[Any, Tensor, Tensor, Tensor]:
         neither Bernoulli nor normal; the numbers, (N, numbers), NaN where a mask hides them.
     """
     base, masks = base_and_masks(site)
+    base = base.numbers() if base.event_shape and hasattr(base, "numbers") else base
     dims = len(site.fn.batch_shape)
     value = site.value.expand(site.fn.batch_shape + site.fn.event_shape)
     value = value if value.is_floating_point() else value.to(torch.get_default_dtype())

@@ -124,6 +124,11 @@ class TracedBatch:
         """The same from a run of the model without its guide."""
         return self._model_sites(*self._run_model(1, latents))
 
+    def observed_sites_at(self, latents: dict[str, Tensor] | None) -> list[ModelSite]:
+        """The observed sites at given latents of one particle, or at a draw of the prior where they are None."""
+        sites = self._model_sites(*self._run_model(1, latents))
+        return [site for site in sites if site.name not in self.pair.layout.latents]
+
     def guide_alone(self) -> tuple[ParticleLayout, Any]:
         """The trace of a run of the guide for one particle, and how it is laid out."""
         layout = self._particle_layout(1)

@@ -14,6 +14,7 @@ from bayes_vae.distributions.properties import unwrap
 from bayes_vae.errors import DoesNotApplyError, NotDefinedError
 from bayes_vae.terms.normal_latents import numbers_of
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
+from bayes_vae.terms.traced import TracedPair
 
 __all__ = ["measure_logits", "measure_pixel_scale", "measure_reach", "pixels_of"]
 
@@ -41,7 +42,7 @@ def pixels_of(subject: Subject, rows: Rows, families: tuple[type, ...], *, of_pr
     try:
         pair = subject.exposed
     except NotDefinedError:
-        return _pixels_of_sites(subject.factorized, subject, rows, families, bool(of_prior))
+        return _pixels_of_sites(subject, rows, families, bool(of_prior))
     bound = pair.bind(*rows)
     with isolated_rng(derived_seed(subject.seed, "reach" if of_prior else "pixels"), subject.device):
         z = bound.prior.sample((of_prior,)) if of_prior else bound.variational_posterior.sample((DRAWS,))
@@ -62,15 +63,18 @@ def _of_family(found: list[Any], families: tuple[type, ...]) -> list[Any]:
     return ours
 
 
-def _pixels_of_sites(
-    pair: Any, subject: Subject, rows: Rows, families: tuple[type, ...], of_prior: bool
-) -> tuple[Any, Tensor]:
+def _pixels_of_sites(subject: Subject, rows: Rows, families: tuple[type, ...], of_prior: bool) -> tuple[Any, Tensor]:
     """The same of the numbers of all observed sites of a program that are of the family, side by side."""
-    bound = pair.bind(*rows)
-    q = bound.prior if of_prior else bound.variational_posterior
+    assert isinstance(subject.pair, TracedPair), "a pair exposes its distributions or is traced"
+    bound = subject.pair.bind(*rows)
     with isolated_rng(derived_seed(subject.seed, "reach" if of_prior else "pixels"), subject.device):
-        draws = q.sample((1 if of_prior else DRAWS,))
-    runs = [[numbers_of(site) for site in bound.observed_at(z)] for z in draws.split(1)]
+        runs = [
+            [
+                numbers_of(site)
+                for site in bound.observed_sites_at(None if of_prior else bound.draw(range(1), None).latents)
+            ]
+            for _ in range(1 if of_prior else DRAWS)
+        ]
     _of_family([family for family, *_ in runs[0]], families)
     ours = [[rest for family, *rest in run if isinstance(family, families)] for run in runs]
     first, second = (torch.stack([torch.cat([site[i] for site in run], -1) for run in ours]) for i in range(2))
