@@ -99,7 +99,7 @@ class Progress(AbstractContextManager["Progress"]):
     """Called with (done, N) by the estimators: a bar on a terminal, elsewhere a line on standard error now and then.
 
     Work that will take over a minute is told with an estimate as soon as its first seconds show it, and again where it
-    turns out twice as long.
+    turns out twice as long, or half.
 
     Args:
         task: what is estimated.
@@ -111,25 +111,28 @@ class Progress(AbstractContextManager["Progress"]):
         self._unit = unit
         self._bar: Any = None
         self._last = self._began = time.monotonic()
+        self._first: tuple[float, float] | None = None
         self._told = SECONDS_TOLD / 2
 
     def __call__(self, done: float, total: int) -> None:
         """Show how far the work is."""
         now = time.monotonic()
-        self._tell_time(now - self._began, done, total)
+        self._tell_time(now, done, total)
         if sys.stderr.isatty():
             self._show_bar(done, total)
         elif done < total and now - self._last >= SECONDS_BETWEEN_LINES:
             self._last = now
             note(f"{self.task}: {done / total:.0%} of {total:,} {self._unit}")
 
-    def _tell_time(self, passed: float, done: float, total: int) -> None:
-        """Say how long all of it will take, at the pace so far."""
-        if passed < SECONDS_OF_PILOT or not 0 < done < total:
+    def _tell_time(self, now: float, done: float, total: int) -> None:
+        """Say how long all of it will take, at the pace since the first report: what came before is done once."""
+        since, before = self._first = self._first or (now, done)
+        if now - since < SECONDS_OF_PILOT or not before < done < total:
             return
-        needed = passed * total / done
-        if needed >= max(SECONDS_TOLD, 2 * self._told):
-            self._told = needed
+        passed = now - self._began
+        needed = passed + (total - done) * (now - since) / (done - before)
+        if needed >= max(SECONDS_TOLD, 2 * self._told) or (self._told >= SECONDS_TOLD and needed <= self._told / 2):
+            self._told = max(needed, SECONDS_TOLD / 2)
             self._note(
                 f"{self.task}: about {duration_text(needed)} in all, of which {duration_text(passed)} have passed"
             )

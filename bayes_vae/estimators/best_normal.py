@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from bayes_vae.distributions import analytic_kl, diagonal_normal
-from bayes_vae.terms.exposed import ExposedBatch
-from bayes_vae.terms.factorized import variational_normal
+from bayes_vae.terms.factorized import FactorizedBatch, variational_normal
 from bayes_vae.terms.opened import ROWS_AT_ONCE
 from bayes_vae.terms.randomness import KeyedNoise
 
@@ -52,7 +51,7 @@ class Plan:
     max_steps: int
 
 
-def log_weights(batch: ExposedBatch, loc: Tensor, scale: Tensor, noise: Tensor) -> Tensor:
+def log_weights(batch: FactorizedBatch, loc: Tensor, scale: Tensor, noise: Tensor) -> Tensor:
     """log p(x, z) − log q(z) at z = loc + scale ε, shape (K, N), float64; its mean is the ELBO of that q."""
     z = loc + scale * noise
     log_prior, log_likelihood = batch.log_joint({"z": z})
@@ -61,7 +60,7 @@ def log_weights(batch: ExposedBatch, loc: Tensor, scale: Tensor, noise: Tensor) 
     return log_prior.double() + log_likelihood.double() - log_q.double()
 
 
-def best_normal(batch: ExposedBatch, noise: KeyedNoise, plan: Plan) -> BestNormal:
+def best_normal(batch: FactorizedBatch, noise: KeyedNoise, plan: Plan) -> BestNormal:
     r"""Climb the ELBO over m and s of each observation, from the amortized q.
 
     .. math:: \max_{m, s} \; E_{\epsilon} \log p(x \mid m + s \epsilon) - \mathrm{KL}(N(m, s^2) \,\|\, p(z))
@@ -111,7 +110,7 @@ def _with_unit_moments(noise: Tensor) -> Tensor:
     return whitened.permute(2, 0, 1)
 
 
-def _gains(batch: ExposedBatch, noise: KeyedNoise, new: tuple[Tensor, Tensor], old: tuple[Tensor, Tensor]) -> Tensor:
+def _gains(batch: FactorizedBatch, noise: KeyedNoise, new: tuple[Tensor, Tensor], old: tuple[Tensor, Tensor]) -> Tensor:
     """Whether the ELBO of one q is above that of another beyond its error, shape (N,), bool."""
     step = max(1, ROWS_AT_ONCE // len(batch.index))
     rows = []
@@ -126,7 +125,7 @@ def _gains(batch: ExposedBatch, noise: KeyedNoise, new: tuple[Tensor, Tensor], o
 class _Climb:
     """Adam with a rate, a stopping rule and a state of its own for each observation."""
 
-    def __init__(self, batch: ExposedBatch, loc: Tensor, scale: Tensor) -> None:
+    def __init__(self, batch: FactorizedBatch, loc: Tensor, scale: Tensor) -> None:
         self.batch, self.loc, self.scale = batch, loc, scale
         self.position = torch.zeros(2, *loc.shape, dtype=loc.dtype, device=loc.device)
         self.centre = self.position
@@ -164,7 +163,7 @@ class _Climb:
             position = self.position.detach().requires_grad_()
             loc, scale = self.at(position)
             log_likelihood = self.batch.log_joint({"z": loc + scale * noise}).log_likelihood
-            kl = analytic_kl(diagonal_normal(loc, scale), self.batch.model.prior())
+            kl = analytic_kl(diagonal_normal(loc, scale), self.batch.prior)
             assert kl is not None, "factorized has looked"
             elbo = log_likelihood.mean(0) - kl
             (gradient,) = torch.autograd.grad(elbo.sum(), position)

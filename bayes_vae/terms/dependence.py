@@ -18,7 +18,7 @@ from bayes_vae.terms.containers import ModelSite
 from bayes_vae.terms.program import Observations
 from bayes_vae.terms.randomness import KeyedNoise, isolated_rng
 
-__all__ = ["Dependence", "likelihood_dependence", "refuse_likelihood_of_seen_data"]
+__all__ = ["Dependence", "base_and_masks", "likelihood_dependence", "refuse_likelihood_of_seen_data"]
 
 MOST_NUMBERS = 64
 """Numbers of an observation that are looked at one by one; of larger ones as many at random."""
@@ -240,13 +240,8 @@ def _one_replaced(part: Tensor, others: Tensor, j: int) -> Tensor:
 
 def _numbers(site: ModelSite, held: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Density of the held value, mask and value of each number of a site that has parameters of its own."""
-    base, batch_dims = site.fn, len(site.fn.batch_shape)
-    masks: list[Tensor] = [] if site.mask is None else [torch.as_tensor(site.mask)]
-    while isinstance(base, dist.Independent | torch.distributions.Independent | dist.MaskedDistribution):
-        if isinstance(base, dist.MaskedDistribution):
-            own: Tensor = torch.as_tensor(base._mask)
-            masks.append(own.expand(base.batch_shape))
-        base = base.base_dist
+    batch_dims = len(site.fn.batch_shape)
+    base, masks = base_and_masks(site)
     density = base.log_prob(_without_nan(held))
     density = density.expand(torch.broadcast_shapes(density.shape, base.batch_shape))
     mask = torch.ones_like(density, dtype=torch.bool)
@@ -257,6 +252,18 @@ def _numbers(site: ModelSite, held: Tensor) -> tuple[Tensor, Tensor, list[Tensor
     count = len(rows)
     values = values.reshape(count, rows[0].numel(), -1)
     return rows.reshape(count, -1), masked.reshape(count, -1), list(values.unbind(1))
+
+
+def base_and_masks(site: ModelSite) -> tuple[Any, list[Tensor]]:
+    """The distribution of each number of a site, below what declares events and masks; the masks, from without."""
+    base: Any = site.fn
+    masks: list[Tensor] = [] if site.mask is None else [torch.as_tensor(site.mask)]
+    while isinstance(base, dist.Independent | torch.distributions.Independent | dist.MaskedDistribution):
+        if isinstance(base, dist.MaskedDistribution):
+            own: Tensor = torch.as_tensor(base._mask)
+            masks.append(own.expand(base.batch_shape))
+        base = base.base_dist
+    return base, masks
 
 
 def _without_nan(value: Tensor) -> Tensor:

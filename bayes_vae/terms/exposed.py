@@ -111,6 +111,12 @@ class ExposedBatch:
         self.support_checked = False
         self.masked: Masked = {}
 
+    @property
+    def prior(self) -> dist.TorchDistribution:
+        """p(z)."""
+        found: dist.TorchDistribution = self.model.prior()
+        return found
+
     def draw(self, particles: range, noise: KeyedNoise | None) -> Draw:
         """Draw latents and evaluate the three log densities.
 

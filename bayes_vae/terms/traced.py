@@ -19,6 +19,7 @@ from bayes_vae.errors import ProgramError
 from bayes_vae.terms.containers import Draw, JointTerms, ModelSite, join_particles
 from bayes_vae.terms.layout import PairLayout, Site, check_observed, latent_sites, observed_sites, scaled_sites
 from bayes_vae.terms.masks import Masked, masked_in_both, masked_numbers, refuse_dependence, same_masks
+from bayes_vae.terms.observed_groups import by_observed_group
 from bayes_vae.terms.particles import ParticleLayout
 from bayes_vae.terms.program import Observations, Program
 from bayes_vae.terms.randomness import KeyedNoise
@@ -123,6 +124,11 @@ class TracedBatch:
         """The same from a run of the model without its guide."""
         return self._model_sites(*self._run_model(1, latents))
 
+    def observed_sites_at(self, latents: dict[str, Tensor] | None) -> list[ModelSite]:
+        """The observed sites at given latents of one particle, or at a draw of the prior where they are None."""
+        sites = self._model_sites(*self._run_model(1, latents))
+        return [site for site in sites if site.name not in self.pair.layout.latents]
+
     def guide_alone(self) -> tuple[ParticleLayout, Any]:
         """The trace of a run of the guide for one particle, and how it is laid out."""
         layout = self._particle_layout(1)
@@ -130,7 +136,10 @@ class TracedBatch:
         return layout, run_model(self.pair.guide, x, index, None, plate)
 
     def _model_sites(self, layout: ParticleLayout, trace: Any) -> list[ModelSite]:
-        dim = self.pair.layout.model_dim
+        return self._sites_of(layout, trace, self.pair.layout.model_dim)
+
+    def _sites_of(self, layout: ParticleLayout, trace: Any, dim: int) -> list[ModelSite]:
+        """The latent and observed sites of a run of the guide or the model."""
 
         def to_rows(values: Tensor, num_batch_dims: int) -> Tensor:
             return layout.from_site(values, dim, num_batch_dims)
@@ -154,21 +163,23 @@ class TracedBatch:
 
     def log_joint(self, latents: dict[str, Tensor]) -> JointTerms:
         """The model's log densities at given latents, each of shape (K, N, *rest)."""
+        each = self.log_densities(latents)
+        sides = ([values for name, values in each.items() if (name in latents) is latent] for latent in (True, False))
+        return JointTerms(*(torch.stack(side).sum(0) for side in sides))
+
+    def log_densities(self, latents: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The model's log density of each latent and observed site at given latents, each of shape (K, N)."""
         count = len(next(iter(latents.values())))
         if self.pair.particles == "loop" and count > 1:
-            runs = [self.log_joint({name: value[k : k + 1] for name, value in latents.items()}) for k in range(count)]
-            return JointTerms(*(torch.cat([run[i] for run in runs]) for i in range(2)))
+            each = ({name: value[k : k + 1] for name, value in latents.items()} for k in range(count))
+            runs = [self.log_densities(one) for one in each]
+            return {name: torch.cat([run[name] for run in runs]) for name in runs[0]}
         layout, trace = self._run_model(count, latents)
         if self._masked is not None:
             now = masked_numbers(layout, latent_sites(trace), self.pair.layout.model_dim)
             same_masks({name: where.unsqueeze(0) for name, where in self._masked.items()}, now)
-        sums = [
-            torch.stack(
-                [layout.per_observation(name, site, self.pair.layout.model_dim) for name, site in sites.items()]
-            )
-            for sites in (latent_sites(trace), observed_sites(trace))
-        ]
-        return JointTerms(sums[0].sum(0), sums[1].sum(0))
+        sites = {**latent_sites(trace), **observed_sites(trace)}
+        return {name: layout.per_observation(name, site, self.pair.layout.model_dim) for name, site in sites.items()}
 
     def supports(self) -> dict[str, constraints.Constraint]:
         """Where each latent lives."""
@@ -246,7 +257,7 @@ class TracedBatch:
                 name: layout.from_site(site["value"], pair.guide_dim, len(site["fn"].batch_shape))
                 for name, site in latents.items()
             },
-            likelihood if len(likelihood) > 1 else {},
+            by_observed_group(layout, observed, likelihood, pair.model_dim),
             {name: log_q - prior.get(name, 0.0) for name, log_q in guide.items()} if len(guide) > 1 else {},
         )
         self._look_at_masks(layout, (guide_trace, model_trace), draw.latents)

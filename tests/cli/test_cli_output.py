@@ -45,16 +45,36 @@ def test_progress_tells_a_line_now_and_then(monkeypatch, capsys):
     ]
 
 
-def test_long_work_is_told_with_an_estimate_once_and_again_if_it_doubles(monkeypatch, capsys):
-    seconds = iter([0.0, 1.0, 3.0, 4.0, 5.0, 60.0])
-    monkeypatch.setattr(output.time, "monotonic", lambda: next(seconds))
+def told(monkeypatch, capsys, seconds, done):
+    """What is said of work that is so far done of 1000 at these seconds; it began at 0."""
+    clock = iter([0.0, *seconds])
+    monkeypatch.setattr(output.time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(output, "SECONDS_BETWEEN_LINES", 1000.0)
     with Progress("ladder") as progress:
-        for done in (1, 15, 20, 25, 110):  # at their pace 100, 200, 200, 200 and 545 seconds
-            progress(done, 1000)
-    assert capsys.readouterr().err.splitlines() == [
-        "ladder: about 3.3 minutes in all, of which 3 s have passed",
+        for each in done:
+            progress(each, 1000)
+    return capsys.readouterr().err.splitlines()
+
+
+def test_long_work_is_told_with_an_estimate_once_and_again_if_it_doubles(monkeypatch, capsys):
+    # at the pace since the first report 144, 156, 167 and 542 seconds
+    assert told(monkeypatch, capsys, [1.0, 3.0, 4.0, 5.0, 60.0], [1, 15, 20, 25, 110]) == [
+        "ladder: about 2.4 minutes in all, of which 3 s have passed",
         "ladder: about 9 minutes in all, of which 1.0 minutes have passed",
+    ]
+
+
+def test_what_is_done_once_before_the_first_report_is_not_taken_for_the_pace(monkeypatch, capsys):
+    # 20 seconds of preparation for the first thousandth; then 10 thousandths a second
+    assert told(monkeypatch, capsys, [20.0, 23.0, 30.0], [1, 31, 101]) == [
+        "ladder: about 2.0 minutes in all, of which 23 s have passed"
+    ]
+
+
+def test_an_estimate_that_was_twice_too_long_is_corrected(monkeypatch, capsys):
+    assert told(monkeypatch, capsys, [1.0, 4.0, 10.0, 12.0], [1, 16, 400, 600]) == [
+        "ladder: about 3.3 minutes in all, of which 4 s have passed",
+        "ladder: about 24 s in all, of which 10 s have passed",
     ]
 
 

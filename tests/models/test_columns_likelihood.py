@@ -84,6 +84,8 @@ def test_terms_by_group_sum_to_the_expected_log_likelihood(pair, x):
         assert terms.averages_by_group()["visits"].value == pytest.approx(float(terms.by_group["visits"].mean()))
         traced = bv.elbo_terms(model, guide, rows, 20, source="traces")
         torch.testing.assert_close(traced.elbo, terms.elbo, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(traced.by_group, terms.by_group, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(traced.by_group_error, terms.by_group_error, rtol=1e-4, atol=1e-4)
 
 
 def test_other_likelihoods_have_no_groups(isolated_globals):

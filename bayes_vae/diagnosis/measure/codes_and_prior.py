@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from bayes_vae.diagnosis.measure.measurement import Measurement
 from bayes_vae.diagnosis.measure.subject import Subject
-from bayes_vae.distributions import normal_parts
-from bayes_vae.terms.factorized import variational_normal
+from bayes_vae.distributions import diagonal_normal, normal_parts
+from bayes_vae.errors import NotDefinedError
+from bayes_vae.terms.factorized import FactorizedBatch, variational_normal
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
 
 __all__ = ["COLLAPSED_KL", "bound_of_scores", "density_ratio_bound", "measure_codes", "measure_hole"]
@@ -23,7 +24,7 @@ def measure_codes(subject: Subject) -> dict[str, Measurement]:
     """Moments of q's means and deviations in units of the prior's, and the KL of each dimension."""
     x, index = subject.train
     bound = subject.factorized.bind(x, index)
-    loc, scale = _standardized(subject, *variational_normal(bound))
+    loc, scale = _standardized(bound)
     kl = bound.kl_per_dimension().double()
     spread = loc.var(0, correction=0) + scale.square().mean(0)
     share = scale.square().mean(0) / spread
@@ -46,26 +47,39 @@ def measure_codes(subject: Subject) -> dict[str, Measurement]:
     return found | {f"kl_of_z_{d}": Measurement.mean(kl[:, d]) for d in range(kl.shape[1])}
 
 
-def _standardized(subject: Subject, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+def _standardized(bound: FactorizedBatch) -> tuple[Tensor, Tensor]:
     """Means and deviations in units of the prior."""
-    prior = normal_parts(subject.factorized.model.prior())
+    prior = normal_parts(bound.prior)
     assert prior is not None, "the pair is factorized"
+    loc, scale = variational_normal(bound)
     return ((loc - prior[0]) / prior[1]).double(), (scale / prior[1]).double()
 
 
 def measure_hole(subject: Subject) -> dict[str, Measurement]:
-    """A lower bound on KL(q(z) to p(z)), the marginal KL, by a classifier of codes against draws of the prior."""
+    """A lower bound on KL(q(z) to p(z)), the marginal KL, by a classifier of codes against draws of the prior.
+
+    Where the prior is another for each observation, as with covariates, codes are in units of their own prior.
+    """
     with isolated_rng(derived_seed(subject.seed, "hole"), subject.device):
-        codes = []
-        for x, index in (subject.train, subject.test):
-            q = subject.exposed.bind(x, index).variational_posterior
-            codes.append(q.sample((REPEATS,)).flatten(0, 1))
-        prior = subject.exposed.model.prior()
-        middle = prior.sample((4096,))
-        loc, width = middle.mean(0), middle.std(0)
-        ours = [(part - loc) / width for part in codes]
-        theirs = [(prior.sample((len(part),)) - loc) / width for part in codes]
+        ours, theirs = _codes_beside_prior(subject)
         return {"marginal_kl_bound": density_ratio_bound(ours[0], theirs[0], ours[1], theirs[1])}
+
+
+def _codes_beside_prior(subject: Subject) -> tuple[list[Tensor], list[Tensor]]:
+    """Codes of training and of test rows, and as many draws of the prior, in units of the prior's moments."""
+    try:
+        pair = subject.exposed
+    except NotDefinedError:
+        parts = [_standardized(subject.factorized.bind(*rows)) for rows in (subject.train, subject.test)]
+        ours = [diagonal_normal(*each).sample((REPEATS,)).flatten(0, 1) for each in parts]
+        return ours, [torch.randn_like(each) for each in ours]
+    codes = []
+    for x, index in (subject.train, subject.test):
+        codes.append(pair.bind(x, index).variational_posterior.sample((REPEATS,)).flatten(0, 1))
+    prior = pair.model.prior()
+    middle = prior.sample((4096,))
+    loc, width = middle.mean(0), middle.std(0)
+    return [(part - loc) / width for part in codes], [(prior.sample((len(part),)) - loc) / width for part in codes]
 
 
 def density_ratio_bound(codes: Tensor, draws: Tensor, test_codes: Tensor, test_draws: Tensor) -> Measurement:

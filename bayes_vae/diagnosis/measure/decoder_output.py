@@ -11,20 +11,77 @@ from bayes_vae.diagnosis.measure.measurement import Measurement, deviation
 from bayes_vae.diagnosis.measure.subject import Rows, Subject
 from bayes_vae.distributions import BernoulliLogits
 from bayes_vae.distributions.properties import unwrap
-from bayes_vae.errors import DoesNotApplyError
+from bayes_vae.errors import DoesNotApplyError, NotDefinedError
+from bayes_vae.terms.normal_latents import numbers_of
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
+from bayes_vae.terms.traced import TracedPair
 
 __all__ = ["measure_logits", "measure_pixel_scale", "measure_reach", "pixels_of"]
 
 DRAWS = 4
 
 
-def pixels_of(subject: Subject, rows: Rows) -> tuple[Any, Tensor]:
-    """p(x given z) with the pixels apart, at draws z of q, batch (K, N), K = 4; and x, NaN where missing."""
-    bound = subject.exposed.bind(*rows)
-    with isolated_rng(derived_seed(subject.seed, "pixels"), subject.device):
-        z = bound.variational_posterior.sample((DRAWS,))
-    return unwrap(bound.model.likelihood(z)), bound.x
+BERNOULLI, NORMAL = (BernoulliLogits, torch.distributions.Bernoulli), (torch.distributions.Normal,)
+
+WORDS: dict[tuple[type, ...], str] = {BERNOULLI: "Bernoulli", NORMAL: "a normal"}
+"""Families of likelihoods, as they are called."""
+
+
+def pixels_of(subject: Subject, rows: Rows, families: tuple[type, ...], *, of_prior: int = 0) -> tuple[Any, Tensor]:
+    """p(x given z) with the pixels apart, at draws z of q, batch (K, N), K = 4; and x, NaN where missing.
+
+    Args:
+        subject: the pair.
+        rows: its observations.
+        families: of the likelihoods that are asked for.
+        of_prior: as many draws of the prior in place of those of q.
+
+    Raises:
+        DoesNotApplyError: another likelihood.
+    """
+    try:
+        pair = subject.exposed
+    except NotDefinedError:
+        return _pixels_of_sites(subject, rows, families, bool(of_prior))
+    bound = pair.bind(*rows)
+    with isolated_rng(derived_seed(subject.seed, "reach" if of_prior else "pixels"), subject.device):
+        z = bound.prior.sample((of_prior,)) if of_prior else bound.variational_posterior.sample((DRAWS,))
+    found = unwrap(pair.model.likelihood(z))
+    return _of_family([found], families)[0], bound.x
+
+
+def _of_family(found: list[Any], families: tuple[type, ...]) -> list[Any]:
+    """Those of a family.
+
+    Raises:
+        DoesNotApplyError: there is none.
+    """
+    ours = [each for each in found if isinstance(each, families)]
+    if not ours:
+        names = " and ".join(dict.fromkeys(type(each).__name__ for each in found))
+        raise DoesNotApplyError(f"the likelihood is {names}, not {WORDS[families]}.")
+    return ours
+
+
+def _pixels_of_sites(subject: Subject, rows: Rows, families: tuple[type, ...], of_prior: bool) -> tuple[Any, Tensor]:
+    """The same of the numbers of all observed sites of a program that are of the family, side by side."""
+    assert isinstance(subject.pair, TracedPair), "a pair exposes its distributions or is traced"
+    bound = subject.pair.bind(*rows)
+    with isolated_rng(derived_seed(subject.seed, "reach" if of_prior else "pixels"), subject.device):
+        runs = [
+            [
+                numbers_of(site)
+                for site in bound.observed_sites_at(None if of_prior else bound.draw(range(1), None).latents)
+            ]
+            for _ in range(1 if of_prior else DRAWS)
+        ]
+    _of_family([family for family, *_ in runs[0]], families)
+    ours = [[rest for family, *rest in run if isinstance(family, families)] for run in runs]
+    first, second = (torch.stack([torch.cat([site[i] for site in run], -1) for run in ours]) for i in range(2))
+    x = torch.cat([site[2] for site in ours[0]], -1)
+    if families is NORMAL:
+        return torch.distributions.Normal(first, second, validate_args=False), x
+    return torch.distributions.Bernoulli(logits=first, validate_args=False), x
 
 
 def _known(values: Tensor, missing: Tensor) -> Tensor:
@@ -34,10 +91,9 @@ def _known(values: Tensor, missing: Tensor) -> Tensor:
 
 def _learned(subject: Subject) -> bool:
     """Whether a parameter moves the likelihood's deviation."""
-    model = subject.exposed.model
-    with torch.enable_grad(), isolated_rng(derived_seed(subject.seed, "learned"), subject.device):
-        found = model.likelihood(model.prior().sample((1,)))
-        return bool(unwrap(found).scale.requires_grad)
+    with torch.enable_grad():
+        found, _ = pixels_of(subject, subject.train.first(1), NORMAL)
+        return bool(found.scale.requires_grad)
 
 
 def measure_logits(subject: Subject) -> dict[str, Measurement]:
@@ -46,9 +102,7 @@ def measure_logits(subject: Subject) -> dict[str, Measurement]:
     Raises:
         DoesNotApplyError: another likelihood.
     """
-    pixels, x = pixels_of(subject, subject.train)
-    if not isinstance(pixels, BernoulliLogits | torch.distributions.Bernoulli):
-        raise DoesNotApplyError(f"the likelihood is {type(pixels).__name__}, not Bernoulli.")
+    pixels, x = pixels_of(subject, subject.train, BERNOULLI)
     p = (pixels.logits.sigmoid() if isinstance(pixels, BernoulliLogits) else pixels.probs).double()
     logits = pixels.logits.double()
     wrong = torch.where(x > 0.5, p, 1 - p) < 1e-4
@@ -73,9 +127,7 @@ def measure_pixel_scale(subject: Subject) -> dict[str, Measurement]:
     Raises:
         DoesNotApplyError: another likelihood.
     """
-    pixels, x = pixels_of(subject, subject.train)
-    if not isinstance(pixels, torch.distributions.Normal):
-        raise DoesNotApplyError(f"the likelihood is {type(pixels).__name__}, not a normal.")
+    pixels, x = pixels_of(subject, subject.train, NORMAL)
     residual = (x - pixels.loc).double()
     scale = pixels.scale.double().expand_as(residual)
     size = float((~residual[0].isnan()).double().sum() / len(residual[0]))
@@ -102,13 +154,9 @@ def measure_reach(subject: Subject) -> dict[str, Measurement]:
     Raises:
         DoesNotApplyError: another likelihood, or one without a mean of its own.
     """
-    pixels, x = pixels_of(subject, subject.train)
-    if not isinstance(pixels, torch.distributions.Normal):
-        raise DoesNotApplyError(f"the likelihood is {type(pixels).__name__}, not a normal.")
-    model = subject.exposed.model
-    with isolated_rng(derived_seed(subject.seed, "reach"), subject.device):
-        of_prior = unwrap(model.likelihood(model.prior().sample((256,)))).mean
-    means = torch.cat([pixels.mean.flatten(), of_prior.flatten()]).double()
+    pixels, x = pixels_of(subject, subject.train, NORMAL)
+    of_prior, _ = pixels_of(subject, subject.train.first(256), NORMAL, of_prior=256)
+    means = torch.cat([pixels.mean.flatten(), of_prior.mean.flatten()]).double()
     least, most, x = means.min(), means.max(), x.double()
     columns = torch.stack([deviation(column) for column in x.flatten(1).unbind(1)])
     missing = x.isnan()

@@ -19,6 +19,7 @@ from bayes_vae.diagnosis.measure.codes_and_prior import measure_codes, measure_h
 from bayes_vae.diagnosis.measure.decoder_output import measure_logits, measure_pixel_scale, measure_reach
 from bayes_vae.diagnosis.measure.encoder_heads import measure_heads
 from bayes_vae.diagnosis.measure.measurement import Measurement
+from bayes_vae.diagnosis.measure.sites import USE_DRAWS, measure_latent_sites, measure_observed_sites
 from bayes_vae.diagnosis.measure.splits import measure_splits
 from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.errors import BayesVaeError, DoesNotApplyError, SettingsError
@@ -73,6 +74,14 @@ BEST = 2 * amortization.ROWS * (BACKWARD * amortization.MAX_STEPS * 16 + 2 * 102
 GROUPS = (
     Group("splits", ("test_values_shifted", "share_of_test_rows_in_train"), measure_splits),
     Group("elbo", ("train_kl_to_prior",), elbo_on_rows.measure_elbo, 800 * elbo_on_rows.DRAWS),
+    Group("latent-sites", ("smallest_kl_of_a_site",), measure_latent_sites, 800 * elbo_on_rows.DRAWS),
+    Group(
+        "observed-sites",
+        ("smallest_use_of_latent_for_a_site",),
+        measure_observed_sites,
+        600 * USE_DRAWS,
+        False,
+    ),
     Group("codes", ("scale_share", "smallest_scale", "mean_square_scale", "collapsed_dimensions"), measure_codes, 800),
     Group(
         "heads",
@@ -108,7 +117,13 @@ GROUPS = (
         BACKWARD * 800 * stationarity.DRAWS,
     ),
     Group("parameters", ("kl_weight",), stationarity.measure_parameters_balance, 2 * BACKWARD * 800 * 8),
-    Group("training", ("gain_of_training",), more_training.train_on, _trained(more_training.STEPS), False),
+    Group(
+        "training",
+        ("gain_of_training", "largest_gain_of_a_site"),
+        more_training.train_on,
+        _trained(more_training.STEPS),
+        False,
+    ),
     Group(
         "own-weight", ("gain_at_own_weight",), more_training.train_at_own_weight, _trained(more_training.STEPS), False
     ),

@@ -73,7 +73,7 @@ def _pulls_of(subject: Subject, rows: Rows, reading: Reading | None) -> tuple[Te
         expected = bound.log_likelihood_at(m + log_scale.exp() * noise).mean(0)
         of_loc, of_scale = gradients_at(expected, m, log_scale)
         (of_mean,) = gradients_at(bound.log_likelihood_at(m.unsqueeze(0)), m)
-    prior = normal_parts(bound.model.prior())
+    prior = normal_parts(bound.prior)
     assert prior is not None, "the pair is factorized"
     middle, width = (part.detach() for part in prior)
     place, scale = (loc - middle) / width, scale / width

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -17,14 +17,12 @@ from bayes_vae.data.split import inputs_of
 from bayes_vae.diagnosis.measure.measurement import Measurement
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.terms.exposed import ExposedPair
-from bayes_vae.terms.factorized import factorized, without_distributions
+from bayes_vae.terms.factorized import FactorizedPair, as_factorized, factorized, without_distributions
 from bayes_vae.terms.opened import OpenPair, open_pair
 from bayes_vae.terms.program import Observations, Program, modules_of, prepare_guide, take_rows
 from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.rows import TensorRows
 from bayes_vae.terms.stream import Pair, read_pair
-from bayes_vae.terms.traced import TracedPair
-from bayes_vae.terms.traced_distributions import distributions_of_traces
 
 __all__ = ["Rows", "Subject"]
 
@@ -123,7 +121,7 @@ class Subject:
         Raises:
             NotDefinedError: it does not expose them.
         """
-        pair = self._pair
+        pair = self.pair
         if not isinstance(pair, ExposedPair):
             raise NotDefinedError(without_distributions(pair, TensorRows(self.train.x, self.train.index)))
         return pair
@@ -134,12 +132,9 @@ class Subject:
         return read_pair(self.model, self.guide, TensorRows(self.train.x, self.train.index))
 
     @cached_property
-    def _pair(self) -> Pair:
-        """The pair as distributions, exposed or read off its traces, else as traces."""
-        if isinstance(self._read, TracedPair):
-            with suppress(NotDefinedError):
-                return distributions_of_traces(self._read, TensorRows(self.train.x, self.train.index))
-        return self._read
+    def pair(self) -> Pair:
+        """The pair as distributions, exposed or read off its traces, else its latents alone, else as traces."""
+        return as_factorized(self._read, TensorRows(self.train.x, self.train.index))
 
     @contextmanager
     def opened(self, rows: Rows, *purpose: str) -> Iterator[OpenPair]:
@@ -149,7 +144,7 @@ class Subject:
             yield opened
 
     @cached_property
-    def factorized(self) -> ExposedPair:
+    def factorized(self) -> FactorizedPair:
         """The pair as factorized normals.
 
         Raises:
@@ -157,7 +152,7 @@ class Subject:
         """
         wanted = "reads q's means and deviations"
         rows = TensorRows(self.train.x, self.train.index)
-        return factorized(self._pair, rows, "this check", wanted)
+        return factorized(self.pair, rows, "this check", wanted)
 
     def copy(self) -> Subject:
         """The same on parameters of its own. What was held stays so, unless all is, as in a pair put to use.
