@@ -353,3 +353,19 @@ def test_names_are_distinct_and_causes_come_first():
     for number, cause in enumerate(KINDS):
         assert set(cause.explains) <= {*names, *OF_DECODER}
         assert not cause.explains or any({kind.name, kind.symptom} & set(cause.explains) for kind in KINDS[number:])
+
+
+YOUNG = {"gain_of_encoder": 18.0, "train_amortization_gap": 18.0, "gain_of_training": 30.0}
+"""Of a pair that was hardly trained: its encoder regains much, and its decoder gains as well."""
+
+
+def test_a_pair_that_was_hardly_trained_is_no_mismatched_one(examined):
+    assert names(examined(**YOUNG))[0] == "amortization-gap"
+    assert "mismatched-pair" not in names(examined(**YOUNG, kl_weight_of_means=-0.5))
+    assert names(examined(**{**YOUNG, "gain_of_training": 18.0}))[0] == "mismatched-pair"
+
+
+def test_one_other_weight_on_the_kl_is_no_mismatched_pair(examined):
+    regained = {"gain_of_encoder": 18.0, "train_amortization_gap": 18.0, "gain_of_training": 20.0}
+    assert "mismatched-pair" not in names(examined(**regained, **weights(16.0)))
+    assert "mismatched-pair" in names(examined(**regained, **{**weights(16.0), "kl_weight_of_scales": 0.2}))

@@ -44,7 +44,9 @@ def averaged_loss(seen: Examined) -> Iterator[Case]:
     """A weight that is a ratio of sizes; or a latent given up that the ELBO would not give up."""
     if seen.setting("kl_weight", 1.0) != 1 or seen.setting("free_bits", 0.0) > 0:
         return
-    if not _one_weight(seen):  # nothing is left to be read off, but the ELBO would have kept the latent: a suspicion
+    if not speaks_of_one_weight(
+        seen
+    ):  # nothing is left to be read off, but the ELBO would have kept the latent: a suspicion
         again = seen.value("gain_of_starting_again")
         yield Case(
             f"A fresh copy trained a little at KL weight 1 keeps the latent, and has an ELBO {again:.2g} nats above. "
@@ -107,7 +109,7 @@ def kl_weight(seen: Examined) -> Iterator[Case]:
         said = Measurement(free, name="free_bits_of_the_settings", threshold=0.0)
         words = f"The run was trained with {free:g} nats of free bits in each latent dimension of each observation."
         yield Case(words, [Condition(said, 1.0)], ("kl_weight",))
-    elif _one_weight(seen):
+    elif speaks_of_one_weight(seen):
         yield Case(
             f"Training came to rest as if the KL had weight {seen.value('kl_weight'):.2g}.",
             _weight_conditions(seen),
@@ -116,7 +118,7 @@ def kl_weight(seen: Examined) -> Iterator[Case]:
         )
 
 
-def _one_weight(seen: Examined) -> bool:
+def speaks_of_one_weight(seen: Examined) -> bool:
     """Whether q's means and deviations speak of the same weight, where both are known, and not of none at all."""
     means, scales, weight = map(seen.value, (*BOTH, "kl_weight"))
     if math.isnan(means):
