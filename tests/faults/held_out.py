@@ -19,7 +19,7 @@ from bayes_vae.diagnosis.findings.table import KINDS
 from faults.fault_injection import KEPT, Row
 from faults.verdicts import false_clear, verdict
 
-__all__ = ["STRICTNESS", "chosen", "judged_while_left_out", "lines"]
+__all__ = ["STRICTNESS", "chosen", "judged_while_left_out", "moved"]
 
 STRICTNESS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0)
 """Factors on the thresholds of a kind of finding, 1 as they stand."""
@@ -54,10 +54,12 @@ def chosen(rows: Sequence[Row], known: Sequence[Answers]) -> dict[str, float]:
     """The factor of each kind that makes the fewest mistakes on these rows, one kind after the other."""
     factors: dict[str, float] = {}
     for kind in KINDS:
-        moved = [(row, each) for row, each in zip(rows, known, strict=True) if len(set(_findings(each, kind.name))) > 1]
-        if moved:
+        touched = [
+            (row, each) for row, each in zip(rows, known, strict=True) if len(set(_findings(each, kind.name))) > 1
+        ]
+        if touched:
             costs = {
-                factor: sum(mistakes(judged(row, each, {**factors, kind.name: factor})) for row, each in moved)
+                factor: sum(mistakes(judged(row, each, {**factors, kind.name: factor})) for row, each in touched)
                 for factor in STRICTNESS
             }
             factors[kind.name] = min(STRICTNESS, key=lambda factor: (costs[factor], abs(math.log(factor))))
@@ -81,11 +83,11 @@ def judged_while_left_out(rows: Sequence[Row]) -> tuple[list[Row], dict[str, dic
     return found, by_family
 
 
-def lines(by_family: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+def moved(by_family: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
     """Which thresholds were moved, and with how many families left out."""
-    moved: dict[tuple[str, float], int] = {}
+    counts: dict[tuple[str, float], int] = {}
     for factors in by_family.values():
         for each in factors.items():
-            moved[each] = moved.get(each, 0) + 1
-    for (name, factor), count in sorted(moved.items()):
+            counts[each] = counts.get(each, 0) + 1
+    for (name, factor), count in sorted(counts.items()):
         yield f"`{name}` times {factor:g} ({count} of {len(by_family)})"

@@ -9,7 +9,7 @@ from faults.families import FAMILIES
 from faults.fault_injection import BEST_RANKS, Row
 from faults.wild_cases import WILD
 
-__all__ = ["calibration", "false_clear", "interval", "is_false", "summary", "table", "verdict"]
+__all__ = ["calibration", "false_clear", "interval", "is_false", "summary", "table", "verdict", "wrong"]
 
 CLEAR = 0.99
 
@@ -107,3 +107,13 @@ def summary(rows: Sequence[Row]) -> Iterator[str]:
     yield f"- healthy trainings above a note: {shown(healthy.count('false alarm'), len(healthy))}"
     yield f"- findings called clear that are false: {shown(*said['clear'])}"
     yield f"- findings called likely that are false: {shown(*said['likely'])}"
+
+
+def wrong(rows: Sequence[Row]) -> Iterator[str]:
+    """What is not right, and clear findings that are false, with what was named."""
+    for row in rows:
+        false = false_clear(row)
+        if verdict(row) not in ("found", "right") or false:
+            named = ", ".join(f"{f['name']} {f['probability']:.2f}" for f in _standing(row)) or "nothing"
+            clear = f" (clear and false: {', '.join(false)})" if false else ""
+            yield f"- {verdict(row)}: {row['case']} in {row['family']}, seed {row['seed']}: {named}{clear}"

@@ -175,7 +175,9 @@ WILD: dict[str, Wild] = {
     "weight-decay": Wild(
         (), "a weight decay of 0.1 in Adam", optimizer=partial(torch.optim.Adam, weight_decay=0.1), also=(*LOST, *SHORT)
     ),
-    "rate-too-high": Wild((), "a rate 30 times as high", rate=30, also=(*LOST, *SHORT, "encoder-confined")),
+    "rate-too-high": Wild(
+        (), "a rate 30 times as high", rate=30, also=(*LOST, *SHORT, "encoder-confined", "decoder-ignores-latent")
+    ),
     "noise-left-on": Wild(
         ("not-repeatable",),
         "dropout that evaluation mode does not end",

@@ -26,6 +26,9 @@ FORGOTTEN_KL_WEIGHT = 0.02
 SETTLED_GAIN = 0.3
 """Nats that a little more training at the pair's own weight may gain where it has come to rest."""
 
+UNEXPLAINED = 0.25
+"""Share of what training at weight 1 gains that training at the estimated weight may gain, where that is the weight."""
+
 BOTH = ("kl_weight_of_means", "kl_weight_of_scales")
 LARGEST_KL = "largest_mean_kl_of_a_dimension"
 
@@ -118,8 +121,16 @@ def kl_weight(seen: Examined) -> Iterator[Case]:
         )
 
 
+def at_rest_elsewhere(seen: Examined) -> bool:
+    """Whether training at the estimated weight still gains much beside what it gains at 1: the weight is no weight."""
+    own, gain = seen.value("gain_at_own_weight_on_train"), seen.value("gain_of_training_on_train")
+    return own > max(SETTLED_GAIN, UNEXPLAINED * gain)
+
+
 def speaks_of_one_weight(seen: Examined) -> bool:
     """Whether q's means and deviations speak of the same weight, where both are known, and not of none at all."""
+    if at_rest_elsewhere(seen):
+        return False
     means, scales, weight = map(seen.value, (*BOTH, "kl_weight"))
     if math.isnan(means):
         return weight > FORGOTTEN_KL_WEIGHT
