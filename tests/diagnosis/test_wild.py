@@ -2,6 +2,8 @@
 
 import pytest
 
+from bayes_vae.diagnosis import diagnose
+from faults.cases import CASES
 from faults.families import FAMILIES
 from faults.held_out import answers, chosen, judged_while_left_out
 from faults.verdicts import calibration, false_clear, summary, table, verdict
@@ -95,6 +97,26 @@ def test_shares_stand_with_their_counts_and_intervals():
     ]
     assert calibration(rows) == {"clear": (1, 2), "likely": (1, 1)}
     assert "- healthy trainings above a note: 2 of 3 (67 %, 21–94 %)" in list(summary(rows))
+
+
+ROWS = (60, 400, 800)
+
+
+@pytest.mark.parametrize("name", ["kl-missing", "kl-weight-2"])
+def test_more_rows_keep_a_true_finding(patient, name):
+    sick = patient(name, seed=1)
+    only = ("elbo", "codes", "use", "balance")
+    for rows in ROWS:
+        found = diagnose(sick.model, sick.guide, sick.data, num_observations=rows, checks=only)
+        assert found.findings[0].name in CASES[name].expected, (rows, found.sentence())
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("family", ["table-mlp", "factors-pyro", "digits-own"])
+@pytest.mark.parametrize("fault", ["kl-weight-tenth", "other-prior", "relu-log-variance", "latents-permuted"])
+def test_more_rows_never_remove_a_true_finding(family, fault, tmp_path):
+    verdicts = [verdict(examine(family, fault, 0, tmp_path, rows)) for rows in ROWS]
+    assert verdicts[verdicts.index("found") :] == ["found"] * (3 - verdicts.index("found")), verdicts
 
 
 @pytest.mark.statistical
