@@ -82,6 +82,22 @@ class ProgramError(BayesVaeError, ValueError):
     """A pair of Pyro programs from which the terms cannot be read."""
 
 
+class UnrepeatableError(ProgramError):
+    """A pair whose terms are others at each call, for the same x and the same latents.
+
+    Attributes:
+        terms: their names.
+    """
+
+    def __init__(self, terms: tuple[str, ...]) -> None:
+        super().__init__(
+            f"the pair gives something else at each call: {', '.join(terms)} change for the same x and the same noise, "
+            "in evaluation mode, as where dropout is left on. Use nn.Dropout, which evaluation mode ends, or "
+            "F.dropout(h, p, training=self.training)."
+        )
+        self.terms = terms
+
+
 class LikelihoodSeesDataError(ProgramError):
     """A likelihood whose parameters move with the numbers that it is the likelihood of, at a fixed z.
 

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from bayes_vae.errors import ProgramError
+from bayes_vae.errors import ProgramError, UnrepeatableError
 from bayes_vae.terms.program import Observations
 from bayes_vae.terms.randomness import KeyedNoise, isolated_rng
 
-__all__ = ["ROWS", "refuse_coupled_rows"]
+__all__ = ["ROWS", "refuse_coupled_rows", "refuse_what_changes_by_itself"]
 
 ROWS = 3
 """Observations to look at where a pair may be run on some of them."""
@@ -36,6 +36,7 @@ def refuse_coupled_rows(pair: _Pair, x: Observations, index: Tensor) -> None:
 
     Raises:
         ProgramError: names the terms.
+        UnrepeatableError: they change from call to call, whatever the others are.
     """
     if len(index) < 2:
         return
@@ -46,6 +47,7 @@ def refuse_coupled_rows(pair: _Pair, x: Observations, index: Tensor) -> None:
             continue
         changed = [name for name, (before, after) in values.items() if not _same(before, after)]
         if changed:
+            refuse_what_changes_by_itself(pair, x, index)
             raise ProgramError(
                 f"rows look at each other: {', '.join(changed)} of one observation change when the other {replaced} of "
                 "its batch do, in evaluation mode, so no observation has terms of its own. Normalize over features "
@@ -82,6 +84,25 @@ def _other_latents(pair: _Pair, x: Observations, index: Tensor) -> _Compared:
             runs.append(bound.log_joint(given))
     names = ("log_prior", "log_likelihood")
     return {name: (left[0, 0], right[0, 0]) for name, left, right in zip(names, *runs, strict=True)}
+
+
+def refuse_what_changes_by_itself(pair: _Pair, x: Observations, index: Tensor) -> None:
+    """Refuse a pair whose terms are others when the same rows are looked at again, at the same latents.
+
+    Raises:
+        UnrepeatableError: names the terms.
+    """
+    with isolated_rng(0, index.device):
+        latents = _quiet(pair.bind(x, index)).draw(range(1), KeyedNoise(0) if pair.keyed else None).latents
+    runs = []
+    for seed in range(2):
+        with isolated_rng(seed, index.device):
+            bound = _quiet(pair.bind(x, index))
+            runs.append(bound.draw(range(1), KeyedNoise(0)) if pair.keyed else bound.evaluate(latents))
+    named = zip(("log_prior", "log_likelihood", "log_guide"), *(run[:3] for run in runs), strict=True)
+    changed = tuple(name for name, one, two in named if not _same(one, two))
+    if changed:
+        raise UnrepeatableError(changed)
 
 
 def _first_everywhere(value: Tensor, dim: int) -> Tensor:

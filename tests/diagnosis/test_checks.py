@@ -353,3 +353,31 @@ def test_names_are_distinct_and_causes_come_first():
     for number, cause in enumerate(KINDS):
         assert set(cause.explains) <= {*names, *OF_DECODER}
         assert not cause.explains or any({kind.name, kind.symptom} & set(cause.explains) for kind in KINDS[number:])
+
+
+YOUNG = {"gain_of_encoder": 18.0, "train_amortization_gap": 18.0, "gain_of_training": 30.0}
+"""Of a pair that was hardly trained: its encoder regains much, and its decoder gains as well."""
+
+
+def test_a_pair_that_was_hardly_trained_is_no_mismatched_one(examined):
+    assert names(examined(**YOUNG))[0] == "amortization-gap"
+    assert "mismatched-pair" not in names(examined(**YOUNG, kl_weight_of_means=-0.5))
+    assert names(examined(**{**YOUNG, "gain_of_training": 18.0}))[0] == "mismatched-pair"
+
+
+def test_one_other_weight_on_the_kl_is_no_mismatched_pair(examined):
+    regained = {"gain_of_encoder": 18.0, "train_amortization_gap": 18.0, "gain_of_training": 20.0}
+    assert "mismatched-pair" not in names(examined(**regained, **weights(16.0)))
+    assert "mismatched-pair" in names(examined(**regained, **{**weights(16.0), "kl_weight_of_scales": 0.2}))
+
+
+def test_a_weight_that_a_copy_trained_at_it_leaves_is_no_weight(examined):
+    gains = {"gain_at_own_weight_on_train": 3.5, "gain_of_training_on_train": 6.9}
+    assert "kl-weight" in names(examined(**weights(6.0)))
+    assert "kl-weight" not in names(examined(**weights(6.0), **gains))
+    assert "kl-weight" in names(examined(**weights(6.0), **{**gains, "gain_at_own_weight_on_train": 0.1}))
+
+
+def test_a_decoder_that_makes_little_of_a_dear_latent_ignores_it(examined):
+    assert names(examined(use_of_latent=0.2, train_kl_to_prior=10.0))[0] == "decoder-ignores-latent"
+    assert "decoder-ignores-latent" not in names(examined(use_of_latent=0.2, train_kl_to_prior=1.0))

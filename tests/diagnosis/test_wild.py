@@ -2,8 +2,13 @@
 
 import pytest
 
+from bayes_vae.diagnosis import diagnose
+from faults.cases import CASES
 from faults.families import FAMILIES
-from faults.wild import WILD, examine, false_clear, table, verdict
+from faults.held_out import answers, chosen, judged_while_left_out
+from faults.verdicts import calibration, false_clear, summary, table, verdict
+from faults.wild import cells, examine
+from faults.wild_cases import WILD
 
 
 def row(case, *findings, family="table-mlp"):
@@ -23,6 +28,7 @@ def test_how_a_diagnosis_is_counted():
     assert verdict(row("healthy", other)) == "false alarm"
     assert verdict(row("one-noise", ("undertraining", "warning", 1.0, ""))) == "right"
     assert verdict(row("one-noise", cause)) == "misnamed"
+    assert verdict(row("one-noise")) == "right"
     assert false_clear(row("kl-missing", cause, other, follows, note)) == ["overfitting"]
     assert false_clear(row("kl-missing", cause, ("overfitting", "warning", 0.9, ""))) == []
 
@@ -49,6 +55,68 @@ def test_every_family_gives_a_pair_that_reads_its_data(isolated_globals):
         with isolated_globals(seed=0):
             log_prob = model.likelihood(guide.variational_posterior(x).rsample((2,))).log_prob(x)
         assert log_prob.shape == (2, 3), name
+
+
+def test_a_round_has_every_healthy_training_and_three_rounds_every_fault():
+    families, faults = list(FAMILIES), [name for name in WILD if not WILD[name].healthy]
+    rounds = [cells(families, list(WILD), [seed]) for seed in range(3)]
+    for found in rounds:
+        assert len(set(found)) == len(found)
+        healthy = {(family, case) for family, case, _ in found if WILD[case].healthy}
+        assert len(healthy) == len(families) * (len(WILD) - len(faults)) >= 60
+    together = [cell[:2] for found in rounds for cell in found if not WILD[cell[1]].healthy]
+    assert sorted(together) == sorted((family, fault) for family in families for fault in faults)
+    assert len(families) >= 8
+
+
+def measured(case, family, examined, **changes):
+    """A row of numbers: a healthy pair's but for some."""
+    seen = examined(**changes)
+    numbers = {name: [number.value, 0.0, ""] for name, number in seen.measured.items()}
+    empty = {"numbers": numbers, "num_pixels": 64, "settings": None, "findings": []}
+    return {"case": case, "family": family, "seed": 0, **empty}
+
+
+def test_thresholds_are_chosen_on_the_other_families_alone(examined):
+    healthy = [measured("healthy", name, examined, generalization_gap=2.2) for name in ("table-mlp", "words-mlp")]
+    faulty = [measured("undertrained", "waves-lstm", examined, gain_of_training=2.0)]
+    known = [answers(row) for row in (*healthy, *faulty)]
+    assert chosen([*healthy, *faulty], known) == {"overfitting": 1.2}
+    found, factors = judged_while_left_out([healthy[0], *faulty])
+    assert factors == {"table-mlp": {}, "waves-lstm": {"overfitting": 1.2}}  # its only witness is the one left out
+    assert [verdict(row) for row in found] == ["false alarm", "found"]
+
+
+def test_shares_stand_with_their_counts_and_intervals():
+    clear, likely = ("overfitting", "warning", 1.0, ""), ("overfitting", "warning", 0.9, "")
+    rows = [
+        row("healthy", clear),
+        row("healthy", likely),
+        row("healthy"),
+        row("kl-missing", ("kl-missing", "fault", 1.0, "")),
+    ]
+    assert calibration(rows) == {"clear": (1, 2), "likely": (1, 1)}
+    assert "- healthy trainings above a note: 2 of 3 (67 %, 21–94 %)" in list(summary(rows))
+
+
+ROWS = (60, 400, 800)
+
+
+@pytest.mark.parametrize("name", ["kl-missing", "kl-weight-2"])
+def test_more_rows_keep_a_true_finding(patient, name):
+    sick = patient(name, seed=1)
+    only = ("elbo", "codes", "use", "balance")
+    for rows in ROWS:
+        found = diagnose(sick.model, sick.guide, sick.data, num_observations=rows, checks=only)
+        assert found.findings[0].name in CASES[name].expected, (rows, found.sentence())
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("family", ["table-mlp", "factors-pyro", "digits-own"])
+@pytest.mark.parametrize("fault", ["kl-weight-tenth", "other-prior", "relu-log-variance", "latents-permuted"])
+def test_more_rows_never_remove_a_true_finding(family, fault, tmp_path):
+    verdicts = [verdict(examine(family, fault, 0, tmp_path, rows)) for rows in ROWS]
+    assert verdicts[verdicts.index("found") :] == ["found"] * (3 - verdicts.index("found")), verdicts
 
 
 @pytest.mark.statistical

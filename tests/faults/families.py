@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
+import pyro
 import pyro.distributions as dist
 import torch
 from torch import Size, Tensor, nn
 
-from bayes_vae.data import Data, load_data
+from bayes_vae.data import Data
 from bayes_vae.guides.network_guide import NetworkGuide
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
+from faults.kinds_of_data import digits, discs, factors, mnist, patches, table, waves, words
 from faults.losses import ADAM, Optimizer
-from faults.pairs import Likelihood, PlainModel, SharedScale, bernoulli_pixels
+from faults.pairs import Likelihood, PlainModel, SharedScale, bernoulli_pixels, own_pair
 
-__all__ = ["FAMILIES", "Family", "Pair"]
+__all__ = ["FAMILIES", "Family", "Pair", "Programs"]
 
-Pair = tuple[PlainModel, NetworkGuide]
+Pair = tuple[Any, Any]
+"""Model and guide."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Family:
         latent_dim, epochs, rate, batch, optimizer: of the training.
         words: what it is.
         needs: a folder of data without which it is left out.
+        own: whether the pair is this library's own, in place of plain networks.
+        programs: whether the pair is shown to the diagnosis as two Pyro programs that expose no distributions.
     """
 
     data: Callable[[int], Data]
@@ -49,6 +52,8 @@ class Family:
     batch: int = 64
     optimizer: Optimizer = ADAM
     needs: str = ""
+    own: bool = False
+    programs: bool = False
 
     @property
     def present(self) -> bool:
@@ -60,10 +65,38 @@ class Family:
         data = self.data(seed)
         shape = data.data_shape
         with isolated_rng(derived_seed(seed, "weights of a family")):
+            if self.own:
+                return own_pair(self.latent_dim, shape), data
             decoder, encoder = self.decoder(self.latent_dim, shape), self.encoder(shape, 2 * self.latent_dim)
         model = PlainModel(decoder, self.likelihood(shape), self.latent_dim, shape)
         guide = NetworkGuide(encoder, self.latent_dim, shape, "loc-and-log-variance", split=True)
         return (model, guide), data
+
+
+class Programs(nn.Module):
+    """A pair as two methods with sample statements: all that the diagnosis is told of them is what they trace."""
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__()
+        self.of_model, self.of_guide = pair
+
+    def model(self, x: Tensor) -> None:
+        """p(x, z)."""
+        with pyro.plate("rows", len(x)):
+            z = pyro.sample("z", self.of_model.prior().expand((len(x),)))
+            pyro.sample("x", self.of_model.likelihood(z), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        """q(z given x)."""
+        with pyro.plate("rows", len(x)):
+            pyro.sample("z", self.of_guide.variational_posterior(x))
+
+
+class Dropped(nn.Sequential):
+    """A ReLU, then dropout, which is off in evaluation mode."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.ReLU(), nn.Dropout(0.05))
 
 
 class Residual(nn.Module):
@@ -203,141 +236,144 @@ def shared_normal(scale: float) -> Callable[[Size], Likelihood]:
     return lambda shape: SharedScale(shape, scale)
 
 
-def table(seed: int) -> Data:
-    """scikit-learn's table of breast cancers: 569 rows, 30 columns, standardized."""
-    from sklearn.datasets import load_breast_cancer
-
-    values = load_breast_cancer().data
-    return load_data(((values - values.mean(0)) / values.std(0)).astype("float32"), kind="real", policy="none")
-
-
-def factors(seed: int) -> Data:
-    """1,500 rows of 12 numbers that are bent functions of three hidden ones, standardized."""
-    generator = np.random.default_rng(seed)
-    hidden = generator.normal(size=(1500, 3))
-    values = np.tanh(hidden @ generator.normal(size=(3, 12))) + 0.3 * hidden @ generator.normal(size=(3, 12))
-    values = values + 0.15 * generator.normal(size=values.shape)
-    return load_data(((values - values.mean(0)) / values.std(0)).astype("float32"), kind="real", policy="none")
-
-
-def words(seed: int) -> Data:
-    """1,500 documents of counts of 40 words, from four topics."""
-    generator = np.random.default_rng(seed)
-    topics = generator.dirichlet(np.full(40, 0.2), 4)
-    shares = generator.dirichlet(np.full(4, 0.4), 1500)
-    return load_data(generator.poisson(60 * shares @ topics).astype("int32"), kind="counts", policy="none")
-
-
-def discs(seed: int) -> Data:
-    """1,200 colour images, 3 × 12 × 12: a disc of one colour on another, with noise."""
-    generator = torch.Generator().manual_seed(seed)
-    across = torch.linspace(-1, 1, 12)
-    centre = torch.rand(1200, 2, 1, 1, generator=generator) - 0.5
-    inside = ((across.view(1, 1, -1) - centre[:, 0]) ** 2 + (across.view(1, -1, 1) - centre[:, 1]) ** 2 < 0.2).float()
-    front, back = torch.rand(2, 1200, 3, 1, 1, generator=generator)
-    image = inside[:, None] * front + (1 - inside[:, None]) * 0.4 * back
-    image = (image + 0.04 * torch.randn(image.shape, generator=generator)).clamp(0, 1)
-    return load_data((255 * image).round().byte(), kind="gray", policy="none")
-
-
-def waves(seed: int) -> Data:
-    """1,500 sequences of 24 zeros and ones: whether a wave of random phase and length is up, with some flips."""
-    generator = np.random.default_rng(seed)
-    phase, length = 2 * math.pi * generator.random((1500, 1)), generator.uniform(6, 20, (1500, 1))
-    up = np.sin(2 * math.pi * np.arange(24) / length + phase) > 0
-    return load_data((up ^ (generator.random(up.shape) < 0.03)).astype("uint8"), kind="binary", policy="none")
-
-
-def mnist(count: int) -> Callable[[int], Data]:
-    """The first training images of MNIST, thresholded."""
-
-    def load(seed: int) -> Data:
-        found = load_data("mnist", policy="threshold")
-        train = found.train
-        few = replace(train, values=train.values[:count], labels=None, index=train.index[:count])
-        return replace(found, train=few)
-
-    return load
-
-
-def digits(policy: Any, kind: Any = None) -> Callable[[int], Data]:
-    """scikit-learn's digits."""
-    return lambda seed: load_data("digits", policy=policy, kind=kind)
-
-
 PIXELS: Callable[[Sequence[int]], Likelihood] = bernoulli_pixels
 
 FAMILIES: dict[str, Family] = {
     "digits-mlp": Family(
-        digits("threshold"), **mlp(96, nn.Tanh), likelihood=PIXELS, latent_dim=6, epochs=60, words="binary digits, tanh"
+        digits("threshold"),
+        **mlp(96, nn.Tanh),
+        likelihood=PIXELS,
+        latent_dim=6,
+        epochs=60,
+        rate=5e-3,
+        batch=100,
+        words="binary digits, tanh",
+    ),
+    "digits-own": Family(
+        digits("threshold"),
+        **mlp(96),
+        likelihood=PIXELS,
+        latent_dim=6,
+        epochs=60,
+        rate=5e-3,
+        batch=100,
+        own=True,
+        words="binary digits, this library's own pair",
     ),
     "digits-residual": Family(
         digits("stochastic"),
-        **residual(64),
+        **residual(48),
         likelihood=PIXELS,
         latent_dim=8,
         epochs=60,
         rate=1e-3,
+        batch=100,
         optimizer=torch.optim.RMSprop,
         words="digits binarized at each use, residual networks with layer norm, RMSprop",
     ),
     "digits-conv": Family(
-        digits("static"), **conv(12), likelihood=PIXELS, words="binary digits, convolutions", epochs=50
+        digits("static"),
+        **conv(6),
+        likelihood=PIXELS,
+        epochs=50,
+        batch=100,
+        rate=5e-3,
+        words="binary digits, convolutions",
     ),
     "counts-mlp": Family(
         digits("none", "counts"),
         **mlp(96),
         likelihood=poisson,
-        epochs=60,
-        rate=1e-3,
-        batch=32,
+        epochs=80,
+        batch=100,
         words="digits as counts",
     ),
     "table-mlp": Family(
         table,
         **mlp(64, nn.Tanh),
         likelihood=shared_normal(0.5),
-        epochs=300,
+        epochs=250,
         batch=128,
         words="a table of 30 columns, one learned deviation",
     ),
     "factors-deep": Family(
         factors,
-        **mlp(64, nn.SiLU, 2),
+        **mlp(48, nn.SiLU, 2),
         likelihood=shared_normal(0.5),
         epochs=80,
         optimizer=partial(torch.optim.AdamW, weight_decay=1e-4),
         words="12 bent columns, two hidden layers, AdamW",
     ),
+    "factors-pyro": Family(
+        factors,
+        **mlp(48, nn.Tanh),
+        likelihood=shared_normal(0.5),
+        epochs=100,
+        batch=100,
+        rate=5e-3,
+        programs=True,
+        words="12 bent columns, Pyro programs that expose nothing",
+    ),
     "words-mlp": Family(
-        words, **mlp(64), likelihood=poisson, epochs=200, rate=2e-3, batch=128, words="word counts of four topics"
+        words,
+        **mlp(64),
+        likelihood=poisson,
+        epochs=120,
+        rate=4e-3,
+        batch=128,
+        words="word counts of four topics",
     ),
     "discs-conv": Family(
         discs,
-        **conv(12, norm=True),
+        **conv(4, norm=True),
         likelihood=shared_normal(0.2),
-        latent_dim=10,
-        epochs=40,
+        latent_dim=8,
+        epochs=120,
+        rate=1e-2,
+        batch=50,
         words="colour images, convolutions with frozen batch norm",
+    ),
+    "patches-dropout": Family(
+        patches,
+        encoder=mlp(96, Dropped)["encoder"],
+        decoder=mlp(96, nn.SiLU)["decoder"],
+        likelihood=shared_normal(0.2),
+        latent_dim=4,
+        epochs=120,
+        rate=5e-3,
+        batch=100,
+        words="patches of colour photographs, dropout in the encoder",
     ),
     "waves-lstm": Family(
         waves,
-        **recurrent(24),
+        **recurrent(16),
         likelihood=PIXELS,
         epochs=80,
         rate=5e-3,
         batch=128,
         words="binary sequences, an LSTM reads",
     ),
+    "waves-pyro": Family(
+        waves,
+        **mlp(48),
+        likelihood=PIXELS,
+        latent_dim=3,
+        epochs=80,
+        rate=5e-3,
+        batch=100,
+        optimizer=torch.optim.NAdam,
+        programs=True,
+        words="binary sequences, Pyro programs, NAdam",
+    ),
     "mnist-mlp": Family(
         mnist(5000),
-        **mlp(200),
+        **mlp(128),
         likelihood=PIXELS,
-        latent_dim=10,
-        epochs=80,
-        rate=1e-3,
+        latent_dim=8,
+        epochs=25,
+        rate=2e-3,
         batch=100,
-        words="5,000 binary MNIST images",
+        words="5,000 binary MNIST images at half their size",
         needs="BAYES_VAE_DATA",
     ),
 }

@@ -26,6 +26,7 @@ __all__ = [
     "importance_weighted",
     "kl_across_the_batch",
     "log_variance_as_scale",
+    "of_total_correlation",
     "one_noise_for_all",
     "prior_of_deviation",
     "reversed_kl",
@@ -181,6 +182,21 @@ def importance_weighted(draws: int) -> Loss:
         weights = model.likelihood(z).log_prob(x) - 0.5 * z.square().sum(-1) - log_q
         value: Tensor = -weights.logsumexp(0).mean()
         return value
+
+    return loss
+
+
+def of_total_correlation(weight: float) -> Loss:
+    """The total correlation of a batch's codes times a weight, in place of once: β-TC-VAE, by minibatch weighting."""
+
+    def loss(model: Any, guide: Any, x: Tensor) -> Tensor:
+        loc, scale = _moments(guide, x)
+        z = loc + scale * torch.randn_like(loc)
+        between = -0.5 * ((z.unsqueeze(1) - loc) / scale).square() - scale.log()  # (B, B, D), log q(z_i given x_j)
+        together = between.sum(-1).logsumexp(1) - between.logsumexp(1).sum(-1)
+        total_correlation = together + (loc.shape[1] - 1) * math.log(len(x))
+        value: Tensor = (_kl(loc, scale).sum(-1) - model.likelihood(z).log_prob(x)).mean()
+        return value + (weight - 1) * total_correlation.mean()
 
     return loss
 

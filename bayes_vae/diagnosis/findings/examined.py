@@ -50,6 +50,8 @@ class Examined:
         settings: of the training, where they are known.
         notes: name of a number → why it could not be measured, or in words what it does not say.
         void: names of numbers of parts that the pair does not have.
+        strictness: factor by which every threshold is moved away from a healthy pair's numbers; 1 outside of the suite
+            that chooses thresholds.
     """
 
     measured: Mapping[str, Measurement]
@@ -57,6 +59,7 @@ class Examined:
     settings: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     void: Collection[str] = ()
+    strictness: float = 1.0
 
     def setting(self, name: str, otherwise: float) -> float:
         """A number of the settings; another where it is not there or None."""
@@ -78,20 +81,22 @@ class Examined:
 
     def above(self, name: str, threshold: float, or_share_of_kl: float = 0.0) -> Condition:
         """A number that must lie above a threshold, or above a share of the KL where that is more."""
-        return self._beyond(name, self.at_least(threshold, or_share_of_kl) if or_share_of_kl else threshold, 1.0)
+        least = self.at_least(threshold, or_share_of_kl) if or_share_of_kl else threshold
+        return self._beyond(name, least * self.strictness, 1.0)
 
     def below(self, name: str, threshold: float) -> Condition:
         """A number that must lie below a threshold."""
-        return self._beyond(name, threshold, -1.0)
+        return self._beyond(name, threshold / self.strictness, -1.0)
 
     def off(self, name: str, value: float, factor: float) -> Condition:
         """A number that must lie beyond a factor of a value, on either side."""
-        sides = self.above(name, value * factor), self.below(name, value / factor)
+        factor = factor**self.strictness
+        sides = self._beyond(name, value * factor, 1.0), self._beyond(name, value / factor, -1.0)
         return max(sides, key=lambda side: side.probability)
 
     def within(self, name: str, value: float, factor: float) -> Condition:
         """A number that must agree with a value up to a factor; its error counts for the certainty alone."""
-        seen = self.shown(name)
+        seen, factor = self.shown(name), factor ** (1 / self.strictness)
         if not agree(seen.value, value, factor):
             return Condition(seen, 0.0)
         room = math.log(factor) - abs(math.log(seen.value / value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from bayes_vae.diagnosis.findings.finding import SEVERITIES, Finding, NotChecked
 from bayes_vae.diagnosis.findings.kind import Found, Kind
 from bayes_vae.vocabulary.number_text import joined
 
-__all__ = ["Judgement", "judge", "judge_first", "unasked"]
+__all__ = ["Judgement", "arranged", "judge", "judge_first", "obstacle", "unasked"]
 
 TIGHTER = ("importance-weighted", "doubly-reparameterized")
 """Objectives that are a tighter bound than the ELBO, and have another best guide."""
@@ -19,7 +20,7 @@ TIGHTER = ("importance-weighted", "doubly-reparameterized")
 
 def judge_first(seen: Examined) -> Found | None:
     """What rules out every measurement as it stands, or None."""
-    found = (kind.find(seen) for kind in table.KINDS if kind.first and not _obstacle(kind, seen))
+    found = (kind.find(seen) for kind in table.KINDS if kind.first and not obstacle(kind, seen))
     return next(filter(None, found), None)
 
 
@@ -43,7 +44,6 @@ def judge(seen: Examined) -> Judgement:
         seen: the numbers, and what is known of the training.
     """
     found: list[Found] = []
-    findings = []
     not_checked: list[NotChecked] = []
     not_applicable: list[NotChecked] = []
     for kind in table.KINDS:
@@ -51,18 +51,21 @@ def judge(seen: Examined) -> Judgement:
             why = [seen.notes.get(name) for name in kind.needs if name not in seen.measured]
             not_checked += [NotChecked(kind.name, reason) for reason in filter(None, why)]
             continue
-        reason = _obstacle(kind, seen)
+        reason = obstacle(kind, seen)
         if reason:
             (not_applicable if set(kind.needs) & set(seen.void) else not_checked).append(NotChecked(kind.name, reason))
             continue
         answer = kind.find(seen)
-        if answer:
-            findings.append(_explained(answer, found))
-            found.append(answer)
-    return Judgement(tuple(sorted(findings, key=_place)), tuple(not_checked), tuple(not_applicable))
+        found += [answer] if answer else []
+    return Judgement(arranged(found), tuple(not_checked), tuple(not_applicable))
 
 
-def _obstacle(kind: Kind, seen: Examined) -> str:
+def arranged(found: Sequence[Found]) -> tuple[Finding, ...]:
+    """Findings with their causes, from answers in the order of the table: those that stand for themselves first."""
+    return tuple(sorted((_explained(answer, found[:place]) for place, answer in enumerate(found)), key=_place))
+
+
+def obstacle(kind: Kind, seen: Examined) -> str:
     """Why a kind cannot be asked about; empty where it can."""
     objective = seen.settings.get("objective", "elbo")
     if objective in TIGHTER and kind.of_elbo:
@@ -71,7 +74,7 @@ def _obstacle(kind: Kind, seen: Examined) -> str:
     return "" if lacking is None else seen.notes.get(lacking, f"{lacking.replace('_', ' ')} was not measured.")
 
 
-def _explained(answer: Found, before: list[Found]) -> Finding:
+def _explained(answer: Found, before: Sequence[Found]) -> Finding:
     """The finding with the first of the causes before it; a suspicion, of less than its usual severity, is no cause."""
     kind, finding = answer.kind, answer.finding
     causes = [

@@ -26,6 +26,9 @@ FORGOTTEN_KL_WEIGHT = 0.02
 SETTLED_GAIN = 0.3
 """Nats that a little more training at the pair's own weight may gain where it has come to rest."""
 
+UNEXPLAINED = 0.25
+"""Share of what training at weight 1 gains that training at the estimated weight may gain, where that is the weight."""
+
 BOTH = ("kl_weight_of_means", "kl_weight_of_scales")
 LARGEST_KL = "largest_mean_kl_of_a_dimension"
 
@@ -44,7 +47,9 @@ def averaged_loss(seen: Examined) -> Iterator[Case]:
     """A weight that is a ratio of sizes; or a latent given up that the ELBO would not give up."""
     if seen.setting("kl_weight", 1.0) != 1 or seen.setting("free_bits", 0.0) > 0:
         return
-    if not _one_weight(seen):  # nothing is left to be read off, but the ELBO would have kept the latent: a suspicion
+    if not speaks_of_one_weight(
+        seen
+    ):  # nothing is left to be read off, but the ELBO would have kept the latent: a suspicion
         again = seen.value("gain_of_starting_again")
         yield Case(
             f"A fresh copy trained a little at KL weight 1 keeps the latent, and has an ELBO {again:.2g} nats above. "
@@ -107,7 +112,7 @@ def kl_weight(seen: Examined) -> Iterator[Case]:
         said = Measurement(free, name="free_bits_of_the_settings", threshold=0.0)
         words = f"The run was trained with {free:g} nats of free bits in each latent dimension of each observation."
         yield Case(words, [Condition(said, 1.0)], ("kl_weight",))
-    elif _one_weight(seen):
+    elif speaks_of_one_weight(seen):
         yield Case(
             f"Training came to rest as if the KL had weight {seen.value('kl_weight'):.2g}.",
             _weight_conditions(seen),
@@ -116,8 +121,16 @@ def kl_weight(seen: Examined) -> Iterator[Case]:
         )
 
 
-def _one_weight(seen: Examined) -> bool:
+def at_rest_elsewhere(seen: Examined) -> bool:
+    """Whether training at the estimated weight still gains much beside what it gains at 1: the weight is no weight."""
+    own, gain = seen.value("gain_at_own_weight_on_train"), seen.value("gain_of_training_on_train")
+    return own > max(SETTLED_GAIN, UNEXPLAINED * gain)
+
+
+def speaks_of_one_weight(seen: Examined) -> bool:
     """Whether q's means and deviations speak of the same weight, where both are known, and not of none at all."""
+    if at_rest_elsewhere(seen):
+        return False
     means, scales, weight = map(seen.value, (*BOTH, "kl_weight"))
     if math.isnan(means):
         return weight > FORGOTTEN_KL_WEIGHT

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bayes_vae.diagnosis.findings.examined import Examined, agree
 from bayes_vae.diagnosis.findings.kind import ANY_OTHER_BALANCE, AT_MOST_LIKELY, OF_DECODER, Case, fault
-from bayes_vae.diagnosis.findings.kl_weight import BOTH
+from bayes_vae.diagnosis.findings.kl_weight import BOTH, KL_WEIGHT_FACTOR_UNSETTLED, speaks_of_one_weight
 from bayes_vae.diagnosis.findings.latent_use import UNUSED_KL
 from bayes_vae.diagnosis.findings.wrong_objective import PRIOR_AGREEMENT, same_for_every_x
 
@@ -17,6 +17,9 @@ PRIOR_FACTOR, CENTRE_OFF = 1.6, 0.5
 
 REGAINED = 5.0
 """Nats that a retrained encoder must regain for its decoder to be called another's."""
+
+DECODER_GAINS = 1.5
+"""Training both a little gains more than this many times what the encoder alone does where the decoder is young too."""
 
 
 @fault(
@@ -84,15 +87,21 @@ def prior_mismatch(seen: Examined) -> Iterator[Case]:
     of_elbo=True,
 )
 def mismatched_pair(seen: Examined) -> Iterator[Case]:
-    """An encoder that was trained again, with the decoder held, regains far more than any imbalance would cost."""
+    """An encoder that was trained again, with the decoder held, regains far more than any imbalance would cost.
+
+    Not where the decoder gains as well, as in a pair that was hardly trained, nor, unless the codes are pulled inwards,
+    where means and deviations speak of one other weight on the KL.
+    """
     gain, gap = seen.value("gain_of_encoder"), seen.value("train_amortization_gap")
     means = seen.value("kl_weight_of_means")
+    finished = seen.holds(not seen.value("gain_of_training") > DECODER_GAINS * gain, "gain_of_training")
+    other_weight = speaks_of_one_weight(seen) and not agree(seen.value("kl_weight"), 1.0, KL_WEIGHT_FACTOR_UNSETTLED)
     words = f"The encoder by itself, trained a little with the decoder held, regains {gain:.3g} nats on held-out rows"
     yield Case(
         f"{words}, and the likelihood pulls the codes inwards (weight {means:.2g}) where the prior alone should: "
         "encoder "
         "and decoder do not belong together, or the encoder sees another input than in training.",
-        [seen.above("gain_of_encoder", REGAINED), seen.below("kl_weight_of_means", 0.0)],
+        [seen.above("gain_of_encoder", REGAINED), seen.below("kl_weight_of_means", 0.0), finished],
         ("train_amortization_gap", KL, "use_of_latent"),
     )
     yield Case(
@@ -100,7 +109,8 @@ def mismatched_pair(seen: Examined) -> Iterator[Case]:
         "encoder sees another input than in training.",
         [
             seen.above("gain_of_encoder", max(REGAINED, seen.value(KL))),
-            seen.holds(gap > 0, "train_amortization_gap"),
+            seen.holds(gap > 0 and not other_weight, "train_amortization_gap"),
+            finished,
         ],
         ("kl_weight_of_means", "kl_weight_of_scales", "use_of_latent"),
         at_most=0.95,

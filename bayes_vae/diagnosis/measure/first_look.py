@@ -13,7 +13,13 @@ from torch import Tensor
 from bayes_vae.diagnosis.measure.measurement import Measurement
 from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.distributions import check_support, missing_in, observed_part
-from bayes_vae.errors import LikelihoodSeesDataError, NumericalError, SupportError, UncheckedLikelihoodWarning
+from bayes_vae.errors import (
+    LikelihoodSeesDataError,
+    NumericalError,
+    SupportError,
+    UncheckedLikelihoodWarning,
+    UnrepeatableError,
+)
 from bayes_vae.estimators.elbo import ElboAtDraws
 from bayes_vae.terms.exposed import exposes_distributions
 from bayes_vae.terms.opened import collect
@@ -39,6 +45,7 @@ def look_first(subject: Subject) -> dict[str, Measurement]:
         x = rows.x[0]
         with _noting_unchecked(subject), subject.opened(rows) as opened:
             collect(opened, 2, ElboAtDraws("auto"))
+        subject.refuse_what_changes_by_itself(rows)
     except SupportError as error:
         x = x[~x.isnan()]
         found = {"smallest_value": Measurement.of(x.min())}
@@ -48,6 +55,8 @@ def look_first(subject: Subject) -> dict[str, Measurement]:
     except LikelihoodSeesDataError as error:
         looked_at = Measurement.of(error.looked_at)
         return {"numbers_that_see_themselves": Measurement.of(error.circular), "numbers_looked_at": looked_at}
+    except UnrepeatableError as error:
+        return _noted(subject, "terms_that_change", len(error.terms), f"{', '.join(error.terms)} change")
     except NumericalError as error:
         return _noted(subject, "terms_that_are_not_finite", 1.0, str(error))
     return {}

@@ -16,6 +16,7 @@ from bayes_vae.data import Data, Split
 from bayes_vae.data.split import inputs_of
 from bayes_vae.diagnosis.measure.measurement import Measurement
 from bayes_vae.errors import NotDefinedError
+from bayes_vae.terms.coupling import refuse_what_changes_by_itself
 from bayes_vae.terms.exposed import ExposedPair
 from bayes_vae.terms.factorized import FactorizedPair, as_factorized, factorized, without_distributions
 from bayes_vae.terms.opened import OpenPair, open_pair
@@ -135,6 +136,14 @@ class Subject:
     def pair(self) -> Pair:
         """The pair as distributions, exposed or read off its traces, else its latents alone, else as traces."""
         return as_factorized(self._read, TensorRows(self.train.x, self.train.index))
+
+    def refuse_what_changes_by_itself(self, rows: Rows) -> None:
+        """Refuse a pair that gives something else at a second call, for the same rows and latents.
+
+        Raises:
+            UnrepeatableError: such a pair.
+        """
+        refuse_what_changes_by_itself(self._read, rows.x, rows.index)
 
     @contextmanager
     def opened(self, rows: Rows, *purpose: str) -> Iterator[OpenPair]:
