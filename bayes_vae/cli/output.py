@@ -20,8 +20,11 @@ SECONDS_BETWEEN_LINES = 10.0
 """Between two lines of progress, if standard error is not a terminal."""
 
 
-SECONDS_TOLD, SECONDS_OF_PILOT = 60.0, 2.0
-"""From how long on work is told before it is done, and how long its beginning is watched."""
+SECONDS_TOLD, SECONDS_OF_PILOT, SHARE_OF_PILOT = 60.0, 2.0, 0.01
+"""From how long on work is told before it is done, and how long its beginning is watched: both, or half a minute."""
+
+SECONDS_BETWEEN_ESTIMATES = 10.0
+"""Before an estimate is corrected."""
 
 
 def duration_text(seconds: float) -> str:
@@ -112,7 +115,7 @@ class Progress(AbstractContextManager["Progress"]):
         self._bar: Any = None
         self._last = self._began = time.monotonic()
         self._first: tuple[float, float] | None = None
-        self._told = SECONDS_TOLD / 2
+        self._told, self._silent_until = SECONDS_TOLD / 2, 0.0
 
     def __call__(self, done: float, total: int) -> None:
         """Show how far the work is."""
@@ -127,12 +130,13 @@ class Progress(AbstractContextManager["Progress"]):
     def _tell_time(self, now: float, done: float, total: int) -> None:
         """Say how long all of it will take, at the pace since the first report: what came before is done once."""
         since, before = self._first = self._first or (now, done)
-        if now - since < SECONDS_OF_PILOT or not before < done < total:
-            return
         passed = now - self._began
+        early = now - since < SECONDS_OF_PILOT or (done - before < SHARE_OF_PILOT * total and passed < SECONDS_TOLD / 2)
+        if early or now < self._silent_until or not before < done < total:
+            return
         needed = passed + (total - done) * (now - since) / (done - before)
         if needed >= max(SECONDS_TOLD, 2 * self._told) or (self._told >= SECONDS_TOLD and needed <= self._told / 2):
-            self._told = max(needed, SECONDS_TOLD / 2)
+            self._told, self._silent_until = max(needed, SECONDS_TOLD / 2), now + SECONDS_BETWEEN_ESTIMATES
             self._note(
                 f"{self.task}: about {duration_text(needed)} in all, of which {duration_text(passed)} have passed"
             )

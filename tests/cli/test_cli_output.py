@@ -72,9 +72,17 @@ def test_what_is_done_once_before_the_first_report_is_not_taken_for_the_pace(mon
 
 
 def test_an_estimate_that_was_twice_too_long_is_corrected(monkeypatch, capsys):
-    assert told(monkeypatch, capsys, [1.0, 4.0, 10.0, 12.0], [1, 16, 400, 600]) == [
+    assert told(monkeypatch, capsys, [1.0, 4.0, 15.0, 16.0], [1, 16, 400, 600]) == [
         "ladder: about 3.3 minutes in all, of which 4 s have passed",
-        "ladder: about 24 s in all, of which 10 s have passed",
+        "ladder: about 36 s in all, of which 15 s have passed",
+    ]
+
+
+def test_corrections_do_not_come_in_a_row(monkeypatch, capsys):
+    # at their paces 15, 201, 65, 28 and 28 seconds; the first after a hundredth of the work
+    assert told(monkeypatch, capsys, [1.0, 3.1, 3.2, 3.3, 3.4, 20.0], [1, 2, 12, 40, 100, 700]) == [
+        "ladder: about 3.3 minutes in all, of which 3 s have passed",
+        "ladder: about 28 s in all, of which 20 s have passed",
     ]
 
 
