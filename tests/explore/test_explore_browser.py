@@ -408,9 +408,10 @@ WHICH_IS_WHICH = {
     "likelihood": "How probable x is if z is its cause",
     "evidence": "p(x) is the evidence: one number, how probable the image is under the whole model",
     "posterior": "What is believed of z after x is seen",
-    "nat": "in nats, which are natural logarithms",
-    "k̂": "k̂, red where too few draws from q hold the weight",
-    "guide": "q(z|x), the ellipse, is the encoder’s stand-in for the posterior",
+    "nat": "the unit of natural logarithms is the nat",
+    "k̂": "k̂, which is red where a few draws from q would decide",
+    "ELBO": "The ELBO, the evidence lower bound, is how well draws of q explain x, less the KL of q to the prior",
+    "guide": "the encoder makes q(z|x), the ellipse, from x, a stand-in for the posterior",
 }
 
 

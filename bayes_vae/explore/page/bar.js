@@ -7,7 +7,7 @@ const SPANS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 1e4, 1e5, 1
 export class Bar {
   constructor(app) {
     this.app = app;
-    this.shares = ["elbo", "kl"].map((name) => make("div", { class: name }));
+    this.shares = ["elbo", "gap"].map((name) => make("div", { class: name }));
     this.bar = make("div", { class: "bar", role: "img" }, this.shares);
     this.ends = make("div", { class: "ends" });
     this.splits = choice("How the ELBO is written", [["integral", "With the posterior"], ["prior", "With the prior"], ["entropy", "With the entropy"]],
@@ -26,7 +26,7 @@ export class Bar {
     }).observe(this.bar);
     find("one-bar").append(
       make("h2", { id: "bar-title" }, "One bar: log p(x) = ELBO + KL(q ‖ posterior)"),
-      make("p", { class: "hint" }, "The bar belongs to the image and keeps its length. q only moves the border. Drag q by its dots on the posterior panel, or use the sliders."),
+      make("p", { class: "hint" }, "The ELBO, the evidence lower bound, is how well draws of q explain x, less the KL of q to the prior. What it lacks of log p(x) is the KL of q to the posterior. The bar belongs to the image and keeps its length; q only moves the border. Drag q by its dots on the posterior panel, or use the sliders."),
       this.bar, this.ends, this.splits.element, this.chips,
       make("div", { class: "sliders" }, this.sliders.map(({ element }) => element)),
       make("div", { class: "buttons" }, this.go, back, prior), this.key(), this.result,
@@ -34,7 +34,7 @@ export class Bar {
   }
 
   key() {
-    const items = [["q", "ellipses: q(z|x), 1 and 2 deviations"], ["likelihood", "arrow: the likelihood pulls q towards z that explain x"], ["kl", "arrow: the KL pulls q towards the prior"]];
+    const items = [["q", "ellipses: q(z|x), 1 and 2 deviations"], ["likelihood", "arrow: the likelihood pulls q towards z that explain x"], ["kl", "arrow: the KL to the prior pulls q towards the prior"]];
     return make("ul", { class: "key" }, items.map(([name, text]) => {
       const swatch = document.createElementNS("http://www.w3.org/2000/svg", "svg");
       swatch.setAttribute("viewBox", "0 0 10 10");
@@ -88,7 +88,7 @@ export class Bar {
     this.shares[0].textContent = fitting(share, [`ELBO ${nats(terms.elbo)}`, nats(terms.elbo)]);
     this.shares[1].textContent = fitting(1 - share, [`KL(q ‖ posterior) ${nats(gap)}`, `KL ${nats(gap)}`, nats(gap)]);
     this.bar.setAttribute("aria-label", `log p(x) ${nats(evidence)} nats: ELBO ${nats(terms.elbo)} plus KL from q to the exact posterior ${nats(gap)}`);
-    this.ends.replaceChildren(make("span", {}, `starts at ${nats(left, 1)}: the last ${span === 1 ? "nat" : `${span} nats`} of log p(x)`), make("span", {}, `log p(x) = ${nats(evidence)}`));
+    this.ends.replaceChildren(make("span", {}, `starts at ${nats(left, 1)}, ${span === 1 ? "one nat" : `${span} nats`} below log p(x)`), make("span", {}, `log p(x) = ${nats(evidence)}`));
     this.chips.replaceChildren(...this.written(state.split, terms, evidence, gap));
     this.result.replaceChildren(...this.verdict(terms, evidence));
   }
@@ -98,7 +98,7 @@ export class Bar {
     const signed = (sign, piece) => make("span", { class: "signed" }, make("i", {}, sign), piece), draws = "num_particles=1000";
     const elbo = chip("elbo", "ELBO", terms.elbo, `bv.elbo_terms(model, guide, x, ${draws}).elbo`);
     const rule = this.app.engine.isSlice ? "bv.annealed_log_evidence(model, guide, x).log_evidence" : "bv.bayes_rule_on_grid(model, guide, x).log_evidence";
-    if (split === "integral") return [elbo, signed("=", chip("evidence", "log p(x)", evidence, rule, true)), signed("−", chip("kl", "KL(q ‖ p(z|x))", gap, "bv.bayes_rule_on_grid(model, guide, x).inference_gap", true))];
+    if (split === "integral") return [elbo, signed("=", chip("evidence", "log p(x)", evidence, rule, true)), signed("−", chip("gap", "KL(q ‖ p(z|x))", gap, "bv.bayes_rule_on_grid(model, guide, x).inference_gap", true))];
     if (split === "prior") return [elbo, signed("=", chip("likelihood", "E_q log p(x|z)", terms.expectedLogLikelihood, `bv.elbo_terms(model, guide, x, ${draws}).expected_log_likelihood`)), signed("−", chip("kl", "KL(q ‖ p(z))", terms.klToPrior, `bv.elbo_terms(model, guide, x, ${draws}).kl_to_prior`))];
     return [elbo, signed("=", chip("joint", "E_q log p(x, z)", terms.expectedLogJoint, `bv.log_terms(model, guide, x, ${draws}).log_joint.mean(0)`)), signed("+", chip("q", "entropy of q", terms.entropy, "guide.variational_posterior(x).entropy()"))];
   }

@@ -42,8 +42,8 @@ class App {
     const ways = along ? `z${subscript(along[0])} and z${subscript(along[1])}` : "the two principal directions of the codes";
     const plane = D === 2 ? "every panel is the plane of all z" : `every panel is a slice, the plane through the mean of q(z|x) along ${ways}`;
     return `x is the observation: the image below. z is the hypothesis: the ${D === 2 ? "two" : D} numbers that, according to the model, it was made from; ${plane}. ` +
-      "p(x) is the evidence: one number, how probable the image is under the whole model (everyday Bayes calls x itself the evidence); the page writes it as log p(x), in nats, which are natural logarithms. " +
-      "q(z|x), the ellipse, is the encoder’s stand-in for the posterior.";
+      "p(x) is the evidence: one number, how probable the image is under the whole model (everyday Bayes calls x itself the evidence); the page writes its natural logarithm, log p(x); the unit of natural logarithms is the nat. " +
+      "Two networks do the work: the decoder makes p(x|z) from z; the encoder makes q(z|x), the ellipse, from x, a stand-in for the posterior. A code is the mean of q.";
   }
 
   openRun() {

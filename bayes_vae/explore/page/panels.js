@@ -103,7 +103,7 @@ export class Panels {
     this.viewing.mark(this.app.shown);
     this.markSlicing(state);
     const near = this.app.shown === "posterior" ? "The frame on the prior is what the other panels show. " : "";
-    find("panels-hint").textContent = `${near}Move over a panel, or focus it and use the arrow keys: the image decoded at that z appears above.`;
+    find("panels-hint").textContent = `${near}${this.app.engine.isSlice ? "" : "The dots on the prior are the codes of the test images. "}Move over a panel, or focus it and use the arrow keys: the image decoded at that z appears above.`;
     this.shading.mark(state.shade);
     if (["grid", "fine", "view", "colours"].includes(reason)) {
       const grids = engine.fine ? [engine.grid, engine.fine] : [engine.grid];
@@ -119,12 +119,12 @@ export class Panels {
 
   words(key) {
     const { engine, app } = { engine: this.app.engine, app: this.app }, z = app.state.z || engine.top, at = app.atZ;
-    const where = app.state.z ? "at your z" : "at the highest point";
+    const where = app.state.z ? "at your z" : "where the posterior is highest";
     const tell = (symbol, value) => [make("b", {}, `${nats(value)} nats`), ` ${symbol} ${where} (${nats(z[0], 1)}, ${nats(z[1], 1)})`];
     if (key === "prior") return tell("= log p(z)", at.logPrior);
     if (key === "likelihood") return tell("= log p(x|z)", at.logLikelihood);
     if (engine.isSlice) return key === "joint" ? tell("= log p(x, z)", at.logJoint) : ["on this slice only, up to a constant"];
-    if (key === "joint") return [make("b", {}, `${nats(engine.logEvidence)} nats`), " = log p(x): the logarithm of its volume, the evidence"];
+    if (key === "joint") return [make("b", {}, `${nats(engine.logEvidence)} nats`), " = log p(x), the logarithm of the evidence: of the volume of the whole panel"];
     return tell("= log p(z|x)", at.logJoint - engine.logEvidence);
   }
 
