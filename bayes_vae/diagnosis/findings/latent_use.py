@@ -42,7 +42,7 @@ def decoder_ignores_latent(seen: Examined) -> Iterator[Case]:
 @fault(
     "posterior-collapse",
     needs=(KL,),
-    why="z carries no information about x: the model is its decoder's average image.",
+    why="z carries no information about x: the model is one average observation, whatever z is.",
     advice="Raise the KL weight from 0 over the first epochs (kl_warmup_epochs), give free bits, make the decoder "
     "weaker or its noise smaller.",
     explains=("undertraining", "unused-dimensions"),
