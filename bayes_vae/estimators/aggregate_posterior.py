@@ -20,8 +20,8 @@ from bayes_vae.distributions.mixture import (
 )
 from bayes_vae.errors import NotDefinedError, NumericalError
 from bayes_vae.estimators.aggregate_terms import ACTIVE_VARIANCE, PARTS, AggregatePosteriorTerms
-from bayes_vae.terms.exposed import ExposedBatch, ExposedPair
-from bayes_vae.terms.factorized import factorized, variational_normal
+from bayes_vae.terms.exposed import ExposedPair
+from bayes_vae.terms.factorized import FactorizedBatch, FactorizedPair, factorized, variational_normal
 from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import OpenPair, Options, open_pair
 from bayes_vae.terms.program import Program
@@ -70,7 +70,7 @@ def aggregate_posterior_terms(
 def aggregate_of(opened: OpenPair, num_particles: int = 10) -> AggregatePosteriorTerms:
     """:func:`aggregate_posterior_terms` of a pair that is open."""
     num_particles = whole_number("num_particles", num_particles)
-    opened = opened.with_distributions()
+    opened = opened.with_normals()
     opened.check_support()
     why_undefined = _why_undefined(opened)
     found = _general(opened, num_particles) if why_undefined else _factorized(opened, num_particles)
@@ -120,13 +120,12 @@ def _why_undefined(opened: OpenPair) -> str:
 
 def _factorized(opened: OpenPair, num_particles: int) -> _Found:
     """With means and deviations, every dimension by itself."""
-    pair = cast(ExposedPair, opened.pair)
-    mixture, kl = _encode(opened)
+    mixture, kl, prior = _encode(opened)
     noise, index, size = KeyedNoise(opened.seed), opened.index, _size(opened, num_particles)
     rows: list[tuple[Tensor, Tensor]] = []
     for start in range(0, len(index), size):
         batch = slice(start, min(start + size, len(index)))
-        values = list(_shares(pair, mixture, batch, index[batch], noise, num_particles, opened.chunk_size))
+        values = list(_shares(prior, mixture, batch, index[batch], noise, num_particles, opened.chunk_size))
         rows.append(_mean_and_covariance(torch.cat(values)))
         if opened.progress is not None:
             opened.progress(batch.stop, len(index))
@@ -155,11 +154,11 @@ def _general(opened: OpenPair, num_particles: int) -> _Found:
     return _Found(rows, None, means)
 
 
-def _encoded(opened: OpenPair, size: int) -> Iterator[ExposedBatch]:
+def _encoded(opened: OpenPair, size: int) -> Iterator[FactorizedBatch]:
     """The pair bound to all observations, batch by batch, for nothing but its q."""
     for start in range(0, opened.num_observations, size):
         part = opened.rows.take(slice(start, start + size))
-        yield cast(ExposedPair, opened.pair).bind(part.read(), part.index)
+        yield cast(FactorizedPair, opened.pair).bind(part.read(), part.index)
 
 
 def _components(opened: OpenPair) -> tuple[GuideMixture, Tensor | None]:
@@ -190,18 +189,29 @@ def _means(components: list[Any]) -> Tensor | None:
         return None
 
 
-def _encode(opened: OpenPair) -> tuple[NormalMixture, Tensor]:
-    """Run the encoder on every observation: the mixture, and the closed-form KL by dimension."""
+def _encode(opened: OpenPair) -> tuple[NormalMixture, Tensor, tuple[Tensor, Tensor]]:
+    """Run the encoder on every observation: the mixture, the closed-form KL by dimension, and the prior, each (D,).
+
+    Raises:
+        NotDefinedError: p(z given y) that differs between the observations.
+    """
     rows = []
     for bound in _encoded(opened, DRAWS_AT_ONCE):
-        loc, scale = variational_normal(bound)
-        rows.append((loc.double(), scale.double(), bound.kl_per_dimension().double()))
-    loc, scale, kl = (torch.cat(column) for column in zip(*rows, strict=True))
-    return NormalMixture(loc, scale), kl
+        normals = (*variational_normal(bound), *(normal_parts(bound.prior) or ()))
+        shape = normals[0].shape
+        rows.append([part.double().expand(shape) for part in (*normals, bound.kl_per_dimension())])
+    loc, scale, prior_loc, prior_scale, kl = (torch.cat(column) for column in zip(*rows, strict=True))
+    prior = prior_loc[0], prior_scale[0]
+    if not (bool((prior_loc == prior[0]).all()) and bool((prior_scale == prior[1]).all())):
+        raise NotDefinedError(
+            "aggregate_posterior_terms compares q(z), the mean over all observations, with one prior, and the prior of "
+            "this pair differs between observations: what stands beside x sets it. Take observations that share it."
+        )
+    return NormalMixture(loc, scale), kl, prior
 
 
 def _shares(
-    pair: ExposedPair,
+    prior: tuple[Tensor, Tensor],
     mixture: NormalMixture,
     batch: slice,
     index: Tensor,
@@ -210,18 +220,16 @@ def _shares(
     chunk_size: int | None,
 ) -> Iterator[Tensor]:
     """The three parts at draws from each q(z given x_n) of a batch, chunks of shape (K, N, 3)."""
-    parts = normal_parts(pair.model.prior())
-    assert parts is not None, "factorized has looked"
     loc, scale = mixture.loc[batch], mixture.scale[batch]
     step = max(1, DRAWS_AT_ONCE // len(index))
     for start in range(0, num_particles, step):
         particles = range(start, min(start + step, num_particles))
         z = loc + scale * noise.normal("z", index, particles, loc.shape[1:], loc)
         own = mixture.log_density(z, batch).sum(-1)
-        prior = normal_log_density(z, parts[0].double(), parts[1].double()).sum(-1)
+        log_prior = normal_log_density(z, *prior).sum(-1)
         joint, marginal = mixture.log_mixture(z.flatten(0, 1), chunk_size)
         joint, product = joint.reshape(own.shape), marginal.sum(-1).reshape(own.shape)
-        yield torch.stack([own - joint, joint - product, product - prior], dim=-1)
+        yield torch.stack([own - joint, joint - product, product - log_prior], dim=-1)
 
 
 def _mean_and_covariance(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,8 +13,7 @@ from bayes_vae.estimators.annealing.annealed import anneal
 from bayes_vae.estimators.best_normal import Plan, best_normal, log_weights
 from bayes_vae.estimators.gap_terms import GapSplit, InferenceGap
 from bayes_vae.estimators.rungs.quadrature_rung import quadrature_of
-from bayes_vae.terms.exposed import ExposedBatch
-from bayes_vae.terms.factorized import factorized, variational_normal
+from bayes_vae.terms.factorized import FactorizedBatch, factorized, variational_normal
 from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import WEIGHTS_AT_ONCE, Batch, OpenPair, Options, open_pair
 from bayes_vae.terms.program import Program
@@ -102,7 +101,7 @@ def gap_of(
     num_chains = whole_number("num_chains", num_chains, least=2)
     num_temperatures = whole_number("num_temperatures", num_temperatures)
     plan = _checked_plan(tolerance, max_steps)
-    traced, opened = opened, opened.with_distributions()
+    traced, opened = opened, opened.with_normals()
     why_not_split = _why_not_split(opened)
     rounds = 1 if opened.traits.log_evidence else 2
     size = max(1, min(OBSERVATIONS_AT_ONCE, WEIGHTS_AT_ONCE // num_particles))
@@ -119,7 +118,7 @@ def gap_of(
             elbo, split = _compare_elbos(batch, KeyedNoise(derived_seed(opened.seed, "best q")), plan)
             elbos.append(elbo)
             splits.append(split)
-            num_dimensions = variational_normal(cast(ExposedBatch, batch.bound))[0].shape[-1]
+            num_dimensions = variational_normal(cast(FactorizedBatch, batch.bound))[0].shape[-1]
     evidence = _evidence(traced, num_dimensions, num_temperatures, num_chains)
     found = _Elbo(*map(torch.cat, zip(*elbos, strict=True)))
     return InferenceGap(
@@ -214,7 +213,7 @@ def _elbo_of(log_weights: Tensor, epsilon: float) -> _Elbo:
 
 def _compare_elbos(batch: Batch, noise: KeyedNoise, plan: Plan) -> tuple[_Elbo, GapSplit]:
     """The ELBO of the guide's q and of the best, on the same noise."""
-    bound = cast(ExposedBatch, batch.bound)
+    bound = cast(FactorizedBatch, batch.bound)
     amortized: list[Tensor] = []
     best: list[Tensor] = []
     loc, _ = variational_normal(bound)

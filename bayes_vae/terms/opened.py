@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bayes_vae.errors import NotDefinedError, NumericalError, ProgramError, SettingsError
 from bayes_vae.terms.containers import Draw, Provenance
+from bayes_vae.terms.factorized import as_factorized
 from bayes_vae.terms.isolation import isolated_context
 from bayes_vae.terms.memory import check_memory
 from bayes_vae.terms.prior_as_guide import prior_as_guide
@@ -226,6 +227,10 @@ class OpenPair:
             with suppress(NotDefinedError):
                 return replace(self, pair=distributions_of_traces(self.pair, self.rows))
         return self
+
+    def with_normals(self) -> OpenPair:
+        """The same, or else its latents read off its traces as one normal vector, given x and what stands beside it."""
+        return replace(self, pair=as_factorized(self.pair, self.rows)) if self.source == "auto" else self
 
     def quiet(self) -> OpenPair:
         """The same, whose progress nobody is told of."""

@@ -55,6 +55,61 @@ def test_the_aggregate_posterior_is_that_of_the_exposed_pair(pairs):
         torch.testing.assert_close(getattr(found, name), getattr(truth, name), rtol=1e-6, atol=1e-8)
 
 
+def beside(model, guide):
+    """The same programs, which take a number y beside x and do nothing with it."""
+    return (lambda x, y: model(x)), (lambda x, y: guide(x))
+
+
+def test_what_stands_beside_x_changes_no_part(pairs):
+    exposed, traced, x = pairs
+    few = {"num_temperatures": 3, "num_chains": 2, "max_steps": 100}
+    rows = (x, torch.arange(N))
+    found, truth = bv.aggregate_posterior_terms(*beside(*traced), rows, 5), bv.aggregate_posterior_terms(*exposed, x, 5)
+    for name in ("index_code_mutual_information", "total_correlation", "dimensionwise_kl"):
+        torch.testing.assert_close(getattr(found, name), getattr(truth, name), rtol=1e-6, atol=1e-8)
+    some = ((beside(*traced), tuple(part[:3] for part in rows)), (exposed, x[:3]))
+    split, same = (bv.inference_gap(*pair, three, 50, **few) for pair, three in some)
+    torch.testing.assert_close(split.amortization_gap, same.amortization_gap, rtol=1e-6, atol=1e-6)
+
+
+def conditional(off):
+    """p(z given y) = N(y, 1), p(x given z) = N(z, 1); q has the exact deviation, and a mean that is off."""
+
+    def model(x, y):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(y, 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)
+
+    def guide(x, y):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal((x + y) / 2 + off, 0.5**0.5).to_event(1))
+
+    return model, guide
+
+
+def test_the_gap_under_a_conditional_prior_is_the_encoders(within, isolated_globals):
+    """The family holds the posterior N((x + y)/2, 1/2), so that the gap is the KL of a moved q: off² for each."""
+    with isolated_globals(seed=0):
+        y = torch.randn(12, 2).double()
+        x = y + 2**0.5 * torch.randn(12, 2).double()
+    found = bv.inference_gap(*conditional(0.4), (x, y), 2000, num_temperatures=20)
+    truth = torch.full((12,), 2 * 0.4**2, dtype=torch.float64)
+    within(found.amortization_gap, truth, found.amortization_gap_error)
+    assert float((found.amortization_gap - truth).abs().max()) < 0.05
+    assert float(found.approximation_gap.abs().max()) < 0.05
+
+
+def test_one_aggregate_posterior_has_one_prior(isolated_globals):
+    with isolated_globals(seed=0):
+        x, y = torch.randn(6, 2).double(), torch.tensor([[0.0, 1.0]] * 5 + [[0.5, 1.0]]).double()
+    pair = conditional(0.0)
+    assert bv.aggregate_posterior_terms(*pair, (x[:5], y[:5]), 5).total_correlation.shape == (5,)
+    with pytest.raises(
+        NotDefinedError, match=r"the prior of this pair differs between observations: what stands beside"
+    ):
+        bv.aggregate_posterior_terms(*pair, (x, y), 5)
+
+
 def test_the_gap_is_split_as_that_of_the_exposed_pair(pairs):
     exposed, traced, x = pairs
     few = {"num_temperatures": 3, "num_chains": 2, "max_steps": 100}
@@ -71,11 +126,9 @@ OTHER = {
 }
 
 
-@pytest.mark.parametrize("kind", OTHER)
-def test_other_programs_keep_their_refusal(kind, isolated_globals):
-    prior, likelihood = OTHER[kind]
-    with isolated_globals(seed=0):
-        decoder, x = torch.nn.Linear(D, 4), torch.randn(N, 4).exp()
+def other(prior=None, likelihood=None):
+    """A pair, and x, whose prior or likelihood is another than normal."""
+    decoder, x = torch.nn.Linear(D, 4), torch.randn(N, 4).exp()
 
     def program(x):
         with pyro.plate("data", len(x)):
@@ -87,12 +140,28 @@ def test_other_programs_keep_their_refusal(kind, isolated_globals):
         with pyro.plate("data", len(x)):
             pyro.sample("z", dist.Normal(x[:, :D], 1.0).to_event(1))
 
-    if kind == "a prior that differs":  # it sees x, and so is refused before
-        with pytest.raises(bv.errors.LikelihoodSeesDataError):
-            bv.aggregate_posterior_terms(program, guide, x, 5)
-        return
-    with pytest.raises(NotDefinedError, match="does not expose its distributions"):
-        bv.aggregate_posterior_terms(program, guide, x, 5)
+    return program, guide, x
+
+
+@pytest.mark.parametrize("kind", ["a prior that differs", "a prior of another kind"])
+def test_programs_of_other_priors_keep_their_refusal(kind, isolated_globals):
+    with isolated_globals(seed=0):
+        pair = other(*OTHER[kind])
+    kinds = {"a prior that differs": (bv.errors.LikelihoodSeesDataError, "sees|moves|depend")}  # it sees x, and so is refused before
+    error, match = kinds.get(kind, (NotDefinedError, "does not expose its distributions"))
+    with pytest.raises(error, match=match):
+        bv.aggregate_posterior_terms(*pair, 5)
+
+
+@pytest.mark.parametrize("kind", ["a mask", "a likelihood of its own"])
+def test_the_aggregate_posterior_asks_for_no_likelihood(kind, isolated_globals):
+    """It is of q and the prior alone."""
+    with isolated_globals(seed=0):
+        pair = other(*OTHER[kind])
+    with isolated_globals(seed=0):
+        plain = other()
+    found, truth = bv.aggregate_posterior_terms(*pair, 5), bv.aggregate_posterior_terms(*plain, 5)
+    torch.testing.assert_close(found.total_correlation, truth.total_correlation, rtol=1e-6, atol=1e-8)
 
 
 def test_a_diagnosis_asks_as_much_and_measures_the_same(pairs):
