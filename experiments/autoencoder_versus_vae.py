@@ -1,6 +1,6 @@
-"""What does a VAE have that an autoencoder has not?
+"""What does a VAE have that an autoencoder does not?
 
-A distribution. An autoencoder gives each image a point; a VAE gives it a distribution over z, and it has a prior over
+A distribution. An autoencoder gives each image a point; a VAE gives it a distribution over z, and also has a prior over
 z. A point has no density, so an autoencoder has no KL, no ELBO and no log p(x) of its own. It reconstructs better, but
 draws from its decoder look less like real images.
 

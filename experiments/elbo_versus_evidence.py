@@ -9,9 +9,9 @@ for unlikely images (rank correlation 0.54 ± 0.05), and ink plays no part. Take
 ``--data mnist`` about four minutes.
 
 The script trains a VAE, anneals log p(x), and splits the gap of each test image in two: what no normal with independent
-dimensions could win back (approximation: the family of q), and what the one encoder for all images loses beside the
-best such normal (amortization). Then it asks which images have the large gaps: those with more ink, or those that the
-model finds unlikely?
+dimensions could win back (approximation: the family of q), and what the one encoder for all images loses compared with
+the best such normal (amortization). Then it asks which images have the large gaps: those with more ink, or those that
+the model finds unlikely?
 """
 
 from typing import Literal

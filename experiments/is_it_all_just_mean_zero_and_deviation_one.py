@@ -8,9 +8,9 @@ On the digits, seed 0: with weight 1 a single q is 1.920 ± 0.024 nats from the 
 the KL deviations shrink (0.0001, from 0.40) and means spread (3.2, from 0.94); with weight 1000 every q is the prior
 and says nothing about x. Takes about 45 seconds on one core; ``--data mnist`` about five minutes.
 
-Shown with a two-dimensional z: training with the KL alone in effect (weight 1000), without it (weight 0), and with
-weight 1; what the mean KL is made of, where the mixture q(z) of all q is called the aggregate posterior; and both
-forces on one q, as gradients with respect to its means and log deviations.
+The script uses a two-dimensional z and shows three things: training with the KL alone in effect (weight 1000), without
+it (weight 0), and with weight 1; what the mean KL is made of, where the mixture q(z) of all q is called the aggregate
+posterior; and both forces on one q, as gradients with respect to its means and log deviations.
 """
 
 from typing import Any, Literal, NamedTuple

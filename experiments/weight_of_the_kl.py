@@ -1,18 +1,19 @@
 """What does the weight of the KL do?
 
-A weight below 1 buys sharp reconstructions with codes that the prior does not know. A weight above 1 brings q closer to
-the prior and blurs, until the code says nothing. Measured at weight 1 in every case, the ELBO is best for training with
-weight 1. What is maximized with another weight is a looser bound on log p(x) above 1 and no bound below 1.
+A weight below 1 buys sharp reconstructions at the price of codes that the prior does not cover. A weight above 1 brings
+q closer to the prior and blurs the reconstructions, until the code says nothing. Measured at weight 1 in every case,
+the ELBO is best for training with weight 1. With a weight above 1, what is maximized is a looser bound on log p(x);
+with a weight below 1 it is not a bound.
 
-On the digits, seed 0: weight 1 has the best ELBO, −24.24 ± 0.25 nats, and the best log p(x), −23.98 ± 0.25; a
-hundredth of it costs 20.6 nats of ELBO but 1.5 of log p(x): the model is hardly worse, q is; ten times it leaves no
-active dimension, one whose mean of q varies from image to image. Takes about 80 seconds on one core; ``--data mnist``
-about twenty minutes.
+On the digits, seed 0: weight 1 has the best ELBO, −24.24 ± 0.25 nats, and the best log p(x), −23.98 ± 0.25; a hundredth
+of this weight costs 20.6 nats of ELBO but 1.5 of log p(x): the model is hardly worse, q is; ten times this weight
+leaves no active dimension, one whose mean of q varies from image to image. Takes about 80 seconds on one core;
+``--data mnist`` about twenty minutes.
 
 The script trains the same VAE with several weights β and measures all of them alike, at weight 1: the rate (KL to the
 prior), the distortion (minus E_q log p(x|z)), the ELBO, which is minus their sum, the active dimensions, and log p(x)
-by annealing. Every weight moves along the curve of rate and distortion, and its slope there is −β. The ELBO is the same
-on lines of slope −1, so weight 1 touches the best of them.
+by annealing. Every weight gives a point on the curve of rate and distortion, and the slope of the curve there is −β.
+The ELBO is constant along lines of slope −1, and the point of weight 1 touches the best of them.
 """
 
 from typing import Literal, NamedTuple

@@ -4,14 +4,14 @@ It compares each q(z|x) with the prior p(z), one image at a time. It never compa
 and it does not compare the mean and deviation of a batch's codes with 0 and 1.
 
 On the digits, seed 0: the KL of the first test image is 2.7656 nats in closed form and as an integral, 2.784 ± 0.013
-over draws, and 2.7656 whatever images are in its batch. Taken along the batch it would be anything from 0.08 to 2.08.
-Takes about 20 seconds on one core; ``--data mnist`` about two minutes.
+over draws, and 2.7656 whatever images are in its batch. Computed along the batch instead, it would be anything from
+0.08 to 2.08. Takes about 20 seconds on one core; ``--data mnist`` about two minutes.
 
 For single test images the script shows that the closed form, a mean over draws from q, and an integral over each
-dimension of z give the same number, and that an image's KL stays the same whatever images are in its batch. Beside it
-stands a common mistake: mean and deviation of a batch's codes, taken along the batch, against N(0, 1). That number does
-not exist for a single image, changes with the other images of the batch, and is a fraction of the KL. KLs are in nats:
-natural logarithms.
+dimension of z give the same number, and that an image's KL stays the same whatever images are in its batch. It also
+shows a common mistake: comparing the mean and the deviation of a batch's codes, taken along the batch, with N(0, 1).
+That number does not exist for a single image, changes with the other images of the batch, and is a fraction of the KL.
+KLs are in nats: natural logarithms.
 """
 
 from typing import Literal, NamedTuple

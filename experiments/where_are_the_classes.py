@@ -1,18 +1,18 @@
 """Where are the classes in a VAE?
 
 Nowhere, unless the model has a label: p(x, z) = p(z) p(x|z) mentions no class, and its prior is one round cloud. Digits
-of one kind often lie together in it, because they look alike, and so they do in the pixels. In the pictures the classes
-are your colours. To ask a model "which digit is this?" it needs a latent for the answer, and a few labels to name its
-values.
+of one kind often lie together in it, as they do in the pixels, because they look alike. In the pictures the classes are
+your colours. A model that is to answer "which digit is this?" needs a latent for the answer, and a few labels to name
+its values.
 
-On the digits, three seeds: two in three test images are named rightly by pixels and by the VAE's codes, four in five or
-more by q(y|x) of a model with a label, which is no more than a classifier alone, and hardly more than by chance by the
-z beside a label. Takes about 40 seconds on one core.
+On the digits, three seeds: two in three test images are named rightly by pixels and by the VAE's codes; four in five or
+more by q(y|x) of a model with a label, which is no more than by a classifier alone; and hardly more than by chance by
+the z beside a label. Takes about 40 seconds on one core.
 
 The script trains a VAE without labels and a semi-supervised one that sees 100 labels of 1,297, and compares how often
-each names the class of a test image: the nearest of the 100 labelled images by pixels, the nearest by means of q(z|x),
-a classifier trained on these 100 alone, and the label's own posterior q(y|x), trained on all. Beside them the nearest
-by the z of the semi-supervised model, which is left with what y does not say: style.
+each of these names the class of a test image rightly: the nearest of the 100 labelled images by pixels, the nearest by
+means of q(z|x), a classifier trained on these 100 alone, and the label's own posterior q(y|x), trained on all. Last
+comes the nearest by the z of the semi-supervised model, which is left with what y does not say: style.
 """
 
 from typing import Any

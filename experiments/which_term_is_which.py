@@ -12,8 +12,8 @@ seconds on one core; ``--data mnist`` about a minute and a half.
 
 The script trains a VAE with a two-dimensional z and takes one test image x. It computes Bayes' rule term by term at
 every node of a grid over z; each number is the output of the function named beside it. Prior, posterior and q have a
-mass of one over the grid. The likelihood has not, since it is a density over x, not over z. Logarithms are natural, and
-their unit is the nat: 0.69 nats are one bit.
+mass of one over the grid. The likelihood does not, since it is a density over x, not over z. Logarithms are natural,
+and their unit is the nat: 0.69 nats are one bit.
 """
 
 from typing import Literal
