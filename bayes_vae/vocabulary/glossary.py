@@ -37,7 +37,7 @@ GLOSSARY = {
     "nat": "Unit of a natural logarithm: 0.69 nats are one bit.",
     "observation": "x: one image, one row of a table.",
     "particle": "One draw of z for an observation. K particles give K importance weights.",
-    "plate": "Pyro's word for independent repeats: the observations stand in one.",
+    "plate": "Pyro's word for independent repeats: the observations are in one.",
     "policy": "How gray pixels become observations of zeros and ones. Figures of different policies cannot be "
     "compared.",
     "posterior": "p(z|x): how probable each z is after x was seen. It follows from prior, likelihood and evidence.",
@@ -47,7 +47,7 @@ GLOSSARY = {
     "a stated "
     "error.",
     "SVI": "Stochastic variational inference: gradient steps on the ELBO, one for each batch.",
-    "temperature": "How far annealing has gone from its start (0) to the posterior (1). More temperatures are smaller "
+    "temperature": "How far annealing has gone from its start (0) to the posterior (1). More temperatures mean smaller "
     "steps.",
     "total correlation": "How far the dimensions of the aggregate posterior depend on each other, in nats.",
 }

@@ -176,7 +176,7 @@ def why_not_converged(reading: Reading) -> str:
     """
     where = f"for {reading.failed} of {reading.num_observations}"
     if reading.cause == "one_chain":
-        return "the weight of one chain says nothing of its error"
+        return "the weight of one chain says nothing about its error"
     if reading.cause == "precision":
         return f"log p(x, z) is too sharp for its floats {where}; use float64"
     if reading.cause == "chains":

@@ -71,7 +71,7 @@ SENTENCES = [
     (
         Reading(FAILED, 7, 7, "one_chain"),
         "lower bound, not converged",
-        "lower bound, not converged: the weight of one chain says nothing of its error",
+        "lower bound, not converged: the weight of one chain says nothing about its error",
     ),
     (Reading("upper_bound_in_expectation"), "upper bound in expectation", "upper bound in expectation"),
     (

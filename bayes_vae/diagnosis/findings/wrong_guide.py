@@ -36,8 +36,8 @@ DECLARED, SQUARES, ROOTS = "kl_weight_of_means", "kl_weight_of_means_with_square
 TWO_READINGS = {
     (DECLARED, "kl_weight_of_scales_as_variances"): "The KL took as q's variance what the draws took as its deviation",
     (DECLARED, "kl_weight_of_scales_as_roots"): "The KL took as q's deviation the square of what the draws took",
-    (SQUARES, "kl_weight_of_scales_with_squares"): "The draws, but not the KL, took the square of the guide's deviation",
-    (ROOTS, "kl_weight_of_scales_with_roots"): "The draws, but not the KL, took the root of the guide's deviation",
+    (SQUARES, "kl_weight_of_scales_with_squares"): "The draws, not the KL, took the square of the guide's deviation",
+    (ROOTS, "kl_weight_of_scales_with_roots"): "The draws, not the KL, took the root of the guide's deviation",
 }
 """Weights on the KL that are 1, from means and from deviations → what then happened in training."""
 
