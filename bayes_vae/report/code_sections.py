@@ -34,7 +34,7 @@ RANKS = (
 def aggregate_section(contents: ReportContents) -> Section:
     """What the mean KL to the prior is made of."""
     title = "The aggregate posterior"
-    question = "Do codes of all data together look like the prior, and how much do they tell of x?"
+    question = "Do the codes of all data together look like the prior, and how much do they say about x?"
     found = contents.aggregate
     if isinstance(found, Missing):
         return Section("aggregate", title, question, missing=found.reason)
@@ -69,8 +69,9 @@ def aggregate_section(contents: ReportContents) -> Section:
         question,
         (
             f"Of the mean KL of {average_text(averages['kl_to_prior'])} nats, {average_text(information)} tell "
-            f"observations apart and {average_text(marginal)} are what q(z), the mean of q(z|x) over the data, differs "
-            f"from the prior{_halves(averages)}.",
+            f"observations apart and {average_text(marginal)} are the difference between q(z), the mean of q(z|x) "
+            "over the "
+            f"data, and the prior{_halves(averages)}.",
             cap,
         ),
         (Drawings((drawing,), caption),),

@@ -29,7 +29,7 @@ NO_DRAWS = "0 (means need no draws)"
 
 def reconstruction_section(contents: ReportContents) -> Section:
     """Observations above their reconstructions."""
-    title, question = "Reconstructions", "Does a code keep what makes an observation that one?"
+    title, question = "Reconstructions", "Does a code keep what distinguishes an observation from others?"
     found = contents.pictures
     if isinstance(found, Missing):
         return Section("reconstructions", title, question, missing=found.reason)
@@ -96,7 +96,7 @@ def _aspect(x: Tensor) -> float:
 
 def prior_section(contents: ReportContents) -> Section:
     """What the model believes before any observation."""
-    title, question = "Draws from the prior", "Does the model, asked for data, give such data?"
+    title, question = "Draws from the prior", "Do draws from the model look like the data?"
     found = contents.pictures
     if isinstance(found, Missing):
         return Section("prior-samples", title, question, missing=found.reason)
@@ -158,15 +158,14 @@ def traversal_section(contents: ReportContents) -> Section:
             f"A grid of pictures, {plain[0]} to the right and {plain[1]} upwards.",
         )
         drawings.append(Drawings((over,), f"{plain[0]} and {plain[1]} together. {_held_caption(contents, runs)}"))
-    only = "" if rows > 1 else ", the only one,"
-    weak = f", of {plain[least]} by {changes[least]:.3f}" if rows > 1 else ""
+    only = "" if rows > 1 else ", the only dimension,"
+    weak = f", moving {plain[least]} by {changes[least]:.3f}" if rows > 1 else ""
     return Section(
         "traversals",
         title,
         question,
         (
-            f"From the {low} to the {high} quantile of the prior, a run of {plain[most]}{only} changes a pixel’s mean "
-            "by "
+            f"Moving {plain[most]}{only} from the {low} to the {high} quantile of the prior changes a pixel’s mean by "
             f"{changes[most]:.3f} on average{weak}.",
             _which(runs, plain),
         ),

@@ -198,7 +198,7 @@ def test_other_data_are_noted(command, run, tmp_path):
     np.save(tmp_path / "other.npy", np.ones((40, 8, 8), dtype=np.uint8))
     outcome = command("evaluate", run, "--num-particles", "2", "--data", tmp_path / "other.npy", "--json")
     assert outcome.code == 0
-    assert "note: these are not the data of the training (then digits, now other.npy)" in outcome.err
+    assert "note: these are not the data that the run was trained on (then digits, now other.npy)" in outcome.err
 
 
 def test_figures_of_other_data_replace_none_of_the_runs_own(command, run, tmp_path):

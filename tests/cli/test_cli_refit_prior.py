@@ -89,13 +89,13 @@ def test_it_can_be_refitted_again_and_says_where_nothing_is_gained(command, refi
     assert not (tmp_path / "again").exists()
     text = command("refit-prior", refitted, *words)
     assert "he old prior is kept" in text.out
-    assert f"Nothing was written: go on with {refitted}" in text.out
+    assert f"Nothing was written: keep {refitted}" in text.out
 
 
 def test_no_training_repeats_or_resumes_it(command, refitted, tmp_path):
     repeated = command("train", "--config", refitted, "--out", tmp_path / "new")
     assert repeated.code == 2
-    assert "is a run whose prior was refitted, which no training repeats" in repeated.err
+    assert "is a run whose prior was refitted, which training cannot repeat" in repeated.err
     resumed = command("train", "--resume", refitted, "--epochs", "9", "--out", tmp_path / "new")
     assert resumed.code == 2
     assert not (tmp_path / "new").exists()
