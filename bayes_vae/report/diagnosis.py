@@ -14,8 +14,8 @@ __all__ = ["diagnosis_section"]
 
 def diagnosis_section(contents: ReportContents) -> Section:
     """Findings, the most serious first, and what could not be checked."""
-    title, question = "What is wrong, if anything", "Does this pair show a known fault, and what should be done "
-    "about it?"
+    title = "What is wrong, if anything"
+    question = "Does this pair show a known fault, and what should be done about it?"
     found = contents.diagnosis
     if isinstance(found, Missing):
         return Section("diagnosis", title, question, missing=found.reason)
