@@ -25,9 +25,8 @@ def run(arguments: Sequence[str]) -> int:
         "RUN [RUN ...] [--flag value ...]",
         "For one run, the ladder ELBO ≤ L_5 ≤ L_50 ≤ … ≤ log p(x) on its test set; draws RUN/figures/ladder.png and "
         "pareto_k.png. For several runs, which of them explains the same test observations better, with paired "
-        "errors; runs that "
-        "differ only in their seed share one row. Examples: bayes-vae compare runs/d2; bayes-vae compare runs/d2-s0 "
-        "runs/d2-s1 runs/d8-s0 runs/d8-s1 --out comparison.",
+        "errors; runs that differ only in their seed share one row. Examples: bayes-vae compare runs/d2; bayes-vae "
+        "compare runs/d2-s0 runs/d2-s1 runs/d8-s0 runs/d8-s1 --out comparison.",
         CompareSettings,
     )
     parser.add_argument("run", nargs="+", metavar="RUN", help="a run directory; several are compared")

@@ -331,7 +331,6 @@ def _note_differences(data: Data, trained_on: dict[str, Any]) -> None:
         )
     elif data.digest != trained_on["digest"]:
         note(
-            f"note: these are not the data that the run was trained on (then {trained_on['name']}, now "
-            f"{data.name}): figures of "
-            "different data cannot be compared, and test images may have been trained on."
+            f"note: these are not the data that the run was trained on (then {trained_on['name']}, now {data.name}): "
+            "figures of different data cannot be compared, and test images may have been trained on."
         )

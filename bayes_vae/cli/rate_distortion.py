@@ -64,8 +64,7 @@ def _opened(options: Namespace) -> dict[str, OpenedRun]:
         if (first.data.digest, first.data.policy) != (other.data.digest, other.data.policy):
             raise SettingsError(
                 f"{both} were trained on different data, or under different data policies: their curves are for "
-                "different "
-                "observations."
+                "different observations."
             )
         traits = [traits_of(each.model) for each in (first, other)]
         if len({each.needs_labels and not each.infers_labels for each in traits}) > 1:

@@ -28,8 +28,8 @@ SHOWN = 5
 
 NO_OUTLIER_TEST = (
     "A high log p(x) does not mean that a row belongs to the data: simple outliers often have a higher one than any "
-    "row of the data. "
-    "Look at percentiles near 0 and near 100, and at a low expected log likelihood, a high KL, a large gap or a high k̂."
+    "row of the data. Look at percentiles near 0 and near 100, and at a low expected log likelihood, a high KL, a "
+    "large gap or a high k̂."
 )
 
 

@@ -98,8 +98,7 @@ def _stored(folder: Path) -> SettingsFile:
     if "refit_prior" in config["settings"]:
         raise RunError(
             f"{folder} is a run whose prior was refitted, which training cannot repeat. Repeat the run that it came "
-            "from, "
-            f"then refit its prior: {config.get('command') or 'config.json has the settings'}"
+            f"from, then refit its prior: {config.get('command') or 'config.json has the settings'}"
         )
     missing = [name for name in ("data", "pair", "training") if name not in config["settings"]]
     if missing:

@@ -86,9 +86,8 @@ def add_grid_flags(group: Any) -> None:
         metavar="NAME=A,B",
         action="append",
         default=[],
-        help="a setting of train and its values; give it once for each setting that varies. A value that is itself "
-        "a list "
-        "has spaces: 'hidden_dims=200 200,100'",
+        help="a setting of train and its values; give it once for each setting that varies. A value that is itself a "
+        "list has spaces: 'hidden_dims=200 200,100'",
     )
     group.add_argument("--grid", metavar="FILE", help="a YAML file of such lists, for example latent_dim: [2, 4, 8]")
     group.add_argument("--out", metavar="TEMPLATE", help="the folder of each run, with {NAME} for what varies")
@@ -163,8 +162,7 @@ def _looked_at(cell: Cell) -> Outcome:
     if differences:
         raise RunError(
             f"{cell.out} holds a run whose settings are not those of {cell.name} in this sweep: "
-            f"{'; '.join(differences)}. "
-            "Choose another --out, or move that run away."
+            f"{'; '.join(differences)}. Choose another --out, or move that run away."
         )
     return Outcome(cell, "to resume" if directory.unfinished else "skipped")
 

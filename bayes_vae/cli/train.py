@@ -220,8 +220,7 @@ def _train(
     if data.observation_kind == "binary" and elbo < coin:
         note(
             f"note: the validation ELBO, {elbo:.1f}, is below {coin:.1f}, that of a fair coin for each pixel: "
-            "training went "
-            "wrong. Lower --learning-rate, or train longer."
+            "training went wrong. Lower --learning-rate, or train longer."
         )
     return result, opened
 

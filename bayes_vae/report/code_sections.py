@@ -44,8 +44,7 @@ def aggregate_section(contents: ReportContents) -> Section:
     capped = information.value > 0.95 * largest
     cap = (
         f"That is close to log N = {largest:.2f}, the most that {found.num_observations:,} observations can show, so "
-        "the "
-        f"split says little here: raise --num-encoded."
+        "the split says little here: raise --num-encoded."
         if capped
         else f"{count_of(found.num_observations, 'observation')} could show up to log N = {largest:.2f}."
     )
@@ -70,8 +69,7 @@ def aggregate_section(contents: ReportContents) -> Section:
         (
             f"Of the mean KL of {average_text(averages['kl_to_prior'])} nats, {average_text(information)} tell "
             f"observations apart and {average_text(marginal)} are the difference between q(z), the mean of q(z|x) "
-            "over the "
-            f"data, and the prior{_halves(averages)}.",
+            f"over the data, and the prior{_halves(averages)}.",
             cap,
         ),
         (Drawings((drawing,), caption),),
@@ -111,8 +109,7 @@ def kl_section(contents: ReportContents) -> Section:
         4.6,
         2.5,
         f"Bars of the mean KL of {count_of(count, 'dimension')}, from {float(kl.max()):.2f} to {float(kl.min()):.2f} "
-        "nats; "
-        f"{active} active.",
+        f"nats; {active} active.",
     )
     caption = conditions(
         contents,

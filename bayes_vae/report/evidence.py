@@ -116,8 +116,7 @@ def reliability_section(contents: ReportContents) -> Section:
         (
             f"k̂, the tail index of the importance weights, exceeds its threshold {threshold:.2f} {above}: {so}.",
             f"The median effective sample size is {size:.1f} of {count_of(estimate.num_particles, 'draw')}, and the "
-            "last "
-            f"doubling of draws raised the bound by {_step_text(step)} nats.",
+            f"last doubling of draws raised the bound by {_step_text(step)} nats.",
         ),
         (Drawings((drawing,), caption),),
     )
@@ -170,8 +169,7 @@ def _split_sentence(averages: dict[str, Average]) -> str:
     elif difference > 0:
         verdict = (
             "most of it is due to the encoder. A larger encoder, or one trained longer, could win that back in the "
-            "same "
-            "family."
+            "same family."
         )
     else:
         verdict = "most of it is due to the family. A guide that is not a factorized normal could win that back."

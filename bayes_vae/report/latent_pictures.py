@@ -131,8 +131,7 @@ def pictures(model: Any, guide: Any, inputs: Observations, index: Tensor, kl: Te
     if not is_picture(tuple(x.shape[1:])):
         raise NotDefinedError(
             f"an observation has shape {tuple(x.shape[1:])}, which is not that of a picture: expected (H, W), or one "
-            "or "
-            "three colours first or last."
+            "or three colours first or last."
         )
     try:
         if not exposed:

@@ -57,11 +57,9 @@ def reconstruction_section(contents: ReportContents) -> Section:
         title,
         question,
         (
-            "Given one z drawn from q(z|x), the decoder’s mean differs from x by "
-            f"{_mean_text(off)} "
-            f"per pixel, the mean absolute difference over {count_of(contents.num_observations, 'observation')}; in "
-            "nats "
-            f"the reconstruction term E_q log p(x|z) is {average_text(likelihood)}.",
+            f"Given one z drawn from q(z|x), the decoder’s mean differs from x by {_mean_text(off)} per pixel, the "
+            f"mean absolute difference over {count_of(contents.num_observations, 'observation')}; in nats the "
+            f"reconstruction term E_q log p(x|z) is {average_text(likelihood)}.",
         ),
         (Drawings((drawing,), caption),),
     )
@@ -122,8 +120,7 @@ def prior_section(contents: ReportContents) -> Section:
         question,
         (
             f"The mean pixel of {count_of(len(samples), 'draw')} is {texts[0]}, that of the data {texts[1]}; the "
-            "pictures "
-            "are means of p(x|z), so they are smoother than the data by nature.",
+            "pictures are means of p(x|z), so they are smoother than the data by nature.",
         ),
         (Drawings((drawing,), caption),),
     )
@@ -248,6 +245,5 @@ def _neighbours(found: LatentMeans) -> tuple[str, ...]:
     chance = float((counts.double() / len(labels)).square().sum())
     return (
         f"For {share(same)} of the observations the nearest other mean has the same label (by chance: "
-        f"{share(chance)}); "
-        "labels are never trained on.",
+        f"{share(chance)}); labels are never trained on.",
     )

@@ -216,9 +216,8 @@ def _training_sentences(
         weights = sorted({row["kl_weight"] for row in contents.history})
         between = f"{weights[0]:g}" if len(weights) == 1 else f"{weights[0]:g} to {weights[-1]:g}"
         sentences.append(
-            f"In training the KL had the weight {between} (at the start of each epoch), so the training ELBO shown "
-            "is not "
-            "what was maximized; validation uses 1."
+            f"In training the KL had the weight {between} (at the start of each epoch), so the training ELBO shown is "
+            "not what was maximized; validation uses 1."
         )
     return tuple(sentences)
 

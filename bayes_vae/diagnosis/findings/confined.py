@@ -24,8 +24,7 @@ LOG_VARIANCE_NEAR_OVERFLOW = 30.0
     needs=("share_at_smallest_mean", "share_at_smallest_log_variance"),
     why="q cannot be where the posterior is, whatever the encoder learns.",
     advice="Make both heads linear: mean = nn.Linear(hidden, latent_dim), log_var = nn.Linear(hidden, latent_dim), "
-    "with no "
-    "activation behind them. No value then lies on the end of a range, and the amortization gap falls.",
+    "with no activation behind them. No value then lies on the end of a range, and the amortization gap falls.",
     explains=(
         *OF_OBJECTIVE,
         "latent",
@@ -50,8 +49,7 @@ def encoder_confined(seen: Examined) -> Iterator[Case]:
         also = " (the deviation is 1 there, as behind a ReLU)" if abs(value) < TINY and end == "smallest" else ""
         yield Case(
             f"No log variance of q lies {word} {value:.3g}, and {share:.0%} lie exactly there{also}: an activation or "
-            "a "
-            "clamp confines q's deviations.",
+            "a clamp confines q's deviations.",
             [seen.above(f"share_at_{end}_log_variance", AT_AN_END)],
             ("smallest_log_variance", "largest_log_variance"),
         )
@@ -109,8 +107,7 @@ def decoder_reach(seen: Examined) -> Iterator[Case]:
     needs=("largest_column_over_median", "pixel_scale_is_one_number"),
     why="With one deviation for all columns the widest one dominates the likelihood; the others are hardly modelled.",
     advice="Standardize the columns: x = (x - x.mean(0)) / x.std(0), with the moments of the training rows; or give "
-    "each its "
-    "own deviation.",
+    "each its own deviation.",
     explains=("likelihood-scale", "latent", "unused-dimensions"),
 )
 def unscaled_columns(seen: Examined) -> Iterator[Case]:

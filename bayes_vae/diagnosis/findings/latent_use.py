@@ -109,9 +109,8 @@ def variance_collapse(seen: Examined) -> Iterator[Case]:
     needs=("marginal_kl_bound",),
     why="Draws from the prior fall where no observation's code is: samples are worse than reconstructions.",
     advice="Use the prior of the training; otherwise fit a more flexible prior (mixture, vamp, flow) to the codes, "
-    "with "
-    "bv.refit_prior(model, guide, data) or `bayes-vae refit-prior RUN --out NEWRUN`, or train with such a prior and "
-    "finish at KL weight 1.",
+    "with bv.refit_prior(model, guide, data) or `bayes-vae refit-prior RUN --out NEWRUN`, or train with such a prior "
+    "and finish at KL weight 1.",
     explains=("importance-weights",),
     symptom="objective",
 )

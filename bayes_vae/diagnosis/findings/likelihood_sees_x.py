@@ -15,8 +15,7 @@ __all__ = ["likelihood_sees_x"]
     needs=("numbers_that_see_themselves",),
     why="p(x|z) is then not a density of x: the loss can fall to zero without a code, and log p(x) means nothing.",
     advice="Remove every path from x to the likelihood that bypasses z, such as a skip connection from the encoder, "
-    "and pass "
-    "what is computed from x, such as a total or a mask, as a covariate.",
+    "and pass what is computed from x, such as a total or a mask, as a covariate.",
     first=True,
 )
 def likelihood_sees_x(seen: Examined) -> Iterator[Case]:

@@ -26,8 +26,7 @@ CLOSED = 0.5
 
 CAPACITY = (
     "Train the encoder alone for longer, with the decoder held fixed; if the gap stays, make the encoder larger or "
-    "refine q for each "
-    "observation (guide semi-amortized). The gap then falls below the threshold."
+    "refine q for each observation (guide semi-amortized). The gap then falls below the threshold."
 )
 
 FOLLOWS = ("prior-hole", "undertraining", "amortization-gap", "importance-weights")

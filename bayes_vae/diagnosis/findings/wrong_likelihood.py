@@ -128,7 +128,6 @@ def scale_runaway(seen: Examined) -> Iterator[Case]:
         [seen.below("smallest_scale", 1e-4)],
         ("median_scale", "largest_code"),
         advice="Check whether the KL of each observation is in the loss: it keeps q's deviations from shrinking. "
-        "Compute "
-        "them as exp of half a log variance, or as softplus plus a floor.",
+        "Compute them as exp of half a log variance, or as softplus plus a floor.",
         explains=OF_GUIDE,
     )

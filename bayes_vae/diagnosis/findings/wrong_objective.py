@@ -69,8 +69,7 @@ def kl_sign(seen: Examined) -> Iterator[Case]:
     why="Without it this is an autoencoder: samples from the prior land where the decoder was never trained, and there "
     "is no bound on log p(x).",
     advice="Add the KL of each observation's q to the loss, summed over latent dimensions, at weight 1: kl = -0.5 * "
-    "(1 + "
-    "log_var - mean**2 - log_var.exp()).sum(1), loss = (reconstruction + kl).mean(). Both KL weights then read 1.",
+    "(1 + log_var - mean**2 - log_var.exp()).sum(1), loss = (reconstruction + kl).mean(). Both KL weights then read 1.",
     explains=(*HELD_TOO_LITTLE, *RIVALS, "sampling-off"),
     of_elbo=True,
 )
@@ -80,9 +79,8 @@ def kl_missing(seen: Examined) -> Iterator[Case]:
     of_moments = agree(seen.value("kl_weight_of_moments"), 1.0, MOMENTS_FACTOR)
     yield Case(
         f"Training came to rest as if the KL had weight 0, or a tiny one (measured: {seen.value('kl_weight'):.1g}): "
-        "the KL "
-        f"is {seen.value(KL):.3g} nats, and each q(z | x) is {seen.value(CODES):.2g} times as wide as all codes "
-        "together.",
+        f"the KL is {seen.value(KL):.3g} nats, and each q(z | x) is {seen.value(CODES):.2g} times as wide as all "
+        "codes together.",
         [*_forgotten(seen), seen.holds(not _like_the_prior(seen)), seen.holds(not (of_moments or other_prior))],
         ("aggregate_deviation_largest", "marginal_kl_bound"),
     )
@@ -166,8 +164,7 @@ def _like_the_prior(seen: Examined) -> bool:
     needs=("gain_of_decoding_means", "mean_square_scale", *BOTH),
     why="The decoder was trained on q's means only: it fails at draws from q, and so in the ELBO and for samples.",
     advice="In training decode a draw, a new one at each step: z = mean + torch.randn_like(mean) * (log_var / "
-    "2).exp(). "
-    "Decoding q's mean then gains a few nats at most.",
+    "2).exp(). Decoding q's mean then gains a few nats at most.",
     explains=(*RIVALS, "guide-too-wide", "prior-hole", *ANY_OTHER_BALANCE),
     symptom="decoder",
     of_elbo=True,
