@@ -152,7 +152,7 @@ def sentence(reading: Reading) -> str:
     elif reading.kind in ("lower_bound_in_expectation", "upper_bound_in_expectation"):
         said.append(words(reading))
     elif reading.kind == "quadrature":
-        said.append("quadrature: the first error is of refinement, not Monte Carlo")
+        said.append("quadrature: the first error is from refinement, not Monte Carlo")
         said += [f"not converged {where}"] if unsettled else []
     elif reading.kind == "posterior_draws":
         said += [f"chains not converged {where}"] if unsettled else []

@@ -151,7 +151,7 @@ def test_a_table_for_a_person(command, run):
 def test_observations_that_failed_are_counted_below_the_table():
     reading = {"kind": "quadrature", "failed": 2, "num_observations": 20}
     evidence = {"estimator": "quadrature on a grid, D = 2", "reading": reading}
-    words = "quadrature: the first error is of refinement, not Monte Carlo; not converged for 2 of 20"
+    words = "quadrature: the first error is from refinement, not Monte Carlo; not converged for 2 of 20"
     assert evidence_lines(evidence) == ["", f"log p(x), quadrature on a grid, D = 2: {words}."]
     assert evidence_lines({**evidence, "reading": {**reading, "failed": 0}}) == []
 

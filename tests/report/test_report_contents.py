@@ -62,7 +62,7 @@ def test_the_first_sentence_counts_the_observations_that_failed(contents):
     flagged = replace(contents, evaluation=replace(contents.evaluation, rungs=rungs))
     first = evidence_sentences(flagged, flagged.evaluation.averages())[0]
     assert first.endswith(
-        "; quadrature: the first error is of refinement, not Monte Carlo; not converged for 3 of 30)."
+        "; quadrature: the first error is from refinement, not Monte Carlo; not converged for 3 of 30)."
     )
     settled = Reading("quadrature", 0, 30)
     rungs = tuple(replace(rung, reading=settled) for rung in rungs)
