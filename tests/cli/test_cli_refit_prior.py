@@ -131,7 +131,10 @@ def test_the_figures_are_printed(command, holed, tmp_path):
     [
         ([], "say where the run with the new prior goes: --out NEWRUN"),
         (["--out", "RUN"], "--out is the run itself"),
-        (["--out", "new", "--policy", "threshold"], "fits to the training rows of the run itself, but these data are"),
+        (
+            ["--out", "new", "--policy", "threshold"],
+            "fits to the training rows of the run itself, but these are other data",
+        ),
         (["--out", "new", "--prior", "cauchy"], "prior must be one of standard-normal, learned-normal, mixture"),
         (["--out", "new", "--prior", "standard-normal"], "has nothing to fit"),
         (["--out", "new", "--learning-rate", "0"], "learning_rate must be above 0, got 0"),
