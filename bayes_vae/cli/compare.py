@@ -23,16 +23,18 @@ def run(arguments: Sequence[str]) -> int:
     parser = run_flags(
         "compare",
         "RUN [RUN ...] [--flag value ...]",
-        "Of one run the ladder ELBO ≤ L_5 ≤ L_50 ≤ … ≤ log p(x) on its test set; draws RUN/figures/ladder.png and "
-        "pareto_k.png. Of several runs which explains the same test observations better, with paired errors; runs that "
-        "differ only in their seed are one row. Examples: bayes-vae compare runs/d2; bayes-vae compare runs/d2-s0 "
-        "runs/d2-s1 runs/d8-s0 runs/d8-s1 --out comparison.",
+        "For one run, the ladder ELBO ≤ L_5 ≤ L_50 ≤ … ≤ log p(x) on its test set; draws RUN/figures/ladder.png and "
+        "pareto_k.png. For several runs, which of them explains the same test observations better, with paired "
+        "errors; runs that differ only in their seed share one row. Examples: bayes-vae compare runs/d2; bayes-vae "
+        "compare runs/d2-s0 runs/d2-s1 runs/d8-s0 runs/d8-s1 --out comparison.",
         CompareSettings,
     )
     parser.add_argument("run", nargs="+", metavar="RUN", help="a run directory; several are compared")
     group = parser.add_argument_group("files of a comparison of several runs")
     add_out(
-        group, "FOLDER", "write comparison.png, comparison.csv (a row a model), observations.csv and comparison.json"
+        group,
+        "FOLDER",
+        "write comparison.png, comparison.csv (one row per model), observations.csv and comparison.json",
     )
     parser.add_common()
     options = parser.parse_args(arguments)
@@ -41,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
     if len(options.run) > 1:
         return compare_several(options, settings)
     if options.out is not None or options.overwrite:
-        raise SettingsError("--out and --overwrite go with several runs; the files of one run go into its folder.")
+        raise SettingsError("--out and --overwrite are for several runs; the files of one run go into its folder.")
     opened = open_with(options, options.run[0])
     result = compare_run(opened, settings)
     return opened.show(result, comparison_text(result), drawn_text(result), options.json)

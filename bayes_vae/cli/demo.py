@@ -71,12 +71,15 @@ def run(arguments: Sequence[str]) -> int:
         else:
             flat, beside = replace(pair, latent_dim=PLANE), out.with_name(f"{out.name}-plane")
             if not options.json:
-                say(f"Now a run with {PLANE} latent numbers, for the page: the whole plane of z can be seen.\n")
+                say(
+                    f"Now a run with {PLANE} latent numbers for the interactive page, which can show the whole "
+                    "plane of z.\n"
+                )
             _, on_plane = train(DataSettings(), flat, training, beside, command_line("demo", arguments))
         results["page"] = explore([on_plane], ExploreSettings(seed=training.seed))
     tried = (
         f"\nThe run is in {trained['run']}: try bayes-vae report {trained['run']}\n"
-        f"Bayes' rule to touch is in {results['page']['file']}: open it in a browser."
+        f"The interactive page is {results['page']['file']}: open it in a browser."
     )
     code = opened.show(results, _text(trained, results["evaluation"], results["comparison"]), tried, options.json)
     on_plane.store()

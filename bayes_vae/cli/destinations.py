@@ -15,7 +15,7 @@ __all__ = ["add_out", "file_for", "put", "require_free"]
 def add_out(group: Any, metavar: str, text: str, *, required: bool = False) -> None:
     """Add --out and --overwrite to a group of flags."""
     group.add_argument("--out", metavar=metavar, required=required, help=text)
-    group.add_argument("--overwrite", action="store_true", help="replace files of those names that are there already")
+    group.add_argument("--overwrite", action="store_true", help="replace files of those names that exist already")
 
 
 def file_for(options: Namespace, endings: Iterable[str]) -> Path:
@@ -41,7 +41,7 @@ def require_free(paths: Iterable[Path], *, overwrite: bool) -> None:
         if path.is_dir():
             raise RunError(f"{path} is a folder: name a file with --out.")
         if path.exists() and not overwrite:
-            raise RunError(f"{path} is there already: choose another --out, or give --overwrite to replace it.")
+            raise RunError(f"{path} exists already: choose another --out, or give --overwrite to replace it.")
         above = next(parent for parent in path.absolute().parents if parent.exists())
         if not above.is_dir():
             raise RunError(f"{above} is a file, so no folder can be made below it: choose another --out.")

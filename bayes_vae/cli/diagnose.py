@@ -25,9 +25,9 @@ def run(arguments: Sequence[str]) -> int:
     opened, settings, as_json = open_named(
         arguments,
         "diagnose",
-        "What is wrong with a run, if anything: findings with the numbers they rest on, why they matter, what to do; "
-        "writes RUN/diagnosis.json. Ends with 0 where all checks were made and found nothing above a note, 1 where "
-        "something was found, 3 where nothing was found but not everything could be checked.",
+        "What is wrong with a run, if anything: findings with the numbers they rest on, why they matter and what to "
+        "do; writes RUN/diagnosis.json. The exit code is 0 if all checks were made and found nothing above a note, 1 "
+        "if something was found, 3 if nothing was found but not everything could be checked.",
         DiagnoseSettings,
     )
     found, result = diagnose_run(opened, settings)

@@ -30,11 +30,11 @@ COMMANDS = {
     "explain": "Bayes' rule for one observation: a table and a picture",
     "diagnose": "what is wrong with a run, if anything, and what to do",
     "report": "all of it as one HTML file: terms, pictures, reliability, gaps",
-    "refit-prior": "a better p(z) for a trained run: good reconstructions, bad samples, repaired",
+    "refit-prior": "a better p(z) for a trained run whose samples are worse than its reconstructions",
     "rate-distortion": "what a run's decoder can do at each rate, without retraining: a table and a figure",
     "sweep": "train a grid of settings, one run each, and compare them",
     "explore": "one interactive HTML page: Bayes' rule seen on the run's own images",
-    "experiment": "a question answered by a script; without a name, the list of them",
+    "experiment": "run a script that answers one question; without a name, list the scripts",
 }
 
 BY_A_SIGNAL, BROKEN_PIPE, FAILED = 128, 141, 2

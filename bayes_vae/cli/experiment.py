@@ -55,7 +55,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _list(arguments: Sequence[str]) -> int:
-    parser = Flags("experiment", "[NAME] [--flag value ...]", "Run a script that answers one question, or list them.")
+    parser = Flags(
+        "experiment", "[NAME] [--flag value ...]", "Run a script that answers one question, or list the scripts."
+    )
     parser.add_common()
     options = parser.parse_args(arguments)
     found = experiments()

@@ -119,4 +119,4 @@ def _view(opened: OpenedRun, settings: ExploreSettings) -> RunView:
 def explore_text(result: dict[str, Any]) -> str:
     """What the page does not show, as a person reads it."""
     notes = [f"{name}: {text}" for name, texts in result["notes"].items() for text in texts]
-    return "\n".join(notes) or "Everything that the page has is shown for every run."
+    return "\n".join(notes) or "The page shows everything for every run."

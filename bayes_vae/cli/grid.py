@@ -122,7 +122,7 @@ def _setting(name: str) -> str:
     if plain not in known or (dot and plain not in get_type_hints(SECTIONS.get(section, TrainingSettings))):
         close = nearest(plain, known)
         advice = f"did you mean {close}?" if close else "`bayes-vae train --help` lists the settings."
-        raise SettingsError(f"{name!r} is no setting of a training, so it cannot vary: {advice}")
+        raise SettingsError(f"{name!r} is not a training setting, so it cannot vary: {advice}")
     return plain
 
 
@@ -142,7 +142,7 @@ def cells_of(varied: Mapping[str, Sequence[str]], template: str, words: Sequence
     for values in varied.values():
         count *= len(values)
     if count > MOST_CELLS:
-        raise SettingsError(f"this grid has {count:,} trainings: at most {MOST_CELLS:,} are taken.")
+        raise SettingsError(f"this grid has {count:,} trainings: at most {MOST_CELLS:,} are allowed.")
     parts = _parts(template, varied)
     flags_given = [word.partition("=")[0].rpartition(".")[2] for word in words if word.startswith("--")]
     given = {flag.lstrip("-").replace("-", "_") for flag in flags_given}

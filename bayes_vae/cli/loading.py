@@ -178,9 +178,11 @@ def run_flags(command: str, usage: str, description: str, settings: type[Setting
     """The flags of a command on runs: its settings, and data in the place of the runs' own."""
     parser = Flags(command, usage, description)
     parser.add_settings(settings, "estimates")
-    group = parser.add_argument_group("data, where they are not the run's own")
+    group = parser.add_argument_group("data other than the run's own")
     group.add_argument(
-        "--data", metavar="NAME", help="another data set; every row of a file or folder is a test row, unless --split"
+        "--data",
+        metavar="NAME",
+        help="another data set; every row of a file or folder is a test row, unless --split is given",
     )
     parser.add_flag(
         group,
@@ -248,7 +250,9 @@ def open_run(
     if directory.unfinished:
         note(f"note: {unfinished_note(directory)}")
     if split and (data is None or data in DATA_NAMES):
-        raise SettingsError("--split goes with --data FILE: a run's own data and those with a name have their split.")
+        raise SettingsError(
+            "--split goes with --data FILE: a run's own data and the named data sets are split already."
+        )
     given = {"data": data, "data_root": data_root, "policy": policy}
     changes = {key: value for key, value in given.items() if value is not None}
     settings = replace(data_settings(directory, named=data is not None), **changes)
@@ -263,7 +267,7 @@ def open_run(
         if data is not None or settings.data in DATA_NAMES:
             raise
         raise DataError(
-            f"{error} The run {path} was trained on {settings.data!r}, seen from the folder where training ran: say "
+            f"{error} The run {path} was trained on {settings.data!r}, a path from the folder where training ran: say "
             "where it is now with --data FILE."
         ) from error
     if data_set.standardization is not None:
@@ -327,6 +331,6 @@ def _note_differences(data: Data, trained_on: dict[str, Any]) -> None:
         )
     elif data.digest != trained_on["digest"]:
         note(
-            f"note: these are not the data of the training (then {trained_on['name']}, now {data.name}): figures of "
-            "different data cannot be compared, and test images may have been trained on."
+            f"note: these are not the data that the run was trained on (then {trained_on['name']}, now {data.name}): "
+            "figures of different data cannot be compared, and test images may have been trained on."
         )

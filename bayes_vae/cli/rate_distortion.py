@@ -63,19 +63,19 @@ def _opened(options: Namespace) -> dict[str, OpenedRun]:
         both = f"{first.directory.path} and {other.directory.path}"
         if (first.data.digest, first.data.policy) != (other.data.digest, other.data.policy):
             raise SettingsError(
-                f"{both} were trained on other data, or under another data policy: their curves are of other "
-                "observations."
+                f"{both} were trained on different data, or under different data policies: their curves are for "
+                "different observations."
             )
         traits = [traits_of(each.model) for each in (first, other)]
         if len({each.needs_labels and not each.infers_labels for each in traits}) > 1:
             raise SettingsError(
-                f"of {both} one is given the label y, so that its curve is of p(x given y), and the other is not: "
+                f"one of {both} is given the label y, so its curve is of p(x given y), and the other is not: "
                 "their curves cannot be compared."
             )
         families = [each.likelihood_family for each in traits]
         if None not in families and bool(families[0].is_discrete) != bool(families[1].is_discrete):
             raise SettingsError(
-                f"of {both} one gives x a probability and the other a density, whose unit depends on that of x: their "
+                f"one of {both} gives x a probability and the other a density, whose unit depends on that of x: their "
                 "distortions cannot be compared."
             )
     return runs

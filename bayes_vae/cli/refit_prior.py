@@ -27,10 +27,11 @@ REFITTED, KEPT = 0, 1
 """Exit codes: the new prior is better and its run is written; the old prior is kept and nothing is written."""
 
 DESCRIPTION = (
-    "Fit a better p(z) to the codes of a trained run, whose decoder and q stay as they are, and save the pair as a run "
-    "of its own: good reconstructions with bad samples become good samples. Fitted on training rows, stopped on "
-    "validation rows, compared on test rows. Ends with 0 where log p(x) rose and the new run is written, 1 where the "
-    "old prior is kept and nothing is written. Example: bayes-vae refit-prior runs/a --prior flow --out runs/a-flow"
+    "Fit a better p(z) to the codes of a trained run, whose decoder and q stay as they are, and save the pair as a new "
+    "run. This helps where reconstructions are good and samples are bad. The prior is fitted on training rows, stopped "
+    "on validation rows and compared on test rows. The exit code is 0 if log p(x) rose and the new run is written, 1 "
+    "if the old prior is kept and nothing is written. Example: bayes-vae refit-prior runs/a --prior flow --out "
+    "runs/a-flow"
 )
 
 
@@ -43,7 +44,7 @@ def run(arguments: Sequence[str]) -> int:
     result: dict[str, Any] = {"run": str(opened.directory.path), "data": opened.about_data, **refitted.as_json()}
     out = Path(settings.out) if refitted.run is not None else None
     result |= {"new_run": None if out is None else str(out), "figure": None if out is None else str(out / FIGURE)}
-    written = f"Nothing was written: go on with {result['run']}, or try another --prior."
+    written = f"Nothing was written: keep {result['run']}, or try another --prior."
     if out is not None:
         opened.pending.append(partial(_store, refitted, out, settings, json_text(result).encode()))
         written = f"Saved as {out}; drawn in {result['figure']}"
@@ -68,7 +69,7 @@ def refit_run(opened: OpenedRun, settings: RefitPriorSettings, command: str) -> 
     check_destination(settings.out, overwrite=settings.overwrite)
     if directory.suffix_for(opened.data.summary()):
         raise SettingsError(
-            f"refit-prior fits to the training rows of the run itself, but these data are others ({opened.data.name}, "
+            f"refit-prior fits to the training rows of the run itself, but these are other data ({opened.data.name}, "
             f"policy {opened.data.policy}). Leave --data and --policy out, or say with --data where the run's data are."
         )
     kept = {name: value for name, value in directory.settings.items() if name in ("data", "training")}

@@ -68,10 +68,10 @@ def check_repeated_data(run: Configuration, settings: DataSettings, data: Data) 
     named = f"the data set {data.name!r}"
     if DataSettings(**run["settings"]["data"]) == settings:
         raise DataError(
-            f"{named} is not what the run was trained on: its digest is {data.digest[:12]}…, then it was "
-            f"{run['data']['digest'][:12]}…. Restore the data, or name others with --data for a training of its own."
+            f"{named} is not what the run was trained on: its digest is {data.digest[:12]}…, in training it was "
+            f"{run['data']['digest'][:12]}…. Restore the data, or name other data with --data to train a separate run."
         )
-    note(f"note: {named} is not what the run was trained on ({run['data']['name']}): this is a training of its own.")
+    note(f"note: {named} is not what the run was trained on ({run['data']['name']}): this is a separate training.")
 
 
 def _note_other_machine(run: Configuration) -> None:
@@ -97,7 +97,7 @@ def how_to_resume(folder: Path) -> str:
     except BayesVaeError:
         return "interrupted before training began: nothing was saved."
     where = f"after {checkpoint.epochs_done} epochs and {checkpoint.steps_done} steps"
-    return f"interrupted {where}. Go on with: bayes-vae train --resume {shlex.quote(str(folder))}"
+    return f"interrupted {where}. Resume with: bayes-vae train --resume {shlex.quote(str(folder))}"
 
 
 def read_stored(path: str) -> dict[str, dict[str, Any]]:

@@ -23,8 +23,8 @@ def run(arguments: Sequence[str]) -> int:
     parser = run_flags(
         "report",
         "RUN [RUN ...] [--flag value ...]",
-        "One self-contained HTML file on a run: terms, pictures, how far to trust them; writes RUN/report.html. Of "
-        "several runs their comparison. Examples: bayes-vae report runs/a; bayes-vae report runs/a runs/b --out "
+        "One self-contained HTML file on a run: terms, pictures, how far to trust them; writes RUN/report.html. For "
+        "several runs, their comparison. Examples: bayes-vae report runs/a; bayes-vae report runs/a runs/b --out "
         "comparison.html.",
         ReportSettings,
     )
@@ -36,12 +36,12 @@ def run(arguments: Sequence[str]) -> int:
     if len(options.run) > 1:
         return _of_several(options, settings)
     if options.out is not None or options.overwrite:
-        raise SettingsError("--out and --overwrite go with several runs; the report of one run goes into its folder.")
+        raise SettingsError("--out and --overwrite are for several runs; the report of one run goes into its folder.")
     try:
         opened = open_with(options, options.run[0])
         result = report(opened, settings)
     except KeyboardInterrupt as interruption:
-        interruption.args = ("interrupted: no report was written, and an older one is as it was.",)
+        interruption.args = ("interrupted: no report was written, and an older one is unchanged.",)
         raise
     size = f"{result['bytes'] / 1e6:.1f} MB, {result['seconds']:.0f} s"
     return opened.show(result, report_text(result), f"Written to {result['file']} ({size})", options.json)
@@ -51,7 +51,7 @@ def _of_several(options: Namespace, settings: ReportSettings) -> int:
     """Compare the runs that were named, and write a page on it."""
     require_folders(options.run)
     if options.out is None:
-        raise SettingsError("a report of several runs goes into no folder of theirs: name a file with --out FILE.html.")
+        raise SettingsError("a report of several runs has no folder of its own: name a file with --out FILE.html.")
     path = file_for(options, (".html",))
     found, result, _ = compared(options, settings)
 

@@ -81,7 +81,9 @@ def _drawn(opened: OpenedRun, settings: SampleSettings, mean: bool) -> tuple[Spl
 
     model, guide, seed = opened.model, opened.guide, settings.seed
     if settings.what != "prior" and settings.label is not None:
-        raise SettingsError("label is of draws from the prior: leave it out, since test observations have their own.")
+        raise SettingsError(
+            "label is for draws from the prior: leave it out, since test observations have their own labels."
+        )
     with Progress(settings.what) as progress:
         if settings.what == "prior":
             how: dict[str, Any] = {"seed": seed, "mean": mean, "label": settings.label, "progress": progress}

@@ -27,8 +27,9 @@ SHOWN = 5
 """Rows of the lowest log p(x) that are printed."""
 
 NO_OUTLIER_TEST = (
-    "A high log p(x) does not say that a row is of the data: simple outliers often have a higher one than all of it. "
-    "Look at percentiles near 0 and near 100, and at a low expected log likelihood, a high KL, a large gap or a high k̂."
+    "A high log p(x) does not mean that a row belongs to the data: simple outliers often have a higher one than any "
+    "row of the data. Look at percentiles near 0 and near 100, and at a low expected log likelihood, a high KL, a "
+    "large gap or a high k̂."
 )
 
 
@@ -44,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("run", metavar="RUN", help="a run directory")
     add_out(
-        parser.add_argument_group("what is written"), "FILE", "the .csv to write, a row for each row", required=True
+        parser.add_argument_group("what is written"), "FILE", "the .csv to write, with one line per row", required=True
     )
     parser.add_common()
     options = parser.parse_args(arguments)

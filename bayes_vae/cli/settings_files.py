@@ -84,7 +84,7 @@ def read_settings(path: str | Path) -> SettingsFile:
     content = read_mapping(path)
     if "format_version" in content:
         raise SettingsError(
-            f"{path} is the configuration of a run, but its run directory is not around it, so it cannot be checked. "
+            f"{path} is the configuration of a run, but it does not lie in its run directory, so it cannot be checked. "
             "Name the run directory."
         )
     return SettingsFile(_checked(content, str(path)))
@@ -97,14 +97,15 @@ def _stored(folder: Path) -> SettingsFile:
     config = read_config(folder)
     if "refit_prior" in config["settings"]:
         raise RunError(
-            f"{folder} is a run whose prior was refitted, which no training repeats. Repeat the run that it came from, "
-            f"then refit its prior: {config.get('command') or 'config.json has the settings'}"
+            f"{folder} is a run whose prior was refitted, which training cannot repeat. Repeat the run that it came "
+            f"from, then refit its prior: {config.get('command') or 'config.json has the settings'}"
         )
     missing = [name for name in ("data", "pair", "training") if name not in config["settings"]]
     if missing:
         raise RunError(
-            f"{folder} has no settings of its {' and '.join(missing)}: it was trained from Python, by a script that "
-            "repeats it. Only runs of `bayes-vae train` and `bayes-vae demo` can be repeated from what they stored."
+            f"{folder} has no settings of its {' and '.join(missing)}: it was trained from Python, so only that "
+            "script repeats it. Only runs of `bayes-vae train` and `bayes-vae demo` can be repeated from what they "
+            "stored."
         )
     return SettingsFile(_checked(config["settings"], str(folder / "config.json")), config)
 
@@ -122,14 +123,14 @@ def read_mapping(path: str | Path) -> dict[Any, Any]:
         content = yaml.load(read_plain_file(path, LARGEST_FILE).decode("utf-8"), _loader())
     except OSError as error:
         if error.errno == errno.EFBIG:
-            raise SettingsError(f"{path} is no settings file: it has more than {LARGEST_FILE:,} bytes.") from error
+            raise SettingsError(f"{path} is not a settings file: it has more than {LARGEST_FILE:,} bytes.") from error
         close = nearest(str(path), bundled_settings())
         raise SettingsError(
             f"the settings file {path} cannot be read ({error.strerror}). Expected YAML, a run directory, or one of "
             f"the bundled settings: {', '.join(bundled_settings())}.{f' Did you mean {close}?' if close else ''}"
         ) from error
     except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
-        raise SettingsError(f"{path} is no settings file: expected YAML, a text in UTF-8.") from error
+        raise SettingsError(f"{path} is not a settings file: expected YAML, a text in UTF-8.") from error
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise SettingsError(f"{path}{line}: {' '.join(str(error.problem or error).split())}.") from error
@@ -153,7 +154,7 @@ def _loader() -> Any:
             for key_node, value_node in node.value:
                 key = self.construct_object(key_node, deep=True)
                 if not isinstance(key, Hashable) or key in mapping:
-                    problem = f"the key {key!r} stands here twice" if isinstance(key, Hashable) else "no key"
+                    problem = f"the key {key!r} occurs twice here" if isinstance(key, Hashable) else "no key"
                     raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
                 mapping[key] = self.construct_object(value_node, deep=deep)
             return mapping

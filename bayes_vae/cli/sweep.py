@@ -28,7 +28,7 @@ __all__ = ["run"]
 
 DESCRIPTION = (
     "Train a grid of settings, one run each, one after the other or several at once, and compare them at the end. Runs "
-    "that are done are skipped and unfinished ones resumed, so the same command goes on after an interruption. "
+    "that are done are skipped and unfinished ones resumed, so the same command continues after an interruption. "
     "Example: bayes-vae sweep --vary latent_dim=2,4,8 --vary seed=0,1,2 --out 'runs/d{latent_dim}-s{seed}'"
 )
 
@@ -86,12 +86,14 @@ def add_grid_flags(group: Any) -> None:
         metavar="NAME=A,B",
         action="append",
         default=[],
-        help="a setting of train and its values; once for each that varies. A value of a setting that is a list has "
-        "spaces: 'hidden_dims=200 200,100'",
+        help="a setting of train and its values; give it once for each setting that varies. A value that is itself a "
+        "list has spaces: 'hidden_dims=200 200,100'",
     )
-    group.add_argument("--grid", metavar="FILE", help="a YAML file of such lists, such as latent_dim: [2, 4, 8]")
+    group.add_argument("--grid", metavar="FILE", help="a YAML file of such lists, for example latent_dim: [2, 4, 8]")
     group.add_argument("--out", metavar="TEMPLATE", help="the folder of each run, with {NAME} for what varies")
-    group.add_argument("--jobs", metavar="N", default="1", help="trainings at once, each a process (default: 1)")
+    group.add_argument(
+        "--jobs", metavar="N", default="1", help="trainings at once, each in a process of its own (default: 1)"
+    )
     group.add_argument(
         "--compare",
         action=argparse.BooleanOptionalAction,
@@ -99,7 +101,7 @@ def add_grid_flags(group: Any) -> None:
         help="compare the runs by log p(x) on the test set at the end",
     )
     group.add_argument(
-        "--num-observations", metavar="N", default="500", help="test observations of the comparison (default: 500)"
+        "--num-observations", metavar="N", default="500", help="test observations in the comparison (default: 500)"
     )
 
 
@@ -159,8 +161,8 @@ def _looked_at(cell: Cell) -> Outcome:
     differences = cell.differences(directory.settings)
     if differences:
         raise RunError(
-            f"{cell.out} holds a run of other settings than {cell.name} of this sweep: {'; '.join(differences)}. "
-            "Choose another --out, or move that run away."
+            f"{cell.out} holds a run whose settings are not those of {cell.name} in this sweep: "
+            f"{'; '.join(differences)}. Choose another --out, or move that run away."
         )
     return Outcome(cell, "to resume" if directory.unfinished else "skipped")
 
@@ -180,7 +182,8 @@ def _train_all(outcomes: Sequence[Outcome], jobs: int, of: int) -> None:
     except KeyboardInterrupt as interruption:
         done = sum(each.usable for each in outcomes)
         said = (
-            f"the sweep was interrupted after {done} of {len(outcomes)} trainings. The same command goes on from there."
+            f"the sweep was interrupted after {done} of {len(outcomes)} trainings. The same command continues from "
+            "there."
         )
         interruption.args = (said,)
         raise

@@ -40,7 +40,7 @@ def bits_text(bits: Figures | None) -> list[str]:
     value, monte_carlo, data = (f"{bits[name]:.4f}" for name in ("value", "monte_carlo_error", "data_error"))
     error = "" if math.isnan(bits["monte_carlo_error"]) else f" ± {monte_carlo} Monte Carlo"
     return [
-        f"{value} bits per dimension{error} ± {data} data, from log p(x): an upper bound where that is a lower one."
+        f"{value} bits per dimension{error} ± {data} data, from log p(x): an upper bound where log p(x) is a lower one."
     ]
 
 

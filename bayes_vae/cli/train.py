@@ -55,7 +55,7 @@ def flags() -> Flags:
     group.add_argument(
         "--resume",
         metavar="RUN",
-        help="go on with this run: in its place if it is unfinished, else in --out; its settings hold, of which "
+        help="continue this run: in its place if it is unfinished, otherwise in --out; its settings are kept, and only "
         f"--{', --'.join(name.replace('_', '-') for name in CHANGEABLE)} may be changed",
     )
     group.add_argument(
@@ -219,8 +219,8 @@ def _train(
     elbo, coin = result["validation"]["elbo"], -math.prod(data.data_shape) * math.log(2)
     if data.observation_kind == "binary" and elbo < coin:
         note(
-            f"note: the validation ELBO, {elbo:.1f}, is below {coin:.1f}, that of a coin for each pixel: training went "
-            "wrong. Lower --learning-rate, or train longer."
+            f"note: the validation ELBO, {elbo:.1f}, is below {coin:.1f}, that of a fair coin for each pixel: "
+            "training went wrong. Lower --learning-rate, or train longer."
         )
     return result, opened
 

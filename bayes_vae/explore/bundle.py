@@ -91,7 +91,7 @@ def content_of(page: str) -> str:
     """The numbers of a page, without its script and style: kept, they make the page anew by :func:`page_of`."""
     found = CONTENT.search(page)
     if found is None:
-        raise SettingsError("this is no page of bayes-vae explore: it has no content.")
+        raise SettingsError("this is not a page of bayes-vae explore: it has no content.")
     return found[1]
 
 
@@ -141,12 +141,12 @@ def _require_same_data(views: Sequence[RunView]) -> None:
         if not same or view.content["images"]["policy"] != first.content["images"]["policy"]:
             raise SettingsError(
                 f"one page shows runs on the same observations, and those of {view.name} are not those of "
-                f"{first.name}: make a page of each."
+                f"{first.name}: make a page for each."
             )
         if view.content["latent_dim"] != first.content["latent_dim"]:
             raise SettingsError(
-                f"one page shows runs with as many latent numbers: {first.name} has {first.content['latent_dim']}, "
-                f"{view.name} has {view.content['latent_dim']}. Make a page of each."
+                f"one page shows runs with the same latent dimension: {first.name} has "
+                f"{first.content['latent_dim']}, {view.name} has {view.content['latent_dim']}. Make a page for each."
             )
 
 

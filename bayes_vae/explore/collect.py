@@ -34,14 +34,14 @@ __all__ = ["RunView", "collect"]
 
 FLOW_NOTE = (
     "q(z|x) of this guide is not a normal. The ellipse that you move is the normal with the mean and covariance of its "
-    "draws, and so are the figures of q; k̂ is that of the guide itself."
+    "draws, and the figures of q are those of that normal; k̂ is that of the guide itself."
 )
 NO_ENCODER_NOTE = (
-    "The page cannot run this guide's encoder, so on an image that you draw q starts at the mean and covariance of "
+    "The page cannot run this guide's encoder, so on an image that you draw, q starts at the mean and covariance of "
     "the exact posterior."
 )
 TOO_LARGE_NOTE = (
-    "The encoder is left out, because the page would be larger than 5 MB with it. On an image that you draw q starts "
+    "The encoder is left out, because the page would be larger than 5 MB with it. On an image that you draw, q starts "
     "at the mean and covariance of the exact posterior."
 )
 SLICE_NOTE = (

@@ -149,7 +149,7 @@ def _traced(network: ForeignNetwork) -> Iterator[nn.Module | str | Tensor | Size
             before = node
         else:
             raise NotDefinedError(
-                f"{name} is not a plain sequence of layers: {node.format_node()} is none that the page can run."
+                f"{name} is not a plain sequence of layers: {node.format_node()} is not one that the page can run."
             )
     if heads:
         yield _joined([modules[str(head.target)] for head in heads], name)

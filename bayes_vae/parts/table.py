@@ -49,7 +49,7 @@ _OWN_PARTS = tuple(
 )
 _SUMMED = "its label is a discrete latent without reparameterized draws, which training sums over"
 _MIXED = "it is a mixture of q(z given u) at pseudo-inputs u, so q needs an encoder and a density at any z"
-_DRAWN = "training needs draws with a gradient, and which component a draw comes from is a choice, which has none"
+_DRAWN = "training needs draws with a gradient, and the choice of a component has none"
 
 TABLE: list[Part] = [
     _structure("vae", "vae:VAE", "one latent", *_NORMAL),
@@ -114,7 +114,7 @@ TABLE: list[Part] = [
     _likelihood(
         "columns",
         "columns:ColumnsLikelihood",
-        "groups of columns, each with its own",
+        "groups of columns, each with a likelihood of its own",
         options=_LOCATED["options"] | _same("groups"),
         only=("noise", "groups"),
         data_kinds=("counts", "real"),
@@ -127,7 +127,13 @@ TABLE: list[Part] = [
         "reparameterized draws",
         "in every structure",
     ),
-    _prior("learned-normal", "learned_normal:LearnedNormalPrior", "independent", *_NORMAL, "reparameterized draws"),
+    _prior(
+        "learned-normal",
+        "learned_normal:LearnedNormalPrior",
+        "independent dimensions",
+        *_NORMAL,
+        "reparameterized draws",
+    ),
     _prior("mixture", "mixture_of_normals:MixtureOfNormalsPrior", "of normals", options=_COMPONENTS),
     _prior(
         "vamp",
@@ -136,7 +142,7 @@ TABLE: list[Part] = [
         options=_COMPONENTS,
         needs=(Need("guide", "encoded normal", _MIXED),),
     ),
-    _prior("flow", "flow:FlowPrior", "a normal, bent", "reparameterized draws", options=_TRANSFORMS),
+    _prior("flow", "flow:FlowPrior", "a transformed normal", "reparameterized draws", options=_TRANSFORMS),
     _guide(
         "normal",
         "amortized_normal:AmortizedNormalGuide",
@@ -162,7 +168,7 @@ TABLE: list[Part] = [
         options=_TRANSFORMS,
         least=(AtLeast("latent_dim", 2, "a first dimension has none before it; guide 'spline-flow' takes one"),),
     ),
-    _guide("spline-flow", "spline_flow:SplineFlowGuide", "each dimension bent by splines", options=_TRANSFORMS),
+    _guide("spline-flow", "spline_flow:SplineFlowGuide", "each dimension transformed by splines", options=_TRANSFORMS),
     _guide("local", "local_normal:LocalNormalGuide", "parameters for each x", *_NORMAL, "one q per observation"),
     _guide(
         "semi-amortized",
@@ -174,7 +180,7 @@ TABLE: list[Part] = [
     _guide(
         "prior",
         "prior_guide:PriorGuide",
-        "p(z) whatever x is, to teach",
+        "p(z) for every x, for teaching",
         "closed-form KL",
         needs=(Need("prior", "reparameterized draws", _DRAWN),),
     ),

@@ -34,7 +34,7 @@ RANKS = (
 def aggregate_section(contents: ReportContents) -> Section:
     """What the mean KL to the prior is made of."""
     title = "The aggregate posterior"
-    question = "Do codes of all data together look like the prior, and how much do they tell of x?"
+    question = "Do the codes of all data together look like the prior, and how much do they say about x?"
     found = contents.aggregate
     if isinstance(found, Missing):
         return Section("aggregate", title, question, missing=found.reason)
@@ -44,8 +44,7 @@ def aggregate_section(contents: ReportContents) -> Section:
     capped = information.value > 0.95 * largest
     cap = (
         f"That is close to log N = {largest:.2f}, the most that {found.num_observations:,} observations can show, so "
-        "the "
-        f"split says little here: raise --num-encoded."
+        "the split says little here: raise --num-encoded."
         if capped
         else f"{count_of(found.num_observations, 'observation')} could show up to log N = {largest:.2f}."
     )
@@ -69,8 +68,8 @@ def aggregate_section(contents: ReportContents) -> Section:
         question,
         (
             f"Of the mean KL of {average_text(averages['kl_to_prior'])} nats, {average_text(information)} tell "
-            f"observations apart and {average_text(marginal)} are what q(z), the mean of q(z|x) over the data, differs "
-            f"from the prior{_halves(averages)}.",
+            f"observations apart and {average_text(marginal)} are the difference between q(z), the mean of q(z|x) "
+            f"over the data, and the prior{_halves(averages)}.",
             cap,
         ),
         (Drawings((drawing,), caption),),
@@ -110,8 +109,7 @@ def kl_section(contents: ReportContents) -> Section:
         4.6,
         2.5,
         f"Bars of the mean KL of {count_of(count, 'dimension')}, from {float(kl.max()):.2f} to {float(kl.min()):.2f} "
-        "nats; "
-        f"{active} active.",
+        f"nats; {active} active.",
     )
     caption = conditions(
         contents,

@@ -88,10 +88,14 @@ def _settings(found: ModelComparison, runs: Sequence[str]) -> Section:
     question = "What was trained differently?"
     if not rows:
         return Section("settings", "Settings", question, missing="the runs store no settings that differ.")
-    several = " A difference cannot be laid to one of several settings." if len(rows) > 1 else ""
-    sentence = f"{len(rows)} of {len(keys)} settings differ, beside the seed.{several}"
+    several = " A difference cannot be attributed to a single one of them." if len(rows) > 1 else ""
+    sentence = f"{len(rows)} of {len(keys)} settings differ, besides the seed.{several}"
     return Section(
-        "settings", "Settings", question, (sentence,), (Table(["setting", *names], rows, "Of the first seed of each."),)
+        "settings",
+        "Settings",
+        question,
+        (sentence,),
+        (Table(["setting", *names], rows, "From the first seed of each."),),
     )
 
 

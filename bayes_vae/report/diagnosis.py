@@ -14,7 +14,8 @@ __all__ = ["diagnosis_section"]
 
 def diagnosis_section(contents: ReportContents) -> Section:
     """Findings, the most serious first, and what could not be checked."""
-    title, question = "What is wrong, if anything", "Does this pair show a known fault, and what is to be done?"
+    title = "What is wrong, if anything"
+    question = "Does this pair show a known fault, and what should be done about it?"
     found = contents.diagnosis
     if isinstance(found, Missing):
         return Section("diagnosis", title, question, missing=found.reason)
@@ -24,7 +25,7 @@ def diagnosis_section(contents: ReportContents) -> Section:
         f"{found.num_particles} for the ELBO's terms",
         rows,
         estimator="each finding's own; bayes_vae's documentation has a page on them, Diagnosis",
-        error="standard errors; how sure a finding is, is about them alone",
+        error="standard errors; how sure a finding is depends on them alone",
         unit="Nats per observation where a number has that unit",
     )
     return Section(

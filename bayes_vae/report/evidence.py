@@ -116,8 +116,7 @@ def reliability_section(contents: ReportContents) -> Section:
         (
             f"k̂, the tail index of the importance weights, exceeds its threshold {threshold:.2f} {above}: {so}.",
             f"The median effective sample size is {size:.1f} of {count_of(estimate.num_particles, 'draw')}, and the "
-            "last "
-            f"doubling of draws raised the bound by {_step_text(step)} nats.",
+            f"last doubling of draws raised the bound by {_step_text(step)} nats.",
         ),
         (Drawings((drawing,), caption),),
     )
@@ -169,10 +168,11 @@ def _split_sentence(averages: dict[str, Average]) -> str:
         verdict = "neither is clearly the larger."
     elif difference > 0:
         verdict = (
-            "most of it is due to the encoder. A larger or longer trained one could win that back in the same family."
+            "most of it is due to the encoder. A larger encoder, or one trained longer, could win that back in the "
+            "same family."
         )
     else:
-        verdict = "most of it is due to the family. A guide that is no factorized normal could win that back."
+        verdict = "most of it is due to the family. A guide that is not a factorized normal could win that back."
     return (
         f"Over {first_of(whole.num_observations)} the ELBO lacks {average_text(whole)} nats "
         f"of log p(x): {average_text(family)} because the best q of its family does not match the exact posterior, "

@@ -36,7 +36,7 @@ class Missing:
     reason: str
 
 
-NO_SINGLE_CODE = Missing("this model does not come from one z alone, so there is no single code to run along.")
+NO_SINGLE_CODE = Missing("this model does not come from one z alone, so there is no single code to vary.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,8 +131,7 @@ def pictures(model: Any, guide: Any, inputs: Observations, index: Tensor, kl: Te
     if not is_picture(tuple(x.shape[1:])):
         raise NotDefinedError(
             f"an observation has shape {tuple(x.shape[1:])}, which is not that of a picture: expected (H, W), or one "
-            "or "
-            "three colours first or last."
+            "or three colours first or last."
         )
     try:
         if not exposed:
@@ -150,7 +149,7 @@ def _traversals(model: Any, guide: Any, x: Tensor, index: Tensor, kl: Tensor | N
     prior = model.prior()
     parts = normal_parts(prior)
     if parts is None or len(prior.event_shape) != 1:
-        return Missing("the prior is not a normal with independent dimensions, so its quantiles are not at hand.")
+        return Missing("the prior is not a normal with independent dimensions, so its quantiles are not available.")
     held = _posterior(guide, x[:1], index[:1])
     try:
         code = held.mean[0]

@@ -29,7 +29,7 @@ NO_DRAWS = "0 (means need no draws)"
 
 def reconstruction_section(contents: ReportContents) -> Section:
     """Observations above their reconstructions."""
-    title, question = "Reconstructions", "Does a code keep what makes an observation that one?"
+    title, question = "Reconstructions", "Does a code keep what distinguishes an observation from others?"
     found = contents.pictures
     if isinstance(found, Missing):
         return Section("reconstructions", title, question, missing=found.reason)
@@ -57,11 +57,9 @@ def reconstruction_section(contents: ReportContents) -> Section:
         title,
         question,
         (
-            "Given one z drawn from q(z|x), the decoder’s mean differs from x by "
-            f"{_mean_text(off)} "
-            f"per pixel, the mean absolute difference over {count_of(contents.num_observations, 'observation')}; in "
-            "nats "
-            f"the reconstruction term E_q log p(x|z) is {average_text(likelihood)}.",
+            f"Given one z drawn from q(z|x), the decoder’s mean differs from x by {_mean_text(off)} per pixel, the "
+            f"mean absolute difference over {count_of(contents.num_observations, 'observation')}; in nats the "
+            f"reconstruction term E_q log p(x|z) is {average_text(likelihood)}.",
         ),
         (Drawings((drawing,), caption),),
     )
@@ -96,7 +94,7 @@ def _aspect(x: Tensor) -> float:
 
 def prior_section(contents: ReportContents) -> Section:
     """What the model believes before any observation."""
-    title, question = "Draws from the prior", "Does the model, asked for data, give such data?"
+    title, question = "Draws from the prior", "Do draws from the model look like the data?"
     found = contents.pictures
     if isinstance(found, Missing):
         return Section("prior-samples", title, question, missing=found.reason)
@@ -122,8 +120,7 @@ def prior_section(contents: ReportContents) -> Section:
         question,
         (
             f"The mean pixel of {count_of(len(samples), 'draw')} is {texts[0]}, that of the data {texts[1]}; the "
-            "pictures "
-            "are means of p(x|z), so they are smoother than the data by nature.",
+            "pictures are means of p(x|z), so they are smoother than the data by nature.",
         ),
         (Drawings((drawing,), caption),),
     )
@@ -158,15 +155,14 @@ def traversal_section(contents: ReportContents) -> Section:
             f"A grid of pictures, {plain[0]} to the right and {plain[1]} upwards.",
         )
         drawings.append(Drawings((over,), f"{plain[0]} and {plain[1]} together. {_held_caption(contents, runs)}"))
-    only = "" if rows > 1 else ", the only one,"
-    weak = f", of {plain[least]} by {changes[least]:.3f}" if rows > 1 else ""
+    only = "" if rows > 1 else ", the only dimension,"
+    weak = f", moving {plain[least]} by {changes[least]:.3f}" if rows > 1 else ""
     return Section(
         "traversals",
         title,
         question,
         (
-            f"From the {low} to the {high} quantile of the prior, a run of {plain[most]}{only} changes a pixel’s mean "
-            "by "
+            f"Moving {plain[most]}{only} from the {low} to the {high} quantile of the prior changes a pixel’s mean by "
             f"{changes[most]:.3f} on average{weak}.",
             _which(runs, plain),
         ),
@@ -249,6 +245,5 @@ def _neighbours(found: LatentMeans) -> tuple[str, ...]:
     chance = float((counts.double() / len(labels)).square().sum())
     return (
         f"For {share(same)} of the observations the nearest other mean has the same label (by chance: "
-        f"{share(chance)}); "
-        "labels are never trained on.",
+        f"{share(chance)}); labels are never trained on.",
     )

@@ -55,14 +55,14 @@ def _about_sentences(contents: ReportContents) -> tuple[str, ...]:
         model, guide = (_program(config.get(role, {})) for role in ("model", "guide"))
         outcome = config.get("outcome", {})
         count = config.get("parameters", {}).get("count")
-        size = f", {count:,} numbers in all," if count else ""
+        size = f", {count:,} parameters in all," if count else ""
         rows = trained.get("sizes", {}).get("train")
         on = f" on {count_of(rows, 'observation')} of {trained.get('name')}" if rows else f" on {trained.get('name')}"
         epochs = f" for {count_of(outcome['epochs'], 'epoch')}" if "epochs" in outcome else ""
         if "refit_prior" in config.get("settings", {}):
             sentences.append(
                 f"The model {model} and the guide {guide} are a pair that was trained before; its prior{size} was then "
-                f"refitted to the codes{on}{epochs}, and the figures by epoch are of that."
+                f"refitted to the codes{on}{epochs}, and the figures by epoch are those of the refit."
             )
         else:
             sentences.append(f"The model {model} and the guide {guide}{size} were trained by SVI{on}{epochs}.")
@@ -76,7 +76,7 @@ def _about_sentences(contents: ReportContents) -> tuple[str, ...]:
             )
     policy = f"{data['policy']} ({POLICIES.get(data['policy'], 'unstated')})"
     tested = first_of(contents.num_observations, "test observation")
-    sentences.append(f"The figures below are of {tested} of {data['name']}, under the policy {policy}.")
+    sentences.append(f"The figures below are for {tested} of {data['name']}, under the policy {policy}.")
     if trained and trained.get("policy") != data["policy"]:
         sentences.append(
             f"Training used another data policy, {trained.get('policy')}: figures of different policies cannot be "
@@ -208,7 +208,7 @@ def _training_sentences(
         f"{best['epoch']:.0f} ({ended}); since epoch {first['epoch']:.0f} it changed by {change(changes['elbo'])}, "
         f"the reconstruction by {change(changes['expected_log_likelihood'])} and the KL by "
         f"{change(changes['kl_to_prior'])}.",
-        f"The training ELBO, its mean while the weights moved through that epoch, was {abs(apart):.2f} nats "
+        f"The training ELBO, averaged over that epoch while the weights changed, was {abs(apart):.2f} nats "
         f"{'above' if apart > 0 else 'below'} it"
         + (", more than five of its standard errors: a sign of overfitting." if apart > 5 * error > 0 else "."),
     ]
@@ -216,8 +216,8 @@ def _training_sentences(
         weights = sorted({row["kl_weight"] for row in contents.history})
         between = f"{weights[0]:g}" if len(weights) == 1 else f"{weights[0]:g} to {weights[-1]:g}"
         sentences.append(
-            f"At the start of an epoch the KL had the weight {between} in training, so the training ELBO shown is not "
-            "what was maximized; validation uses 1."
+            f"In training the KL had the weight {between} (at the start of each epoch), so the training ELBO shown is "
+            "not what was maximized; validation uses 1."
         )
     return tuple(sentences)
 

@@ -45,13 +45,13 @@ class CompareSettings:
     """The ladder of one run from the ELBO to the tightest bound, or several runs by their log p(x).
 
     Args:
-        rungs: of one run, particles at each rung; each divides the next.
+        rungs: for one run, particles at each rung; each divides the next.
         num_temperatures: steps of the annealed estimate; 0 leaves it out.
-        tolerance: of one run, adds a converged rung: the temperatures doubled until two levels agree to so many nats.
-        num_particles: of several runs, draws from q for each image (K), for the ELBO and L_K.
+        tolerance: for one run, adds a converged rung: temperatures are doubled until two levels agree to so many nats.
+        num_particles: for several runs, draws from q for each image (K), for the ELBO and L_K.
         num_observations: how many test images, from the first on.
-        num_curve_observations: of several runs, how many of those the rate–distortion curves in the figure of --out are
-            annealed for; 0 leaves the curves out.
+        num_curve_observations: for several runs, how many of those test images the rate–distortion curves in the figure
+            of --out are annealed for; 0 leaves the curves out.
         seed: of every draw.
         device: cpu, cuda, or auto.
     """
@@ -85,7 +85,9 @@ class CompareSettings:
         for name in names:
             if getattr(self, name) != getattr(defaults, name):
                 whose = "the ladder of one run" if num_runs > 1 else "the comparison of several runs"
-                raise SettingsError(f"{name} is a setting of {whose}, and {num_runs} were named: leave it out.")
+                raise SettingsError(
+                    f"{name} is a setting of {whose}, but the number of runs is {num_runs}: leave it out."
+                )
 
 
 @dataclass(frozen=True)
@@ -135,10 +137,10 @@ class ExploreSettings:
     Args:
         num_images: test observations to choose from, from the first on.
         num_codes: test observations whose codes are dots on the plane.
-        num_particles: draws from q for each observation (K), for k̂; of more than two latent dimensions also for the
-            ELBO.
-        num_points: of two latent dimensions, nodes of the grid along each.
-        num_temperatures: of more latent dimensions, steps of the annealed log p(x).
+        num_particles: draws from q for each observation (K), for k̂; with more than two latent dimensions, also for
+            the ELBO.
+        num_points: with two latent dimensions, nodes of the grid along each.
+        num_temperatures: with more latent dimensions, steps of the annealed log p(x).
         seed: of every draw.
         device: cpu, cuda, or auto.
     """
@@ -190,7 +192,8 @@ class DiagnoseSettings:
 
     Args:
         num_observations: training observations to look at, from the first on; 20 or more.
-        seconds: time that it may take; the cheapest checks come first, and the result says what was left out.
+        seconds: time that the diagnosis may take; the cheapest checks come first, and the result says what was left
+            out.
         checks: make only these checks, however long they take, such as those that diagnosis.json lists.
         against: another run, diagnosed in the same way, to see what a change did.
         seed: of every draw.

@@ -34,15 +34,16 @@ class DataSettings:
             threshold (above one half), none (taken as they are); when not given, stochastic, and for counts and
             real values none.
         kind: what the numbers of an array are: binary, gray (pixels), counts (whole numbers from 0 on), real, or auto
-            (found out, and refused where it could be one or another).
-        image_size: pixels of each side to which a folder's images are brought; when not given they must agree.
-        colour: of a folder's images: gray, or rgb with the colours first; when not given as they are.
-        num_labelled: training images whose label a semi-supervised model sees, the same for each class as far as they
-            go; all when not given.
+            (detected from the numbers, and refused where that is ambiguous).
+        image_size: pixels along each side, to which a folder's images are resized; when not given, all must have one
+            size.
+        colour: for a folder's images: gray, or rgb with the colours first; when not given, as they are.
+        num_labelled: training images whose label a semi-supervised model sees, the same number for each class
+            where there are enough; all when not given.
         validation_data: a file of validation rows, where the file of data holds training rows alone.
         test_data: a file of test rows, where the file of data holds training rows alone.
-        split: training, validation and test rows, as three fractions or numbers of rows; when not given 0.8 0.1 0.1,
-            and of 100 to 199 rows 20 each for validation and test.
+        split: training, validation and test rows, as three fractions or numbers of rows; when not given, 0.8 0.1
+            0.1, and with 100 to 199 rows, 20 each for validation and test.
         label_column: the column of a table that holds labels.
         standardize: bring each column of real values to mean 0 and deviation 1 over the training rows.
         standardize_columns: the same for these columns of a table alone, by name (a blank in a name is written _).
@@ -80,8 +81,8 @@ class PairSettings:
     """The networks of the model and the guide.
 
     Args:
-        latent_dim: size of z (of two layers: of z1, the one nearest to x).
-        hidden_dims: widths (of conv: channels) of the hidden layers, from the data's side; the decoder mirrors them.
+        latent_dim: size of z (with two layers: of z1, the one nearest to x).
+        hidden_dims: widths (for conv: channels) of the hidden layers, from the data's side; the decoder mirrors them.
         activation: tanh, relu, elu, silu, softplus or identity.
         network: kind of encoder and decoder.
         structure: latents and labels of the model.

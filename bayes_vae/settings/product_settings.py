@@ -19,7 +19,7 @@ class ScoreSettings:
         rows: which rows: test, train, validation or all; when not given, all of --data, and else the run's test rows.
         num_particles: draws from q for each observation (K), for the ELBO, L_K and k̂.
         num_temperatures: steps of the annealed log p(x); 0 takes L_K, which is faster.
-        num_reference: test observations of the run's own data to rank among, from the first on; 0 leaves it out.
+        num_reference: test observations of the run's own data to rank among, from the first on; 0 leaves the ranks out.
         seed: of every draw.
         device: cpu, cuda, or auto.
     """
@@ -66,10 +66,10 @@ class SampleSettings:
     Args:
         what: prior (new observations), reconstructions (test observations drawn again from their codes) or
             interpolations (between the codes of test observations, the first to the second, the third to the fourth).
-        num: how many: observations, or pairs of them between which to interpolate.
-        mean: take the mean of p(x given z) in place of a draw; when not given, for pictures (.png) alone.
-        label: of all draws of a model that is given labels; when not given, its classes in turn.
-        num_steps: observations of one interpolation, both ends counted.
+        num: number of observations, or of pairs of observations to interpolate between.
+        mean: take the mean of p(x given z) in place of a draw; when not given, only for pictures (.png).
+        label: the label of all draws, for a model that is given labels; when not given, its classes in turn.
+        num_steps: observations in one interpolation, both ends included.
         seed: of every draw.
         device: cpu, cuda, or auto.
     """
@@ -100,9 +100,9 @@ class RefitPriorSettings:
         num_components: components of a mixture, or pseudo-inputs of a vamp prior.
         num_transforms: transforms of a flow.
         epochs: passes over the codes of the training rows, at most.
-        patience: epochs without a rise on the validation rows after which it stops; 0 for never.
-        learning_rate: of Adam at the start; it falls like a cosine.
-        batch_size: codes of one step.
+        patience: epochs without a rise on the validation rows after which fitting stops; 0 for never.
+        learning_rate: Adam's learning rate at the start; it falls like a cosine.
+        batch_size: codes in one step.
         num_observations: how many test rows the priors are compared on, from the first on.
         num_particles: draws from q for each of them (K), for the ELBO and L_K.
         num_temperatures: steps of the annealed log p(x).

@@ -94,7 +94,7 @@ def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise SettingsError(f"{name} must be text, got {reprlib.repr(value)}.")
     if not value.strip() or "\0" in value:
-        raise SettingsError(f"{name} must not be empty, nor hold a NUL, got {reprlib.repr(value)}.")
+        raise SettingsError(f"{name} must not be empty or contain a NUL, got {reprlib.repr(value)}.")
     return value
 
 

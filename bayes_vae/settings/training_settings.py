@@ -23,9 +23,9 @@ class TrainingSettings:
             step_factor every step_epochs epochs), or burda (times 10^(-i/7) for 3^i epochs, i = 0 to 7; the published
             one starts at 0.001).
         final_learning_rate: learning rate at the end of the cosine schedule; the others ignore it.
-        step_epochs: epochs between two falls of the schedule steps.
-        step_factor: what the schedule steps multiplies the learning rate by.
-        clip_norm: largest norm of the gradient over all parameters; a longer one is shortened to it; 0 for none.
+        step_epochs: epochs between two falls of the learning rate in the schedule steps.
+        step_factor: the factor by which the schedule steps multiplies the learning rate.
+        clip_norm: largest norm of the gradient over all parameters; a larger gradient is scaled down to it; 0 for none.
         patience: epochs after which training stops if the validation ELBO has not risen; 0 to never stop early.
             Epochs in which the weight of the KL rises do not count.
         min_delta: nats by which the validation ELBO must rise to count.
@@ -40,7 +40,7 @@ class TrainingSettings:
         checkpoint_every_steps: steps between checkpoints within an epoch; 0 for only one at each epoch's end.
         seed: of the initial weights, the batches and the noise.
         device: cpu, cuda, or auto.
-        precision: of training: 32, bf16-mixed (matrix products in bfloat16) or 64.
+        precision: floating-point precision of training: 32, bf16-mixed (matrix products in bfloat16) or 64.
     """
 
     epochs: int = 20
@@ -110,7 +110,7 @@ class TrainingSettings:
         if self.free_bits and ("free_bits" not in taken or self.kl == "sampled"):
             raise SettingsError(
                 "free_bits are taken off the closed-form KL of each latent dimension, which only objective 'elbo' has: "
-                f"it does not go with objective {self.objective!r} and kl {self.kl!r}. Leave free_bits out, or choose "
+                f"they do not go with objective {self.objective!r} and kl {self.kl!r}. Leave free_bits out, or choose "
                 "objective 'elbo' and kl 'auto'."
             )
         if "kl" not in taken and self.kl == "analytic":
@@ -126,7 +126,7 @@ class TrainingSettings:
         if self.kl_weight != 1 or self.kl_warmup_epochs or self.kl_cycle_epochs:
             raise SettingsError(
                 f"objective {self.objective!r} has no KL to weigh: L_K is the logarithm of a mean of weights "
-                "p(x, z) / q(z given x), each of them whole. Leave out kl_weight, kl_warmup_epochs and "
+                "p(x, z) / q(z given x), and has no separate KL. Leave out kl_weight, kl_warmup_epochs and "
                 f"kl_cycle_epochs, or choose objective {others}."
             )
         if self.num_particles == 1:

@@ -20,8 +20,7 @@ GLOSSARY = {
     "code": "z of one observation: in a VAE a distribution, q(z|x). Pictures show its mean.",
     "effective sample size": "How many equal weights would be as good as the K that were drawn.",
     "ELBO": "Evidence lower bound: the expected log likelihood minus the KL of q to the prior. At most log "
-    "p(x); larger is "
-    "better.",
+    "p(x); larger is better.",
     "evidence": "p(x): the likelihood averaged over the prior, one number for each observation. In everyday Bayes the "
     "word means the observation itself; here it never does.",
     "family": "All the q that a guide can express, such as the normals with independent dimensions.",
@@ -37,17 +36,16 @@ GLOSSARY = {
     "nat": "Unit of a natural logarithm: 0.69 nats are one bit.",
     "observation": "x: one image, one row of a table.",
     "particle": "One draw of z for an observation. K particles give K importance weights.",
-    "plate": "Pyro's word for independent repeats: the observations stand in one.",
+    "plate": "Pyro's word for independent repeats: the observations are in one.",
     "policy": "How gray pixels become observations of zeros and ones. Figures of different policies cannot be "
     "compared.",
     "posterior": "p(z|x): how probable each z is after x was seen. It follows from prior, likelihood and evidence.",
     "posterior collapse": "q(z|x) is the prior for every x, so z says nothing about x.",
     "prior": "p(z): how probable each z is before x is seen.",
     "quadrature": "An integral as a sum over a grid. With one or two latent dimensions it gives log p(x) up to "
-    "a stated "
-    "error.",
+    "a stated error.",
     "SVI": "Stochastic variational inference: gradient steps on the ELBO, one for each batch.",
-    "temperature": "How far annealing has gone from its start (0) to the posterior (1). More temperatures are smaller "
+    "temperature": "How far annealing has gone from its start (0) to the posterior (1). More temperatures mean smaller "
     "steps.",
     "total correlation": "How far the dimensions of the aggregate posterior depend on each other, in nats.",
 }

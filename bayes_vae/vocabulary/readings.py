@@ -152,7 +152,7 @@ def sentence(reading: Reading) -> str:
     elif reading.kind in ("lower_bound_in_expectation", "upper_bound_in_expectation"):
         said.append(words(reading))
     elif reading.kind == "quadrature":
-        said.append("quadrature: the first error is of refinement, not Monte Carlo")
+        said.append("quadrature: the first error is from refinement, not Monte Carlo")
         said += [f"not converged {where}"] if unsettled else []
     elif reading.kind == "posterior_draws":
         said += [f"chains not converged {where}"] if unsettled else []
@@ -176,7 +176,7 @@ def why_not_converged(reading: Reading) -> str:
     """
     where = f"for {reading.failed} of {reading.num_observations}"
     if reading.cause == "one_chain":
-        return "the weight of one chain says nothing of its error"
+        return "the weight of one chain says nothing about its error"
     if reading.cause == "precision":
         return f"log p(x, z) is too sharp for its floats {where}; use float64"
     if reading.cause == "chains":

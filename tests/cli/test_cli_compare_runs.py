@@ -82,7 +82,7 @@ def test_the_files_hold_what_was_printed_and_are_not_replaced_unasked(command, s
     assert sum(float(row[best["name"]]) for row in rows) / 12 == pytest.approx(best["log_evidence"])
     refused = command(*words)
     assert (refused.code, refused.out) == (2, "")
-    assert "is there already: choose another --out, or give --overwrite" in refused.err
+    assert "exists already: choose another --out, or give --overwrite" in refused.err
     assert command(*words, "--overwrite").code == 0
 
 

@@ -19,7 +19,7 @@ def test_the_demo_shows_everything(command, tmp_path):
     assert len(figures) == 5
     assert all(Path(figure).is_file() for figure in figures)
     page = tmp_path / "run" / "explore.html"
-    assert f"Bayes' rule to touch is in {page}" in outcome.out
+    assert f"The interactive page is {page}" in outcome.out
     assert page.stat().st_size > 50_000
 
 
@@ -42,4 +42,4 @@ def test_the_demo_stops_where_it_was_interrupted(monkeypatch, command, tmp_path)
     outcome = command("demo", "--latent-dim", "2", "--out", tmp_path / "run")
     assert outcome.code == 130
     assert "log_evidence" not in outcome.out
-    assert outcome.err.endswith(f"Go on with: bayes-vae train --resume {tmp_path / 'run'}\n")
+    assert outcome.err.endswith(f"Resume with: bayes-vae train --resume {tmp_path / 'run'}\n")

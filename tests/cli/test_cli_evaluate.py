@@ -151,7 +151,7 @@ def test_a_table_for_a_person(command, run):
 def test_observations_that_failed_are_counted_below_the_table():
     reading = {"kind": "quadrature", "failed": 2, "num_observations": 20}
     evidence = {"estimator": "quadrature on a grid, D = 2", "reading": reading}
-    words = "quadrature: the first error is of refinement, not Monte Carlo; not converged for 2 of 20"
+    words = "quadrature: the first error is from refinement, not Monte Carlo; not converged for 2 of 20"
     assert evidence_lines(evidence) == ["", f"log p(x), quadrature on a grid, D = 2: {words}."]
     assert evidence_lines({**evidence, "reading": {**reading, "failed": 0}}) == []
 
@@ -198,7 +198,7 @@ def test_other_data_are_noted(command, run, tmp_path):
     np.save(tmp_path / "other.npy", np.ones((40, 8, 8), dtype=np.uint8))
     outcome = command("evaluate", run, "--num-particles", "2", "--data", tmp_path / "other.npy", "--json")
     assert outcome.code == 0
-    assert "note: these are not the data of the training (then digits, now other.npy)" in outcome.err
+    assert "note: these are not the data that the run was trained on (then digits, now other.npy)" in outcome.err
 
 
 def test_figures_of_other_data_replace_none_of_the_runs_own(command, run, tmp_path):

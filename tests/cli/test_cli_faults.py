@@ -376,5 +376,5 @@ def test_a_process_that_is_asked_to_end_says_how_to_resume(tmp_path):
     assert process.returncode == 128 + signal.SIGTERM
     last = errors.splitlines()[-1]
     assert last.startswith("bayes-vae: interrupted after ")
-    assert last.endswith(f"Go on with: bayes-vae train --resume {folder}")
+    assert last.endswith(f"Resume with: bayes-vae train --resume {folder}")
     assert RunDirectory(folder).unfinished

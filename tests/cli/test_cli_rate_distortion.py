@@ -53,7 +53,7 @@ def test_runs_of_other_observations_or_units_are_refused(command, trained, tmp_p
         assert main(["train", *short, *words, *likelihood, "--out", str(tmp_path / name)]) == 0
     outcome = command("rate-distortion", trained, tmp_path / "threshold")
     assert outcome.code == 2
-    assert "were trained on other data, or under another data policy" in outcome.err
+    assert "were trained on different data, or under different data policies" in outcome.err
     assert (
         main(
             ["train", *short, "--policy", "none", "--likelihood", "discretized-logistic", "--out", str(tmp_path / "d")]
@@ -62,7 +62,7 @@ def test_runs_of_other_observations_or_units_are_refused(command, trained, tmp_p
     )
     outcome = command("rate-distortion", tmp_path / "gray", tmp_path / "d")
     assert outcome.code == 2
-    assert "one gives x a probability and the other a density" in outcome.err
+    assert "gives x a probability and the other a density" in outcome.err
 
 
 def test_a_curve_given_the_label_is_not_drawn_beside_one_without(command, trained, tmp_path, capsys):
@@ -71,4 +71,4 @@ def test_a_curve_given_the_label_is_not_drawn_beside_one_without(command, traine
     capsys.readouterr()
     outcome = command("rate-distortion", trained, tmp_path / "given")
     assert (outcome.code, outcome.out) == (2, "")
-    assert "one is given the label y, so that its curve is of p(x given y), and the other is not" in outcome.err
+    assert "is given the label y, so its curve is of p(x given y), and the other is not" in outcome.err

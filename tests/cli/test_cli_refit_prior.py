@@ -89,13 +89,13 @@ def test_it_can_be_refitted_again_and_says_where_nothing_is_gained(command, refi
     assert not (tmp_path / "again").exists()
     text = command("refit-prior", refitted, *words)
     assert "he old prior is kept" in text.out
-    assert f"Nothing was written: go on with {refitted}" in text.out
+    assert f"Nothing was written: keep {refitted}" in text.out
 
 
 def test_no_training_repeats_or_resumes_it(command, refitted, tmp_path):
     repeated = command("train", "--config", refitted, "--out", tmp_path / "new")
     assert repeated.code == 2
-    assert "is a run whose prior was refitted, which no training repeats" in repeated.err
+    assert "is a run whose prior was refitted, which training cannot repeat" in repeated.err
     resumed = command("train", "--resume", refitted, "--epochs", "9", "--out", tmp_path / "new")
     assert resumed.code == 2
     assert not (tmp_path / "new").exists()
@@ -131,7 +131,10 @@ def test_the_figures_are_printed(command, holed, tmp_path):
     [
         ([], "say where the run with the new prior goes: --out NEWRUN"),
         (["--out", "RUN"], "--out is the run itself"),
-        (["--out", "new", "--policy", "threshold"], "fits to the training rows of the run itself, but these data are"),
+        (
+            ["--out", "new", "--policy", "threshold"],
+            "fits to the training rows of the run itself, but these are other data",
+        ),
         (["--out", "new", "--prior", "cauchy"], "prior must be one of standard-normal, learned-normal, mixture"),
         (["--out", "new", "--prior", "standard-normal"], "has nothing to fit"),
         (["--out", "new", "--learning-rate", "0"], "learning_rate must be above 0, got 0"),

@@ -58,7 +58,7 @@ def test_an_interrupted_report_leaves_the_old_one(command, run, monkeypatch):
     monkeypatch.setattr(bayes_vae.report, "report_contents", interrupt)
     outcome = command("report", run)
     assert (outcome.code, outcome.out) == (130, "")
-    assert outcome.err == "bayes-vae: interrupted: no report was written, and an older one is as it was.\n"
+    assert outcome.err == "bayes-vae: interrupted: no report was written, and an older one is unchanged.\n"
     assert RunDirectory(run).read_file("report.html") == b"old"
 
 

@@ -65,7 +65,7 @@ def test_the_scores_are_those_of_the_library(command, trained, tmp_path):
 
 def test_a_person_is_warned_that_likelihood_is_no_outlier_test(command, trained, tmp_path):
     outcome = command("score", trained, *QUICK, "--out", tmp_path / "scores.csv")
-    assert "A high log p(x) does not say that a row is of the data" in outcome.out
+    assert "A high log p(x) does not mean that a row belongs to the data" in outcome.out
     assert "Percentiles are among 20 test observations of the run." in outcome.out
 
 
@@ -141,12 +141,15 @@ def test_the_mean_where_it_is_asked_for(command, trained, tmp_path):
         (["sample", "--out", "a.png", "--num", "1000"], "a picture shows at most 144 prior"),
         (["sample", "--out", "a.npy", "--what", "reconstructions", "--num", "301"], "has 300: lower --num"),
         (["sample", "--out", "a.npy", "--label", "3"], "this model knows no classes"),
-        (["sample", "--out", "a.npy", "--what", "reconstructions", "--label", "3"], "label is of draws from the prior"),
+        (
+            ["sample", "--out", "a.npy", "--what", "reconstructions", "--label", "3"],
+            "label is for draws from the prior",
+        ),
         (["score", "--rows", "some", "--out", "a.csv"], "invalid choice: 'some'"),
         (["score", "--num-particles", "1", "--out", "a.csv"], "num_particles must be at least 2"),
         (["score"], "the following arguments are required: --out"),
         (["encode", "--out", "folder.npz"], "is a folder: name a file with --out"),
-        (["encode", "--out", "there.npz"], "is there already: choose another --out, or give --overwrite"),
+        (["encode", "--out", "there.npz"], "exists already: choose another --out, or give --overwrite"),
     ],
 )
 def test_what_cannot_work_is_said_before_the_work(command, trained, tmp_path, monkeypatch, words, message):

@@ -95,4 +95,4 @@ def assert_reported(command, path):
     assert (path / "report.html").stat().st_size == reported["bytes"]
     assert all(reason for reason in reported["left_out"].values())
     assert {"Reconstructions", "Draws from the prior", "What is wrong, if anything"}.isdisjoint(reported["left_out"])
-    assert "no single code to run along" in reported["left_out"]["What the latent dimensions do"]
+    assert "no single code to vary" in reported["left_out"]["What the latent dimensions do"]

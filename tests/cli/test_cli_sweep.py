@@ -82,7 +82,7 @@ def test_an_unfinished_run_is_resumed(command):
         grid = ["--vary", "latent_dim=2,3", "--out", "runs/d{latent_dim}", *words, "--no-compare"]
         first = command("sweep", *grid)
     assert first.code == 128 + signal.SIGTERM
-    assert "interrupted after 0 of 2 trainings. The same command goes on from there" in first.err
+    assert "interrupted after 0 of 2 trainings. The same command continues from there" in first.err
     assert RunDirectory("runs/d2").unfinished
     second = command("sweep", *grid, "--json")
     assert [each["state"] for each in second.json["runs"]] == ["resumed", "trained"]
@@ -132,11 +132,11 @@ def test_ctrl_c_ends_all_trainings_with_their_checkpoints(tmp_path):
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "The same command goes on from there." in err
+    assert "The same command continues from there." in err
     assert "Traceback" not in err
     for folder in folders:
         assert RunDirectory(folder).unfinished
-        assert f"Go on with: bayes-vae train --resume runs/{folder.name}" in err
+        assert f"Resume with: bayes-vae train --resume runs/{folder.name}" in err
 
 
 @pytest.mark.parametrize(
@@ -149,8 +149,8 @@ def test_ctrl_c_ends_all_trainings_with_their_checkpoints(tmp_path):
         (["--vary", "latent_dim=2,,4", "--out", "a"], "latent_dim varies over nothing"),
         (["--vary", "latent_dim=2,2", "--out", "a"], "latent_dim has the value 2 twice: name each once"),
         (["--vary", "seed=1", "--vary", "training.seed=2", "--out", "a"], "seed varies twice: give all its values"),
-        (["--vary", "latent_dims=2,4", "--out", "a"], "'latent_dims' is no setting of a training"),
-        (["--vary", "data.seed=2,4", "--out", "a"], "'data.seed' is no setting of a training"),
+        (["--vary", "latent_dims=2,4", "--out", "a"], "'latent_dims' is not a training setting"),
+        (["--vary", "data.seed=2,4", "--out", "a"], "'data.seed' is not a training setting"),
         (["--vary", "latent_dim=2,4", "--out", "a"], "two trainings would be written to a: latent_dim=2, and latent"),
         (["--vary", "latent_dim=2,4", "--out", "a"], "Put {latent_dim} into --out"),
         (["--vary", "latent_dim=2,4", "--out", "a{seed}"], "--out a{seed}: expected {NAME} of settings that vary"),
@@ -183,7 +183,7 @@ def test_a_file_whose_entries_are_no_lists_is_refused(tmp_path):
 
 def test_too_large_a_grid_is_refused():
     many = {name: [str(value) for value in range(200)] for name in ("seed", "epochs")}
-    with pytest.raises(SettingsError, match="this grid has 40,000 trainings: at most 1,000 are taken"):
+    with pytest.raises(SettingsError, match="this grid has 40,000 trainings: at most 1,000 are allowed"):
         cells_of(many, "a{seed}-{epochs}", [])
 
 
@@ -193,7 +193,8 @@ def test_a_run_of_other_settings_is_not_taken_for_done(command, calls, trained):
     assert same.json["runs"][0]["state"] == "skipped"
     other = command("sweep", *words, "--epochs", "5")
     assert other.code == 2
-    assert "holds a run of other settings than latent_dim=2 of this sweep: epochs is 2 there and 5 here" in other.err
+    assert "holds a run whose settings are not those of latent_dim=2 in this sweep" in other.err
+    assert "this sweep: epochs is 2 there and 5 here" in other.err
     assert not calls
 
 

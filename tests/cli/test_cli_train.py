@@ -98,7 +98,7 @@ def test_ctrl_c_ends_with_a_checkpoint_and_says_how_to_resume(monkeypatch, comma
         outcome = command("train", *tiny, "--out", tmp_path / "run")
     assert (outcome.code, outcome.out) == (130, "")
     assert outcome.err.splitlines()[-1] == (
-        f"bayes-vae: interrupted after {where}. Go on with: bayes-vae train --resume {tmp_path / 'run'}"
+        f"bayes-vae: interrupted after {where}. Resume with: bayes-vae train --resume {tmp_path / 'run'}"
     )
     assert RunDirectory(tmp_path / "run").unfinished
     again = command("train", "--resume", tmp_path / "run", "--json")
@@ -259,5 +259,5 @@ def test_a_result_worse_than_a_coin_is_noted(command, tmp_path, tiny):
     rates = ["--learning-rate", "1000", "--final-learning-rate", "1000"]
     outcome = command("train", *tiny, *rates, "--out", tmp_path / "run")
     assert outcome.code == 0
-    assert "is below -44.4, that of a coin for each pixel: training went wrong" in outcome.err
+    assert "is below -44.4, that of a fair coin for each pixel: training went wrong" in outcome.err
     assert "coin" not in command("train", *tiny, "--out", tmp_path / "fine").err

@@ -275,8 +275,8 @@ def test_the_same_encoder_tells_the_objective_from_the_capacity(examined):
     """Where it closes the gap once it is trained by itself, nobody is told to make it larger."""
     gap = {"train_amortization_gap": 3.0}
     for gain, words, certain in (
-        (2.8, "it is the objective or the training", True),
-        (0.2, "its capacity, or its", False),
+        (2.8, "the cause is the objective or the training", True),
+        (0.2, "its capacity or its", False),
     ):
         (found,) = judge(examined(**gap, gain_of_encoder=gain)).findings
         assert words in found.summary
@@ -298,7 +298,7 @@ def test_a_learned_deviation_is_not_to_be_learned(examined):
     off = {"residual_over_scale": 0.5, "gain_of_pixel_scale": 50.0}
     fixed, learned = (judge(examined(**off, pixel_scale_is_learned=value))[0][0] for value in (0.0, 1.0))
     assert fixed.advice.startswith("Learn the deviation:")
-    assert learned.advice.startswith("The deviation is learned, and has not come to its best value")
+    assert learned.advice.startswith("The deviation is learned, but has not reached its best value")
 
 
 def test_rounded_logits_are_not_taken_for_clipped_ones(examined):

@@ -221,8 +221,8 @@ def test_gray_pixels_are_read_as_trained_and_as_a_density(isolated_globals, monk
     worth = found.measurements["test_elbo_on_binarized"]
     assert worth.value == pytest.approx(density.averages()["elbo"].value, abs=0.1)
     assert abs(worth.value - found.measurements["test_elbo"].value) > 0.2
-    assert "As it was trained, by cross-entropy, the KL weights read" in first.summary
-    assert "as a density of binarized pixels it is worth an ELBO of" in first.summary
+    assert "Read as it was trained, by cross-entropy, the pair has KL weights" in first.summary
+    assert "read as a density of binarized pixels, it has an ELBO of" in first.summary
     assert "as it was trained, by cross-entropy on gray values" in found.table()
     assert found.data_policy == "none"
 
@@ -242,7 +242,7 @@ def test_gray_pixels_of_programs_are_binarized(patient):
     gray = replace(data, **_unbinarized(data))
     found = diagnose(programs.model, programs.guide, gray, checks=("elbo", "parameters"))
     assert found.findings[0].name == "gray-data"
-    assert "What follows is of binarized pixels." in found.findings[0].summary
+    assert "The numbers below are for binarized pixels." in found.findings[0].summary
     assert found.measurements["train_elbo"].value < 0
     assert found.read_as.startswith("on pixels that were binarized for it")
 

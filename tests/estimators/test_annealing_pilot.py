@@ -340,4 +340,4 @@ def test_one_chain_has_no_spread(small_vae):
     assert one.spread.isnan().all()
     assert math.isnan(one.averages()["log_evidence"].monte_carlo_error)
     assert list(map(words, one.readings)) == ["lower bound, not converged"] * 5
-    assert str(one.reading) == "lower bound, not converged: the weight of one chain says nothing of its error"
+    assert str(one.reading) == "lower bound, not converged: the weight of one chain says nothing about its error"

@@ -147,7 +147,8 @@ def other(prior=None, likelihood=None):
 def test_programs_of_other_priors_keep_their_refusal(kind, isolated_globals):
     with isolated_globals(seed=0):
         pair = other(*OTHER[kind])
-    kinds = {"a prior that differs": (bv.errors.LikelihoodSeesDataError, "sees|moves|depend")}  # it sees x, and so is refused before
+    seen = bv.errors.LikelihoodSeesDataError, "sees|moves|depend"
+    kinds = {"a prior that differs": seen}  # it sees x, and so is refused before
     error, match = kinds.get(kind, (NotDefinedError, "does not expose its distributions"))
     with pytest.raises(error, match=match):
         bv.aggregate_posterior_terms(*pair, 5)

@@ -188,10 +188,10 @@ def test_averages_add_refinement_errors_and_say_what_they_are(linear_gaussian, r
     assert figure.monte_carlo_error == pytest.approx(found.refinement_error.mean().item())
     assert figure.data_error == pytest.approx(found.log_evidence.std().item() / 7**0.5)
     assert figure.num_particles == 0
-    assert "the first error is of refinement, not Monte Carlo; not converged for 7 of 7" in str(figure)
+    assert "the first error is from refinement, not Monte Carlo; not converged for 7 of 7" in str(figure)
     assert found.provenance.data_policy == "none"
     exact = bv.quadrature_log_evidence(model, rescaled_guide(model, 1.5), x)
-    assert str(exact.reading) == "quadrature: the first error is of refinement, not Monte Carlo"
+    assert str(exact.reading) == "quadrature: the first error is from refinement, not Monte Carlo"
 
 
 def test_progress_is_told(small_vae):

@@ -150,7 +150,7 @@ def test_one_chain_has_no_error(linear_gaussian):
     model, x = linear_gaussian
     found = bv.rate_distortion(model, None, x, [1.0], num_temperatures=8, num_chains=1)
     assert found.rate_error.isnan().all()
-    assert "the weight of one chain says nothing of its error" in str(found.curve()[1].distortion.reading)
+    assert "the weight of one chain says nothing about its error" in str(found.curve()[1].distortion.reading)
 
 
 def test_a_program_of_ones_own_needs_no_guide(within, isolated_globals):

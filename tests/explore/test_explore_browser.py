@@ -366,7 +366,7 @@ def test_q_is_let_go_in_six_dimensions(opened, file_of_six_dimensions, until):
 def test_a_flow_is_drawn_by_its_contours(opened, file_of_a_flow):
     tab, said, _ = opened(file_of_a_flow)
     assert tab.locator(".panel.posterior .ellipse.encoder").count() == 2
-    assert "is no normal" in tab.locator(".result").inner_text()
+    assert "is not a normal" in tab.locator(".result").inner_text()
     assert "is not a normal" in tab.locator("#about").inner_text()
     assert said == []
 
@@ -403,7 +403,7 @@ def test_the_codes_of_several_runs_stand_side_by_side(opened, file_of_two, until
 
 WHICH_IS_WHICH = {
     "observation": "x is the observation: the image below",
-    "hypothesis": "z is the hypothesis: the two numbers that, according to the model, it was made from",
+    "hypothesis": "z is the hypothesis: the two numbers from which, according to the model, x was made",
     "prior": "What is believed of z before x is seen",
     "likelihood": "How probable x is if z is its cause",
     "evidence": "p(x) is the evidence: one number, how probable the image is under the whole model",

@@ -212,7 +212,7 @@ def test_a_guide_that_is_no_normal_is_shown_by_its_contours(pair_of, guide):
 def test_the_page_is_made_anew_from_its_content(pair_of):
     page = explore_page([collect(*pair_of(), observations("bernoulli"), FEW, name="<a> & b")])
     assert page_of(content_of(page)) == page
-    with pytest.raises(bv.errors.SettingsError, match="no page of bayes-vae explore"):
+    with pytest.raises(bv.errors.SettingsError, match="not a page of bayes-vae explore"):
         content_of("<html></html>")
 
 

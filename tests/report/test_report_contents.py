@@ -62,7 +62,7 @@ def test_the_first_sentence_counts_the_observations_that_failed(contents):
     flagged = replace(contents, evaluation=replace(contents.evaluation, rungs=rungs))
     first = evidence_sentences(flagged, flagged.evaluation.averages())[0]
     assert first.endswith(
-        "; quadrature: the first error is of refinement, not Monte Carlo; not converged for 3 of 30)."
+        "; quadrature: the first error is from refinement, not Monte Carlo; not converged for 3 of 30)."
     )
     settled = Reading("quadrature", 0, 30)
     rungs = tuple(replace(rung, reading=settled) for rung in rungs)
@@ -172,7 +172,7 @@ def test_one_dimension_and_colours(isolated_globals):
     found = report_contents(*untrained(data, 1, isolated_globals), data, QUICK)
     assert found.pictures.traversals.over is None
     assert found.pictures.traversals.along.shape == (1, 9, 3, 5, 5)
-    assert "the only one" in traversal_section(found).sentences[0]
+    assert "the only dimension" in traversal_section(found).sentences[0]
 
 
 class Correlated(SingleLatentGuide):
@@ -226,7 +226,7 @@ def test_one_observation_is_spoken_of_in_the_singular(isolated_globals):
 def test_weights_of_the_kl_and_an_unfinished_run_are_told(contents):
     history = [{**row, "kl_weight": weight} for row, weight in zip(contents.history, (0.0, 0.5), strict=True)]
     warmed = training_section(replace(contents, history=history))
-    assert "At the start of an epoch the KL had the weight 0 to 0.5 in training" in warmed.sentences[-1]
+    assert "In training the KL had the weight 0 to 0.5 (at the start of each epoch)" in warmed.sentences[-1]
     config = {name: value for name, value in contents.config.items() if name != "outcome"}
     text = " ".join(about_section(replace(contents, config=config)).sentences)
     assert "The run is unfinished: 2 of 2 epochs were done, and the weights are those of the best so far." in text

@@ -71,18 +71,18 @@ SENTENCES = [
     (
         Reading(FAILED, 7, 7, "one_chain"),
         "lower bound, not converged",
-        "lower bound, not converged: the weight of one chain says nothing of its error",
+        "lower bound, not converged: the weight of one chain says nothing about its error",
     ),
     (Reading("upper_bound_in_expectation"), "upper bound in expectation", "upper bound in expectation"),
     (
         Reading("quadrature", 0, 5),
         "exact up to its tolerance",
-        "quadrature: the first error is of refinement, not Monte Carlo",
+        "quadrature: the first error is from refinement, not Monte Carlo",
     ),
     (
         Reading("quadrature", 2, 5),
         "quadrature, not converged",
-        "quadrature: the first error is of refinement, not Monte Carlo; not converged for 2 of 5",
+        "quadrature: the first error is from refinement, not Monte Carlo; not converged for 2 of 5",
     ),
     (Reading("capped", limit=5.7038), "at most log N = 5.704", "at most log N = 5.704"),
     (Reading("capped", limit=0.0), "at most log N = 0.000", "at most log N = 0.000"),

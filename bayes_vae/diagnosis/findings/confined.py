@@ -24,8 +24,7 @@ LOG_VARIANCE_NEAR_OVERFLOW = 30.0
     needs=("share_at_smallest_mean", "share_at_smallest_log_variance"),
     why="q cannot be where the posterior is, whatever the encoder learns.",
     advice="Make both heads linear: mean = nn.Linear(hidden, latent_dim), log_var = nn.Linear(hidden, latent_dim), "
-    "with no "
-    "activation behind them. No value then lies on the end of a range, and the amortization gap falls.",
+    "with no activation behind them. No value then lies on the end of a range, and the amortization gap falls.",
     explains=(
         *OF_OBJECTIVE,
         "latent",
@@ -50,24 +49,21 @@ def encoder_confined(seen: Examined) -> Iterator[Case]:
         also = " (the deviation is 1 there, as behind a ReLU)" if abs(value) < TINY and end == "smallest" else ""
         yield Case(
             f"No log variance of q lies {word} {value:.3g}, and {share:.0%} lie exactly there{also}: an activation or "
-            "a "
-            "clamp confines q's deviations.",
+            "a clamp confines q's deviations.",
             [seen.above(f"share_at_{end}_log_variance", AT_AN_END)],
             ("smallest_log_variance", "largest_log_variance"),
         )
     share = seen.value("share_of_unit_deviations")
     yield Case(
-        f"{share:.0%} of q's deviations are exactly 1, where the means vary: a ReLU behind the log variance does "
-        "that, or a "
-        "deviation that was fixed.",
+        f"{share:.0%} of q's deviations are exactly 1, although the means vary: a ReLU behind the log variance "
+        "does that, or a fixed deviation.",
         [seen.above("share_of_unit_deviations", AT_AN_END)],
         ("smallest_log_variance", "largest_log_variance"),
     )
     constant, count = seen.value("constant_means"), seen.value("latent_dimensions")
     yield Case(
-        f"{constant:.0f} of {count:.0f} means of q are one number whatever x is, and the others vary: the units "
-        "before them are "
-        "dead, as behind a ReLU that is 0 for every observation.",
+        f"{constant:.0f} of {count:.0f} means of q are the same for every x, and the others vary: the units "
+        "before them are dead, as behind a ReLU that is 0 for every observation.",
         [seen.above("constant_means", 0.0), seen.holds(constant < count, "latent_dimensions")],
         ("smallest_mean", "largest_mean"),
     )
@@ -86,8 +82,7 @@ def encoder_confined(seen: Examined) -> Iterator[Case]:
 @warning(
     "decoder-reach",
     needs=("share_below_reach",),
-    why="No z can reconstruct these values: the residuals there are the decoder's, and the deviation grows to cover "
-    "them.",
+    why="No z can reconstruct these values: the decoder leaves residuals there, and the deviation grows to cover them.",
     advice="Let the last layer be linear, or bring the data into the range of its activation ([0, 1] for a sigmoid, "
     "[-1, 1] for a tanh).",
     explains=("likelihood-scale", "latent", "amortization-gap", "undertraining", "unused-dimensions"),
@@ -110,10 +105,9 @@ def decoder_reach(seen: Examined) -> Iterator[Case]:
 @warning(
     "unscaled-columns",
     needs=("largest_column_over_median", "pixel_scale_is_one_number"),
-    why="With one deviation for all columns the widest of them is the whole likelihood; the others are not modelled.",
+    why="With one deviation for all columns the widest one dominates the likelihood; the others are hardly modelled.",
     advice="Standardize the columns: x = (x - x.mean(0)) / x.std(0), with the moments of the training rows; or give "
-    "each its "
-    "own deviation.",
+    "each its own deviation.",
     explains=("likelihood-scale", "latent", "unused-dimensions"),
 )
 def unscaled_columns(seen: Examined) -> Iterator[Case]:
@@ -131,9 +125,9 @@ def unscaled_columns(seen: Examined) -> Iterator[Case]:
 @warning(
     "near-overflow",
     needs=("largest_log_variance",),
-    why="A little further and exp gives infinity: training ends in NaN.",
-    advice="Lower the learning rate or clip the gradient (clip_norm); if the KL is in the loss with the right sign it "
-    "brings such variances back.",
+    why="A little larger, and its exponential is infinite: training ends in NaN.",
+    advice="Lower the learning rate or clip the gradient (clip_norm); if the KL is in the loss with the right sign, "
+    "it brings such variances back.",
     symptom="objective",
 )
 def near_overflow(seen: Examined) -> Iterator[Case]:

@@ -69,7 +69,7 @@ def obstacle(kind: Kind, seen: Examined) -> str:
     """Why a kind cannot be asked about; empty where it can."""
     objective = seen.settings.get("objective", "elbo")
     if objective in TIGHTER and kind.of_elbo:
-        return f"the run was trained on the objective {objective}, which comes to rest elsewhere than the ELBO."
+        return f"the run was trained on the objective {objective}, whose optimum is not that of the ELBO."
     lacking = next((name for name in kind.needs if name not in seen.measured), None)
     return "" if lacking is None else seen.notes.get(lacking, f"{lacking.replace('_', ' ')} was not measured.")
 

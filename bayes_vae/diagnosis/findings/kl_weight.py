@@ -52,8 +52,8 @@ def averaged_loss(seen: Examined) -> Iterator[Case]:
     ):  # nothing is left to be read off, but the ELBO would have kept the latent: a suspicion
         again = seen.value("gain_of_starting_again")
         yield Case(
-            f"A fresh copy trained a little at KL weight 1 keeps the latent, and has an ELBO {again:.2g} nats above. "
-            f"Most often it is lost to a mean over the {seen.num_pixels} numbers of x beside a sum over z; a large KL "
+            f"A fresh copy trained a little at KL weight 1 keeps the latent, and its ELBO is {again:.2g} nats higher. "
+            f"The usual cause is a mean over the {seen.num_pixels} numbers of x beside a sum over z; a large KL "
             "weight, draws without a gradient (sample in place of rsample) or too high a learning rate look the same.",
             [seen.below(LARGEST_KL, COLLAPSED_KL), seen.above("gain_of_starting_again", SETTLED_GAIN)],
             severity="warning",
@@ -63,8 +63,8 @@ def averaged_loss(seen: Examined) -> Iterator[Case]:
     weight = seen.value("kl_weight")
     words, ratio = min(_averages(seen).items(), key=lambda average: abs(math.log(weight / average[1])))
     yield Case(
-        f"The estimated KL weight {weight:.3g} is what {words} gives ({ratio:.3g}); a KL weight of that size would "
-        "look the same: the line of the loss tells them apart.",
+        f"The estimated KL weight {weight:.3g} is what {words} would give ({ratio:.3g}); a KL weight of that size "
+        "would look the same: the line that computes the loss tells them apart.",
         [seen.within("kl_weight", ratio, 1.2), seen.off("kl_weight", 1.0, 4.0), *_weight_conditions(seen)],
         BOTH,
         explains=(*_follows(weight), "kl-weight"),
@@ -95,7 +95,7 @@ def _averages(seen: Examined) -> dict[str, float]:
     needs=("kl_weight",),
     why="Above 1 the objective is a looser bound on log p(x) than the ELBO, and the codes carry too little; below 1 "
     "it is not a bound, and the codes miss the prior.",
-    advice="End the training at weight 1, or report the weight with every figure and compare models at weight 1 only. "
+    advice="Finish training at weight 1, or report the weight with every figure and compare models at weight 1 only. "
     "After training at weight 1 the estimate reads 1.",
     explains=HELD_TOO_LITTLE,
     symptom="objective",

@@ -27,14 +27,14 @@ MOMENTS = ("aggregate_mean_off", "aggregate_deviation_smallest", "aggregate_devi
 @fault(
     "decoder-ignores-latent",
     needs=("use_of_latent", KL),
-    why="The KL is paid, and the reconstruction is the same for every z.",
+    why="The KL is paid, but the reconstruction is the same for every z.",
     advice="Look for a z that is replaced, detached or multiplied by zero on its way into the decoder.",
     explains=(*OF_GUIDE, "prior-hole", "variance-collapse"),
 )
 def decoder_ignores_latent(seen: Examined) -> Iterator[Case]:
     """A KL is paid, and another observation's z does as well."""
     yield Case(
-        f"The KL is {seen.value(KL):.2g} nats, and z of another observation reconstructs as well.",
+        f"The KL is {seen.value(KL):.2g} nats, but another observation's z reconstructs x just as well.",
         [seen.below("use_of_latent", seen.at_least(*UNUSED)), seen.above(KL, UNUSED_KL)],
     )
 
@@ -43,8 +43,8 @@ def decoder_ignores_latent(seen: Examined) -> Iterator[Case]:
     "posterior-collapse",
     needs=(KL,),
     why="z carries no information about x: the model is one average observation, whatever z is.",
-    advice="Raise the KL weight from 0 over the first epochs (kl_warmup_epochs), give free bits, make the decoder "
-    "weaker or its noise smaller.",
+    advice="Raise the KL weight from 0 over the first epochs (kl_warmup_epochs), use free bits, or make the "
+    "decoder weaker or its noise smaller.",
     explains=("undertraining", "unused-dimensions"),
     symptom="latent",
 )
@@ -52,7 +52,7 @@ def posterior_collapse(seen: Examined) -> Iterator[Case]:
     """Every dimension is the prior, or q is the same for every x, though not quite the prior."""
     if not seen.value(LARGEST_KL) < COLLAPSED_KL:
         yield Case(
-            f"z of another observation reconstructs as well, at a KL of {seen.value(KL):.2g} nats: z carries no "
+            f"Another observation's z reconstructs x just as well, at a KL of {seen.value(KL):.2g} nats: z carries no "
             "information about x.",
             [seen.below("use_of_latent", COLLAPSED_KL), seen.below(KL, UNUSED_KL)],
             (LARGEST_KL,),
@@ -88,8 +88,8 @@ def unused_dimensions(seen: Examined) -> Iterator[Case]:
 @fault(
     "variance-collapse",
     needs=("scale_share",),
-    why="q(z | x) is next to a point: an autoencoder in disguise that pays a KL and gains nothing.",
-    advice="Look at how the deviation is made and whether it is trained; it must come from the encoder, without a "
+    why="q(z | x) is almost a point: an autoencoder in disguise that pays a KL and gains nothing.",
+    advice="Look at how the deviation is computed and whether it is trained; it must come from the encoder, without a "
     "small cap, and be in the KL.",
     explains=(*OF_GUIDE, "prior-hole"),
     symptom="objective",
@@ -97,7 +97,8 @@ def unused_dimensions(seen: Examined) -> Iterator[Case]:
 def variance_collapse(seen: Examined) -> Iterator[Case]:
     """Each q is next to a point beside the spread of all codes."""
     yield Case(
-        f"The deviation of q(z | x) is {seen.value('scale_share'):.2g} of that of all codes together: next to a point.",
+        f"The deviation of q(z | x) is {seen.value('scale_share'):.2g} times that of all codes together: almost a "
+        "point.",
         [seen.below("scale_share", VARIANCE_SHARE)],
         ("median_scale", "train_kl_to_prior", "best_scale_factor"),
     )
@@ -107,9 +108,9 @@ def variance_collapse(seen: Examined) -> Iterator[Case]:
     "prior-hole",
     needs=("marginal_kl_bound",),
     why="Draws from the prior fall where no observation's code is: samples are worse than reconstructions.",
-    advice="Use the prior of the training; else fit a prior that can follow (mixture, vamp, flow) to the codes, with "
-    "bv.refit_prior(model, guide, data) or `bayes-vae refit-prior RUN --out NEWRUN`, or train with such a prior, to "
-    "the end at KL weight 1.",
+    advice="Use the prior of the training; otherwise fit a more flexible prior (mixture, vamp, flow) to the codes, "
+    "with bv.refit_prior(model, guide, data) or `bayes-vae refit-prior RUN --out NEWRUN`, or train with such a prior "
+    "and finish at KL weight 1.",
     explains=("importance-weights",),
     symptom="objective",
 )

@@ -25,10 +25,9 @@ DECODER_GAINS = 1.5
 @fault(
     "prior-mismatch",
     needs=(PRECISION, "kl_weight_of_scales_under_prior", *BOTH),
-    why="The ELBO, samples and L_K use another prior than the one that the codes were trained for.",
-    advice="Use one prior in the loss and in the model: the KL to N(0, 1) is 0.5 * (mean**2 + var - 1 - var.log()), "
-    "that to "
-    "N(0, v) is 0.5 * ((mean**2 + var) / v - 1 - (var / v).log()). Both KL weights then read 1.",
+    why="The ELBO, samples and L_K use a prior other than the one that the codes were trained for.",
+    advice="Use the same prior in the loss and in the model: the KL to N(0, 1) is 0.5 * (mean**2 + var - 1 - "
+    "var.log()), that to N(0, v) is 0.5 * ((mean**2 + var) / v - 1 - (var / v).log()). Both KL weights then read 1.",
     explains=(
         "prior-hole",
         "decoder-ignores-latent",
@@ -48,8 +47,7 @@ def prior_mismatch(seen: Examined) -> Iterator[Case]:
     place = f" and a mean {centre:.2g} away from its own" if centre > CENTRE_OFF else ""
     yield Case(
         f"Means and deviations are at rest at KL weight 1 for a prior of deviation {deviation:.2g}{place}, in units "
-        "of the "
-        "model's prior: the KL in the loss was to another prior.",
+        "of the model's prior: the KL in the loss was to another prior.",
         [
             seen.off(PRECISION, 1.0, PRIOR_FACTOR) if other else seen.above("prior_centre_off", CENTRE_OFF),
             seen.holds(0.02 < precision < 50, PRECISION),
@@ -60,9 +58,8 @@ def prior_mismatch(seen: Examined) -> Iterator[Case]:
         at_most=AT_MOST_LIKELY if agree(seen.value("kl_weight_of_scales"), 1.0, PRIOR_AGREEMENT) else 1.0,
     )
     yield Case(
-        f"q(z | x) is one normal whatever x is, of deviation {seen.value('median_scale'):.3g} in units of the model's "
-        "prior: "
-        "z carries no information, and the KL in the loss was to another prior.",
+        f"q(z | x) is the same normal for every x, of deviation {seen.value('median_scale'):.3g} in units of the "
+        "model's prior: z carries no information, and the KL in the loss was to another prior.",
         [
             seen.holds(same_for_every_x(seen), "median_scale"),
             seen.above(KL, UNUSED_KL),
@@ -76,13 +73,10 @@ def prior_mismatch(seen: Examined) -> Iterator[Case]:
     "mismatched-pair",
     needs=("train_amortization_gap", "gain_of_encoder", *BOTH),
     why="The decoder is not the one that this encoder was trained with, or the encoder sees other inputs: no term of "
-    "the "
-    "pair says anything about the model that was meant.",
+    "the pair says anything about the intended model.",
     advice="Load both from one checkpoint; compare the order and scale of the latents, the orientation of images and "
-    "the "
-    "normalization of inputs with those of training, and whether outputs are logits. The gain of a retrained encoder "
-    "then "
-    "goes to 0.",
+    "the normalization of inputs with those of training, and whether outputs are logits. The gain of a retrained "
+    "encoder then goes to 0.",
     explains=(*OF_DECODER, "decoder-ignores-latent", "averaged-loss", "likelihood-scale"),
     of_elbo=True,
 )
@@ -96,11 +90,10 @@ def mismatched_pair(seen: Examined) -> Iterator[Case]:
     means = seen.value("kl_weight_of_means")
     finished = seen.holds(not seen.value("gain_of_training") > DECODER_GAINS * gain, "gain_of_training")
     other_weight = speaks_of_one_weight(seen) and not agree(seen.value("kl_weight"), 1.0, KL_WEIGHT_FACTOR_UNSETTLED)
-    words = f"The encoder by itself, trained a little with the decoder held, regains {gain:.3g} nats on held-out rows"
+    words = f"The encoder alone, trained a little with the decoder held fixed, regains {gain:.3g} nats on held-out rows"
     yield Case(
         f"{words}, and the likelihood pulls the codes inwards (weight {means:.2g}) where the prior alone should: "
-        "encoder "
-        "and decoder do not belong together, or the encoder sees another input than in training.",
+        "encoder and decoder do not belong together, or the encoder sees another input than in training.",
         [seen.above("gain_of_encoder", REGAINED), seen.below("kl_weight_of_means", 0.0), finished],
         ("train_amortization_gap", KL, "use_of_latent"),
     )

@@ -11,8 +11,8 @@ from bayes_vae.diagnosis.findings.kind import Case, fault
 @fault(
     "not-repeatable",
     needs=("terms_that_change",),
-    why="No number of such a pair is that of one q and one likelihood: each call draws other networks.",
-    advice="Use nn.Dropout, which evaluation mode ends, or F.dropout(h, p, training=self.training).",
+    why="No number of such a pair belongs to one q and one likelihood: each call uses different networks.",
+    advice="Use nn.Dropout, which evaluation mode turns off, or F.dropout(h, p, training=self.training).",
     first=True,
 )
 def not_repeatable(seen: Examined) -> Iterator[Case]:

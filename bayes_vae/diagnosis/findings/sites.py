@@ -20,9 +20,9 @@ FORGOTTEN_GAIN = (0.3, 0.25)
 @fault(
     "forgotten-modality",
     needs=("smallest_use_of_latent_for_a_site", "largest_gain_of_a_site"),
-    why="p(x | z) of this site is next to arbitrary, and every term that sums over the sites with it.",
+    why="p(x | z) of this site is almost arbitrary, and so is every term that sums over the sites.",
     advice="Add its log likelihood to the loss, and give its decoder's parameters to the optimizer: the ELBO sums over "
-    "all observed sites. z of another observation is then worse for it.",
+    "all observed sites. Another observation's z then explains it worse.",
     explains=(
         *OF_DECODER,
         *("kl-sign", "kl-missing", "kl-across-batch", "sampling-off", "scale-misread", "prior-mismatch"),
@@ -40,7 +40,7 @@ def forgotten_modality(seen: Examined) -> Iterator[Case]:
         use = seen.value(f"{USE_FOR}{name}")
         yield Case(
             f"The likelihood of site {name!r} was not trained: a little training on the ELBO raises it by {gain:.2g} "
-            f"nats, and others by {max(others, 0.0):.2g} at most; z of another observation does as well for it.",
+            f"nats, and others by {max(others, 0.0):.2g} at most; another observation's z explains it just as well.",
             [
                 seen.above(f"{GAIN}{name}", least),
                 seen.holds(others < share * gain and use < max(IGNORED, share * gain), f"{USE_FOR}{name}"),
@@ -52,16 +52,17 @@ def forgotten_modality(seen: Examined) -> Iterator[Case]:
 @fault(
     "layer-ignored",
     needs=("smallest_kl_of_a_site",),
-    why="Its KL is paid, and the rest of the model is the same for every value of it.",
-    advice="Look for a latent that is replaced, detached or multiplied by zero on its way into what it should set.",
+    why="Its KL is paid, but the rest of the model is the same whatever its value.",
+    advice="Look for a latent that is replaced, detached or multiplied by zero on its way to the part of the model "
+    "that it should change.",
     explains=(*OF_GUIDE, "importance-weights"),
 )
 def layer_ignored(seen: Examined) -> Iterator[Case]:
     """A latent site whose KL is paid, while another observation's draw of it does as well."""
     for name in _names(seen, KL):
         yield Case(
-            f"The KL of latent {name!r} is {seen.value(f'{KL}{name}'):.2g} nats, and another observation's draw of it "
-            "does as well.",
+            f"The KL of latent {name!r} is {seen.value(f'{KL}{name}'):.2g} nats, but another observation's draw of it "
+            "does just as well.",
             [seen.below(f"{USE}{name}", IGNORED), seen.above(f"{KL}{name}", UNUSED_KL)],
         )
 
@@ -70,7 +71,7 @@ def layer_ignored(seen: Examined) -> Iterator[Case]:
     "layer-dead",
     needs=("smallest_kl_of_a_site",),
     why="This layer is its prior whatever x is: the model is the same without it.",
-    advice="Raise the KL weight from 0 over the first epochs (kl_warmup_epochs), give free bits to this site, or leave "
+    advice="Raise the KL weight from 0 over the first epochs (kl_warmup_epochs), use free bits for this site, or leave "
     "the layer out.",
     symptom="latent",
 )
@@ -87,7 +88,7 @@ def layer_dead(seen: Examined) -> Iterator[Case]:
         for name in dead:
             yield Case(
                 f"Latent {name!r} is dead: its KL is {max(seen.value(f'{KL}{name}'), 0.0):.2g} nats, and another "
-                "observation's draw of it does as well.",
+                "observation's draw of it does just as well.",
                 [seen.below(f"{KL}{name}", COLLAPSED_KL), seen.below(f"{USE}{name}", COLLAPSED_KL)],
                 others,
             )

@@ -17,7 +17,7 @@ REPEATED = 0.05
 @warning(
     "splits-differ",
     needs=("test_values_shifted",),
-    why="Test figures then say how well the pair does on other data than it was made for.",
+    why="Test figures then say how well the pair does on data that it was not trained for.",
     advice="Normalize training and test rows by the same numbers, those of the training rows; then look at how the "
     "rows were split.",
     explains=("overfitting",),
@@ -27,8 +27,10 @@ def splits_differ(seen: Examined) -> Iterator[Case]:
     shift, width = seen.value("test_values_shifted"), seen.value("test_values_width")
     words = f"Test values lie {shift:.2g} deviations from training values, and are {width:.2g} times as wide"
     shown = ("test_values_shifted", "test_values_width", "generalization_gap")
-    yield Case(f"{words}: they are normalized otherwise, or of another kind.", [seen.above(shown[0], SHIFT)], shown)
-    yield Case(f"{words}: they are normalized otherwise.", [seen.off(shown[1], 1.0, WIDTH)], shown)
+    yield Case(
+        f"{words}: they are normalized differently, or are of another kind.", [seen.above(shown[0], SHIFT)], shown
+    )
+    yield Case(f"{words}: they are normalized differently.", [seen.off(shown[1], 1.0, WIDTH)], shown)
 
 
 @warning(
@@ -41,7 +43,7 @@ def repeated_rows(seen: Examined) -> Iterator[Case]:
     """More test rows stand among the training rows than training rows stand there twice, as rows of few values do."""
     share, usual = seen.value("share_of_test_rows_in_train"), seen.value("share_of_train_rows_repeated")
     yield Case(
-        f"{share:.0%} of the test rows are among the training rows, of which {usual:.0%} stand there more than once.",
+        f"{share:.0%} of the test rows are among the training rows, of which {usual:.0%} occur there more than once.",
         [seen.above("share_of_test_rows_in_train", REPEATED + 1.5 * usual)],
         ("share_of_train_rows_repeated", "generalization_gap"),
     )

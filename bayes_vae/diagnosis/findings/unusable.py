@@ -12,7 +12,7 @@ from bayes_vae.diagnosis.measure.measurement import Measurement
 @fault(
     "not-finite",
     needs=(),
-    why="No term of Bayes' rule can be computed from it.",
+    why="No term of Bayes' rule can be computed from such numbers.",
     advice="Go back to the last weights that are finite; lower the learning rate, clip the gradient (clip_norm), and "
     "keep deviations away from zero (softplus plus a floor). A KL with the wrong sign ends here too: look at the loss.",
     first=True,
@@ -41,14 +41,14 @@ def data_range(seen: Examined) -> Iterator[Case]:
     needs=("largest_value",),
     why="On gray pixels the Bernoulli likelihood is not normalized: its figures are not log probabilities and cannot "
     "be compared with another model's.",
-    advice="Binarize the pixels (policy stochastic, static or threshold), or take the likelihood continuous-bernoulli, "
+    advice="Binarize the pixels (policy stochastic, static or threshold), or use the likelihood continuous-bernoulli, "
     "normal or discretized-logistic.",
     first=True,
 )
 def gray_data(seen: Examined) -> Iterator[Case]:
     """The same, where all lie between 0 and 1."""
     yield Case(
-        f"{seen.value('share_of_gray_values'):.0%} of the values lie between 0 and 1, and the likelihood is one of "
+        f"{seen.value('share_of_gray_values'):.0%} of the values lie between 0 and 1, but the likelihood is for "
         "zeros and ones.",
         [seen.above("share_of_gray_values", 0.0), seen.holds(_is_gray(seen))],
         ("smallest_value", "largest_value"),
@@ -59,16 +59,15 @@ def gray_summary(trained: Mapping[str, Measurement], density: Mapping[str, Measu
     """Both readings side by side: the objective of the training, and the density of binarized pixels."""
     names = "kl_weight_of_means", "kl_weight_of_scales", "test_elbo"
     if not all(name in trained and f"{name}_on_binarized" in density for name in names):
-        return "What follows is of binarized pixels." if not density else ""
+        return "The numbers below are for binarized pixels." if not density else ""
     (means, scales, elbo), other = (
         [numbers[f"{name}{end}"].value for name in names]
         for numbers, end in ((trained, ""), (density, "_on_binarized"))
     )
     return (
-        f"As it was trained, by cross-entropy, the KL weights read {means:.2f} and {scales:.2f}, at {elbo:.4g} a test "
-        "image; "
-        f"as a density of binarized pixels it is worth an ELBO of {other[2]:.4g} nats, and the weights there read "
-        f"{other[0]:.2f} and {other[1]:.2f}."
+        f"Read as it was trained, by cross-entropy, the pair has KL weights {means:.2f} and {scales:.2f}, and the "
+        f"objective is {elbo:.4g} per test image; read as a density of binarized pixels, it has an ELBO of "
+        f"{other[2]:.4g} nats and KL weights {other[0]:.2f} and {other[1]:.2f}."
     )
 
 

@@ -25,8 +25,8 @@ CLOSED = 0.5
 """Share of the amortization gap that the retrained encoder must regain for capacity to be ruled out."""
 
 CAPACITY = (
-    "Train the encoder alone for longer, with the decoder held; if the gap stays, make it larger or refine q for each "
-    "observation (guide semi-amortized). The gap then falls below the threshold."
+    "Train the encoder alone for longer, with the decoder held fixed; if the gap stays, make the encoder larger or "
+    "refine q for each observation (guide semi-amortized). The gap then falls below the threshold."
 )
 
 FOLLOWS = ("prior-hole", "undertraining", "amortization-gap", "importance-weights")
@@ -35,8 +35,8 @@ DECLARED, SQUARES, ROOTS = "kl_weight_of_means", "kl_weight_of_means_with_square
 TWO_READINGS = {
     (DECLARED, "kl_weight_of_scales_as_variances"): "The KL took as q's variance what the draws took as its deviation",
     (DECLARED, "kl_weight_of_scales_as_roots"): "The KL took as q's deviation the square of what the draws took",
-    (SQUARES, "kl_weight_of_scales_with_squares"): "The draws took the square of the guide's deviation, the KL did not",
-    (ROOTS, "kl_weight_of_scales_with_roots"): "The draws took the root of the guide's deviation, the KL did not",
+    (SQUARES, "kl_weight_of_scales_with_squares"): "The draws, not the KL, took the square of the guide's deviation",
+    (ROOTS, "kl_weight_of_scales_with_roots"): "The draws, not the KL, took the root of the guide's deviation",
 }
 """Weights on the KL that are 1, from means and from deviations → what then happened in training."""
 
@@ -44,9 +44,9 @@ TWO_READINGS = {
 @fault(
     "scale-misread",
     needs=("gain_of_reading", *BOTH),
-    why="ELBO, L_K and samples use another q than the one that was trained.",
+    why="ELBO, L_K and samples use a q other than the one that was trained.",
     advice="Decide once what the encoder's second output is, log variance v (s = exp(v / 2)) or log deviation (s = "
-    "exp), and use it alike for the draws, for the KL and in the guide.",
+    "exp), and use it the same way for the draws, for the KL and in the guide.",
     explains=(*HELD_TOO_LITTLE, "guide-too-wide", "kl-weight", "averaged-loss", "sampling-off"),
     symptom="decoder",
     of_elbo=True,
@@ -56,8 +56,8 @@ def scale_misread(seen: Examined) -> Iterator[Case]:
     chosen, factor = seen.value("best_reading"), seen.value("gain_of_scale_factor")
     words = list(READINGS)[int(chosen)] if math.isfinite(chosen) else ""
     yield Case(
-        f"The guide's deviations s are another quantity than they are taken for: with {words} in their place the ELBO "
-        f"gains {seen.value('gain_of_reading'):.2g} nats, and the pair is at rest at KL weight 1.",
+        f"The guide's deviations s are not the quantity that they are taken for: with {words} in their place the "
+        f"ELBO gains {seen.value('gain_of_reading'):.2g} nats, and the pair is at rest at KL weight 1.",
         [
             seen.above("gain_of_reading", *SCALE_GAIN),
             seen.holds(seen.value("gain_of_reading") > factor - 0.02 * abs(factor)),
@@ -80,8 +80,8 @@ def scale_misread(seen: Examined) -> Iterator[Case]:
     "guide-too-narrow",
     needs=("gain_of_scale_factor",),
     why="The ELBO falls short of what the same means would give, and importance weights have heavy tails.",
-    advice="Look for a factor on the deviations (a temperature, say); else train the guide longer with the decoder "
-    "held.",
+    advice="Look for a factor on the deviations (a temperature, say); otherwise train the guide longer with the "
+    "decoder held fixed.",
     explains=FOLLOWS,
     symptom="guide",
     of_elbo=True,
@@ -94,8 +94,9 @@ def guide_too_narrow(seen: Examined) -> Iterator[Case]:
 @warning(
     "guide-too-wide",
     needs=("gain_of_scale_factor",),
-    why="The ELBO falls short of what the same means would give: draws of q leave the posterior.",
-    advice="Look for a factor or a floor on the deviations; else train the guide longer with the decoder held.",
+    why="The ELBO falls short of what the same means would give: draws from q fall outside the posterior.",
+    advice="Look for a factor or a floor on the deviations; otherwise train the guide longer with the decoder held "
+    "fixed.",
     explains=FOLLOWS,
     symptom="guide",
     of_elbo=True,
@@ -109,7 +110,7 @@ def _better_by_a_factor(seen: Examined, side: Condition) -> Case:
     """The factor makes good at least a part of what the best q gains: else it is the encoder that is at fault."""
     factor, gain, gap = map(seen.value, ("best_scale_factor", "gain_of_scale_factor", "train_amortization_gap"))
     return Case(
-        f"The ELBO gains {gain:.2g} nats where all deviations of q are taken {factor:.2g} times as large.",
+        f"The ELBO gains {gain:.2g} nats if all deviations of q are made {factor:.2g} times as large.",
         [side, seen.above("gain_of_scale_factor", *SCALE_GAIN), seen.holds(not gain < 0.5 * gap)],
         ("train_amortization_gap", "gain_of_encoder", "pareto_k_share_above"),
     )
@@ -118,12 +119,11 @@ def _better_by_a_factor(seen: Examined, side: Condition) -> Case:
 @warning(
     "amortization-gap",
     needs=("train_amortization_gap",),
-    why="The encoder gives a worse q than its own family has: the ELBO is lower than it need be, and so is what the "
-    "decoder learns from.",
+    why="The encoder gives a worse q than the best of its family: the ELBO is lower than it need be, and the decoder "
+    "learns from that worse q.",
     advice="Look at the objective first: tell diagnose what the pair was trained on (settings={'objective': ..., "
-    "'kl_weight': ...}). If it was the ELBO, train the encoder longer with the decoder held. The gap then falls below "
-    "the "
-    "threshold.",
+    "'kl_weight': ...}). If it was the ELBO, train the encoder longer with the decoder held fixed. The gap then falls "
+    "below the threshold.",
     explains=("undertraining", "prior-hole", "importance-weights"),
     symptom="guide",
     of_elbo=True,
@@ -136,16 +136,15 @@ def amortization_gap(seen: Examined) -> Iterator[Case]:
     """
     gap, off, gain = map(seen.value, ("train_amortization_gap", "marginal_kl_bound", "gain_of_encoder"))
     near = agree(seen.value("kl_weight_of_means"), 1.0, KL_WEIGHT_FACTOR_UNSETTLED)
-    words = f"The best q of the guide's family has an ELBO {gap:.2g} nats above the encoder's, on rows of its training"
+    words = f"The best q of the guide's family has an ELBO {gap:.2g} nats above the encoder's, on training rows"
     conditions = [
         seen.above("train_amortization_gap", 0.5, or_share_of_kl=0.25),
         seen.holds(near or gap > off, "kl_weight_of_means"),
     ]
     shown = ("test_amortization_gap", "gain_of_present_encoder", "gain_of_fresh_encoder", "marginal_kl_bound")
     closed = Case(
-        f"{words}. The same encoder, trained a little on the ELBO with the decoder held, regains {gain:.2g} nats on "
-        "held-out "
-        "rows: it is the objective or the training, not its capacity.",
+        f"{words}. The same encoder, trained a little on the ELBO with the decoder held fixed, regains {gain:.2g} nats "
+        "on held-out rows: the cause is the objective or the training, not its capacity.",
         [*conditions, seen.above("gain_of_encoder", CLOSED * gap)],
         shown,
     )
@@ -156,7 +155,7 @@ def amortization_gap(seen: Examined) -> Iterator[Case]:
         f"{seen.notes.get('gain_of_encoder', 'not measured')}"
         if unknown
         else f"{words}. The same encoder, trained a little by itself, regains {max(gain, 0.0):.2g} nats on held-out "
-        "rows: its capacity, or its optimization.",
+        "rows: the cause is its capacity or its optimization.",
         conditions,
         shown,
         advice="" if unknown else CAPACITY,

@@ -16,7 +16,7 @@ ONES = ("share_of_ones", "share_of_ones_decoded")
 @fault(
     "sigmoid-missing",
     needs=("share_certain_and_wrong",),
-    why="Pixels that are there get a probability next to 0, which costs log p(x | z) without bound.",
+    why="Observed pixel values get a probability close to 0, which costs log p(x | z) without bound.",
     advice="The decoder's outputs are logits: pass them as logits, or put one sigmoid before they are taken as "
     "probabilities.",
     explains=(*OF_DECODER, "likelihood-scale"),
@@ -32,7 +32,7 @@ def sigmoid_missing(seen: Examined) -> Iterator[Case]:
             ("smallest_logit", "largest_logit", "share_of_certain_pixels"),
         )
     yield Case(
-        f"{seen.value('share_certain_and_wrong'):.1%} of the pixels that are there have probability next to 0, and "
+        f"{seen.value('share_certain_and_wrong'):.1%} of the observed pixel values have probability close to 0, and "
         f"{seen.value('share_of_certain_pixels'):.0%} are called certain, as when logits are taken as probabilities.",
         [seen.above("share_certain_and_wrong", 0.005), seen.above("share_of_certain_pixels", 0.4)],
         ("test_expected_log_likelihood",),
@@ -76,16 +76,16 @@ def output_relu(seen: Examined) -> Iterator[Case]:
 
 
 LEARNED_SCALE = (
-    "The deviation is learned, and has not come to its best value: train it longer or at a higher rate, and look for a "
-    "floor, a ceiling or a weight decay that holds it. residual_over_scale then reads 1."
+    "The deviation is learned, but has not reached its best value: train it longer or at a higher rate, and look for a "
+    "floor, a ceiling or a weight decay that holds it back. residual_over_scale then reads 1."
 )
 
 
 @warning(
     "likelihood-scale",
     needs=("residual_over_scale",),
-    why="The deviation of the pixels sets the weight of the reconstruction: too wide and the latent is given up, too "
-    "narrow and the KL hardly counts.",
+    why="The deviation of the pixels sets the weight of the reconstruction: too wide, and the latent is given up; too "
+    "narrow, and the KL hardly counts.",
     advice="Learn the deviation: likelihood={'name': 'normal', 'noise': 'shared'}; or fix it near the residuals' own. "
     "residual_over_scale then reads 1.",
     explains=HELD_TOO_MUCH,
@@ -95,7 +95,7 @@ def likelihood_scale(seen: Examined) -> Iterator[Case]:
     ratio, learned = seen.value("residual_over_scale"), seen.value("pixel_scale_is_learned") == 1.0
     yield Case(
         f"The normal likelihood is too {'narrow' if ratio > 1 else 'wide'}: residuals are {ratio:.2g} times its "
-        f"deviation, and the one that fits them is worth {seen.value('gain_of_pixel_scale'):.3g} nats.",
+        f"deviation, and one that fits them would gain {seen.value('gain_of_pixel_scale'):.3g} nats.",
         [seen.off("residual_over_scale", 1.0, 1.25), seen.above("gain_of_pixel_scale", 1.0)],
         ("pixel_scale", "residual_deviation", "pixel_scale_is_learned"),
         advice=LEARNED_SCALE if learned else "",
@@ -106,8 +106,8 @@ def likelihood_scale(seen: Examined) -> Iterator[Case]:
 @warning(
     "scale-runaway",
     needs=("smallest_scale",),
-    why="A deviation that nothing holds goes to zero where the data allow it: densities grow without bound, gradients "
-    "with them, and training ends in NaN.",
+    why="A deviation that nothing keeps up goes to zero where the data allow it: densities and gradients grow without "
+    "bound, and training ends in NaN.",
     advice="Give deviations a floor, share one between pixels, or add noise to data that have constant pixels.",
     explains=HELD_TOO_LITTLE,
     symptom="objective",
@@ -116,7 +116,7 @@ def scale_runaway(seen: Examined) -> Iterator[Case]:
     """A smallest deviation that nothing holds; one for all pixels is held by the worst of them."""
     yield Case(
         f"The smallest deviation of the likelihood is {seen.value('smallest_pixel_scale'):.2g} of the data's: nothing "
-        "holds it.",
+        "keeps it up.",
         [
             seen.below("smallest_pixel_scale", 5e-3),
             seen.holds(seen.value("pixel_scale_is_one_number") != 1.0, "pixel_scale_is_one_number"),
@@ -124,11 +124,10 @@ def scale_runaway(seen: Examined) -> Iterator[Case]:
         ("train_expected_log_likelihood", "generalization_gap"),
     )
     yield Case(
-        f"The smallest deviation of q is {seen.value('smallest_scale'):.2g} of the prior's: nothing holds it.",
+        f"The smallest deviation of q is {seen.value('smallest_scale'):.2g} of the prior's: nothing keeps it up.",
         [seen.below("smallest_scale", 1e-4)],
         ("median_scale", "largest_code"),
-        advice="Look whether the KL of each observation is in the loss: it is what holds q's deviations. Make them by "
-        "exp of "
-        "half a log variance, or softplus plus a floor.",
+        advice="Check whether the KL of each observation is in the loss: it keeps q's deviations from shrinking. "
+        "Compute them as exp of half a log variance, or as softplus plus a floor.",
         explains=OF_GUIDE,
     )

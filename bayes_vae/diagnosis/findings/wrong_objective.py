@@ -39,8 +39,7 @@ KL, CODES = "train_kl_to_prior", "scale_share"
     "kl-sign",
     needs=(KL, "use_of_latent", "marginal_kl_bound", "gain_of_training"),
     why="Training drives q away from the prior and gains nothing for it: the loss falls without bound.",
-    advice="Minimize minus the expected log likelihood plus the KL, which is never negative: kl = -0.5 * (1 + log_var "
-    "- "
+    advice="Minimize the KL minus the expected log likelihood; the KL is never negative: kl = -0.5 * (1 + log_var - "
     "mean**2 - log_var.exp()).sum(1). Once it is right, both KL weights read 1.",
     explains=(*OF_DECODER, "sigmoid-missing", "kl-missing", "decoder-ignores-latent", "mismatched-pair"),
     of_elbo=True,
@@ -70,8 +69,7 @@ def kl_sign(seen: Examined) -> Iterator[Case]:
     why="Without it this is an autoencoder: samples from the prior land where the decoder was never trained, and there "
     "is no bound on log p(x).",
     advice="Add the KL of each observation's q to the loss, summed over latent dimensions, at weight 1: kl = -0.5 * "
-    "(1 + "
-    "log_var - mean**2 - log_var.exp()).sum(1), loss = (reconstruction + kl).mean(). Both KL weights then read 1.",
+    "(1 + log_var - mean**2 - log_var.exp()).sum(1), loss = (reconstruction + kl).mean(). Both KL weights then read 1.",
     explains=(*HELD_TOO_LITTLE, *RIVALS, "sampling-off"),
     of_elbo=True,
 )
@@ -80,15 +78,16 @@ def kl_missing(seen: Examined) -> Iterator[Case]:
     other_prior = agree(seen.value("kl_weight_of_scales_under_prior"), 1.0, PRIOR_AGREEMENT)
     of_moments = agree(seen.value("kl_weight_of_moments"), 1.0, MOMENTS_FACTOR)
     yield Case(
-        f"Training came to rest as if the KL had weight 0, or a tiny one ({seen.value('kl_weight'):.1g} is measured): "
-        "it is "
-        f"{seen.value(KL):.3g} nats, and each q(z | x) is {seen.value(CODES):.2g} of the width of all codes.",
+        f"Training came to rest as if the KL had weight 0, or a tiny one (measured: {seen.value('kl_weight'):.1g}): "
+        f"the KL is {seen.value(KL):.3g} nats, and each q(z | x) is {seen.value(CODES):.2g} times as wide as all "
+        "codes together.",
         [*_forgotten(seen), seen.holds(not _like_the_prior(seen)), seen.holds(not (of_moments or other_prior))],
         ("aggregate_deviation_largest", "marginal_kl_bound"),
     )
     yield Case(  # means at rest without any KL where they are decoded themselves, and deviations that did nothing
         f"An autoencoder: q's means are at rest without a KL, which is {seen.value(KL):.3g} nats, and decoding them "
-        f"gives {seen.value('gain_of_decoding_means'):.3g} nats more than decoding draws: q's deviations had no part.",
+        f"gives {seen.value('gain_of_decoding_means'):.3g} nats more than decoding draws: q's deviations played no "
+        "part.",
         [
             seen.below("kl_weight_of_means", 10 * FORGOTTEN_KL_WEIGHT),
             seen.below("kl_weight_at_means", 10 * FORGOTTEN_KL_WEIGHT),
@@ -163,9 +162,9 @@ def _like_the_prior(seen: Examined) -> bool:
 @fault(
     "sampling-off",
     needs=("gain_of_decoding_means", "mean_square_scale", *BOTH),
-    why="The decoder was trained on q's means only: it fails at draws of q, and so in the ELBO and for samples.",
-    advice="Decode a draw in training, new at each step: z = mean + torch.randn_like(mean) * (log_var / 2).exp(). "
-    "Decoding q's mean then gains a few nats at most.",
+    why="The decoder was trained on q's means only: it fails at draws from q, and so in the ELBO and for samples.",
+    advice="In training decode a draw, a new one at each step: z = mean + torch.randn_like(mean) * (log_var / "
+    "2).exp(). Decoding q's mean then gains a few nats at most.",
     explains=(*RIVALS, "guide-too-wide", "prior-hole", *ANY_OTHER_BALANCE),
     symptom="decoder",
     of_elbo=True,
@@ -175,7 +174,7 @@ def sampling_off(seen: Examined) -> Iterator[Case]:
     gain = seen.value("gain_of_decoding_means")
     yield Case(
         f"Decoding q's mean gives {gain:.3g} nats more than decoding a draw, and q's deviations are the prior's: they "
-        "had no part in training.",
+        "played no part in training.",
         [
             seen.above("gain_of_decoding_means", 3.0),
             seen.within("mean_square_scale", 1.0, KL_WEIGHT_FACTOR),

@@ -106,16 +106,16 @@ export class Bar {
   verdict(terms, evidence) {
     const { best, state } = this.app;
     const bent = this.app.engine.run.contours && this.app.engine.python("guide_elbo");
-    if (state.qFrom === "encoder" && bent) return [`Dashed: the guide’s own q, which is no normal; its ELBO is ${nats(bent)} (Python, sampled). The ellipse is the normal with its mean and covariance.`];
+    if (state.qFrom === "encoder" && bent) return [`Dashed: the guide’s own q, which is not a normal; its ELBO is ${nats(bent)} (Python, sampled). The ellipse is the normal with its mean and covariance.`];
     if (!best || state.qFrom !== "best") return [];
     const encoder = this.app.engine.elbo(this.app.engine.ownQ, 16).elbo;
     const { isSlice } = this.app.engine, sampled = isSlice ? "These ELBOs are means over 128 draws, and log p(x) is the annealed figure. " : "";
     if (isSlice && best.elbo <= encoder)
-      return [`The climb, which follows draws, found no better q than the encoder’s: ELBO ${nats(best.elbo)} and ${nats(encoder)}. ${sampled}`, call("bv.inference_gap(model, guide, x)", true)];
+      return [`The climb, which uses draws, found no better q than the encoder’s: its ELBO is ${nats(best.elbo)}, the encoder’s ${nats(encoder)}. ${sampled}`, call("bv.inference_gap(model, guide, x)", true)];
     return [
       `Best q of this family: ELBO ${nats(best.elbo)}. The encoder’s q (dashed) has ${nats(encoder)}: it loses `, make("b", {}, `${nats(Math.max(0, best.elbo - encoder))} nats`),
       " because one encoder serves all images (amortization gap). The remaining ", make("b", {}, `${nats(Math.max(0, evidence - best.elbo))} nats`),
-      " no q of this family can close (approximation gap). ", sampled, call("bv.inference_gap(model, guide, x)", true),
+      " are out of reach for this family (approximation gap). ", sampled, call("bv.inference_gap(model, guide, x)", true),
     ];
   }
 

@@ -49,7 +49,7 @@ export class Chooser {
     const possible = picture && picture.channels === 1 && low === 0 && high === 1 && !engine.isSlice;
     if (!possible) return;
     const { height, width } = picture, pixels = new Float64Array(height * width), cursor = [Math.floor(height / 2), Math.floor(width / 2)];
-    const sheet = make("canvas", { class: "picture sheet", tabindex: "0", role: "application", "aria-label": `A sheet of ${height} by ${width} pixels. Arrow keys move, space turns a pixel.` });
+    const sheet = make("canvas", { class: "picture sheet", tabindex: "0", role: "application", "aria-label": `A sheet of ${height} by ${width} pixels. Arrow keys move, space flips a pixel.` });
     const show = () => paint(sheet, pixels, engine.run.images);
     const brush = (row, column, value) => {
       const size = height > 16 ? 1 : 0;
@@ -86,7 +86,7 @@ export class Chooser {
     show();
     const clear = make("button", { type: "button", onclick: () => { pixels.fill(0); show(); this.app.chooseDrawn(Float64Array.from(pixels)); } }, "Clear");
     const copy = make("button", { type: "button", onclick: () => { pixels.set(this.app.engine.x.map((value) => (binary ? Math.round(value) : value))); show(); } }, "Start from the chosen image");
-    const body = make("div", { hidden: true }, make("p", { class: "hint" }, "Paint with pointer or finger. An image unlike the training images gets a low log p(x)."), sheet, make("div", { class: "buttons" }, clear, copy));
+    const body = make("div", { hidden: true }, make("p", { class: "hint" }, "Paint with pointer or finger. An image unlike the training images usually gets a low log p(x)."), sheet, make("div", { class: "buttons" }, clear, copy));
     const open = make("button", { type: "button", "aria-expanded": "false", onclick: () => {
       body.hidden = !body.hidden;
       open.setAttribute("aria-expanded", String(!body.hidden));

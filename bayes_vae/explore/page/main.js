@@ -41,7 +41,7 @@ class App {
     const { latent_dim: D } = this.engine.run, { along } = this.state;
     const ways = along ? `z${subscript(along[0])} and z${subscript(along[1])}` : "the two principal directions of the codes";
     const plane = D === 2 ? "every panel is the plane of all z" : `every panel is a slice, the plane through the mean of q(z|x) along ${ways}`;
-    return `x is the observation: the image below. z is the hypothesis: the ${D === 2 ? "two" : D} numbers that, according to the model, it was made from; ${plane}. ` +
+    return `x is the observation: the image below. z is the hypothesis: the ${D === 2 ? "two" : D} numbers from which, according to the model, x was made; ${plane}. ` +
       "p(x) is the evidence: one number, how probable the image is under the whole model (everyday Bayes calls x itself the evidence); the page writes its natural logarithm, log p(x); the unit of natural logarithms is the nat. " +
       "Two networks do the work: the decoder makes p(x|z) from z; the encoder makes q(z|x), the ellipse, from x, a stand-in for the posterior. A code is the mean of q.";
   }
@@ -234,7 +234,7 @@ class App {
     const { run } = this.engine, { images } = run, notes = run.notes.map((note) => make("li", {}, note)), { image } = this.state;
     const code = `import bayes_vae as bv\nmodel, guide = bv.load("RUN")\ndata = bv.load_data("${images.data}")  # as in training\nx = data.test[${image}:${image + 1}].seeded(${images.seed})`;
     find("about").replaceChildren(
-      make("p", {}, `Data: ${images.data}, test images, policy ${images.policy}. Likelihood: ${run.likelihood.family}. All numbers are natural logarithms, in nats, of one image. `,
+      make("p", {}, `Data: ${images.data}, test images, policy ${images.policy}. Likelihood: ${run.likelihood.family}. All numbers are natural logarithms, in nats, for one image. `,
         "The page computes them itself, from this run’s weights; figures marked Python were computed when the page was made."),
       notes.length ? make("div", {}, make("p", {}, "What this page does not show of the run:"), make("ul", {}, notes)) : "",
       make("p", {}, "Before each Python call on this page; RUN is the folder of this run. ", call(code, true)),

@@ -17,7 +17,7 @@ export class Steps {
     this.start = "prior";
     this.slide = slider("temperature t", { low: 0, high: 1, step: 0.01, value: Math.cbrt(app.state.t) }, (u) => app.set({ t: u ** 3 }, "t"));
     find("steps").append(make("h2", { id: "steps-title" }, "Multiply, then normalize"),
-      make("p", { class: "hint" }, "t turns the likelihood on. At t = 0 nothing is known of x; at t = 1 all of it. Annealing walks this way to find log p(x) where no grid can."),
+      make("p", { class: "hint" }, "t turns the likelihood on. At t = 0 the likelihood does not count; at t = 1 it counts fully. Annealing takes this path to find log p(x) where no grid can."),
       make("div", { class: "side" }, make("div", { class: "plane", role: "img", "aria-label": "the density between start and posterior" }, this.canvas),
         make("div", {}, this.from.element, this.slide.element, this.words)));
   }
@@ -61,7 +61,7 @@ export class Draws {
     const more = make("button", { type: "button", class: "primary", onclick: () => this.more(50) }, "Draw 50 from q");
     const narrow = make("button", { type: "button", onclick: () => this.narrow() }, "Make q too narrow");
     find("draws").append(make("h2", { id: "draws-title" }, "K draws from q, by weight"),
-      make("p", { class: "hint" }, "Each draw weighs p(x, z) / q(z|x). L_K, the log of the mean of K weights, climbs from the ELBO (K = 1) towards log p(x). k̂ says whether a few draws hold all the weight."),
+      make("p", { class: "hint" }, "Each draw has the weight p(x, z) / q(z|x). L_K, the log of the mean of K weights, climbs from the ELBO (K = 1) towards log p(x). k̂ says whether a few draws hold all the weight."),
       make("div", { class: "buttons" }, more, narrow), make("div", { class: "side" }, make("div", {}, make("div", { class: "plane" }, this.canvas, this.svg), make("p", { class: "quiet" }, app.engine.isSlice ? "Shaded: the posterior on the slice." : "Shaded: the exact posterior.")), this.words));
     this.clear();
   }
@@ -110,7 +110,7 @@ export class Draws {
     const bounds = [1, 5, 50].filter((n) => n <= K).flatMap((n) => [make("dt", {}, n === 1 ? "L₁ (ELBO, sampled)" : `L${n === 5 ? "₅" : "₅₀"}`), make("dd", {}, withError(this.logWeights, n))]);
     const warning = high
       ? `A few draws hold the weight: with K = ${K}, k̂ should be below ${nats(limit)}. Read L_K as a lower bound that has not converged.`
-      : "± is one standard error, where there are groups to tell it. A sampled L_K can lie above log p(x); its expectation cannot.";
+      : "± is one standard error, where there are groups to estimate it from. A sampled L_K can lie above log p(x); its expectation cannot.";
     this.words.replaceChildren(make("dl", {}, bounds, make("dt", {}, "log p(x)"), make("dd", {}, nats(engine.logEvidence)), make("dt", {}, "K"), make("dd", {}, String(K)),
       make("dt", {}, "heaviest draw"), make("dd", {}, `${Math.round(100 * most)} %`), make("dt", {}, "k̂"), make("dd", { class: high ? "warn" : "" }, `${nats(k)}${high ? ` > ${nats(limit)}` : ""}`)),
       make("p", { class: high ? "warn" : "quiet" }, warning), call("bv.estimate_log_evidence(model, guide, x, num_particles=50)", true));
@@ -186,10 +186,10 @@ export class Batch {
     this.before = wrong;
     const one = this.how === "class" ? " This batch holds one class, picked by its labels, which were never used in training." : "";
     this.words.replaceChildren(
-      make("p", {}, "KL of the chosen image: ", make("b", {}, `${nats(kls[0])} nats`), ", whoever else is in the batch. ", call("bv.elbo_terms(model, guide, x).kl_to_prior", true)),
+      make("p", {}, "KL of the chosen image: ", make("b", {}, `${nats(kls[0])} nats`), ", whatever else is in the batch. ", call("bv.elbo_terms(model, guide, x).kl_to_prior", true)),
       make("p", {}, "The wrong one, along the batch axis (one normal fitted to the codes of the batch, compared with N(0, 1)): ", make("b", {}, `${nats(wrong)} nats`),
-        before !== undefined && Math.abs(before - wrong) > 5e-3 ? `, before it was ${nats(before)}.` : ".", one),
-      make("p", { class: "quiet" }, "Observations are never compared with each other. The KL has one distribution over z for each image, and sums over the numbers of z, not over the batch."));
+        before !== undefined && Math.abs(before - wrong) > 5e-3 ? `; before, it was ${nats(before)}.` : ".", one),
+      make("p", { class: "quiet" }, "Observations are never compared with each other. Each image has a KL of its own, between its q and the prior, summed over the numbers of z and not over the batch."));
   }
 
   wrongKl() {

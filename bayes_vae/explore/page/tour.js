@@ -4,7 +4,7 @@ import { calm, find, make, nats, say } from "./dom.js";
 const QUESTIONS = [
   {
     title: "Which part is the hypothesis?", at: "now",
-    text: "You see x: an image. Bayes’ rule asks which hypothesis explains it. Move over a panel and watch the decoded image.",
+    text: "You see x: an image. Bayes’ rule asks which hypothesis explains it. Move the pointer over a panel and watch the decoded image.",
     ask: "What is the hypothesis here?",
     choices: ["The image x", "The point z", "The ellipse q"], right: 1,
     answer: () => "z is the hypothesis: “x was made from this z”. Every point of the plane is one hypothesis, and the decoder shows what it would produce. x is the observation (in everyday Bayes: the evidence seen). q is a belief about z, not a hypothesis.",
@@ -21,7 +21,7 @@ const QUESTIONS = [
     text: "The second panel is p(x|z): x stays, z moves. Bright means that this z makes exactly these pixels probable.",
     ask: "Do the values of the likelihood over all z sum to one?",
     choices: ["Yes, it is a distribution over z", "No"], right: 1,
-    answer: ({ atZ }) => `They do not: p(x|z) is a distribution over images x, not over z. At this z its logarithm is ${nats(atZ.logLikelihood)} nats. It becomes a distribution over z only when it is multiplied with the prior and divided by the volume.`,
+    answer: ({ atZ }) => `They do not: p(x|z) is a distribution over images x, not over z. At this z its logarithm is ${nats(atZ.logLikelihood)} nats. It becomes a distribution over z only when it is multiplied by the prior and divided by the volume.`,
   },
   {
     title: "What is the evidence?", at: "steps",
@@ -36,17 +36,17 @@ const QUESTIONS = [
     title: "Move q: does log p(x) change?", at: "one-bar",
     text: "Drag the ellipse away, or start q at the prior. Watch the bar.",
     ask: "Does log p(x) change when q moves?",
-    choices: ["Yes", "No, only the border inside the bar"], right: 1,
+    choices: ["Yes", "No, only the border inside the bar moves"], right: 1,
     setup: (app) => app.set({ split: "integral" }, "split"),
     answer: ({ engine, terms }) => `It does not. log p(x) = ${nats(engine.logEvidence)} belongs to the model and the image. q decides how much of it the ELBO reaches: now ${nats(terms.elbo)}; the rest, ${nats(engine.logEvidence - terms.elbo)} nats, is KL(q ‖ posterior).`,
   },
   {
-    title: "Why doesn’t everything become mean 0 and deviation 1?", at: "one-bar",
+    title: "Why doesn’t every q get mean 0 and deviation 1?", at: "one-bar",
     text: "Written with the prior, ELBO = E_q log p(x|z) − KL(q ‖ p(z)). Press “Start q at the prior”: this KL is then 0. Then let go.",
     ask: "What pulls q away from the prior?",
     choices: ["The KL", "The likelihood", "The other images"], right: 1,
     setup: (app) => { app.set({ split: "prior" }, "split"); app.startAtPrior(); },
-    answer: ({ terms }) => `The likelihood. The KL compares q of this one image with the prior, and pulls back; the likelihood pulls towards z that explain x. They balance where the two arrows are equal and opposite. Now E_q log p(x|z) = ${nats(terms.expectedLogLikelihood)} and the KL costs ${nats(terms.klToPrior)} nats. No term compares images with each other.`,
+    answer: ({ terms }) => `The likelihood. The KL compares the q of this one image with the prior, and pulls it back; the likelihood pulls towards z that explain x. They balance where the two arrows are equal and opposite. Now E_q log p(x|z) = ${nats(terms.expectedLogLikelihood)} and the KL costs ${nats(terms.klToPrior)} nats. No term compares images with each other.`,
   },
   {
     title: "Why are similar images neighbours?", at: "codes",
