@@ -128,7 +128,7 @@ def test_a_pair_with_covariates_is_fitted_diagnosed_evaluated_and_loaded(seeded,
     run = bv.fit(model, guide, data, epochs=1, progress="none", out=tmp_path / "run")
     assert bv.evaluate(run.model, run.guide, data.test, 10, num_temperatures=2).num_observations == 20
     found = bv.diagnose(run.model, run.guide, data, seconds=2)
-    assert any("off its traces: the programs take more than x" in each.reason for each in found.not_checked)
+    assert not any("off its traces" in each.reason for each in found.not_checked)
     again = bv.load(tmp_path / "run", model=model, guide=guide)
     torch.testing.assert_close(bv.elbo_terms(*again, data.test, 3).elbo, bv.elbo_terms(model, guide, data.test, 3).elbo)
     with pytest.raises(ShapeError, match=r"built with covariates and takes \(x, y, ...\)"):

@@ -37,7 +37,7 @@ def digits():
         ({"structure": "conditional", "network": "conv"}, None, "'conditional' does not go with network 'conv'"),
         ({"prior": "vamp", "guide": "local"}, None, "prior 'vamp' does not go with guide 'local': .* an encoder"),
         ({"prior": "vamp", "guide": "prior"}, None, "prior 'vamp' does not go with guide 'prior'"),
-        ({"prior": "mixture", "guide": "prior"}, None, "guide 'prior' does not go with prior 'mixture': .* a choice"),
+        ({"prior": "mixture", "guide": "prior"}, None, "guide 'prior' does not go with prior 'mixture': .* the choice"),
         ({"guide": "autoregressive-flow", "latent_dim": 1}, None, "latent_dim of at least 2, got 1"),
         ({"guide": "low-rank", "rank": 3}, None, "'low-rank' needs latent_dim of at least 3, its rank, got 2"),
         (
