@@ -113,7 +113,10 @@ def rows_of(path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--rungs", "1", "5"], "rungs is a setting of the ladder of one run, but the number of runs is 2: leave it out"),
+        (
+            ["--rungs", "1", "5"],
+            "rungs is a setting of the ladder of one run, but the number of runs is 2: leave it out",
+        ),
         (["--tolerance", "0.1"], "tolerance is a setting of the ladder of one run"),
         (["--policy", "threshold"], "was trained with the data policy 'stochastic', and these observations have"),
         (["--out", "FILE"], "is a file, so no folder can be made below it"),

@@ -2,6 +2,7 @@
 
 import math
 
+import pyro
 import pyro.distributions as dist
 import pytest
 import torch
@@ -234,11 +235,18 @@ def test_one_particle_has_no_error(small_vae):
     assert (terms.num_particles, terms.num_observations) == (1, 5)
 
 
-def test_programs_are_refused(small_vae):
-    model, guide, x = small_vae
-    programs = (lambda x: model(x)), (lambda x: guide(x))
+def test_programs_of_no_normals_are_refused():
+    def program(x):
+        with pyro.plate("rows", len(x)):
+            return pyro.sample("z", dist.Gamma(2.0, 1.0).expand([2]).to_event(1))
+
+    def model(x):
+        with pyro.plate("rows", len(x)):
+            z = pyro.sample("z", dist.Gamma(2.0, 1.0).expand([2]).to_event(1))
+            pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)
+
     with pytest.raises(NotDefinedError, match="aggregate_posterior_terms needs .* does not expose its distributions"):
-        bv.aggregate_posterior_terms(*programs, x)
+        bv.aggregate_posterior_terms(model, program, torch.ones(3, 2))
 
 
 class OtherGuide(SingleLatentGuide):
