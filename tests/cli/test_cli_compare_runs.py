@@ -115,7 +115,7 @@ def rows_of(path):
     [
         (
             ["--rungs", "1", "5"],
-            "rungs is a setting of the ladder of one run, but the number of runs is 2: leave it out",
+            "rungs is a setting of the ladder of one run, but the number of runs is 2",
         ),
         (["--tolerance", "0.1"], "tolerance is a setting of the ladder of one run"),
         (["--policy", "threshold"], "was trained with the data policy 'stochastic', and these observations have"),
