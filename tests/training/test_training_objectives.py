@@ -153,7 +153,7 @@ WEIGHED = "has no KL to weigh: L_K is the logarithm of a mean of weights"
         ({"objective": "doubly-reparameterized", "num_particles": 5, "kl_warmup_epochs": 3}, WEIGHED),
         ({"objective": "importance-weighted"}, "with num_particles=1 is the ELBO: give at least 2"),
         ({"objective": "importance-weighted", "num_particles": 5, "free_bits": 0.1}, "free_bits are taken off"),
-        ({"objective": "sticking-the-landing", "free_bits": 0.1}, "does not go with objective 'sticking-the-landing'"),
+        ({"objective": "sticking-the-landing", "free_bits": 0.1}, "do not go with objective 'sticking-the-landing'"),
         ({"free_bits": 0.1, "kl": "sampled"}, "objective 'elbo' and kl 'sampled'"),
         ({"objective": "sticking-the-landing", "kl": "analytic"}, "kl 'analytic' does not go with objective"),
         ({"objective": "importance-weighted", "num_particles": 5, "kl": "analytic"}, "a closed form has no draws"),
