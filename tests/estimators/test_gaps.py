@@ -1,13 +1,13 @@
 """The two parts of log p(x) − ELBO, where the best member of the family is known."""
 
-from dataclasses import math
+import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
-import replace
 import torch
 
 import bayes_vae as bv
