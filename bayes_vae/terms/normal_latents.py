@@ -169,7 +169,8 @@ def numbers_of(site: ModelSite) -> tuple[Any, Tensor, Tensor, Tensor]:
         mask = mask.to(value.device)
         hidden = hidden | ~mask.reshape(*mask.shape, *(1,) * (value.dim() - max(mask.dim(), dims)))
     given = [getattr(base, name, None) for name in (("loc", "scale") if hasattr(base, "loc") else ("logits", "logits"))]
-    shaped = [part.expand(value.shape) if part is not None and base.event_shape == () else None for part in given]
+    alone = [None if part is None or part.shape != base.batch_shape else part for part in given]  # one for each number
+    shaped = [None if part is None else part.expand(value.shape) for part in alone]
     parts = [part for part in (value.masked_fill(hidden, torch.nan), *shaped) if part is not None]
     numbers, *parameters = (rows.reshape(len(rows), -1) for rows in (site.to_rows(part, dims)[0] for part in parts))
     empty = numbers[:, :0]

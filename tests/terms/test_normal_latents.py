@@ -15,8 +15,9 @@ from bayes_vae.diagnosis.measure.decoder_output import measure_logits, measure_p
 from bayes_vae.diagnosis.measure.stationarity import measure_stationarity
 from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.errors import DoesNotApplyError, NotDefinedError
+from bayes_vae.terms.containers import ModelSite
 from bayes_vae.terms.factorized import as_factorized
-from bayes_vae.terms.normal_latents import NormalBatch, normal_latents
+from bayes_vae.terms.normal_latents import NormalBatch, normal_latents, numbers_of
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.rows import TensorRows
 from bayes_vae.terms.stream import read_pair
@@ -187,3 +188,12 @@ def test_a_pair_of_x_alone_keeps_its_likelihood() -> None:
     rows = TensorRows((torch.randn(5, 1),), torch.arange(5))
     assert hasattr(as_factorized(read_pair(model, guide, rows), rows), "model")
     assert type(as_factorized(read_pair(model, guide, rows), rows)).__name__ == "TracedDistributions"
+
+
+def test_several_parameters_for_each_number_are_neither_logits_nor_means():
+    logits = torch.randn(1, 5, 4, 3, generator=torch.Generator().manual_seed(0))
+    site = ModelSite("x", dist.Categorical(logits=logits).to_event(1), torch.ones(1, 5, 4), None, lambda rows, _: rows)
+    base, first, second, numbers = numbers_of(site)
+    assert isinstance(base, dist.Categorical)
+    assert first.shape == second.shape == (5, 0)
+    assert torch.equal(numbers, torch.ones(5, 4))
