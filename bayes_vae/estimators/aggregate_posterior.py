@@ -31,6 +31,9 @@ from bayes_vae.terms.whole_numbers import whole_number
 
 __all__ = ["ACTIVE_VARIANCE", "AggregatePosteriorTerms", "aggregate_posterior_terms"]
 
+SAME_PRIOR = 1e-4
+"""Deviations of the prior by which it may differ between observations: a network rounds the same y in other ways."""
+
 
 @lists_options
 def aggregate_posterior_terms(
@@ -202,7 +205,8 @@ def _encode(opened: OpenPair) -> tuple[NormalMixture, Tensor, tuple[Tensor, Tens
         rows.append([part.double().expand(shape) for part in (*normals, bound.kl_per_dimension())])
     loc, scale, prior_loc, prior_scale, kl = (torch.cat(column) for column in zip(*rows, strict=True))
     prior = prior_loc[0], prior_scale[0]
-    if not (bool((prior_loc == prior[0]).all()) and bool((prior_scale == prior[1]).all())):
+    moved, widened = (prior_loc - prior[0]) / prior[1], prior_scale / prior[1] - 1
+    if max(float(part.abs().max()) for part in (moved, widened)) > SAME_PRIOR:
         raise NotDefinedError(
             "aggregate_posterior_terms compares q(z), the mean over all observations, with one prior, and the prior of "
             "this pair differs between observations: what stands beside x sets it. Take observations that share it."

@@ -195,6 +195,11 @@ def test_a_figure_above_the_leading_one_by_chance_reads_equal_within_error(small
         assert beside_it.above == (shift > 0)
         assert readings.words(beside_it) == "lower bound, not converged" + (shift > 0) * ", above log p(x) by chance"
         assert not beside(replace(top, name="annealed"), unsettled).reading.above
+        unresolved = replace(moved, reading=Reading("unresolved", 1, 5, "precision"))
+        assert not beside(top, unresolved).reading.above
+    too_high = replace(unsettled, values=top.values + 2.8)  # 14 nats in all, and e^-14 is less than a millionth
+    assert not beside(top, too_high).reading.above
+    assert beside(top, replace(unsettled, values=top.values + 2.7)).reading.above
     assert not ladder.table_rows()["quadrature"].reading.equal
 
 

@@ -20,6 +20,9 @@ __all__ = ["Rung", "beside", "leading", "rung_words", "shortfall", "why_leading"
 SHOWN = 5e-4
 """Nats below which a table shows a difference as 0.000."""
 
+CHANCE = 1e-6
+"""Probability below which draws of a bound are not said to lie above log p(x) by chance."""
+
 
 @dataclass(frozen=True, eq=False)
 class Rung:
@@ -121,10 +124,13 @@ def within_error(difference: Average) -> bool:
 def beside(top: Rung, rung: Rung) -> Average:
     """A rung's figure as it reads beside the leading one: "equal within error" where it lies above that by chance.
 
-    A bound whose error is not known cannot be called equal to an exact figure; that it is above it is said.
+    A bound whose error is not known cannot be called equal to an exact figure; that it is above it by chance is said,
+    where that can be: the mean weight of each observation is p(x) in expectation, so by Markov's inequality the excess,
+    summed over the observations, is more than log(1/α) with probability α at most.
     """
     found, short = rung.average, shortfall(top, rung)
     equal = short.value < 0 and within_error(short) and rung.reading.settled and top.reading.settled
     exact = top.name in ("exact", "quadrature") and top.reading.settled
-    above = exact and short.value < -SHOWN and not rung.reading.settled
+    by_chance = SHOWN < -short.value < -math.log(CHANCE) / len(rung.values)
+    above = exact and by_chance and rung.reading.kind == "lower_bound_not_converged"
     return replace(found, reading=replace(found.reading, equal=equal, above=above)) if equal or above else found
