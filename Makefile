@@ -93,7 +93,8 @@ lint: $(READY) types ## ruff (lint and format) and mypy, without changing a file
 types: $(READY) ## mypy, strict, on the package
 	$(BIN)/mypy
 
-criterion: $(READY) ## how often annealing's "not converged" is wrong, on the reference pairs; goes on where it stopped
+criterion: $(READY) ## how often "not converged" is wrong, on the reference pairs; goes on where it stopped
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/importance_criterion.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/annealed_criterion.py
 
 bench: $(READY) ## every script in benchmarks/ but the one below, as tables

@@ -13,6 +13,7 @@ from bayes_vae.errors import NotDefinedError, NumericalError, SettingsError
 from bayes_vae.estimators.free_coordinates import FreeCoordinates
 from bayes_vae.estimators.latent_space import LatentSpace, pilot_draws, whitened_space
 from bayes_vae.estimators.quadrature_nodes import GaussHermite, Rule, TrapezoidGrid, product_indices
+from bayes_vae.estimators.unseen import ALLOWED
 from bayes_vae.terms.averages import Average, average
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.listed_options import lists_options
@@ -47,8 +48,9 @@ class QuadratureEstimate(Tabular, observation=("log_evidence", "refinement_error
     Attributes:
         log_evidence: at the finest level, shape (N,), nats.
         refinement_error: difference between the two finest levels, and at least the rounding of the pair's dtype,
-            shape (N,), nats; of the coarser one rather than the finer, whose own error is mostly far smaller.
-        converged: whether the two finest levels agreed to the tolerance, shape (N,), bool.
+            shape (N,), nats; of the coarser one rather than the finer, whose own error is mostly far smaller. NaN where
+            nodes over the prior find more of p(x) than those about the guide did.
+        converged: whether the two finest levels agreed to the tolerance and nothing more was found, shape (N,), bool.
         num_points: nodes along each dimension at the finest level, shape (N,).
         num_dimensions: D, latent dimensions in all; where some are masked, the most that an observation has.
         method: "gauss-hermite" or "grid".
@@ -71,7 +73,8 @@ class QuadratureEstimate(Tabular, observation=("log_evidence", "refinement_error
     @property
     def reading(self) -> Reading:
         """How the data set's figure reads, with how many observations did not converge."""
-        return Reading("quadrature", int((~self.converged).sum()), self.num_observations)
+        missed = int(self.refinement_error.isnan().sum())
+        return Reading("quadrature", int((~self.converged).sum()), self.num_observations, missed=missed)
 
     def averages(self) -> dict[str, Average]:
         """The figure over the data set; in the Monte-Carlo error's place stands the mean refinement error.
@@ -102,9 +105,10 @@ def quadrature_log_evidence(
 
     The nodes lie in unconstrained coordinates v, centred on the mean m of q(z given x) and scaled by its deviations s,
     each observation's own. "gauss-hermite" is the cheapest and trusts the guide: a mode that lies far from it in units
-    of its scale goes unseen, and then two levels may agree on a part of p(x). "grid" covers what the prior believes as
-    well, and finds such a mode. Each refinement
-    doubles the points along every dimension; the grid's box also grows by a quarter.
+    of its scale goes unseen, and then two levels may agree on a part of p(x). A coarse grid over the prior looks for
+    one, and an observation for which it finds more has not converged. "grid" covers what the prior believes as well, and
+    includes such a mode. Each refinement doubles the points along every dimension; the grid's box also grows by a
+    quarter.
 
     Args:
         method: "gauss-hermite" or "grid".
@@ -137,15 +141,24 @@ def integrate(
     num_points, max_nodes = whole_number("num_points", num_points, least=2), whole_number("max_nodes", max_nodes)
     tolerance = real_number("tolerance", tolerance, "positive, in nats")
     plan = _Plan(num_points, tolerance, max_nodes, MOST_HERMITE_POINTS if method == "gauss-hermite" else max_nodes)
+    found, size = _levels(opened, method, plan)
+    if method == "gauss-hermite":
+        over_prior, _ = _levels(opened.quiet(), "grid", CHECK)
+        more = over_prior.log_evidence - over_prior.refinement_error - found.log_evidence
+        found = found.without(over_prior.converged & (more > ALLOWED))
+    return QuadratureEstimate(*found, size, method, opened.provenance)
+
+
+def _levels(opened: OpenPair, method: Method, plan: _Plan) -> tuple[_Level, int]:
+    """The finest level of every observation, and D."""
     spread = _prior_space(opened) if method == "grid" else None
     rows, sizes = [], []
     for batch in opened.batches(PILOT_DRAWS, "guide"):
         space = _space(batch)
-        rule = GaussHermite(space) if spread is None else TrapezoidGrid(space, spread.rows(batch.rows))
+        rule = GaussHermite(space) if spread is None else TrapezoidGrid(space, spread.rows(batch.rows), plan.coarsest)
         rows.append(_refine(batch, rule, plan))
         sizes.append(rule.space.size)
-    found = _Level(*(torch.cat(column) for column in zip(*rows, strict=True)))
-    return QuadratureEstimate(*found, max(sizes), method, opened.provenance)
+    return _Level(*(torch.cat(column) for column in zip(*rows, strict=True))), max(sizes)
 
 
 class _Plan(NamedTuple):
@@ -155,10 +168,15 @@ class _Plan(NamedTuple):
     tolerance: float
     max_nodes: int
     max_points: int
+    coarsest: float = 1.0
 
     def allows(self, points: int, dimensions: int) -> bool:
         """Whether a level with so many points along each dimension may be computed."""
         return points <= self.max_points and points**dimensions <= self.max_nodes
+
+
+CHECK = _Plan(num_points=16, tolerance=0.2, max_nodes=2**15, max_points=128, coarsest=2.0)
+"""The grid over the prior that looks for what Gauss–Hermite's nodes did not see; it only has to tell that from zero."""
 
 
 class _Level(NamedTuple):
@@ -168,6 +186,11 @@ class _Level(NamedTuple):
     refinement_error: Tensor
     converged: Tensor
     num_points: Tensor
+
+    def without(self, missed: Tensor) -> _Level:
+        """The same, not converged and of unknown error where a part of p(x) was missed, shape (N,), bool."""
+        error = self.refinement_error.masked_fill(missed, torch.nan)
+        return self._replace(converged=self.converged & ~missed, refinement_error=error)
 
 
 def _prior_space(opened: OpenPair) -> LatentSpace:

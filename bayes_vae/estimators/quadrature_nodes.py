@@ -99,11 +99,13 @@ class TrapezoidGrid:
     Args:
         space: coordinates whitened by the guide.
         prior: coordinates whitened by the prior, for the same observations.
+        coarsest: the largest spacing that resolves the density, in the guide's scales.
 
     Reference: Trefethen, Weideman (2014), "The exponentially convergent trapezoidal rule", theorem 5.1.
     """
 
-    def __init__(self, space: LatentSpace, prior: LatentSpace) -> None:
+    def __init__(self, space: LatentSpace, prior: LatentSpace, coarsest: float = 1.0) -> None:
+        self._coarsest = coarsest
         self.space, of_prior = FreeCoordinates(space), FreeCoordinates(prior)
         middle = ((of_prior.loc - self.space.loc) / self.space.scale).double()
         reach = PRIOR_REACH * (of_prior.scale / self.space.scale).double()
@@ -124,5 +126,5 @@ class TrapezoidGrid:
         return corner + spacing * which.unsqueeze(1), _over_dimensions(log_weights, self.space, points)
 
     def resolves(self, points: int, level: int) -> Tensor:
-        """Whether the spacing is at most the guide's scale in every dimension."""
-        return ((self._box(points, level)[1] <= 1) | self.space.idle).all(-1)
+        """Whether the spacing is fine enough in every dimension."""
+        return ((self._box(points, level)[1] <= self._coarsest) | self.space.idle).all(-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 __all__ = [
@@ -87,6 +87,7 @@ class Reading:
         equal: whether the figure lies on the wrong side of the one for log p(x), by less than their errors; of a
             difference, whether it is zero up to its error.
         above: whether a bound whose error is not known came out above the exact log p(x), as draws may.
+        missed: how many of those that failed did so because a look at what the prior allows finds more of p(x).
     """
 
     kind: Kind = "estimate"
@@ -100,6 +101,7 @@ class Reading:
     reason: str = ""
     equal: bool = False
     above: bool = False
+    missed: int = 0
 
     @property
     def settled(self) -> bool:
@@ -154,6 +156,7 @@ def sentence(reading: Reading) -> str:
     elif reading.kind == "quadrature":
         said.append("quadrature: the first error is from refinement, not Monte Carlo")
         said += [f"not converged {where}"] if unsettled else []
+        said += [_missed(reading)] if reading.missed else []
     elif reading.kind == "posterior_draws":
         said += [f"chains not converged {where}"] if unsettled else []
     elif reading.kind == "annealed":
@@ -173,7 +176,12 @@ def why_not_converged(reading: Reading) -> str:
     '6 particles are too few for a k̂'
     >>> why_not_converged(Reading("lower_bound_not_converged", 3, 5, "chains", temperatures=(50, 200)))
     'annealed chains disagree for 3 of 5; num_temperatures=200 takes 4 times as long'
+    >>> why_not_converged(Reading("lower_bound_not_converged", 5, 9, thresholds=(0.7, 0.7), missed=2))
+    'k̂ above 0.70 for 3 of 9; the prior finds more of p(x) for 2 of 9'
     """
+    if reading.missed:
+        rest = replace(reading, failed=reading.failed - reading.missed, missed=0)
+        return "; ".join([*([why_not_converged(rest)] if rest.failed else []), _missed(reading)])
     where = f"for {reading.failed} of {reading.num_observations}"
     if reading.cause == "one_chain":
         return "the weight of one chain says nothing about its error"
@@ -190,6 +198,10 @@ def why_not_converged(reading: Reading) -> str:
     least, most = (f"{threshold:.2f}" for threshold in reading.thresholds)
     above = most if least == most else f"its threshold, {least} to {most},"
     return f"k̂ above {above} {where}"
+
+
+def _missed(reading: Reading) -> str:
+    return f"the prior finds more of p(x) for {reading.missed} of {reading.num_observations}"
 
 
 @dataclass(frozen=True)

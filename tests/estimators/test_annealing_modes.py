@@ -10,8 +10,11 @@ import torch
 import bayes_vae as bv
 from bayes_vae.estimators.annealing import annealed
 from bayes_vae.estimators.annealing.estimate import error_of_log_mean
-from bayes_vae.estimators.annealing.modes import Mixture
+from bayes_vae.estimators.annealing.modes import Mixture, _shares
+from bayes_vae.estimators.annealing.start import Fitted
+from bayes_vae.estimators.latent_space import LatentSpace
 from bayes_vae.models import LinearGaussianVAE
+from bayes_vae.reference_pairs import reference_pair
 
 NOISE = 0.3
 
@@ -66,6 +69,27 @@ def test_a_mixture_depends_on_neither_batch_nor_run():
         some = bv.annealed_log_evidence(squared, positive_root, x[rows], index=rows, **settings)
         torch.testing.assert_close(some.log_weights, whole.log_weights[:, rows], rtol=0, atol=1e-7)
         torch.testing.assert_close(some.check_log_weights, whole.check_log_weights[:, rows], rtol=0, atol=1e-7)
+
+
+def test_a_fit_between_two_modes_is_no_mode():
+    """The guide lies over both roots with its mean between them: the fit from there once stood for one of the two."""
+    pair = reference_pair("bimodal")
+    found = bv.annealed_log_evidence(pair.model, pair.guide, pair.x.repeat(4, 1), num_temperatures=20)
+    error = found.log_evidence - pair.log_evidence.repeat(4)
+    assert float(error.mean()) > -0.08
+    assert int((error < -0.5).sum()) <= 1
+
+
+def test_what_covers_a_mode_is_kept_itself():
+    """The first fit covers the second, and the second the third, which the first does not reach."""
+
+    def fit(loc, scale, elbo):
+        space = LatentSpace([], torch.tensor([[loc]]), torch.tensor([[scale]]), torch.ones(1, 1, 1))
+        return Fitted(space, torch.tensor([elbo]), torch.tensor([True]))
+
+    best, mixture = _shares([fit(2.0, 2.0, -0.6), fit(0.0, 1.0, 0.0), fit(4.5, 1.0, -1.5)])
+    assert float(best.loc) == 0.0
+    assert (mixture.log_shares.squeeze(1) > -torch.inf).tolist() == [False, True, True]
 
 
 def test_chains_keep_the_shares_of_the_modes():

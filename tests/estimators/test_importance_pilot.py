@@ -259,8 +259,8 @@ def test_thresholds_in_the_note(linear_gaussian):
     """Each observation is judged by the threshold at its own K, and the note says what they range over."""
     model, x = linear_gaussian
     estimate = bv.estimate_log_evidence(model, ShiftedGuide(model, 1.5), x.repeat(10, 1), 2048, tolerance=0.2)
-    assert torch.equal(estimate.converged, estimate.pareto_k <= estimate.pareto_k_thresholds)
-    failed = int((~estimate.converged).sum())
+    assert torch.equal(estimate.converged | estimate.missed, estimate.pareto_k <= estimate.pareto_k_thresholds)
+    failed = int((~estimate.converged & ~estimate.missed).sum())
     assert 0 < failed < 70
     assert f"k̂ above its threshold, 0.53 to 0.70, for {failed} of 70" in str(estimate.reading)
 

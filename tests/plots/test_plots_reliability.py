@@ -23,7 +23,7 @@ def estimate(pareto_k, particles=5000):
     size = torch.arange(1, len(pareto_k) + 1, dtype=torch.float64)
     counts = torch.as_tensor(particles).expand(len(pareto_k)).clone()
     origin = Provenance(3, "distributions", "vectorized", "per observation", "static")
-    return LogEvidenceEstimate(zero, size, pareto_k, zero, zero, counts, "importance", origin)
+    return LogEvidenceEstimate(zero, size, pareto_k, zero, zero, zero, counts, "importance", origin)
 
 
 def words(figure):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import permutations
 from typing import NamedTuple
 
 import torch
@@ -27,6 +26,12 @@ DISTANCES = (3.0, 3.0, 10.0, 10.0, 30.0, 30.0, 100.0)
 SAME, NEAR, BY_DIMENSION = 1.0, 6.25, 0.25
 """Squared distances within which two climbs ended at one place, and two fitted normals are one, in deviations; and so
 many times the same more for each dimension."""
+
+THINNER = 1.0
+"""Nats by which a normal, in proportion to its ELBO, may be less dense at the origin of another that it covers."""
+
+ON_TOP = 0.5
+"""Nats that the climb from a fit may gain where there are other modes; where there are none, as many as SAME."""
 
 LOWEST, LEAST = 12.0, 5.0
 """Nats below the best at which the top of a mode no longer matters, and at which a fitted mode does not."""
@@ -158,10 +163,11 @@ def _shares(found: list[Fitted]) -> tuple[LatentSpace, Mixture | None]:
     Shares are by ELBO, none for what another and better fit covers or what is too small to matter.
     """
     elbos = torch.stack([one.elbo for one in found])
-    kept = elbos >= elbos.amax(0) - LEAST
-    for (i, one), (j, other) in permutations(enumerate(found), 2):
-        better = (other.elbo > one.elbo) | ((other.elbo == one.elbo) & (j < i))
-        kept[i] &= ~(better & _near(one.space, other.space))
+    covered = torch.stack([torch.stack([_covered(one, other) for other in found]) for one in found])
+    rows, kept = torch.arange(elbos.shape[1], device=elbos.device), torch.zeros_like(elbos, dtype=torch.bool)
+    for place in elbos.argsort(dim=0, descending=True, stable=True):
+        fits = elbos[place, rows] >= elbos.amax(0) - LEAST
+        kept[place, rows] = fits & ~(covered[place, :, rows].mT & kept).any(0)
     best = found[0].space
     for i, one in enumerate(found[1:], 1):
         best = best.where(elbos.argmax(0) == i, one.space)
@@ -170,12 +176,17 @@ def _shares(found: list[Fitted]) -> tuple[LatentSpace, Mixture | None]:
     return best, Mixture([one.space for one in found], elbos.masked_fill(~kept, -torch.inf).log_softmax(0))
 
 
-def _near(one: LatentSpace, other: LatentSpace) -> Tensor:
-    """Whether the origin of one space lies within the normal of the other, either way, shape (N,)."""
-    distances = [one.whitened(other.loc.unsqueeze(0))[0], other.whitened(one.loc.unsqueeze(0))[0]]
-    return torch.stack([each[0].square().sum(-1) for each in distances]).amin(0) <= NEAR * (
-        1 + BY_DIMENSION * one.dimensions
-    )
+def _covered(one: Fitted, better: Fitted) -> Tensor:
+    """Whether the normal of one fit adds nothing to that of a better one, shape (N,), bool.
+
+    Their origins are one place, or the better normal, in proportion to its ELBO, is as dense at the other's origin.
+    """
+    there, log_det = better.space.whitened(one.space.loc.unsqueeze(0))
+    back, own_log_det = one.space.whitened(better.space.loc.unsqueeze(0))
+    away, room = there[0].square().sum(-1), 1 + BY_DIMENSION * one.space.dimensions
+    same = torch.minimum(away, back[0].square().sum(-1)) <= SAME * room
+    lacking = one.elbo - own_log_det[0] - (better.elbo - log_det[0] - away / 2)
+    return same | ((away <= NEAR * room) & (lacking <= THINNER))
 
 
 def _around(batch: Batch, space: LatentSpace) -> Tensor:
@@ -209,7 +220,10 @@ def _tops(batch: Batch, space: LatentSpace, places: dict[str, Tensor]) -> _Tops:
     def apart(old: Tensor) -> Tensor:
         return (position - old).square().sum(-1) > SAME * (1 + BY_DIMENSION * space.dimensions)
 
-    free = free & apart(origin)
+    before = log_joint_gradient(batch.bound, space, origin.unsqueeze(0))[0][0]
+    several = (free & apart(origin)).any(0)
+    allowed = torch.where(several, ON_TOP, SAME * (1 + BY_DIMENSION * space.dimensions))
+    free = free & (apart(origin) | (height[0] - before > allowed))  # a fit below its mode may lie between several
     for _ in range(MOST_MODES):
         best = torch.where(free, height, -torch.inf).argmax(0)
         wanted.append(free[best, rows])

@@ -28,6 +28,7 @@ class WeightAccumulator:
         self._count = 0
         self._sums: dict[str, Tensor] = {}
         self._kept: list[Tensor] = []
+        self._largest: Tensor | None = None
 
     def update(self, log_weights: Tensor) -> None:
         """Add weights of shape (K, N), float64."""
@@ -38,6 +39,8 @@ class WeightAccumulator:
         self._add("first", log_weights[:split])
         self._add("second", log_weights[split:])
         self._add("squares", 2 * log_weights)
+        here = log_weights.amax(0)
+        self._largest = here if self._largest is None else torch.maximum(self._largest, here)
         self._count += len(log_weights)
 
     def _add(self, name: str, values: Tensor) -> None:
@@ -68,6 +71,11 @@ class WeightAccumulator:
     def effective_sample_size(self) -> Tensor:
         """(Σw)² / Σw², shape (N,)."""
         return (2 * self._total() - self._sums["squares"]).exp()
+
+    def largest(self) -> Tensor:
+        """The largest log weight of each observation, shape (N,)."""
+        assert self._largest is not None, "K is at least 1"
+        return self._largest
 
     def doubling_step(self) -> Tensor:
         """L_K minus the mean of the bounds of its two halves, shape (N,), never negative; NaN for K = 1."""

@@ -9,12 +9,16 @@ from torch import Tensor
 
 from bayes_vae.estimators.annealing.path import COARSEST
 from bayes_vae.estimators.importance.reliability import MINIMUM_PARTICLES, pareto_k_threshold
+from bayes_vae.estimators.unseen import ALLOWED
 from bayes_vae.terms.averages import Average, average, log_mean_bias
 from bayes_vae.terms.containers import Provenance
 from bayes_vae.terms.tabular import Tabular
-from bayes_vae.vocabulary.readings import Cause, Reading
+from bayes_vae.vocabulary.readings import Cause, Kind, Reading
 
 __all__ = ["LogEvidenceEstimate"]
+
+CLAIMED = 3.0
+"""Standard errors of an estimate within which what draws of the prior find is no contradiction."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +48,8 @@ class LogEvidenceEstimate(
         doubling_step: L_K − L_{K/2}, shape (N,), nats: what the last doubling of particles gained.
         resolution: how much log p(x, z) changes between neighbouring floats at the draw with the largest weight, shape
             (N,), nats; looked at where k̂ of a draw of the guide does not vouch for an estimate, else NaN.
+        unseen: how much higher log p(x) is by what draws of the prior find where no draw weighs as much, shape (N,),
+            nats; looked at where k̂ vouches for an estimate, else NaN.
         particles: K of each observation, as drawn, shape (N,), int64; whatever stands here is of that K.
         estimator: name of the estimator.
         provenance: seed, source and policy.
@@ -54,6 +60,7 @@ class LogEvidenceEstimate(
     pareto_k: Tensor
     doubling_step: Tensor
     resolution: Tensor
+    unseen: Tensor
     particles: Tensor
     estimator: str
     provenance: Provenance
@@ -76,9 +83,22 @@ class LogEvidenceEstimate(
 
     @property
     def converged(self) -> Tensor:
-        """Whether k̂ vouches for each estimate, shape (N,), bool; never with fewer than 30 particles."""
+        """Whether k̂ vouches for each estimate and the prior finds no more, shape (N,), bool; never with K below 30."""
+        return self._vouched & ~self.missed
+
+    @property
+    def missed(self) -> Tensor:
+        """Where draws of the prior find more of p(x) than the estimate's own error allows, shape (N,), bool."""
+        return self.unseen > (CLAIMED * self._error).clamp(min=ALLOWED)
+
+    @property
+    def _vouched(self) -> Tensor:
         constant = self.pareto_k == -torch.inf
         return (constant | (self.pareto_k <= self.pareto_k_thresholds)) & self.resolved
+
+    @property
+    def _error(self) -> Tensor:
+        return (1 / self.effective_sample_size - 1 / self.particles.double()).clamp(min=0).sqrt()
 
     @property
     def resolved(self) -> Tensor:
@@ -91,8 +111,7 @@ class LogEvidenceEstimate(
     @property
     def standard_error(self) -> Tensor:
         r"""Delta-method error \sqrt{1/ESS − 1/K}, shape (N,), nats; NaN, left blank, where not converged."""
-        error = (1 / self.effective_sample_size - 1 / self.particles.double()).clamp(min=0).sqrt()
-        return torch.where(self.converged, error, torch.nan)
+        return torch.where(self.converged, self._error, torch.nan)
 
     @property
     def num_observations(self) -> int:
@@ -102,13 +121,13 @@ class LogEvidenceEstimate(
     @property
     def readings(self) -> list[Reading]:
         """How each observation's figure reads: an estimate, a lower bound that has not converged, or no bound."""
-        columns = (self.converged, self.resolved, self.pareto_k, self.particles)
+        columns = (self.converged, self.resolved, self.missed, self.pareto_k, self.particles)
         return [_reading(*row) for row in zip(*(column.split(1) for column in columns), strict=True)]
 
     @property
     def reading(self) -> Reading:
         """How the data set's figure reads: an estimate where every observation converged."""
-        return _reading(self.converged, self.resolved, self.pareto_k, self.particles)
+        return _reading(self.converged, self.resolved, self.missed, self.pareto_k, self.particles)
 
     def averages(self) -> dict[str, Average]:
         """Figures over the data set; the Monte-Carlo error is blank unless every observation converged.
@@ -132,7 +151,7 @@ class LogEvidenceEstimate(
         }
 
 
-def _reading(converged: Tensor, resolved: Tensor, pareto_k: Tensor, particles: Tensor) -> Reading:
+def _reading(converged: Tensor, resolved: Tensor, missed: Tensor, pareto_k: Tensor, particles: Tensor) -> Reading:
     """Of some observations together, each argument of shape (N,)."""
     failed, (least, most) = int((~converged).sum()), map(int, particles.aminmax())
     counts = (least, most) if least < most or most < MINIMUM_PARTICLES else None
@@ -146,4 +165,5 @@ def _reading(converged: Tensor, resolved: Tensor, pareto_k: Tensor, particles: T
     elif bool(pareto_k.isnan().any()):
         cause = "discrete_latents"
     thresholds = None if cause else (pareto_k_threshold(least), pareto_k_threshold(most))
-    return Reading("lower_bound_not_converged", failed, len(converged), cause, thresholds, counts)
+    kind: Kind = "lower_bound_not_converged"
+    return Reading(kind, failed, len(converged), cause, thresholds, counts, missed=int(missed.sum()))

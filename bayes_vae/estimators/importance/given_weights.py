@@ -87,6 +87,7 @@ def log_evidence_from_weights(
         pareto_k,
         sums.doubling_step(),
         torch.full_like(pareto_k, torch.nan),
+        torch.full_like(pareto_k, torch.nan),
         torch.full((weights.shape[1],), len(weights)),
         "importance sampling, weights from elsewhere",
         Provenance(None, "weights from elsewhere", "as given", "as given", data_policy),

@@ -23,6 +23,7 @@ from bayes_vae.estimators.importance.proposals import (
 )
 from bayes_vae.estimators.importance.reliability import pareto_k_threshold
 from bayes_vae.estimators.importance.variation import LOOKED_AT, resolution_of, trusted_pareto_k
+from bayes_vae.estimators.unseen import LogDensity, unseen
 from bayes_vae.terms.containers import Draw
 from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import Batch, OpenPair, Options, open_pair, part_of
@@ -108,7 +109,8 @@ def estimate_of(
     else:
         particles = _chosen_particles(work, num_particles, tolerance)
         rows = [_by_particles(work, particles)]
-    return estimate_from(rows, particles, opened, ESTIMATORS[proposal])
+    density = None if work.proposal is None else work.proposal.log_density_at
+    return estimate_from(rows, particles, opened, ESTIMATORS[proposal], density)
 
 
 def _fitted(opened: OpenPair, proposal: Proposal) -> RefinedProposal:
@@ -180,6 +182,7 @@ class WeightSummary(NamedTuple):
     pareto_k: Tensor
     doubling_step: Tensor
     resolution: Tensor
+    largest: Tensor
 
 
 def summarize_weights(chunks: Iterable[Tensor], num_particles: int) -> WeightSummary:
@@ -193,7 +196,8 @@ def summarize_weights(chunks: Iterable[Tensor], num_particles: int) -> WeightSum
 def _summary(weights: WeightAccumulator) -> WeightSummary:
     bound = weights.bound()
     pareto_k, step = weights.pareto_k().to(bound.device), weights.doubling_step()
-    return WeightSummary(bound, weights.effective_sample_size(), pareto_k, step, torch.full_like(bound, torch.nan))
+    unknown = torch.full_like(bound, torch.nan)
+    return WeightSummary(bound, weights.effective_sample_size(), pareto_k, step, unknown, weights.largest())
 
 
 class WeightsAtDraws:
@@ -242,20 +246,28 @@ def estimate_from(
     num_particles: int | Tensor,
     opened: OpenPair,
     estimator: str = ESTIMATORS["guide"],
+    log_density: LogDensity | None = None,
 ) -> LogEvidenceEstimate:
     """The estimate of a data set from the summaries of its batches; with discrete latents k̂ is not defined.
+
+    What k̂ vouches for is looked at once more, with draws that the guide did not choose.
 
     Args:
         rows: of each batch.
         num_particles: K, of all or of each observation, shape (N,).
         opened: the pair that the weights are of.
         estimator: its name.
+        log_density: of a refined proposal; None for the guide's.
     """
-    bound, sample_size, pareto_k, step, resolution = (torch.cat(column) for column in zip(*rows, strict=True))
+    bound, sample_size, pareto_k, step, resolution, largest = (torch.cat(part) for part in zip(*rows, strict=True))
     if opened.pair.discrete:
         pareto_k = torch.full_like(pareto_k, torch.nan)
     particles = torch.as_tensor(num_particles, device=bound.device).expand(len(bound))
-    return LogEvidenceEstimate(bound, sample_size, pareto_k, step, resolution, particles, estimator, opened.provenance)
+    unknown = torch.full_like(bound, torch.nan)
+    found = LogEvidenceEstimate(
+        bound, sample_size, pareto_k, step, resolution, unknown, particles, estimator, opened.provenance
+    )
+    return replace(found, unseen=unseen(opened, found.converged, bound, largest, log_density))
 
 
 def log_weights_of(batch: Batch) -> Iterator[Tensor]:

@@ -107,6 +107,16 @@ class RefinedProposal:
             refuse_impossible(draw, batch.index)
             yield draw.log_importance_weights
 
+    def log_density_at(self, batch: Batch, places: Tensor, latents: dict[str, Tensor]) -> Tensor:
+        """log q(z given x) of some observations at latents of shape (K, N, *rest); shape (K, N), float64."""
+        own = self.take(places)
+        u = own.space.coordinates(latents)
+        log_det = own.space.latents(u)[1].double()
+        away = own.space.moving(u - own.loc).double()
+        root = own.root.double()
+        plain = away / root if root.dim() == 2 else torch.linalg.solve(root, away.permute(1, 2, 0)).permute(2, 0, 1)
+        return own._log_standard_at(plain.square().sum(-1)) - log_det
+
     def _draw(self, batch: Batch, noise: KeyedNoise, particles: range) -> tuple[Tensor, Tensor]:
         """Coordinates (K, N, D) and log q there, (K, N) in float64; the Student t takes ν more normals for its χ²."""
         size, degrees = self.space.size, self.degrees_of_freedom or 0
@@ -115,7 +125,10 @@ class RefinedProposal:
         stretch = (degrees / squares[..., size:].sum(-1)).sqrt() if degrees else torch.ones_like(squares[..., 0])
         v = self.loc + stretch.unsqueeze(-1).to(normal) * self._scaled(normal)
         distance = normal.double().square().sum(-1) * stretch.square()
-        return v, _log_standard(distance, self.space.dimensions, self.degrees_of_freedom) - self._log_det()
+        return v, self._log_standard_at(distance)
+
+    def _log_standard_at(self, distance: Tensor) -> Tensor:
+        return _log_standard(distance, self.space.dimensions, self.degrees_of_freedom) - self._log_det()
 
     def _scaled(self, normal: Tensor) -> Tensor:
         if self.root.dim() == 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bayes_vae.errors import NotDefinedError
+from bayes_vae.errors import NotDefinedError, ProgramError
 from bayes_vae.estimators.annealing.path import float_resolution, log_joint_gradient
 from bayes_vae.estimators.latent_space import LatentSpace, whitened_space
 from bayes_vae.terms.containers import Draw
@@ -44,7 +44,7 @@ def trusted_pareto_k(pareto_k: Tensor, batch: Batch, draw: Draw) -> Tensor:
         return pareto_k
     try:
         space = whitened_space(batch.bound, draw.latents).unwhitened()
-    except NotDefinedError:  # discrete, or of a support that moves: no gradient to compare with
+    except (NotDefinedError, ProgramError):  # discrete, of a support that moves, or a program that refuses its prior
         return pareto_k
     u = space.coordinates(draw.latents)
     point = _still(u)
@@ -63,7 +63,7 @@ def resolution_of(batch: Batch, draw: Draw) -> Tensor:
         return unknown
     try:
         space = whitened_space(batch.bound, draw.latents).unwhitened()
-    except NotDefinedError:
+    except (NotDefinedError, ProgramError):
         return unknown
     largest = draw.log_importance_weights.argmax(0)
     u = space.coordinates(draw.latents)[largest, torch.arange(len(largest), device=largest.device)]
