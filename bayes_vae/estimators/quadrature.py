@@ -106,8 +106,8 @@ def quadrature_log_evidence(
     The nodes lie in unconstrained coordinates v, centred on the mean m of q(z given x) and scaled by its deviations s,
     each observation's own. "gauss-hermite" is the cheapest and trusts the guide: a mode that lies far from it in units
     of its scale goes unseen, and then two levels may agree on a part of p(x). A coarse grid over the prior looks for
-    one, and an observation for which it finds more has not converged. "grid" covers what the prior believes as well, and
-    includes such a mode. Each refinement doubles the points along every dimension; the grid's box also grows by a
+    one, and an observation for which it finds more has not converged. "grid" covers what the prior believes as well,
+    and includes such a mode. Each refinement doubles the points along every dimension; the grid's box also grows by a
     quarter.
 
     Args:

@@ -77,13 +77,12 @@ def unseen(
 def _draws_of_prior(opened: OpenPair, wanted: Tensor) -> Iterator[_Found]:
     """Of the observations that are wanted, or of all where the pair takes no part of them.
 
-    An observation's draws are its own: where noise is not keyed by observation, each is drawn for alone.
+    Where noise is not keyed by observation, each is drawn for alone, so that none depends on the others.
     """
     prior = opened.with_prior_as_guide().quiet()
     places = wanted.nonzero().squeeze(-1) if opened.pair.splittable else torch.arange(len(wanted), device=wanted.device)
     for together in places.split(len(places) if prior.pair.keyed or not opened.pair.splittable else 1):
-        purpose = "prior" if prior.pair.keyed else f"prior {int(opened.index[together[0]])}"
-        for batch in prior.batches(DRAWS, "unseen", purpose, rows=together):
+        for batch in prior.batches(DRAWS, "unseen", rows=together):
             yield _Found(together[batch.rows], batch, _drawn(batch))
 
 
