@@ -77,12 +77,13 @@ def unseen(
 def _draws_of_prior(opened: OpenPair, wanted: Tensor) -> Iterator[_Found]:
     """Of the observations that are wanted, or of all where the pair takes no part of them.
 
-    Where noise is not keyed by observation, each is drawn for alone, so that none depends on the others.
+    An observation's draws are its own: where noise is not keyed by observation, each is drawn for alone.
     """
     prior = opened.with_prior_as_guide().quiet()
     places = wanted.nonzero().squeeze(-1) if opened.pair.splittable else torch.arange(len(wanted), device=wanted.device)
     for together in places.split(len(places) if prior.pair.keyed or not opened.pair.splittable else 1):
-        for batch in prior.batches(DRAWS, "unseen", rows=together):
+        whose = () if prior.pair.keyed else (int(opened.index[together[0]]),)
+        for batch in prior.batches(DRAWS, "unseen", *whose, rows=together):
             yield _Found(together[batch.rows], batch, _drawn(batch))
 
 
