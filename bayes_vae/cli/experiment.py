@@ -20,8 +20,11 @@ __all__ = ["experiments", "run"]
 
 PACKAGE = "bayes_vae.experiments"
 
-SHARED = ("__init__.py", "study.py")
+SHARED = ("__init__.py", "study.py", "results.py")
 """What is no script."""
+
+REPRODUCTIONS = "reproduce/"
+"""What the names of scripts that reproduce published figures begin with: their folder."""
 
 FIGURES = "figures"
 """Folder of the figures, as when a script is run by itself."""
@@ -29,9 +32,13 @@ FIGURES = "figures"
 
 def experiments() -> dict[str, str]:
     """Name → first line of the docstring, read from the source; nothing is imported."""
-    scripts = (file for file in files(PACKAGE).iterdir() if file.name.endswith(".py") and file.name not in SHARED)
-    texts = {file.name.removesuffix(".py"): file.read_text(encoding="utf-8") for file in scripts}
-    return {name: (ast.get_docstring(ast.parse(texts[name])) or "").partition("\n")[0] for name in sorted(texts)}
+    texts = {
+        folder + file.name.removesuffix(".py"): file.read_text(encoding="utf-8")
+        for folder in ("", REPRODUCTIONS)
+        for file in files(PACKAGE).joinpath(folder).iterdir()
+        if file.name.endswith(".py") and file.name not in SHARED
+    }
+    return {name: (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0] for name, text in sorted(texts.items())}
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -44,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
         raise SettingsError(
             f"no experiment is called {name!r}: did you mean {close}? `bayes-vae experiment` lists them."
         )
-    main = importlib.import_module(f"{PACKAGE}.{name}").main
+    main = importlib.import_module(f"{PACKAGE}.{name.replace('/', '.')}").main
     options = vars(_flags(name, main).parse_args(arguments[1:]))
     as_json, _ = options.pop("json"), options.pop("debug")
     with on_threads(1), contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
