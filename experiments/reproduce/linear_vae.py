@@ -155,7 +155,8 @@ def elbo_of_best_guide(covariance: Tensor, weight: Tensor, log_scale: Tensor) ->
     explained = torch.linalg.solve(precision, weight.T @ covariance @ weight).trace() / variance
     distance = (covariance.trace() - explained) / variance
     constant = len(covariance) * (math.log(2 * math.pi) + 2 * log_scale)
-    return -0.5 * (constant + distance + precision.diagonal().log().sum())
+    elbo: Tensor = -0.5 * (constant + distance + precision.diagonal().log().sum())
+    return elbo
 
 
 def judged(x: Tensor, weight: Tensor, noise: Tensor, directions: Tensor) -> End:
