@@ -120,6 +120,17 @@ class LatentSpace:
         loc, mixing = self.loc.index_copy(0, rows, other.loc), self.mixing.index_copy(0, rows, other.mixing)
         return LatentSpace(self._parts, loc, self.scale, mixing, self.held)
 
+    def rescaled(self, means: Tensor, factors: Tensor) -> LatentSpace:
+        """A space without an A with its origin at coordinates ``means`` and its scales times ``factors``, (N, D)."""
+        scale = self.scale * (factors if self.held is None else factors.masked_fill(self.held, 1.0))
+        return LatentSpace(self._parts, self.loc + self.scale * self.moving(means), scale, held=self.held)
+
+    def with_scales(self, taken: Tensor, other: LatentSpace) -> LatentSpace:
+        """The other space for the observations that take it, shape (N,), bool; both without an A."""
+        rows = taken.unsqueeze(-1)
+        loc, scale = (torch.where(rows, new, old) for new, old in ((other.loc, self.loc), (other.scale, self.scale)))
+        return LatentSpace(self._parts, loc, scale, held=self.held)
+
     def latents(self, v: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Latents at coordinates v of shape (K, N, D), and log |dz/dv| of shape (K, N)."""
         u, log_det = self.unconstrained(v)

@@ -135,6 +135,22 @@ def test_eight_latents_whatever_the_deviations_of_the_guide(isolated_globals, dt
     assert estimate.converged.all()
 
 
+@pytest.mark.parametrize("factor", [1e-6, 1.0, 20.0])
+def test_many_latents_are_fitted_by_their_deviations(isolated_globals, factor):
+    """Once the guide's own shape was kept above 512 dimensions, and a wrong one cost thousands of nats."""
+    with isolated_globals(seed=0):
+        model = LinearGaussianVAE(520, (60,), noise_scale=0.5).double()
+    x = model.sample(2, seed=1)
+
+    def guide(x):
+        exact = model.exact_posterior(x)
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(exact.loc, exact.stddev * factor).to_event(1))
+
+    estimate = bv.annealed_log_evidence(model, guide, x, num_temperatures=20)
+    assert ((estimate.log_evidence - model.log_evidence(x)).abs() < 15).all()
+
+
 def test_a_likelihood_sharper_than_its_floats_has_not_converged():
     """In float32 x and z are equal or many deviations apart; log p(x) is −1.0, and the chains agree on +3."""
 

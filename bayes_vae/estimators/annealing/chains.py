@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import SettingsError
+from bayes_vae.estimators.annealing.diagonal_start import fit_diagonal
 from bayes_vae.estimators.annealing.modes import Mixture, Modes, mixture_of_modes
 from bayes_vae.estimators.annealing.path import GuidePath, Path, PriorPath, State, float_resolution, hamiltonian_move
 from bayes_vae.estimators.annealing.start import LARGEST_LATENT, fit_normal
@@ -271,12 +272,13 @@ def tune(batch: Batch, plan: Plan, tick: Tick | None = None, places: dict[str, T
 
 def _start(batch: Batch, plan: Plan, places: dict[str, Tensor] | None) -> Modes:
     space = whitened_space(batch.bound, pilot_draws(batch, PILOT_DRAWS, "scales"))
-    if not plan.refine or space.size > LARGEST_LATENT:
-        return Modes(space, torch.zeros_like(batch.index, dtype=torch.bool))
+    one = torch.zeros_like(batch.index, dtype=torch.bool)
+    if not plan.refine:
+        return Modes(space, one)
+    if space.size > LARGEST_LATENT:
+        return Modes(fit_diagonal(batch, space), one)
     fitted = fit_normal(batch, space)
-    if places is None:
-        return Modes(fitted.space, torch.zeros_like(batch.index, dtype=torch.bool))
-    return mixture_of_modes(batch, fitted, places)
+    return Modes(fitted.space, one) if places is None else mixture_of_modes(batch, fitted, places)
 
 
 class _Run:

@@ -16,7 +16,7 @@ from bayes_vae.terms.randomness import KeyedNoise, derived_seed
 __all__ = ["LARGEST_LATENT", "Fitted", "fit_normal", "rows_to_fit"]
 
 LARGEST_LATENT = 512
-"""Above so many latent dimensions the start keeps the guide's own shape: a fit would cost 2 D gradients."""
+"""Above so many latent dimensions a full fit, which costs 2 D gradients, gives way to one of the deviations alone."""
 
 SMALL, MATRICES_AT_ONCE = 128, 2**24
 """Up to so many dimensions any batch may be fitted; beyond them, so many numbers in its D × D matrices (128 MiB)."""

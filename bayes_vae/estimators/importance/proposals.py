@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError, SettingsError
+from bayes_vae.estimators.annealing.diagonal_start import fit_diagonal
 from bayes_vae.estimators.annealing.path import GuidePath, State, hamiltonian_move
 from bayes_vae.estimators.annealing.start import LARGEST_LATENT, fit_normal
 from bayes_vae.estimators.latent_space import LatentSpace, pilot_draws, whitened_space
@@ -156,7 +157,7 @@ def fit_proposal(batch: Batch, proposal: Proposal) -> RefinedProposal:
         \;\Rightarrow\; \Sigma G \Sigma = C, \quad m = \bar v + \Sigma \bar g
 
     C and G are the covariances of the positions v_i of short Hamiltonian chains and of the gradients g_i there. The
-    chains start at the normal that annealing starts from, above 512 dimensions at the guide's moments. Where the
+    chains start at the normal that annealing starts from. Where the
     posterior is normal this is exact from D + 1 positions, however far the chains have mixed; elsewhere it is the
     normal closest to it in Fisher divergence. "normal" takes the deviations of that normal: the best factorized one in
     KL(p to q), and not in KL(q to p), which is narrow and gives worse weights.
@@ -171,6 +172,8 @@ def fit_proposal(batch: Batch, proposal: Proposal) -> RefinedProposal:
     space = whitened_space(batch.bound, pilot_draws(batch, PILOT_DRAWS, "scales of the proposal"))
     if space.size <= LARGEST_LATENT:
         space = fit_normal(batch, space).space
+    else:
+        space = fit_diagonal(batch, space)
     loc, root = _unconstrained(space, *_normal_fit(_visited(batch, space)))
     space = space.unwhitened()
     if proposal == "normal":
