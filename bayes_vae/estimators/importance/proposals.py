@@ -170,10 +170,7 @@ def fit_proposal(batch: Batch, proposal: Proposal) -> RefinedProposal:
     variational inference with a score-based divergence", sections 2 and 3.
     """
     space = whitened_space(batch.bound, pilot_draws(batch, PILOT_DRAWS, "scales of the proposal"))
-    if space.size <= LARGEST_LATENT:
-        space = fit_normal(batch, space).space
-    else:
-        space = fit_diagonal(batch, space)
+    space = fit_normal(batch, space).space if space.size <= LARGEST_LATENT else fit_diagonal(batch, space)
     loc, root = _unconstrained(space, *_normal_fit(_visited(batch, space)))
     space = space.unwhitened()
     if proposal == "normal":
