@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.destinations import put, require_free
 from bayes_vae.cli.loading import open_with, require_folders
-from bayes_vae.cli.output import Progress, json_text, note, say, table
+from bayes_vae.cli.output import json_text, note, say, table
 from bayes_vae.cli.rate_distortion import annealed_curves, curves_in_json
 from bayes_vae.cli.writing_csv import csv_bytes
 from bayes_vae.errors import NotDefinedError, UnfinishedRunWarning
+from bayes_vae.progress import ProgressBar
 from bayes_vae.settings import CompareSettings, RateDistortionSettings, ReportSettings
 from bayes_vae.vocabulary.readings import Reading, words
 
@@ -62,7 +63,7 @@ def compared(
         if RunDirectory(path).unfinished:
             note(f"note: {unfinished_note(RunDirectory(path))}")
     rows = opened.data.test[: settings.num_observations].seeded(settings.seed)
-    with Progress("comparison") as progress, warnings.catch_warnings():
+    with ProgressBar("comparison") as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore", UnfinishedRunWarning)  # was noted above
         found = compare_runs(
             options.run,

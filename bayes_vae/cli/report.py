@@ -11,8 +11,9 @@ from bayes_vae.cli.comparing_runs import compared, comparison_tables
 from bayes_vae.cli.destinations import add_out, file_for, put
 from bayes_vae.cli.flags import build_settings
 from bayes_vae.cli.loading import OpenedRun, open_with, require_folders, run_flags
-from bayes_vae.cli.output import Progress, json_text, say
+from bayes_vae.cli.output import json_text, say
 from bayes_vae.errors import SettingsError
+from bayes_vae.progress import ProgressBar
 from bayes_vae.settings import ReportSettings
 
 __all__ = ["report", "report_text", "run"]
@@ -86,9 +87,9 @@ def report(opened: OpenedRun, settings: ReportSettings) -> dict[str, Any]:
     return {"run": str(opened.directory.path), **summary(contents, found), "bytes": len(page), "file": file}
 
 
-def _progress(stage: str) -> Progress:
-    """Progress of a stage, counted in what it goes through."""
-    return Progress(stage, "measurements" if stage.endswith("diagnosis") else "observations")
+def _progress(stage: str) -> ProgressBar:
+    """ProgressBar of a stage, counted in what it goes through."""
+    return ProgressBar(stage, "measurements" if stage.endswith("diagnosis") else "observations")
 
 
 def report_text(result: dict[str, Any]) -> str:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from bayes_vae.cli.destinations import add_out, file_for, put
 from bayes_vae.cli.flags import build_settings
 from bayes_vae.cli.loading import OpenedRun, open_with, run_flags
-from bayes_vae.cli.output import Progress, json_text, say
+from bayes_vae.cli.output import json_text, say
 from bayes_vae.cli.writing_csv import csv_bytes
 from bayes_vae.errors import SettingsError
+from bayes_vae.progress import ProgressBar
 from bayes_vae.settings import SampleSettings
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _drawn(opened: OpenedRun, settings: SampleSettings, mean: bool) -> tuple[Spl
         raise SettingsError(
             "label is for draws from the prior: leave it out, since test observations have their own labels."
         )
-    with Progress(settings.what) as progress:
+    with ProgressBar(settings.what) as progress:
         if settings.what == "prior":
             how: dict[str, Any] = {"seed": seed, "mean": mean, "label": settings.label, "progress": progress}
             return None, sample(model, settings.num, **how)

@@ -223,7 +223,7 @@ def calibrate_guide(
     false_alarm: float = 0.01,
     seed: int = 0,
     source: Source = "auto",
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> GuideCalibration:
     r"""Simulation-based calibration of q(z given x), on data simulated from the model.
 
@@ -274,7 +274,7 @@ def calibrate_guide(
     num_bins = choose_num_bins(num_draws + 1, count)
     nominal = _nominal_levels(levels, num_draws)
     options: Options = {"seed": seed, "source": source, "data_policy": "simulated", "progress": progress}
-    with open_pair(model, guide, simulated.x, **options) as opened:
+    with open_pair(model, guide, simulated.x, task="calibration", **options) as opened:
         ties = torch.Generator(opened.index.device).manual_seed(derived_seed(seed, "ties"))
         ranks = [_ranks(batch, simulated.latents, ties) for batch in opened.batches(num_draws, "ranks")]
         origin = opened.provenance

@@ -76,7 +76,7 @@ def inference_gap(
 
     Reference: Cremer, Li, Duvenaud (2018), "Inference suboptimality in variational autoencoders", eqs. 4–6.
     """
-    with open_pair(model, guide, x, **options) as opened:
+    with open_pair(model, guide, x, task="inference gap", **options) as opened:
         return gap_of(
             opened,
             num_particles,
