@@ -21,12 +21,13 @@ from bayes_vae.estimators.evaluation import Evaluation
 from bayes_vae.estimators.gaps import InferenceGap, gap_of
 from bayes_vae.estimators.ladder import Comparison, comparison_of
 from bayes_vae.progress import Progress, shown
+from bayes_vae.report.decoding import decoding_of
 from bayes_vae.report.latent_pictures import LatentMeans, Missing, Pictures, latent_means, pictures
 from bayes_vae.settings import LADDER, ReportSettings
 from bayes_vae.terms.exposed import ExposedPair
 from bayes_vae.terms.opened import OpenPair, open_pair
 from bayes_vae.terms.probe import warning_of_scales_once
-from bayes_vae.terms.program import Program, undisturbed
+from bayes_vae.terms.program import Program
 from bayes_vae.terms.rows import prepare_for
 from bayes_vae.terms.whole_numbers import several
 
@@ -175,14 +176,12 @@ def report_contents(
             gap = _gap(replace(first, progress=told), settings)
         with _shown(progress, "aggregate posterior") as told:
             aggregate = _aggregate(replace(encoded, progress=told))
-        x, codes = first.rows.read(), encoded.rows.read()[0]
-        read = first.with_distributions().pair
-    pair: tuple[Any, Any] = (read.model, read.guide) if isinstance(read, ExposedPair) else (model, guide)
-    with undisturbed(model, guide, device=x[0].device), _shown(progress, "pictures"):
-        seen = _or_missing(lambda: pictures(*pair, x, first.index, _mean_kl(aggregate), settings.seed))
-        latents = _or_missing(lambda: latent_means(*pair, codes, encoded.index, _on_cpu(encoded.rows.labels)))
+        with _shown(progress, "pictures"):
+            seen = _or_missing(lambda: pictures(first, _mean_kl(aggregate)))
+            latents = _or_missing(lambda: latent_means(decoding_of(encoded), _on_cpu(encoded.rows.labels)))
+        x, simulated = first.rows.read()[0], isinstance(opened.pair, ExposedPair) and not data.missing_share
     with _shown(progress, "calibration") as told:
-        like = data.train[: settings.num_simulated] if data.missing_share else None
+        like = None if simulated else data.train[: settings.num_simulated]
         calibration = _calibration(model, guide, like, settings, told)
     with _shown(progress, "diagnosis") as told:
         training = (config or {}).get("settings", {}).get("training")
@@ -194,7 +193,7 @@ def report_contents(
         history,
         data.summary(),
         settings,
-        x[0].cpu(),
+        x.cpu(),
         first.index.cpu(),
         _on_cpu(first.rows.labels),
         data.label_names,
@@ -278,7 +277,10 @@ def _gap(opened: OpenPair, settings: ReportSettings) -> InferenceGap | Missing:
 def _calibration(
     model: Program, guide: Program, like: Split | None, settings: ReportSettings, progress: Progress | None
 ) -> GuideCalibration | Missing:
-    """The guide on simulated data; where values of the data are missing, the same are missing in what is simulated."""
+    """The guide on data simulated from the model: from its distributions, or else like training rows.
+
+    Values that are missing there are missing in what is simulated, and what stands beside x is that of the rows.
+    """
     count = settings.num_simulated
     if count == 0:
         return Missing("it was not asked for: num_simulated is 0.")
