@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
 import sys
 import time
@@ -40,9 +41,14 @@ def duration_text(seconds: float) -> str:
 
 
 class TimeEstimate:
-    """How long all of some work will take, once that is known to be over a minute."""
+    """How long all of some work will take, once that is known to be over a minute.
 
-    def __init__(self) -> None:
+    Args:
+        most: seconds that it may take.
+    """
+
+    def __init__(self, most: float = math.inf) -> None:
+        self._most = most
         self._began = time.monotonic()
         self._first: tuple[float, float] | None = None
         self._told, self._silent_until = SECONDS_TOLD / 2, 0.0
@@ -58,7 +64,7 @@ class TimeEstimate:
         early = now - since < SECONDS_OF_PILOT or (done - before < SHARE_OF_PILOT * total and passed < SECONDS_TOLD / 2)
         if early or now < self._silent_until or not before < done < total:
             return ""
-        needed = passed + (total - done) * (now - since) / (done - before)
+        needed = min(passed + (total - done) * (now - since) / (done - before), max(self._most, passed))
         known = self._told >= SECONDS_TOLD and needed <= self._told / 2
         if not (known or needed >= max(SECONDS_TOLD, 2 * self._told)):
             return ""
@@ -74,14 +80,15 @@ class ProgressBar(AbstractContextManager["ProgressBar"]):
     Args:
         task: what is estimated.
         unit: what is counted.
+        most: seconds that it may take.
     """
 
-    def __init__(self, task: str, unit: str = "observations") -> None:
+    def __init__(self, task: str, unit: str = "observations", most: float = math.inf) -> None:
         self.task = task
         self._unit = unit
         self._bar: Any = None
         self._last = time.monotonic()
-        self._estimate = TimeEstimate()
+        self._estimate = TimeEstimate(most)
 
     def __call__(self, done: float, total: int) -> None:
         """Show how far the work is."""
@@ -117,7 +124,7 @@ class ProgressBar(AbstractContextManager["ProgressBar"]):
 
 
 def shown(
-    progress: Progress | bool | None, task: str, unit: str = "observations"
+    progress: Progress | bool | None, task: str, unit: str = "observations", most: float = math.inf
 ) -> AbstractContextManager[Progress | None]:
     """What to call with (done, N): the caller's own function, a :class:`ProgressBar` where it is True, or nothing.
 
@@ -125,7 +132,7 @@ def shown(
         SettingsError: something else.
     """
     if progress is True:
-        return ProgressBar(task, unit)
+        return ProgressBar(task, unit, most)
     if progress is None or progress is False:
         return nullcontext(None)
     if not callable(progress):

@@ -83,6 +83,14 @@ def test_corrections_do_not_come_in_a_row(estimates):
     ]
 
 
+def test_work_that_may_take_no_longer_is_not_said_to(clock, capsys):
+    clock.now = 0.0
+    with ProgressBar("diagnosis", "checks", most=60.0) as progress:
+        for clock.now, each in ((1.0, 1), (3.0, 15)):
+            progress(each, 1000)
+    assert capsys.readouterr().err.splitlines() == ["diagnosis: about 1.0 minutes in all, of which 3 s have passed"]
+
+
 def test_work_of_less_than_a_minute_has_no_estimate(estimates):
     assert estimates([3.0, 50.0], [60, 1000]) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,7 @@ def _diagnosed(opened: OpenedRun, settings: DiagnoseSettings, task: str) -> Diag
     from bayes_vae.diagnosis import diagnose
 
     directory = opened.directory
-    with ProgressBar(task, "checks") as progress:
+    with ProgressBar(task, "checks", settings.seconds if settings.checks is None else math.inf) as progress:
         return diagnose(
             opened.model,
             opened.guide,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -69,7 +70,8 @@ def diagnose(
         seconds: that it may take.
         checks: names of the only checks to be made, whatever the time; ``diagnosis.checks`` of another diagnosis
             repeats what was made there.
-        progress: called with the checks done, and their number; or True, as in :func:`bayes_vae.log_terms`.
+        progress: called with the checks done, in proportion to their work, and their number; or True, as in
+            :func:`bayes_vae.log_terms`.
         announce: called with a sentence before a check that takes longer than five seconds.
 
     Returns:
@@ -95,7 +97,7 @@ def diagnose(
     budget = Budget(seconds, checks, announce)
     known = settings or {}
     with (
-        shown(progress, "diagnosis", "checks") as told,
+        shown(progress, "diagnosis", "checks", seconds if checks is None else math.inf) as told,
         undisturbed(model, guide, device=subject.device, seed=subject.seed),
         warnings.catch_warnings(),
     ):

@@ -41,6 +41,9 @@ EXTREMES = 6
 AGGREGATE_PARTICLES = 10
 """Draws from q for each observation, for the aggregate posterior."""
 
+DIAGNOSED_FOR = 60.0
+"""Seconds that the diagnosis may take."""
+
 Found = TypeVar("Found")
 
 
@@ -219,8 +222,8 @@ def checked_settings(settings: Any, **changes: Any) -> ReportSettings:
 
 def _shown(progress: Progress | bool | None, stage: str) -> AbstractContextManager[Progress | None]:
     """The progress of a stage, with its number before its name."""
-    unit = "checks" if stage == "diagnosis" else "observations"
-    return shown(progress, f"report {STAGES.index(stage) + 1}/{len(STAGES)}, {stage}", unit)
+    about: dict[str, Any] = {"unit": "checks", "most": DIAGNOSED_FOR} if stage == "diagnosis" else {}
+    return shown(progress, f"report {STAGES.index(stage) + 1}/{len(STAGES)}, {stage}", **about)
 
 
 def _on_cpu(labels: Tensor | None) -> Tensor | None:
@@ -295,4 +298,5 @@ def _diagnosis(
     count = settings.num_diagnosed
     if count == 0:
         return Missing("it was not asked for: num_diagnosed is 0.")
-    return diagnose(model, guide, data, num_observations=count, seed=settings.seed, **known)
+    about: dict[str, Any] = {"num_observations": count, "seed": settings.seed, "seconds": DIAGNOSED_FOR}
+    return diagnose(model, guide, data, **about, **known)

@@ -124,7 +124,7 @@ def test_labels_and_codes_stand_side_by_side(contents, run, data):
 def test_every_stage_is_told(run, data, few, monkeypatch):
     told = []
 
-    def bar(name, unit):
+    def bar(name, unit, most):
         told.append(name)
         return nullcontext(lambda done, total: None)
 
