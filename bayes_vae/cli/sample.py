@@ -118,7 +118,8 @@ def _npy_bytes(values: Tensor) -> bytes:
 
 
 def _columns(values: Tensor, opened: OpenedRun) -> dict[str, list[float]]:
-    """One row for each observation, under the names of the data's columns where they have some."""
+    """One row for each observation, under the names of the data's columns where they have some; counts as whole."""
     flat = values.reshape(-1, values[(0,) * (values.dim() - len(opened.data.data_shape))].numel())
     names = opened.data.columns or tuple(f"x_{place}" for place in range(flat.shape[1]))
-    return {name: column.tolist() for name, column in zip(names, flat.T, strict=True)}
+    columns = [column.long() if bool((column == column.round()).all()) else column for column in flat.T]
+    return {name: column.tolist() for name, column in zip(names, columns, strict=True)}
