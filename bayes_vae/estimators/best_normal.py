@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from bayes_vae.terms.factorized import FactorizedBatch, variational_normal
 from bayes_vae.terms.opened import ROWS_AT_ONCE
 from bayes_vae.terms.randomness import KeyedNoise
 
-__all__ = ["BestNormal", "Plan", "best_normal", "log_weights"]
+__all__ = ["WINDOW", "BestNormal", "Plan", "best_normal", "log_weights"]
 
 WINDOW = 50
 """Steps whose mean ELBO is compared with that of the window before."""
@@ -60,7 +61,9 @@ def log_weights(batch: FactorizedBatch, loc: Tensor, scale: Tensor, noise: Tenso
     return log_prior.double() + log_likelihood.double() - log_q.double()
 
 
-def best_normal(batch: FactorizedBatch, noise: KeyedNoise, plan: Plan) -> BestNormal:
+def best_normal(
+    batch: FactorizedBatch, noise: KeyedNoise, plan: Plan, tick: Callable[[int], None] | None = None
+) -> BestNormal:
     r"""Climb the ELBO over m and s of each observation, from the amortized q.
 
     .. math:: \max_{m, s} \; E_{\epsilon} \log p(x \mid m + s \epsilon) - \mathrm{KL}(N(m, s^2) \,\|\, p(z))
@@ -77,6 +80,7 @@ def best_normal(batch: FactorizedBatch, noise: KeyedNoise, plan: Plan) -> BestNo
         batch: of a factorized pair.
         noise: keyed noise; the sites "climb" and "selection" are used.
         plan: tolerance in nats, and the most steps.
+        tick: called with the steps of each window.
     """
     start_loc, start_scale = (part.detach() for part in variational_normal(batch))
     draws = _with_unit_moments(
@@ -85,6 +89,8 @@ def best_normal(batch: FactorizedBatch, noise: KeyedNoise, plan: Plan) -> BestNo
     climb = _Climb(batch, start_loc, start_scale)
     while bool(climb.running.any()) and climb.steps_done < plan.max_steps:
         climb.window(draws, plan.tolerance)
+        if tick is not None:
+            tick(WINDOW)
     loc, scale = climb.at(climb.centre)
     better = _gains(batch, noise, (loc, scale), (start_loc, start_scale)).unsqueeze(-1)
     return BestNormal(
