@@ -62,7 +62,7 @@ def log_weights(batch: FactorizedBatch, loc: Tensor, scale: Tensor, noise: Tenso
 
 
 def best_normal(
-    batch: FactorizedBatch, noise: KeyedNoise, plan: Plan, tick: Callable[[int], None] | None = None
+    batch: FactorizedBatch, noise: KeyedNoise, plan: Plan, tick: Callable[[int], object] | None = None
 ) -> BestNormal:
     r"""Climb the ELBO over m and s of each observation, from the amortized q.
 
@@ -80,7 +80,7 @@ def best_normal(
         batch: of a factorized pair.
         noise: keyed noise; the sites "climb" and "selection" are used.
         plan: tolerance in nats, and the most steps.
-        tick: called with the steps of each window.
+        tick: called with the steps that were made since, after each.
     """
     start_loc, start_scale = (part.detach() for part in variational_normal(batch))
     draws = _with_unit_moments(
@@ -88,9 +88,7 @@ def best_normal(
     )
     climb = _Climb(batch, start_loc, start_scale)
     while bool(climb.running.any()) and climb.steps_done < plan.max_steps:
-        climb.window(draws, plan.tolerance)
-        if tick is not None:
-            tick(WINDOW)
+        climb.window(draws, plan.tolerance, tick or (lambda steps: None))
     loc, scale = climb.at(climb.centre)
     better = _gains(batch, noise, (loc, scale), (start_loc, start_scale)).unsqueeze(-1)
     return BestNormal(
@@ -147,13 +145,14 @@ class _Climb:
         """Means and deviations at a position of shape (2, N, D)."""
         return self.loc + self.scale * position[0], self.scale * position[1].exp()
 
-    def window(self, draws: Tensor, tolerance: float) -> None:
+    def window(self, draws: Tensor, tolerance: float, tick: Callable[[int], object]) -> None:
         """One window of steps, then the stopping rule; the centre of observations that have ended stays."""
         total, centre = torch.zeros_like(self.before), torch.zeros_like(self.position)
         for half in draws.split(PAIRS):
             elbo, gradient = self._elbo(torch.cat([half, -half]))
             total = total + elbo
             self._step(gradient)
+            tick(1)
             centre = centre + self.position
         self.centre = torch.where(self.running.unsqueeze(-1), centre / WINDOW, self.centre)
         self.num_steps = self.num_steps + WINDOW * self.running
