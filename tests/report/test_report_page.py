@@ -264,6 +264,7 @@ def test_any_pair_has_its_report_in_one_call(run, data, tmp_path):
     page = path.read_text(encoding="utf-8")
     assert "my pair: the terms of Bayes’ rule" in page
     assert "no figures by epoch were stored" not in page
+    assert "bayes-vae" not in page, "a pair is no run, and no command takes it"
     assert told[-1] == 1
     with pytest.raises(RunError, match=r"exists already: choose another --out, or give --overwrite \(overwrite=True\)"):
         report_pair(run.model, run.guide, data, path, **quick)
