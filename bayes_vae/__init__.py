@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from bayes_vae.posterior import sample as sample
     from bayes_vae.posterior.arviz_export import netcdf_bytes as netcdf_bytes
     from bayes_vae.posterior.arviz_export import to_arviz as to_arviz
+    from bayes_vae.report import report_pair as report_pair
     from bayes_vae.report import write_report as write_report
     from bayes_vae.runs import Run as Run
     from bayes_vae.runs import compare_models as compare_models
@@ -150,6 +151,7 @@ _HOMES = {
     "rate_distortion": "estimators",
     "refit_prior": "training",
     "reconstruct": "posterior",
+    "report_pair": "report",
     "sample": "posterior",
     "save": "runs",
     "score": "estimators",

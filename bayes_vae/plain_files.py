@@ -1,17 +1,19 @@
-"""Files are opened only if they are plain files of a size that can be meant, and what a parser raises is one error."""
+"""Files are opened only if they are plain files of a size that can be meant, and none is replaced unasked."""
 
 from __future__ import annotations
 
 import errno
 import os
+import reprlib
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from bayes_vae.errors import BayesVaeError
+from bayes_vae.errors import BayesVaeError, RunError
 
-__all__ = ["check_plain_file", "one_error", "read_plain_file"]
+__all__ = ["check_plain_file", "free_file", "one_error", "read_plain_file"]
 
 
 @contextmanager
@@ -85,3 +87,31 @@ def read_plain_file(path: str | Path, most: int) -> bytes:
         if len(content) != size:  # it grows, or says nothing of its size
             raise OSError(errno.EIO, f"it has {size:,} bytes and gives {len(content):,}", str(path))
         return content
+
+
+def free_file(path: Any, *, overwrite: bool) -> Path:
+    """The path of a file that is to be written; call it before a long work.
+
+    Raises:
+        RunError: no name of a file, a folder, or a file that is there already and may not be replaced.
+    """
+    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str) or not str(path).strip():
+        raise RunError(f"path must be the name of a file, as text or a pathlib.Path, got {reprlib.repr(path)}.")
+    file = Path(path)
+    try:
+        os.lstat(file)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:  # too long, a NUL, half of a character
+        why = ascii(" ".join(str(error).split())[:200])[1:-1]
+        raise RunError(f"the path {str(path)[:200]!a} cannot be that of a file ({why}): choose another.") from error
+    if file.is_dir():
+        raise RunError(f"{path} is a folder: name a file with --out (path).")
+    if file.exists() and not overwrite:
+        raise RunError(
+            f"{path} exists already: choose another --out, or give --overwrite (overwrite=True) to replace it."
+        )
+    above = next(parent for parent in file.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise RunError(f"{above} is a file, so no folder can be made below it: choose another --out (path).")
+    return file

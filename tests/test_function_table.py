@@ -189,7 +189,21 @@ TABLE = {
         "settings": [*NO_NUMBER, 5, [5]],
         "data": NO_TENSOR,
         "pair": [*NO_TENSOR, (), (5, 5)],
-        "stages": [5, "x", {}],
+        "progress": [5, "x", {}],
+    },
+    "report_pair": {
+        "path": [*NO_PATH, "report.txt", "."],
+        "settings": [*NO_NUMBER, 5, [5]],
+        "data": NO_TENSOR,
+        "name": NO_TEXT,
+        "history": [5, "x", [5]],
+        "overwrite": NO_SWITCH,
+        "progress": [5, "x", {}],
+        "num_observations": NO_COUNT,
+        "num_particles": [*NO_COUNT, 1],
+        "num_diagnosed": [*NO_COUNT, 5],
+        "seed": NO_SEED,
+        "device": ["cuda", 5],
     },
     "to_arviz": {
         **SHARED,
@@ -260,6 +274,7 @@ def given(isolated_globals, tmp_path_factory):
         "refit_prior": {**pair, "data": data},
         "save": {"run": trained, "path": runs[0].parent / "saved"},
         "write_report": {"run": runs[0], "data": data},
+        "report_pair": {**pair, "data": data, "path": runs[0].parent / "report.html"},
         "sample": {"model": conditional, "num_observations": 2},
     }
     return {name: others.get(name, {**pair, "x": x}) for name in TABLE}

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = [
-    {"errors", "parts", "plain_files", "process", "settings", "vocabulary"},
+    {"errors", "parts", "plain_files", "process", "progress", "settings", "vocabulary"},
     {"distributions", "networks", "reference"},
     {"terms"},
     {"data", "guides", "models"},

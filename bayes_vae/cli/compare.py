@@ -9,10 +9,10 @@ from bayes_vae.cli.comparing_runs import compare_several
 from bayes_vae.cli.destinations import add_out
 from bayes_vae.cli.flags import build_settings
 from bayes_vae.cli.loading import OpenedRun, open_with, run_flags
-from bayes_vae.cli.output import Progress
 from bayes_vae.cli.results import ladder
 from bayes_vae.cli.tables import ladder_table, trust_text
 from bayes_vae.errors import SettingsError
+from bayes_vae.progress import ProgressBar
 from bayes_vae.settings import CompareSettings
 
 __all__ = ["compare_run", "comparison_text", "drawn_text", "run"]
@@ -54,7 +54,7 @@ def compare_run(opened: OpenedRun, settings: CompareSettings) -> dict[str, Any]:
     from bayes_vae.estimators.ladder import compare
     from bayes_vae.plots import ladder_figure, pareto_k_figure
 
-    with Progress("ladder") as progress:
+    with ProgressBar("ladder") as progress:
         comparison = compare(
             opened.model,
             opened.guide,

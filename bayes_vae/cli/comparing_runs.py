@@ -8,12 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bayes_vae.cli.destinations import put, require_free
+from bayes_vae.cli.destinations import put
 from bayes_vae.cli.loading import open_with, require_folders
-from bayes_vae.cli.output import Progress, json_text, note, say, table
+from bayes_vae.cli.output import json_text, note, say, table
 from bayes_vae.cli.rate_distortion import annealed_curves, curves_in_json
 from bayes_vae.cli.writing_csv import csv_bytes
 from bayes_vae.errors import NotDefinedError, UnfinishedRunWarning
+from bayes_vae.plain_files import free_file
+from bayes_vae.progress import ProgressBar
 from bayes_vae.settings import CompareSettings, RateDistortionSettings, ReportSettings
 from bayes_vae.vocabulary.readings import Reading, words
 
@@ -35,7 +37,8 @@ def compare_several(options: Namespace, settings: CompareSettings) -> int:
     require_folders(options.run)
     folder = None if options.out is None else Path(options.out)
     if folder is not None:
-        require_free([folder / name for name in FILES], overwrite=options.overwrite)
+        for name in FILES:
+            free_file(folder / name, overwrite=options.overwrite)
     found, result, rows = compared(options, settings)
     drawn = _curves(options, settings) if folder is not None and settings.num_curve_observations else None
     result["rate_distortion"] = None if drawn is None else curves_in_json(*drawn)
@@ -62,7 +65,7 @@ def compared(
         if RunDirectory(path).unfinished:
             note(f"note: {unfinished_note(RunDirectory(path))}")
     rows = opened.data.test[: settings.num_observations].seeded(settings.seed)
-    with Progress("comparison") as progress, warnings.catch_warnings():
+    with ProgressBar("comparison") as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore", UnfinishedRunWarning)  # was noted above
         found = compare_runs(
             options.run,

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bayes_vae.errors import RunError
+from bayes_vae.plain_files import free_file
 
-__all__ = ["add_out", "file_for", "put", "require_free"]
+__all__ = ["add_out", "file_for", "put"]
 
 
 def add_out(group: Any, metavar: str, text: str, *, required: bool = False) -> None:
@@ -27,37 +28,11 @@ def file_for(options: Namespace, endings: Iterable[str]) -> Path:
     path, endings = Path(options.out), tuple(endings)
     if path.suffix.lower() not in endings:
         raise RunError(f"--out {path}: expected a file that ends in {' or '.join(endings)}.")
-    require_free([path], overwrite=options.overwrite)
-    return path
-
-
-def require_free(paths: Iterable[Path], *, overwrite: bool) -> None:
-    """Refuse files that cannot be written, or that are there already; call it before a long work.
-
-    Raises:
-        RunError: says which, and what to do.
-    """
-    for path in paths:
-        if path.is_dir():
-            raise RunError(f"{path} is a folder: name a file with --out.")
-        if path.exists() and not overwrite:
-            raise RunError(f"{path} exists already: choose another --out, or give --overwrite to replace it.")
-        above = next(parent for parent in path.absolute().parents if parent.exists())
-        if not above.is_dir():
-            raise RunError(f"{above} is a file, so no folder can be made below it: choose another --out.")
+    return free_file(path, overwrite=options.overwrite)
 
 
 def put(path: Path, content: bytes) -> str:
-    """Write a file whole, its folder made where there is none; return its path as text.
+    """Write a file whole, as :func:`bayes_vae.runs.files.put`; return its path as text."""
+    from bayes_vae.runs import files
 
-    Raises:
-        RunError: it cannot be written.
-    """
-    from bayes_vae.runs.files import write_atomically
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"the folder {path.parent} cannot be made ({error}): choose another --out.") from error
-    write_atomically(path, content)
-    return str(path)
+    return str(files.put(path, content))

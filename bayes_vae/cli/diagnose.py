@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.loading import OpenedRun, open_named, open_run
-from bayes_vae.cli.output import Progress, json_text, note
+from bayes_vae.cli.output import json_text, note
+from bayes_vae.progress import ProgressBar
 from bayes_vae.settings import DiagnoseSettings
 from bayes_vae.vocabulary.conditions import missing_text
 
@@ -61,7 +63,7 @@ def _diagnosed(opened: OpenedRun, settings: DiagnoseSettings, task: str) -> Diag
     from bayes_vae.diagnosis import diagnose
 
     directory = opened.directory
-    with Progress(task, "checks") as progress:
+    with ProgressBar(task, "checks", settings.seconds if settings.checks is None else math.inf) as progress:
         return diagnose(
             opened.model,
             opened.guide,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from bayes_vae.cli.destinations import add_out, file_for, put
 from bayes_vae.cli.flags import build_settings
 from bayes_vae.cli.loading import chosen_rows, open_with, run_flags
-from bayes_vae.cli.output import Progress, json_text, say
+from bayes_vae.cli.output import json_text, say
 from bayes_vae.cli.writing_csv import csv_bytes
+from bayes_vae.progress import ProgressBar
 from bayes_vae.settings import EncodeSettings
 from bayes_vae.vocabulary.number_text import count_of
 
@@ -40,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
 
     from bayes_vae.estimators import encode
 
-    with Progress("codes") as progress:
+    with ProgressBar("codes") as progress:
         found = encode(opened.model, opened.guide, rows, settings.num_particles, seed=settings.seed, progress=progress)
     arrays = {name: list(array.shape) for name, array in found.arrays().items()}
     result = {

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from bayes_vae.cli.loading import OpenedRun, open_named
-from bayes_vae.cli.output import Progress, json_text
+from bayes_vae.cli.output import json_text
 from bayes_vae.cli.results import bits, evaluation
 from bayes_vae.cli.tables import bits_text, evidence_lines, parts_text, terms_table, trust_text
+from bayes_vae.progress import ProgressBar
 from bayes_vae.settings import EvaluateSettings
 
 __all__ = ["evaluate", "evaluation_text", "run", "written_text"]
@@ -37,7 +38,7 @@ def evaluate(opened: OpenedRun, settings: EvaluateSettings) -> dict[str, Any]:
     rows, count = opened.test_rows(settings.num_observations, settings.seed), settings.num_draws
     shared = [TermsAtDraws(keep_latents=True, most=count)] if 0 < count <= settings.num_particles else []
     with (
-        Progress("evaluation") as progress,
+        ProgressBar("evaluation") as progress,
         open_pair(opened.model, opened.guide, rows, seed=settings.seed, progress=progress) as pair,
     ):
         found = evaluation_of(pair, settings.num_particles, *shared, num_temperatures=settings.num_temperatures)

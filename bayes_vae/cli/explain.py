@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.loading import OpenedRun, open_named
-from bayes_vae.cli.output import Progress
 from bayes_vae.cli.results import evaluation, figure
 from bayes_vae.cli.tables import terms_table, trust_text
 from bayes_vae.errors import SettingsError
+from bayes_vae.progress import ProgressBar
 from bayes_vae.settings import ExplainSettings
 from bayes_vae.vocabulary.number_text import value_text
 from bayes_vae.vocabulary.readings import Reading
@@ -73,7 +73,7 @@ def explain(opened: OpenedRun, settings: ExplainSettings) -> dict[str, Any]:
 
     at_draws, rows = TermsAtDraws(keep_latents=True), _observation(opened, settings)
     with (
-        Progress("explanation") as progress,
+        ProgressBar("explanation") as progress,
         open_pair(opened.model, opened.guide, rows, seed=settings.seed, progress=progress) as pair,
     ):
         temperatures = settings.num_temperatures

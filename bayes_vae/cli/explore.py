@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.loading import OpenedRun, open_run
-from bayes_vae.cli.output import Progress, json_text, say
+from bayes_vae.cli.output import json_text, say
 from bayes_vae.errors import NotDefinedError, RunError, SettingsError
+from bayes_vae.progress import ProgressBar
 from bayes_vae.settings import EXPLORE_PAGE, ExploreSettings
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def explore(opened: Sequence[OpenedRun], settings: ExploreSettings, out: Path | 
     from bayes_vae.explore.bundle import LARGEST
     from bayes_vae.runs.files import write_atomically
 
-    with Progress("explore", "runs") as progress:
+    with ProgressBar("explore", "runs") as progress:
         views = []
         for number, each in enumerate(opened):
             progress(number, len(opened))

@@ -52,11 +52,13 @@ def _latents(run: OpenedRun, seed: int) -> Figure | None:
     """Means of q for the test images, coloured by label; None where q has no known mean, or several sites."""
     from bayes_vae.errors import NotDefinedError
     from bayes_vae.plots import latent_figure
+    from bayes_vae.report.decoding import decoding_of
     from bayes_vae.report.latent_pictures import Missing, latent_means
+    from bayes_vae.terms.opened import open_pair
 
-    rows = run.test_rows(LATENTS, seed).rows_for(run.model)
     try:
-        found = latent_means(run.model, run.guide, rows.read()[0], rows.index, rows.labels)
+        with open_pair(run.model, run.guide, run.test_rows(LATENTS, seed), seed=seed) as opened:
+            found = latent_means(decoding_of(opened), opened.rows.labels)
     except NotDefinedError:
         return None
     if isinstance(found, Missing):

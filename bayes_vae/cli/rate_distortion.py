@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.flags import build_settings
 from bayes_vae.cli.loading import OpenedRun, open_with, require_folders, run_flags
-from bayes_vae.cli.output import Progress, table
+from bayes_vae.cli.output import table
 from bayes_vae.errors import SettingsError
+from bayes_vae.progress import ProgressBar
 from bayes_vae.settings import RateDistortionSettings
 from bayes_vae.vocabulary.conditions import PER_OBSERVATION, conditions
 from bayes_vae.vocabulary.number_text import capitalized, error_text, value_text
@@ -104,7 +105,7 @@ def annealed_curves(runs: dict[str, OpenedRun], settings: RateDistortionSettings
     encoders: Encoders = {}
     for name, opened in runs.items():
         rows = opened.test_rows(settings.num_observations, settings.seed)
-        with Progress(f"curve of {name}") as progress:
+        with ProgressBar(f"curve of {name}") as progress:
             curves[name] = rate_distortion(
                 opened.model,
                 opened.guide,

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.loading import OpenedRun, open_named
-from bayes_vae.cli.output import Progress, json_text, table
+from bayes_vae.cli.output import json_text, table
 from bayes_vae.cli.train import command_line
 from bayes_vae.errors import SettingsError
+from bayes_vae.progress import ProgressBar
 from bayes_vae.settings import RefitPriorSettings
 from bayes_vae.vocabulary.conditions import PER_OBSERVATION, conditions
 from bayes_vae.vocabulary.number_text import capitalized, error_text, value_text
@@ -73,7 +74,7 @@ def refit_run(opened: OpenedRun, settings: RefitPriorSettings, command: str) -> 
             f"policy {opened.data.policy}). Leave --data and --policy out, or say with --data where the run's data are."
         )
     kept = {name: value for name, value in directory.settings.items() if name in ("data", "training")}
-    with Progress("prior") as progress:
+    with ProgressBar("prior") as progress:
         return refit_prior(
             opened.model,
             opened.guide,

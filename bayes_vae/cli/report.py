@@ -11,7 +11,7 @@ from bayes_vae.cli.comparing_runs import compared, comparison_tables
 from bayes_vae.cli.destinations import add_out, file_for, put
 from bayes_vae.cli.flags import build_settings
 from bayes_vae.cli.loading import OpenedRun, open_with, require_folders, run_flags
-from bayes_vae.cli.output import Progress, json_text, say
+from bayes_vae.cli.output import json_text, say
 from bayes_vae.errors import SettingsError
 from bayes_vae.settings import ReportSettings
 
@@ -78,17 +78,12 @@ def report(opened: OpenedRun, settings: ReportSettings) -> dict[str, Any]:
         name=opened.directory.path.resolve().name,
         config=opened.directory.config,
         history=opened.directory.history,
-        stages=_progress,
+        progress=True,
     )
     found = sections(contents)
     page = report_page(contents, found, interactive_page(opened.directory)).encode()
     file = opened.add("report.html", page)
     return {"run": str(opened.directory.path), **summary(contents, found), "bytes": len(page), "file": file}
-
-
-def _progress(stage: str) -> Progress:
-    """Progress of a stage, counted in what it goes through."""
-    return Progress(stage, "measurements" if stage.endswith("diagnosis") else "observations")
 
 
 def report_text(result: dict[str, Any]) -> str:

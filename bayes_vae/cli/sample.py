@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from bayes_vae.cli.destinations import add_out, file_for, put
 from bayes_vae.cli.flags import build_settings
 from bayes_vae.cli.loading import OpenedRun, open_with, run_flags
-from bayes_vae.cli.output import Progress, json_text, say
+from bayes_vae.cli.output import json_text, say
 from bayes_vae.cli.writing_csv import csv_bytes
 from bayes_vae.errors import SettingsError
+from bayes_vae.progress import ProgressBar
 from bayes_vae.settings import SampleSettings
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _drawn(opened: OpenedRun, settings: SampleSettings, mean: bool) -> tuple[Spl
         raise SettingsError(
             "label is for draws from the prior: leave it out, since test observations have their own labels."
         )
-    with Progress(settings.what) as progress:
+    with ProgressBar(settings.what) as progress:
         if settings.what == "prior":
             how: dict[str, Any] = {"seed": seed, "mean": mean, "label": settings.label, "progress": progress}
             return None, sample(model, settings.num, **how)
@@ -117,7 +118,8 @@ def _npy_bytes(values: Tensor) -> bytes:
 
 
 def _columns(values: Tensor, opened: OpenedRun) -> dict[str, list[float]]:
-    """One row for each observation, under the names of the data's columns where they have some."""
+    """One row for each observation, under the names of the data's columns where they have some; counts as whole."""
     flat = values.reshape(-1, values[(0,) * (values.dim() - len(opened.data.data_shape))].numel())
     names = opened.data.columns or tuple(f"x_{place}" for place in range(flat.shape[1]))
-    return {name: column.tolist() for name, column in zip(names, flat.T, strict=True)}
+    columns = [column.long() if bool((column == column.round()).all()) else column for column in flat.T]
+    return {name: column.tolist() for name, column in zip(names, columns, strict=True)}

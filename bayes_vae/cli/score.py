@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from bayes_vae.cli.destinations import add_out, file_for, put
 from bayes_vae.cli.flags import build_settings
 from bayes_vae.cli.loading import OpenedRun, chosen_rows, open_with, own_test_rows, run_flags
-from bayes_vae.cli.output import Progress, json_text, note, say, table
+from bayes_vae.cli.output import json_text, note, say, table
 from bayes_vae.cli.results import figure
 from bayes_vae.cli.tables import conditions
 from bayes_vae.cli.writing_csv import csv_bytes
 from bayes_vae.errors import DataError, RunError, SettingsError, SupportError
+from bayes_vae.progress import ProgressBar
 from bayes_vae.settings import ScoreSettings
 from bayes_vae.vocabulary.number_text import count_of, error_text, value_text
 
@@ -71,9 +72,9 @@ def _scores(opened: OpenedRun, rows: Split, settings: ScoreSettings, options: Na
     reference = None
     known = _reference(opened, settings, options) if settings.num_reference else None
     if known is not None:
-        with Progress("scores of the test set") as progress:
+        with ProgressBar("scores of the test set") as progress:
             reference = score(opened.model, opened.guide, known, settings.num_particles, progress=progress, **how)
-    with Progress("scores") as progress:
+    with ProgressBar("scores") as progress:
         return score(
             opened.model, opened.guide, rows, settings.num_particles, reference=reference, progress=progress, **how
         )

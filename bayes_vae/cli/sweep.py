@@ -19,9 +19,10 @@ from typing import Any
 from bayes_vae.cli.comparing_runs import comparison_tables
 from bayes_vae.cli.flags import Flags
 from bayes_vae.cli.grid import Cell, cells_of, varied_settings
-from bayes_vae.cli.output import Progress, json_text, note, say, table
+from bayes_vae.cli.output import json_text, note, say, table
 from bayes_vae.errors import BayesVaeError, NumericalError, RunError, SettingsError, Terminated
 from bayes_vae.process import ENDS_WITH_STDIN
+from bayes_vae.progress import ProgressBar
 from bayes_vae.settings import DataSettings, PairSettings, TrainingSettings
 
 __all__ = ["run"]
@@ -291,7 +292,7 @@ def _compared(runs: Sequence[Any], num_observations: int) -> tuple[dict[str, Any
     if len(runs) < 2:
         return None, "a comparison needs at least two runs."
     try:
-        with Progress("comparison") as progress:
+        with ProgressBar("comparison") as progress:
             found = compare_runs(runs, num_observations=num_observations, progress=progress)
         return {"data": RunDirectory(runs[0]).config["data"], "seed": 0, **found.as_json()}, ""
     except BayesVaeError as error:

@@ -35,6 +35,8 @@ def raw_data(source: Any, labels: Any = None) -> RawData:
     Raises:
         DataError: another form, or no numbers.
     """
+    if isinstance(source, np.ndarray) and source.shape == () and source.dtype == object:
+        return raw_data(source.item(), labels)  # what numpy makes of a sparse matrix, or of a loader
     if isinstance(source, DataLoader | Dataset):
         found = _of_torch(source)
         return found if labels is None else _with_labels(found, labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -19,9 +20,9 @@ from bayes_vae.diagnosis.measure.groups import Announce, Budget, check_names, me
 from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.diagnosis.result import Diagnosis
 from bayes_vae.errors import UncheckedLikelihoodWarning
+from bayes_vae.progress import Progress, shown
 from bayes_vae.terms.probe import warning_of_scales_once
 from bayes_vae.terms.program import Program, undisturbed
-from bayes_vae.terms.stream import Progress
 from bayes_vae.terms.whole_numbers import real_number, seed_number, whole_number
 
 __all__ = ["diagnose"]
@@ -45,7 +46,7 @@ def diagnose(
     seed: int = 0,
     seconds: float = 60.0,
     checks: Collection[str] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     announce: Announce | None = None,
 ) -> Diagnosis:
     """Look for what people get wrong with a VAE.
@@ -69,7 +70,8 @@ def diagnose(
         seconds: that it may take.
         checks: names of the only checks to be made, whatever the time; ``diagnosis.checks`` of another diagnosis
             repeats what was made there.
-        progress: called with the checks done, and their number.
+        progress: called with the checks done, in proportion to their work, and their number; or True, as in
+            :func:`bayes_vae.log_terms`.
         announce: called with a sentence before a check that takes longer than five seconds.
 
     Returns:
@@ -94,15 +96,19 @@ def diagnose(
         return _diagnosis(subject, Judgement((), unasked(reason), ()), Budget())
     budget = Budget(seconds, checks, announce)
     known = settings or {}
-    with undisturbed(model, guide, device=subject.device, seed=subject.seed), warnings.catch_warnings():
+    with (
+        shown(progress, "diagnosis", "checks", seconds if checks is None else math.inf) as told,
+        undisturbed(model, guide, device=subject.device, seed=subject.seed),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore", UncheckedLikelihoodWarning)  # it stands among what was not checked
         subject.measured.update(look_first(subject))
         first = judge_first(_examined(subject, known))
         if first is None:
-            measure(subject, budget, progress)
+            measure(subject, budget, told)
             return _diagnosis(subject, judge(_examined(subject, known)), budget)
         if first.kind is gray_data:
-            return _on_gray(subject, first.finding, known, budget, progress)
+            return _on_gray(subject, first.finding, known, budget, told)
     subject.measured.clear()
     reason = f"{first.finding.name}: fix that first."
     return _diagnosis(subject, Judgement((first.finding,), unasked(reason), ()), budget)

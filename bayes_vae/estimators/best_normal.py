@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from bayes_vae.terms.factorized import FactorizedBatch, variational_normal
 from bayes_vae.terms.opened import ROWS_AT_ONCE
 from bayes_vae.terms.randomness import KeyedNoise
 
-__all__ = ["BestNormal", "Plan", "best_normal", "log_weights"]
+__all__ = ["WINDOW", "BestNormal", "Plan", "best_normal", "log_weights"]
 
 WINDOW = 50
 """Steps whose mean ELBO is compared with that of the window before."""
@@ -60,7 +61,9 @@ def log_weights(batch: FactorizedBatch, loc: Tensor, scale: Tensor, noise: Tenso
     return log_prior.double() + log_likelihood.double() - log_q.double()
 
 
-def best_normal(batch: FactorizedBatch, noise: KeyedNoise, plan: Plan) -> BestNormal:
+def best_normal(
+    batch: FactorizedBatch, noise: KeyedNoise, plan: Plan, tick: Callable[[int], object] | None = None
+) -> BestNormal:
     r"""Climb the ELBO over m and s of each observation, from the amortized q.
 
     .. math:: \max_{m, s} \; E_{\epsilon} \log p(x \mid m + s \epsilon) - \mathrm{KL}(N(m, s^2) \,\|\, p(z))
@@ -77,6 +80,7 @@ def best_normal(batch: FactorizedBatch, noise: KeyedNoise, plan: Plan) -> BestNo
         batch: of a factorized pair.
         noise: keyed noise; the sites "climb" and "selection" are used.
         plan: tolerance in nats, and the most steps.
+        tick: called with the steps that were made since, after each.
     """
     start_loc, start_scale = (part.detach() for part in variational_normal(batch))
     draws = _with_unit_moments(
@@ -84,7 +88,7 @@ def best_normal(batch: FactorizedBatch, noise: KeyedNoise, plan: Plan) -> BestNo
     )
     climb = _Climb(batch, start_loc, start_scale)
     while bool(climb.running.any()) and climb.steps_done < plan.max_steps:
-        climb.window(draws, plan.tolerance)
+        climb.window(draws, plan.tolerance, tick or (lambda steps: None))
     loc, scale = climb.at(climb.centre)
     better = _gains(batch, noise, (loc, scale), (start_loc, start_scale)).unsqueeze(-1)
     return BestNormal(
@@ -141,13 +145,14 @@ class _Climb:
         """Means and deviations at a position of shape (2, N, D)."""
         return self.loc + self.scale * position[0], self.scale * position[1].exp()
 
-    def window(self, draws: Tensor, tolerance: float) -> None:
+    def window(self, draws: Tensor, tolerance: float, tick: Callable[[int], object]) -> None:
         """One window of steps, then the stopping rule; the centre of observations that have ended stays."""
         total, centre = torch.zeros_like(self.before), torch.zeros_like(self.position)
         for half in draws.split(PAIRS):
             elbo, gradient = self._elbo(torch.cat([half, -half]))
             total = total + elbo
             self._step(gradient)
+            tick(1)
             centre = centre + self.position
         self.centre = torch.where(self.running.unsqueeze(-1), centre / WINDOW, self.centre)
         self.num_steps = self.num_steps + WINDOW * self.running

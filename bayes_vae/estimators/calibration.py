@@ -55,7 +55,7 @@ class GuideCalibration:
 
     Attributes:
         ranks: whole numbers 0…L, shape (N, D); D runs over all numbers of all latent sites.
-        names: symbols of the D dimensions, counted from 0, e.g. "z_0".
+        names: symbols of the D dimensions, counted from 0: "z_0", whatever a single latent site is called.
         num_draws: L, draws of the guide for each observation.
         num_bins: B, bins of (L + 1) / B ranks in the chi-square test.
         levels: nominal coverage of the central intervals, J of them, each a whole number of ranks.
@@ -223,7 +223,7 @@ def calibrate_guide(
     false_alarm: float = 0.01,
     seed: int = 0,
     source: Source = "auto",
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> GuideCalibration:
     r"""Simulation-based calibration of q(z given x), on data simulated from the model.
 
@@ -274,12 +274,12 @@ def calibrate_guide(
     num_bins = choose_num_bins(num_draws + 1, count)
     nominal = _nominal_levels(levels, num_draws)
     options: Options = {"seed": seed, "source": source, "data_policy": "simulated", "progress": progress}
-    with open_pair(model, guide, simulated.x, **options) as opened:
+    with open_pair(model, guide, simulated.x, task="calibration", **options) as opened:
         ties = torch.Generator(opened.index.device).manual_seed(derived_seed(seed, "ties"))
         ranks = [_ranks(batch, simulated.latents, ties) for batch in opened.batches(num_draws, "ranks")]
         origin = opened.provenance
     names = tuple(
-        dimension_symbol(place, site)
+        dimension_symbol(place, site if len(simulated.latents) > 1 else "z")
         for site, value in simulated.latents.items()
         for place in product(*map(range, value.shape[1:]))
     )

@@ -180,7 +180,7 @@ def evaluate(
     Raises:
         ProgramError, SupportError, NumericalError: as :func:`bayes_vae.log_terms`.
     """
-    with open_pair(model, guide, x, **options) as opened:
+    with open_pair(model, guide, x, task="evaluation", **options) as opened:
         return evaluation_of(opened, num_particles, num_temperatures=num_temperatures, proposal=proposal, kl=kl)
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError, NumericalError
 from bayes_vae.estimators.annealing.annealed import anneal
-from bayes_vae.estimators.best_normal import Plan, best_normal, log_weights
+from bayes_vae.estimators.annealing.chains import Tick, ticker
+from bayes_vae.estimators.best_normal import WINDOW, Plan, best_normal, log_weights
 from bayes_vae.estimators.gap_terms import GapSplit, InferenceGap
 from bayes_vae.estimators.rungs.quadrature_rung import quadrature_of
 from bayes_vae.terms.factorized import FactorizedBatch, factorized, variational_normal
@@ -76,7 +77,7 @@ def inference_gap(
 
     Reference: Cremer, Li, Duvenaud (2018), "Inference suboptimality in variational autoencoders", eqs. 4–6.
     """
-    with open_pair(model, guide, x, **options) as opened:
+    with open_pair(model, guide, x, task="inference gap", **options) as opened:
         return gap_of(
             opened,
             num_particles,
@@ -108,14 +109,16 @@ def gap_of(
     elbos: list[_Elbo] = []
     num_dimensions = 0
     splits: list[GapSplit] = []
-    for batch in opened.phase(0, of=rounds).batches(num_particles, batch_size=size):
+    first = opened.phase(0, of=rounds)
+    for batch in first.batches(num_particles, batch_size=size):
         if why_not_split:
             draws = list(batch.draws())
             num_dimensions = sum(value[0, 0].numel() for value in draws[0].latents.values())
             epsilon = torch.finfo(draws[0].log_likelihood.dtype).eps
             elbos.append(_elbo_of(torch.cat([draw.log_importance_weights for draw in draws]), epsilon))
         else:
-            elbo, split = _compare_elbos(batch, KeyedNoise(derived_seed(opened.seed, "best q")), plan)
+            tick = ticker(first.progress, batch.rows, opened.num_observations, plan.max_steps + WINDOW)
+            elbo, split = _compare_elbos(batch, KeyedNoise(derived_seed(opened.seed, "best q")), plan, tick)
             elbos.append(elbo)
             splits.append(split)
             num_dimensions = variational_normal(cast(FactorizedBatch, batch.bound))[0].shape[-1]
@@ -211,7 +214,7 @@ def _elbo_of(log_weights: Tensor, epsilon: float) -> _Elbo:
     return _Elbo(mean, _error_of_mean(log_weights), torch.full_like(mean, epsilon))
 
 
-def _compare_elbos(batch: Batch, noise: KeyedNoise, plan: Plan) -> tuple[_Elbo, GapSplit]:
+def _compare_elbos(batch: Batch, noise: KeyedNoise, plan: Plan, tick: Tick | None) -> tuple[_Elbo, GapSplit]:
     """The ELBO of the guide's q and of the best, on the same noise."""
     bound = cast(FactorizedBatch, batch.bound)
     amortized: list[Tensor] = []
@@ -220,7 +223,7 @@ def _compare_elbos(batch: Batch, noise: KeyedNoise, plan: Plan) -> tuple[_Elbo, 
     optimum = None
     for particles, draw in zip(batch.chunks, batch.draws(), strict=True):
         # the first draw is checked, for the data's support too, before anything is optimised
-        optimum = optimum or best_normal(bound, noise, plan)
+        optimum = optimum or best_normal(bound, noise, plan, tick)
         fresh = KeyedNoise(batch.seed).normal("z", batch.index, particles, loc.shape[1:], loc)
         amortized.append(draw.log_importance_weights)
         best.append(log_weights(bound, optimum.loc, optimum.scale, fresh))

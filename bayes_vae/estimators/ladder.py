@@ -168,7 +168,7 @@ def compare(
 
     Reference: Burda, Grosse, Salakhutdinov (2016), "Importance weighted autoencoders", theorem 1.
     """
-    with open_pair(model, guide, x, **options) as opened:
+    with open_pair(model, guide, x, task="ladder", **options) as opened:
         return comparison_of(opened, rungs, num_temperatures=num_temperatures, tolerance=tolerance, proposal=proposal)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bayes_vae.errors import NotDefinedError, SettingsError
+from bayes_vae.progress import Progress, shown
 from bayes_vae.terms.exposed import exposes_distributions
 from bayes_vae.terms.opened import open_pair, refuse_other_orders
 from bayes_vae.terms.program import Program, index_arguments
@@ -23,8 +24,6 @@ __all__ = ["interpolate", "reconstruct", "sample"]
 AT_ONCE = 256
 """Observations in one pass through the networks, whose noise has a seed of its own."""
 
-Progress = Callable[[int, int], object]
-
 
 def sample(
     model: Program,
@@ -33,7 +32,7 @@ def sample(
     seed: int = 0,
     mean: bool = False,
     label: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Tensor:
     """New observations: z from the prior, then x from the likelihood.
 
@@ -45,7 +44,7 @@ def sample(
         seed: of the draws; torch's random state stays as it was.
         mean: the mean of p(x given z) in place of a draw of x.
         label: of all of them, for a model that knows classes; when None, as the model draws them.
-        progress: called with (done, of how many).
+        progress: called with (done, of how many); or True, as in :func:`bayes_vae.log_terms`.
 
     Returns:
         shape (num_observations, *event), on the CPU.
@@ -65,15 +64,22 @@ def sample(
         raise SettingsError("this model knows no classes: leave label out.")
     chosen = {} if label is None else {"label": label}
     blocks = []
-    for start in range(0, count, AT_ONCE):
-        own = derived_seed(seed, "sample", start)
-        blocks.append(_known(draw, AT_ONCE, seed=own, mean=mean, **chosen))
-        _tell(progress, start, count)
+    with shown(progress, "sample") as told:
+        for start in range(0, count, AT_ONCE):
+            own = derived_seed(seed, "sample", start)
+            blocks.append(_known(draw, AT_ONCE, seed=own, mean=mean, **chosen))
+            _tell(told, start, count)
     return torch.cat(blocks)[:count]
 
 
 def reconstruct(
-    model: Program, guide: Program, x: X, *, seed: int = 0, mean: bool = True, progress: Progress | None = None
+    model: Program,
+    guide: Program,
+    x: X,
+    *,
+    seed: int = 0,
+    mean: bool = True,
+    progress: Progress | bool | None = None,
 ) -> Tensor:
     """Observations drawn again from their codes: z from q(z given x), then x from p(x given z).
 
@@ -83,7 +89,7 @@ def reconstruct(
         x: as in :func:`bayes_vae.log_terms`.
         seed: of the draws.
         mean: the mean of p(x given z) in place of a draw of x; z is always drawn.
-        progress: called with (done, N).
+        progress: as in :func:`bayes_vae.log_terms`.
 
     Returns:
         shape (N, *event), on the CPU.
@@ -99,13 +105,14 @@ def reconstruct(
             "pyro.poutine.replay."
         )
     rows, blocks = _supported(model, guide, x), []
-    for start in range(0, len(rows.index), AT_ONCE):
-        part = rows.take(slice(start, start + AT_ONCE))
-        given = part.read()
-        own = derived_seed(seed, "reconstruct", start)
-        taken = given if len(given) > 1 else given[0]
-        blocks.append(_known(draw, taken, guide, seed=own, mean=mean, index=part.index))
-        _tell(progress, start, len(rows.index))
+    with shown(progress, "reconstruct") as told:
+        for start in range(0, len(rows.index), AT_ONCE):
+            part = rows.take(slice(start, start + AT_ONCE))
+            given = part.read()
+            own = derived_seed(seed, "reconstruct", start)
+            taken = given if len(given) > 1 else given[0]
+            blocks.append(_known(draw, taken, guide, seed=own, mean=mean, index=part.index))
+            _tell(told, start, len(rows.index))
     return torch.cat(blocks)
 
 

@@ -78,7 +78,7 @@ def nuts_draws(
     check_source(options.get("source", "traces"))
     if options.get("source", "traces") == "distributions":
         raise SettingsError("nuts_draws reads the program itself: leave source out.")
-    seed, progress = seed_number("seed", options.get("seed", 0)), options.get("progress")
+    seed = seed_number("seed", options.get("seed", 0))
     proposal = prior_as_guide(model, "traces")
     options["source"] = "traces"
     with open_pair(model, proposal, x, **options) as opened:
@@ -101,7 +101,7 @@ def nuts_draws(
         chains = []
         for chain in range(num_chains):
             with isolated_rng(derived_seed(seed, "nuts", chain), parts[0].device), _sampler(parts[0], dtype):
-                ended = _Ended(progress, chain, num_chains, num_warmup, num_draws)
+                ended = _Ended(opened.progress, chain, num_chains, num_warmup, num_draws)
                 kernel = NUTS(program, jit_compile=False, max_tree_depth=max_tree_depth)
                 sampler = MCMC(kernel, num_draws, num_warmup, hook_fn=ended, disable_progbar=True)
                 sampler.run()

@@ -2,6 +2,6 @@
 
 from bayes_vae.report.contents import Missing, ReportContents, report_contents
 from bayes_vae.report.page import report_page
-from bayes_vae.report.writing import write_report
+from bayes_vae.report.writing import report_pair, write_report
 
-__all__ = ["Missing", "ReportContents", "report_contents", "report_page", "write_report"]
+__all__ = ["Missing", "ReportContents", "report_contents", "report_page", "report_pair", "write_report"]

@@ -44,7 +44,7 @@ def aggregate_section(contents: ReportContents) -> Section:
     capped = information.value > 0.95 * largest
     cap = (
         f"That is close to log N = {largest:.2f}, the most that {found.num_observations:,} observations can show, so "
-        "the split says little here: raise --num-encoded."
+        f"the split says little here: raise {'--num-encoded' if contents.config else 'num_encoded'}."
         if capped
         else f"{count_of(found.num_observations, 'observation')} could show up to log N = {largest:.2f}."
     )

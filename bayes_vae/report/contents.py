@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -20,19 +20,18 @@ from bayes_vae.estimators.elbo import ElboAtDraws
 from bayes_vae.estimators.evaluation import Evaluation
 from bayes_vae.estimators.gaps import InferenceGap, gap_of
 from bayes_vae.estimators.ladder import Comparison, comparison_of
+from bayes_vae.progress import Progress, shown
+from bayes_vae.report.decoding import decoding_of
 from bayes_vae.report.latent_pictures import LatentMeans, Missing, Pictures, latent_means, pictures
 from bayes_vae.settings import LADDER, ReportSettings
 from bayes_vae.terms.exposed import ExposedPair
 from bayes_vae.terms.opened import OpenPair, open_pair
 from bayes_vae.terms.probe import warning_of_scales_once
-from bayes_vae.terms.program import Program, undisturbed
+from bayes_vae.terms.program import Program
 from bayes_vae.terms.rows import prepare_for
-from bayes_vae.terms.stream import Progress
+from bayes_vae.terms.whole_numbers import several
 
-__all__ = ["Missing", "ReportContents", "Stages", "report_contents"]
-
-Stages = Callable[[str], AbstractContextManager[Progress]]
-"""Called with what is computed next; the context gives what is called with (done, total)."""
+__all__ = ["Missing", "ReportContents", "checked_settings", "report_contents"]
 
 STAGES = ("ladder", "inference gap", "aggregate posterior", "pictures", "calibration", "diagnosis")
 
@@ -41,6 +40,9 @@ EXTREMES = 6
 
 AGGREGATE_PARTICLES = 10
 """Draws from q for each observation, for the aggregate posterior."""
+
+DIAGNOSED_FOR = 60.0
+"""Seconds that the diagnosis may take."""
 
 Found = TypeVar("Found")
 
@@ -142,7 +144,7 @@ def report_contents(
     name: str = "pair",
     config: Mapping[str, Any] | None = None,
     history: Sequence[Mapping[str, float]] = (),
-    stages: Stages | None = None,
+    progress: Progress | bool | None = None,
 ) -> ReportContents:
     """Compute everything that a report shows.
 
@@ -155,41 +157,38 @@ def report_contents(
         name: of the run.
         config: its configuration, as ``RunDirectory.config`` has it.
         history: one row of named figures for each epoch.
-        stages: told what is computed next, for progress.
+        progress: as in :func:`bayes_vae.log_terms`, of each stage in turn.
 
     Raises:
         ProgramError, SupportError, NumericalError: as :func:`bayes_vae.log_terms`.
     """
-    if not isinstance(settings, ReportSettings | None):
-        raise SettingsError(f"settings must be ReportSettings, got {type(settings).__name__}.")
-    if not (stages is None or callable(stages)):
-        raise SettingsError(f"stages must be a function that is told what comes next, got {type(stages).__name__}.")
-    settings, data = settings or ReportSettings(), as_data(data, model, "the report")
+    settings, data = checked_settings(settings), as_data(data, model, "the report")
+    if not isinstance(name, str):
+        raise SettingsError(f"name must be text, got {type(name).__name__}.")
+    if not all(isinstance(row, Mapping) for row in several("history", history, "rows of figures, as run.history has")):
+        raise SettingsError("history must be rows of named figures, as run.history has.")
     began = time.perf_counter()
     most = max(settings.num_observations, settings.num_encoded)
     rows = data.test[:most].seeded(settings.seed)
     prepare_for(model, guide, rows)
-    counted = _Counted(stages or _silent)
     with open_pair(model, guide, rows, seed=settings.seed) as opened:
         first, encoded = opened.take(slice(settings.num_observations)), opened.take(slice(settings.num_encoded))
-        with counted("ladder") as progress:
-            comparison, terms = _ladder(replace(first, progress=progress), settings)
-        with counted("inference gap") as progress:
-            gap = _gap(replace(first, progress=progress), settings)
-        with counted("aggregate posterior") as progress:
-            aggregate = _aggregate(replace(encoded, progress=progress))
-        x, codes = first.rows.read(), encoded.rows.read()[0]
-        read = first.with_distributions().pair
-    pair: tuple[Any, Any] = (read.model, read.guide) if isinstance(read, ExposedPair) else (model, guide)
-    with undisturbed(model, guide, device=x[0].device), counted("pictures"):
-        seen = _or_missing(lambda: pictures(*pair, x, first.index, _mean_kl(aggregate), settings.seed))
-        latents = _or_missing(lambda: latent_means(*pair, codes, encoded.index, _on_cpu(encoded.rows.labels)))
-    with counted("calibration") as progress:
-        like = data.train[: settings.num_simulated] if data.missing_share else None
-        calibration = _calibration(model, guide, like, settings, progress)
-    with counted("diagnosis") as progress:
+        with _shown(progress, "ladder") as told:
+            comparison, terms = _ladder(replace(first, progress=told), settings)
+        with _shown(progress, "inference gap") as told:
+            gap = _gap(replace(first, progress=told), settings)
+        with _shown(progress, "aggregate posterior") as told:
+            aggregate = _aggregate(replace(encoded, progress=told))
+        with _shown(progress, "pictures"):
+            seen = _or_missing(lambda: pictures(first, _mean_kl(aggregate)))
+            latents = _or_missing(lambda: latent_means(decoding_of(encoded), _on_cpu(encoded.rows.labels)))
+        x, simulated = first.rows.read()[0], isinstance(opened.pair, ExposedPair) and not data.missing_share
+    with _shown(progress, "calibration") as told:
+        like = None if simulated else data.train[: settings.num_simulated]
+        calibration = _calibration(model, guide, like, settings, told)
+    with _shown(progress, "diagnosis") as told:
         training = (config or {}).get("settings", {}).get("training")
-        known = {"history": history, "settings": training, "progress": progress}
+        known = {"history": history, "settings": training, "progress": told}
         diagnosis = _diagnosis(model, guide, data, settings, known)
     return ReportContents(
         name,
@@ -197,7 +196,7 @@ def report_contents(
         history,
         data.summary(),
         settings,
-        x[0].cpu(),
+        x.cpu(),
         first.index.cpu(),
         _on_cpu(first.rows.labels),
         data.label_names,
@@ -214,18 +213,17 @@ def report_contents(
     )
 
 
-class _Counted:
-    """Stages with their number before their name."""
-
-    def __init__(self, stages: Stages) -> None:
-        self._stages = stages
-
-    def __call__(self, stage: str) -> AbstractContextManager[Progress]:
-        return self._stages(f"report {STAGES.index(stage) + 1}/{len(STAGES)}, {stage}")
+def checked_settings(settings: Any, **changes: Any) -> ReportSettings:
+    """The settings, the defaults when None, with single ones changed."""
+    if not isinstance(settings, ReportSettings | None):
+        raise SettingsError(f"settings must be ReportSettings, got {type(settings).__name__}.")
+    return replace(settings or ReportSettings(), **changes)
 
 
-def _silent(stage: str) -> AbstractContextManager[Progress]:
-    return nullcontext(lambda done, total: None)
+def _shown(progress: Progress | bool | None, stage: str) -> AbstractContextManager[Progress | None]:
+    """The progress of a stage, with its number before its name."""
+    about: dict[str, Any] = {"unit": "checks", "most": DIAGNOSED_FOR} if stage == "diagnosis" else {}
+    return shown(progress, f"report {STAGES.index(stage) + 1}/{len(STAGES)}, {stage}", **about)
 
 
 def _on_cpu(labels: Tensor | None) -> Tensor | None:
@@ -280,9 +278,12 @@ def _gap(opened: OpenPair, settings: ReportSettings) -> InferenceGap | Missing:
 
 
 def _calibration(
-    model: Program, guide: Program, like: Split | None, settings: ReportSettings, progress: Progress
+    model: Program, guide: Program, like: Split | None, settings: ReportSettings, progress: Progress | None
 ) -> GuideCalibration | Missing:
-    """The guide on simulated data; where values of the data are missing, the same are missing in what is simulated."""
+    """The guide on data simulated from the model: from its distributions, or else like training rows.
+
+    Values that are missing there are missing in what is simulated, and what stands beside x is that of the rows.
+    """
     count = settings.num_simulated
     if count == 0:
         return Missing("it was not asked for: num_simulated is 0.")
@@ -297,4 +298,5 @@ def _diagnosis(
     count = settings.num_diagnosed
     if count == 0:
         return Missing("it was not asked for: num_diagnosed is 0.")
-    return diagnose(model, guide, data, num_observations=count, seed=settings.seed, **known)
+    about: dict[str, Any] = {"num_observations": count, "seed": settings.seed, "seconds": DIAGNOSED_FOR}
+    return diagnose(model, guide, data, **about, **known)

@@ -13,6 +13,9 @@ from bayes_vae.vocabulary.number_text import change, count_of, estimate_text
 
 __all__ = ["extremes_section"]
 
+EXPLAIN = "; `bayes-vae explain` shows one of them by its number, --index"
+"""Said of runs, which the command takes."""
+
 
 def extremes_section(contents: ReportContents) -> Section:
     """Cards with what each observation loses: log p(x) = E_q log p(x|z) − KL + gap."""
@@ -27,7 +30,7 @@ def extremes_section(contents: ReportContents) -> Section:
         f"{contents.settings.num_particles:,} for the other terms",
         contents.num_observations,
         estimator=f"log p(x) {contents.evaluation.estimator}; gap = log p(x) − ELBO",
-        error="Monte Carlo, of that observation; `bayes-vae explain` shows one of them by its number, --index",
+        error=f"Monte Carlo, of that observation{EXPLAIN if contents.config else ''}",
     )
     return Section(
         "extremes",

@@ -8,13 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bayes_vae.distributions import normal_parts
 from bayes_vae.errors import NotDefinedError
 from bayes_vae.plots.images import is_picture
-from bayes_vae.terms.exposed import exposes_distributions
-from bayes_vae.terms.program import Observations, Program, index_arguments
+from bayes_vae.report.decoding import Decoding, decoding_of
+from bayes_vae.terms.opened import OpenPair
 from bayes_vae.terms.randomness import isolated_rng
-from bayes_vae.terms.traits import traits_of
 
 __all__ = ["LatentMeans", "Missing", "Pictures", "Traversals", "latent_means", "pictures"]
 
@@ -45,6 +43,7 @@ class Traversals:
 
     Attributes:
         dimensions: which run, the largest mean KL first.
+        names: their symbols.
         along: one at a time, shape (T, S, *event).
         along_quantiles: S of them.
         over: the first two together, shape (G, G, *event), the first index the first dimension's; None where z has one.
@@ -53,6 +52,7 @@ class Traversals:
     """
 
     dimensions: tuple[int, ...]
+    names: tuple[str, ...]
     along: Tensor
     along_quantiles: tuple[float, ...]
     over: Tensor | None
@@ -68,11 +68,14 @@ class Pictures:
         reconstructions: mean of p(x given z) for one z drawn from q, for every observation, shape (N, *event).
         prior_samples: means of p(x given z) for z drawn from the prior, shape (S, *event).
         traversals: along the latent dimensions, or why there are none.
+        beside: whether the model was given what stands beside x in the observations, such as labels; all codes of a
+            traversal what stands beside the first.
     """
 
     reconstructions: Tensor
     prior_samples: Tensor
     traversals: Traversals | Missing
+    beside: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,18 +92,14 @@ class LatentMeans:
 
 
 @torch.no_grad()
-def latent_means(
-    model: Program, guide: Program, x: Tensor, index: Tensor, labels: Tensor | None
-) -> LatentMeans | Missing:
+def latent_means(decoding: Decoding, labels: Tensor | None) -> LatentMeans | Missing:
     """The means of q(z given x).
 
     Args:
-        x: shape (N, *event).
-        index: shape (N,).
+        decoding: the pair with its observations.
         labels: shape (N,), or None.
     """
-    _require_exposed(model, guide)
-    q = _posterior(guide, x, index)
+    q = decoding.posterior(slice(None))
     if len(q.event_shape) != 1:
         return Missing(f"z has event shape {tuple(q.event_shape)}, and only a vector can be drawn as a point.")
     try:
@@ -110,23 +109,18 @@ def latent_means(
 
 
 @torch.no_grad()
-def pictures(model: Any, guide: Any, inputs: Observations, index: Tensor, kl: Tensor | None, seed: int) -> Pictures:
+def pictures(opened: OpenPair, kl: Tensor | None = None) -> Pictures:
     """Decode draws from q and from the prior, and run along the latent dimensions.
 
     Args:
-        inputs: what the programs take: observations, shape (N, *event), and labels where they take them.
-        index: shape (N,).
+        opened: the pair with its observations; the draws have its seed.
         kl: mean KL of each latent dimension, shape (D,), which orders them; None leaves them in their order.
-        seed: of the draws; the caller's random state is left as it was.
 
     Raises:
-        NotDefinedError: the pair does not expose its distributions, the data are no pictures, or the likelihood has no
-            mean; the message says which.
+        NotDefinedError: codes cannot be decoded, the data are no pictures, or the likelihood has no mean; the message
+            says which.
     """
-    exposed = exposes_distributions(model, guide)
-    traits = traits_of(model)
-    if not exposed and (traits.reconstruct is None or traits.sample is None):
-        _require_exposed(model, guide)
+    inputs = opened.rows.read()
     x = inputs[0]
     if not is_picture(tuple(x.shape[1:])):
         raise NotDefinedError(
@@ -134,27 +128,47 @@ def pictures(model: Any, guide: Any, inputs: Observations, index: Tensor, kl: Te
             "or three colours first or last."
         )
     try:
-        if not exposed:
-            reconstructions = model.reconstruct(inputs, guide, seed=seed, index=index)
-            return Pictures(reconstructions.cpu(), model.sample(SAMPLES, seed=seed, mean=True).cpu(), NO_SINGLE_CODE)
-        with isolated_rng(seed, x.device):
-            reconstructions = model.likelihood(_posterior(guide, x, index).sample()).mean
-            samples = model.likelihood(model.prior().sample((SAMPLES,))).mean
+        decoding = _decoding_or_none(opened)
+        if decoding is None:
+            made: Any = opened.model
+            reconstructions = made.reconstruct(inputs, opened.guide, seed=opened.seed, index=opened.index)
+            samples = made.sample(SAMPLES, seed=opened.seed, mean=True)
+            return Pictures(reconstructions.cpu(), samples.cpu(), NO_SINGLE_CODE)
+        places = torch.arange(len(x), device=x.device)
+        with isolated_rng(opened.seed, x.device):
+            reconstructions = decoding.means(decoding.posterior(places).sample(), places)
+            samples = decoding.means(*decoding.prior_codes(SAMPLES))
+        traversals = _traversals(decoding, kl)
     except NotImplementedError as error:
         raise NotDefinedError("the mean of p(x|z), which pictures show, is not known for this likelihood.") from error
-    return Pictures(reconstructions.cpu(), samples.cpu(), _traversals(model, guide, x, index, kl))
+    return Pictures(reconstructions.cpu(), samples.cpu(), traversals, decoding.beside)
 
 
-def _traversals(model: Any, guide: Any, x: Tensor, index: Tensor, kl: Tensor | None) -> Traversals | Missing:
-    prior = model.prior()
-    parts = normal_parts(prior)
-    if parts is None or len(prior.event_shape) != 1:
-        return Missing("the prior is not a normal with independent dimensions, so its quantiles are not available.")
-    held = _posterior(guide, x[:1], index[:1])
+def _decoding_or_none(opened: OpenPair) -> Decoding | None:
+    """The codes of the pair; None of a model of several latents that draws and reconstructs by itself."""
     try:
-        code = held.mean[0]
+        return decoding_of(opened)
+    except NotDefinedError:
+        if opened.traits.reconstruct is None or opened.traits.sample is None:
+            raise
+        return None
+
+
+def _traversals(decoding: Decoding, kl: Tensor | None) -> Traversals | Missing:
+    parts = decoding.prior_normal()
+    if parts is None:
+        return Missing("the prior is not a normal with independent dimensions, so its quantiles are not available.")
+    try:
+        code = decoding.posterior(torch.zeros(1, dtype=torch.int64, device=parts[0].device)).mean[0]
     except NotImplementedError:
         return Missing("the mean of q(z|x), at which the other dimensions would stay, is not known.")
+
+    def decoded(codes: Tensor) -> Tensor:
+        flat = codes.flatten(0, 1)
+        places = torch.zeros(len(flat), dtype=torch.int64, device=flat.device)
+        means: Tensor = decoding.means(flat, places).unflatten(0, codes.shape[:2])
+        return means.cpu()
+
     order = torch.arange(len(code)) if kl is None else kl.argsort(descending=True, stable=True).cpu()
     chosen = order[:TRAVERSED].tolist()
     prior_normal = torch.distributions.Normal(parts[0], parts[1], validate_args=False)
@@ -163,15 +177,15 @@ def _traversals(model: Any, guide: Any, x: Tensor, index: Tensor, kl: Tensor | N
     codes = code.repeat(len(chosen), len(steps), 1)
     for row, dimension in enumerate(chosen):
         codes[row, :, dimension] = values[:, dimension]
-    along = model.likelihood(codes).mean.cpu()
     over = None
     if len(code) > 1:
         first, second = chosen[:2]
         ends = torch.stack([prior_normal.icdf(code.new_tensor(q)) for q in grid])
         plane = code.repeat(len(grid), len(grid), 1)
         plane[:, :, first], plane[:, :, second] = ends[:, None, first], ends[None, :, second]
-        over = model.likelihood(plane).mean.cpu()
-    return Traversals(tuple(chosen), along, steps, over, grid, code.cpu())
+        over = decoded(plane)
+    names = tuple(decoding.name(dimension) for dimension in chosen)
+    return Traversals(tuple(chosen), names, decoded(codes), steps, over, grid, code.cpu())
 
 
 def _quantiles(count: int) -> tuple[float, ...]:
@@ -181,16 +195,3 @@ def _quantiles(count: int) -> tuple[float, ...]:
     (0.02, 0.5, 0.98)
     """
     return tuple(round(0.02 + 0.96 * step / (count - 1), 6) for step in range(count))
-
-
-def _require_exposed(model: Program, guide: Program) -> None:
-    if not exposes_distributions(model, guide):
-        raise NotDefinedError(
-            "the pair does not expose prior(), likelihood(z) and variational_posterior(x), so nothing can be decoded "
-            "or encoded by itself."
-        )
-
-
-def _posterior(guide: Any, x: Tensor, index: Tensor) -> Any:
-    """q(z given x)."""
-    return guide.variational_posterior(x, **index_arguments(guide, index))

@@ -17,7 +17,7 @@ from bayes_vae.report.latent_pictures import RECONSTRUCTIONS, LatentMeans, Trave
 from bayes_vae.report.page_elements import Drawings, Section
 from bayes_vae.report.words import average_text, conditions
 from bayes_vae.vocabulary.number_text import count_of, estimate_text, joined, share
-from bayes_vae.vocabulary.symbols import dimension_symbol, mathtext
+from bayes_vae.vocabulary.symbols import mathtext
 
 __all__ = ["latent_means_section", "prior_section", "reconstruction_section", "traversal_section"]
 
@@ -25,6 +25,9 @@ COLUMNS, WIDTH, LETTERS = 8, 4.6, 40
 """Pictures in a row, inches of a figure, and letters in a line of an axis's name."""
 
 NO_DRAWS = "0 (means need no draws)"
+
+BESIDE = ", what stands beside x (labels, covariates) as it is in {}"
+"""Said of pictures of a model that is given more than z."""
 
 
 def reconstruction_section(contents: ReportContents) -> Section:
@@ -107,11 +110,12 @@ def prior_section(contents: ReportContents) -> Section:
         WIDTH * (len(samples) / COLUMNS) / COLUMNS * _aspect(samples),
         f"{count_of(len(samples), 'picture')} that the decoder makes of codes drawn from the prior.",
     )
+    beside = BESIDE.format("the test observations") if found.beside else ""
     caption = conditions(
         contents,
         1,
         f"{len(samples)} draws from the model",
-        estimator="mean of p(x|z), one z each, drawn from p(z)",
+        estimator=f"mean of p(x|z), one z each, drawn from p(z){beside}",
         unit=_unit(contents),
     )
     return Section(
@@ -130,10 +134,10 @@ def traversal_section(contents: ReportContents) -> Section:
     """The decoder along each of some dimensions, and over two."""
     title, question = "What the latent dimensions do", "What changes in x when one number of the code changes?"
     found = contents.pictures
-    runs = found if isinstance(found, Missing) else found.traversals
+    runs, beside = (found, False) if isinstance(found, Missing) else (found.traversals, found.beside)
     if isinstance(runs, Missing):
         return Section("traversals", title, question, missing=runs.reason)
-    plain = [dimension_symbol(dimension) for dimension in runs.dimensions]
+    plain = list(runs.names)
     names = [mathtext(symbol) for symbol in plain]
     means = contents.shown(runs.along)
     changes = (means[:, -1] - means[:, 0]).abs().flatten(1).mean(1).tolist()
@@ -146,7 +150,8 @@ def traversal_section(contents: ReportContents) -> Section:
         0.4 + WIDTH * rows / columns * _aspect(means[0]),
         f"Rows of pictures as {joined(plain)} run over the quantiles of the prior.",
     )
-    drawings = [Drawings((along,), _held_caption(contents, runs))]
+    held = _held_caption(contents, runs, beside)
+    drawings = [Drawings((along,), held)]
     if runs.over is not None:
         over = draw(
             partial(draw_manifold, means=contents.shown(runs.over), quantiles=runs.over_quantiles, names=names[:2]),
@@ -154,7 +159,7 @@ def traversal_section(contents: ReportContents) -> Section:
             0.4 + WIDTH * _aspect(runs.over[0]),
             f"A grid of pictures, {plain[0]} to the right and {plain[1]} upwards.",
         )
-        drawings.append(Drawings((over,), f"{plain[0]} and {plain[1]} together. {_held_caption(contents, runs)}"))
+        drawings.append(Drawings((over,), f"{plain[0]} and {plain[1]} together. {held}"))
     only = "" if rows > 1 else ", the only dimension,"
     weak = f", moving {plain[least]} by {changes[least]:.3f}" if rows > 1 else ""
     return Section(
@@ -177,7 +182,7 @@ def _which(runs: Traversals, names: list[str]) -> str:
     return f"Shown are {joined(names)}, those with the largest mean KL of {dims}, the largest first."
 
 
-def _held_caption(contents: ReportContents, runs: Traversals) -> str:
+def _held_caption(contents: ReportContents, runs: Traversals, beside: bool) -> str:
     rest = ", the other dimensions at q’s mean for the first test observation" if len(runs.held) > 1 else ""
     if len(runs.held) == 2 and runs.over is not None:
         rest = " (along one dimension: the other at q’s mean for the first test observation)"
@@ -185,7 +190,7 @@ def _held_caption(contents: ReportContents, runs: Traversals) -> str:
         contents,
         "0 (means need no draws)",
         1,
-        estimator=f"mean of p(x|z) at quantiles of the prior{rest}",
+        estimator=f"mean of p(x|z) at quantiles of the prior{rest}{BESIDE.format('the first') if beside else ''}",
         unit=_unit(contents),
     )
 

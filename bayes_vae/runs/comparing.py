@@ -18,6 +18,7 @@ from bayes_vae.errors import SettingsError
 from bayes_vae.estimators.contenders import Contender, contender_of, design_of
 from bayes_vae.estimators.evaluation import Evaluation, evaluate
 from bayes_vae.estimators.model_comparison import ModelComparison, compare_contenders
+from bayes_vae.progress import Progress, shown
 from bayes_vae.runs.designs import designs_of
 from bayes_vae.runs.directory import RunDirectory, load
 from bayes_vae.runs.run_data import data_settings, load_run_data
@@ -70,7 +71,7 @@ def compare_models(
     num_temperatures: int = 50,
     seed: int = 0,
     device: str = "cpu",
-    progress: Any = None,
+    progress: Progress | bool | None = None,
 ) -> ModelComparison:
     r"""Which model explains the same observations better, and how sure that is.
 
@@ -111,27 +112,30 @@ def compare_models(
     _refuse_unlike({each.name: each.pair for each in trainings if each.pair is not None}, x)
     found: dict[str, list[Contender]] = {name: [] for name in models}
     origins: dict[str, Provenance] = {}
-    for number, each in enumerate(trainings):
-        if each.pair is None:
-            found[each.design].append(contender_of(each.name, each.given))
-            if isinstance(origin := getattr(each.given, "provenance", None), Provenance):
-                origins[each.name] = origin
-            continue
-        if x is None:
-            raise SettingsError(f"{each.name!r} is a pair, and no x was given: pass the observations to compare on.")
-        if each.run is not None and isinstance(x, RowSource):
-            prepare_for(*each.pair, x)
-        evaluation = evaluate(
-            *each.pair,
-            x,
-            num_particles,
-            num_temperatures=num_temperatures,
-            seed=derived_seed(seed, "compare models", *each.key),
-            progress=_part(progress, number, len(trainings)),
-        )
-        origins[each.name] = evaluation.provenance
-        _refuse_another_policy(each, evaluation.provenance.data_policy)
-        found[each.design].append(_evaluated(each.name, *each.pair, evaluation))
+    with shown(progress, "comparison") as told:
+        for number, each in enumerate(trainings):
+            if each.pair is None:
+                found[each.design].append(contender_of(each.name, each.given))
+                if isinstance(origin := getattr(each.given, "provenance", None), Provenance):
+                    origins[each.name] = origin
+                continue
+            if x is None:
+                raise SettingsError(
+                    f"{each.name!r} is a pair, and no x was given: pass the observations to compare on."
+                )
+            if each.run is not None and isinstance(x, RowSource):
+                prepare_for(*each.pair, x)
+            evaluation = evaluate(
+                *each.pair,
+                x,
+                num_particles,
+                num_temperatures=num_temperatures,
+                seed=derived_seed(seed, "compare models", *each.key),
+                progress=_part(told, number, len(trainings)),
+            )
+            origins[each.name] = evaluation.provenance
+            _refuse_another_policy(each, evaluation.provenance.data_policy)
+            found[each.design].append(_evaluated(each.name, *each.pair, evaluation))
     _refuse_other_observations(origins)
     stated = [origin.data_policy for origin in origins.values() if origin.data_policy != "unstated"]
     contenders = [design_of(name, members) for name, members in found.items()]
@@ -147,7 +151,7 @@ def compare_runs(
     num_temperatures: int = 50,
     seed: int = 0,
     device: str = "cpu",
-    progress: Any = None,
+    progress: Progress | bool | None = None,
 ) -> ModelComparison:
     """Compare run directories on their test set; those that differ only in their seed are one row.
 
@@ -215,7 +219,7 @@ def _is_pair(given: Any) -> bool:
     return isinstance(given, tuple) and len(given) == 2 and all(map(callable, given))
 
 
-def _part(progress: Any, number: int, of: int) -> Any:
+def _part(progress: Progress | None, number: int, of: int) -> Progress | None:
     """Progress over one of several models, told as progress over all."""
     return None if progress is None else lambda done, total: progress(number * total + done, of * total)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from bayes_vae.errors import RunError
 from bayes_vae.runs.locking import hold
 
-__all__ = ["is_temporary", "new_folder", "sync_folder", "temporary_name", "write_atomically"]
+__all__ = ["is_temporary", "new_folder", "put", "sync_folder", "temporary_name", "write_atomically"]
 
 
 def temporary_name(path: Path) -> Path:
@@ -59,6 +59,20 @@ def write_atomically(path: Path, content: bytes) -> None:
         if temporary is not None:
             with contextlib.suppress(OSError):  # it would hide the error that matters
                 temporary.unlink(missing_ok=True)
+
+
+def put(path: Path, content: bytes) -> Path:
+    """Write a file whole, its folder made where there is none; return its path.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"the folder {path.parent} cannot be made ({error}): choose another --out.") from error
+    write_atomically(path, content)
+    return path
 
 
 @contextmanager

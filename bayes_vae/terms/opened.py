@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bayes_vae.errors import NotDefinedError, NumericalError, ProgramError, SettingsError
+from bayes_vae.progress import shown
 from bayes_vae.terms.containers import Draw, Provenance
 from bayes_vae.terms.factorized import as_factorized
 from bayes_vae.terms.isolation import isolated_context
@@ -52,7 +53,8 @@ class Options(TypedDict, total=False):
         chunk_size: particles at once; changes no result beyond rounding.
         data_policy: how pixels became observations, stored in the result; "unstated" when not given. Rows of a data set
             bring their own.
-        progress: called with (observations done, N); within a batch in proportion.
+        progress: called with (observations done, N), within a batch in proportion; or True: a bar on a terminal, lines
+            elsewhere, and an estimate of the time where it is over a minute, on standard error.
     """
 
     seed: int
@@ -61,7 +63,7 @@ class Options(TypedDict, total=False):
     batch_size: int | None
     chunk_size: int | None
     data_policy: str | None
-    progress: Progress | None
+    progress: Progress | bool | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,14 +291,15 @@ def open_pair(
     batch_size: int | None = None,
     chunk_size: int | None = None,
     data_policy: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     pair: Pair | None = None,
+    task: str = "estimate",
 ) -> Iterator[OpenPair]:
-    """Open a pair for one call or one command, with :class:`Options`; ``pair`` is how its terms are read, once known.
+    """Open a pair for one call or one command, with :class:`Options`.
 
-    Inside the block the programs run in evaluation mode, without gradients and without anything of the caller's
-    context (Pyro's handlers, autocast, inference mode, ``torch.func``), and other threads wait; no global of the
-    process is changed when it ends.
+    ``pair`` is how its terms are read, once known, and ``task`` what its progress is called. Inside the block the
+    programs run in evaluation mode, without gradients and without anything of the caller's context (Pyro's handlers,
+    autocast, inference mode, ``torch.func``), and other threads wait; no global of the process is changed when it ends.
 
     Raises:
         ProgramError: the terms of this pair cannot be read; the message names the site.
@@ -308,14 +311,12 @@ def open_pair(
     seed = seed_number("seed", seed)
     batch_size = whole_number_or_none("batch_size", batch_size)
     chunk_size = whole_number_or_none("chunk_size", chunk_size)
-    with isolated_context():
+    with shown(progress, task) as told, isolated_context():
         rows = as_rows(x, model, index, data_policy)
         with warning_of_scales_once(), undisturbed(model, guide, device=rows.index.device, seed=seed):
             read = pair or read_pair(model, guide, rows, source)
             try:
-                yield OpenPair(
-                    model, guide, rows, read, traits_of(model), source, seed, batch_size, chunk_size, progress
-                )
+                yield OpenPair(model, guide, rows, read, traits_of(model), source, seed, batch_size, chunk_size, told)
             except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
                 raise NumericalError(
                     "a normal could not be fitted to the posterior of some observation, because its curvature, or that "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable
 from typing import Literal, Protocol, get_args
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from bayes_vae.errors import NumericalError, SettingsError
+from bayes_vae.progress import Progress
 from bayes_vae.terms.containers import Draw, JointTerms, ModelSite
 from bayes_vae.terms.coupling import ROWS, refuse_coupled_rows
 from bayes_vae.terms.dependence import refuse_likelihood_of_seen_data
@@ -24,8 +24,6 @@ from bayes_vae.terms.rows import Rows
 __all__ = ["BoundBatch", "Pair", "Progress", "Source", "check_source", "read_pair", "refuse_impossible"]
 
 Source = Literal["auto", "distributions", "traces"]
-Progress = Callable[[float, int], None]
-"""Called with the observations done, in proportion within a batch, and their number."""
 
 
 class BoundBatch(Protocol):

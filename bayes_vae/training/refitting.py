@@ -15,6 +15,7 @@ from bayes_vae.estimators import AggregatePosteriorTerms, aggregate_posterior_te
 from bayes_vae.models.model import PartsModel
 from bayes_vae.pairs.building import PSEUDO_INPUT_RANGES
 from bayes_vae.parts.registry import find
+from bayes_vae.progress import Progress, shown
 from bayes_vae.runs import Run, compare_models
 from bayes_vae.settings import RefitPriorSettings, as_json
 from bayes_vae.terms import log_terms
@@ -23,7 +24,6 @@ from bayes_vae.terms.isolation import isolated_context
 from bayes_vae.terms.program import Program
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.reached import evaluation_mode
-from bayes_vae.terms.stream import Progress
 from bayes_vae.terms.traits import traits_of
 from bayes_vae.training.prior_fitting import FittedPrior, fit_to_codes
 from bayes_vae.training.refitted_prior import NEW, OLD, RefittedPrior
@@ -43,7 +43,7 @@ def refit_prior(
     *,
     sections: Mapping[str, Any] | None = None,
     command: str = "",
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     **overrides: Any,
 ) -> RefittedPrior:
     r"""Fit a better p(z) to the codes of a trained pair, whose decoder and q stay as they are.
@@ -68,7 +68,8 @@ def refit_prior(
         settings: see :class:`bayes_vae.settings.RefitPriorSettings`.
         sections: sections of settings to store in the run, such as ``data`` and ``training`` of the run it came from.
         command: the command line, stored in the run.
-        progress: called with (done, 3 N): the fit counts as much as the N test rows under either prior.
+        progress: called with (done, 3 N), as the fit counts as much as the N test rows under either prior; or True, as
+            in :func:`bayes_vae.log_terms`.
         **overrides: single settings, such as ``epochs=50``.
 
     Returns:
@@ -100,13 +101,14 @@ def refit_prior(
         )
     chosen = _chosen(prior, settings, data)
     device = next(owner.parameters()).device
-    with isolated_context(gradients=True), isolated_rng(derived_seed(settings.seed, "refit prior"), device):
-        new, fitted = _fitted(owner, guide, data, chosen, settings, progress)
-    about = {key: value for key, value in as_json(settings).items() if key not in ("out", "overwrite")}
-    run = _run(
-        new, guide, data, fitted, {**(sections or {}), "refit_prior": {**about, "prior": chosen["name"]}}, command
-    )
-    return _compared(owner, new, guide, data, settings, fitted, run, progress)
+    with shown(progress, "prior") as told:
+        with isolated_context(gradients=True), isolated_rng(derived_seed(settings.seed, "refit prior"), device):
+            new, fitted = _fitted(owner, guide, data, chosen, settings, told)
+        about = {key: value for key, value in as_json(settings).items() if key not in ("out", "overwrite")}
+        run = _run(
+            new, guide, data, fitted, {**(sections or {}), "refit_prior": {**about, "prior": chosen["name"]}}, command
+        )
+        return _compared(owner, new, guide, data, settings, fitted, run, told)
 
 
 def _refittable(model: Program, guide: Program) -> PartsModel:

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 from tqdm import tqdm
 
 from bayes_vae.errors import SettingsError, printable
+from bayes_vae.progress import TimeEstimate
 
 __all__ = ["ProgressStyle", "Reporter", "reporter"]
 
@@ -23,6 +24,9 @@ class Reporter(Protocol):
     def note(self, text: str) -> None:
         """Tell something that the user should know."""
 
+    def step(self, done: int, total: int) -> None:
+        """A step was made, of so many."""
+
     def epoch(self, row: dict[str, float]) -> None:
         """The figures of an epoch."""
 
@@ -35,6 +39,9 @@ class _Silent:
         pass
 
     def note(self, text: str) -> None:
+        pass
+
+    def step(self, done: int, total: int) -> None:
         pass
 
     def epoch(self, row: dict[str, float]) -> None:
@@ -56,13 +63,18 @@ class _Lines:
         self.num_epochs = 0
 
     def start(self, parameter_names: tuple[str, ...], num_epochs: int, machine: str, epochs_done: int) -> None:
-        self.num_epochs = num_epochs
+        self.num_epochs, self._estimate = num_epochs, TimeEstimate()
         going_on = f", going on after epoch {epochs_done}" if epochs_done else ""
         self._write(f"training {machine}{going_on}")
         self._write(f"training {len(parameter_names)} parameters: {', '.join(parameter_names)}")
 
     def note(self, text: str) -> None:
         self._write(f"note: {text}")
+
+    def step(self, done: int, total: int) -> None:
+        needed = self._estimate(done, total)
+        if needed:
+            self._write(f"training: {needed}")
 
     def epoch(self, row: dict[str, float]) -> None:
         self._write(f"epoch {int(row['epoch'])}/{self.num_epochs}  {_summary(row)}  {row['seconds']:.1f} s")
@@ -92,6 +104,12 @@ class _Bar(_Lines):
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
+
+    def _write(self, line: str) -> None:
+        if self._bar is None:
+            super()._write(line)
+        else:
+            self._bar.write(printable(line), file=sys.stderr)
 
 
 def reporter(style: ProgressStyle) -> Reporter:

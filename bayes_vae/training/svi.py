@@ -229,6 +229,7 @@ class _Loop:
         training.enter_epoch()
         while training.steps_done < training.steps_per_epoch:
             training.step()
+            self.report.step(training.total_steps, training.settings.epochs * training.steps_per_epoch)
             if interruption.requested:
                 return False
             if every and training.total_steps % every == 0 and training.steps_done < training.steps_per_epoch:

@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
 @pytest.fixture
 def command(capsys, monkeypatch):
     """``command("evaluate", run, "--json")``: call the command line in this process, with no progress if it is slow."""
-    monkeypatch.setattr("bayes_vae.cli.output.SECONDS_BETWEEN_LINES", math.inf)
+    monkeypatch.setattr("bayes_vae.progress.SECONDS_BETWEEN_LINES", math.inf)
 
     def call(*words):
         code = main([str(word) for word in words])

@@ -114,6 +114,13 @@ def test_draws_of_a_table_are_in_its_units(command, of_a_table, tmp_path):
     assert abs(means["c"] - 200) < 50
 
 
+def test_whole_numbers_are_written_as_such(command, trained, of_a_table, tmp_path):
+    command("sample", trained, "--num", "3", "--out", tmp_path / "pixels.csv")
+    assert {cell for row in rows_of(tmp_path / "pixels.csv") for cell in row.values()} == {"0", "1"}
+    command("sample", of_a_table / "run", "--num", "3", "--out", tmp_path / "reals.csv")
+    assert all("." in row["a"] for row in rows_of(tmp_path / "reals.csv"))
+
+
 @pytest.mark.parametrize("what", ["prior", "reconstructions", "interpolations"])
 def test_pictures_and_arrays(command, trained, tmp_path, what):
     words = ["sample", trained, "--what", what, "--num", "3", "--num-steps", "4"]

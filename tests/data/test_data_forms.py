@@ -89,6 +89,15 @@ def test_sparse_whole_numbers_are_counts(form, tmp_path):
     assert load_data(tmp_path / "cells.npz").digest == data.digest
 
 
+def test_what_numpy_makes_of_a_sparse_matrix_or_a_loader_is_what_it_holds():
+    sparse = pytest.importorskip("scipy.sparse")
+    matrix, loader = sparse.csr_matrix(COUNTS), DataLoader(TensorDataset(torch.from_numpy(TABLE)), 8)
+    for held in (matrix, loader):
+        wrapped = np.asarray(held, dtype=object)
+        assert wrapped.shape == ()
+        assert load_data(wrapped).digest == load_data(held).digest
+
+
 def test_annotated_cells(monkeypatch, tmp_path):
     """As of the package anndata: X, var_names, and labels in obs."""
     sparse, pandas = pytest.importorskip("scipy.sparse"), pytest.importorskip("pandas")

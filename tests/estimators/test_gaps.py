@@ -236,6 +236,8 @@ def test_result_does_not_depend_on_batch_and_chunk(small_vae, batch_size, chunk_
     for name in (*GAPS, "amortization_gap_error", "num_steps"):
         torch.testing.assert_close(getattr(cut, name), getattr(whole, name), rtol=0, atol=1e-8)
     assert calls[-1] == (10, 10)  # the ELBOs, then the annealing
+    assert sum(0 < done < min(batch_size, 5) for done, _ in calls) > 49  # steps of the first batch's search
+    assert calls == sorted(calls)
     rows = torch.tensor([3, 1])
     some = bv.inference_gap(model, guide, x[rows], index=rows, **settings)
     torch.testing.assert_close(some.amortization_gap, whole.amortization_gap[rows], rtol=0, atol=1e-8)

@@ -20,8 +20,10 @@ from bayes_vae.guides import (
     SplineFlowGuide,
 )
 from bayes_vae.models import VAE
+from bayes_vae.report.decoding import decoding_of
 from bayes_vae.report.latent_pictures import LatentMeans, Missing, latent_means
 from bayes_vae.settings import PairSettings
+from bayes_vae.terms.opened import open_pair
 from bayes_vae.training import build_pair
 
 D, SHAPE, INDEX = 2, (3, 4), torch.tensor([5, 0, 9, 2])
@@ -92,7 +94,8 @@ def test_the_kl_of_each_dimension_is_known_where_q_factorizes(name, pair):
 
 def test_a_report_shows_the_means_of_q_or_says_why_not(name, pair):
     model, guide, x = pair
-    found = latent_means(model, guide, x, INDEX, None)
+    with open_pair(model, guide, x, index=INDEX) as opened:
+        found = latent_means(decoding_of(opened), None)
     if name in FLOWS:
         assert isinstance(found, Missing)
         assert found.reason == "the mean of q(z|x), a TransformedDistribution, is not known."

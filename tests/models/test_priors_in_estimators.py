@@ -10,6 +10,7 @@ from bayes_vae.errors import NotDefinedError
 from bayes_vae.estimators.calibration import calibrate_guide
 from bayes_vae.parts.registry import names
 from bayes_vae.report.latent_pictures import Missing, pictures
+from bayes_vae.terms.opened import open_pair
 
 CLOSED_FORM = ("standard-normal", "learned-normal")
 
@@ -87,6 +88,7 @@ def test_pictures_leave_out_traversals_without_quantiles(pair_with_prior):
     for name in names("prior"):
         model, guide = pair_with_prior(name, data_shape=(3, 3))
         x = model.sample(3, seed=0)
-        found = pictures(model, guide, (x,), torch.arange(3), None, seed=0)
+        with open_pair(model, guide, x) as opened:
+            found = pictures(opened)
         assert found.prior_samples.shape[1:] == (3, 3)
         assert isinstance(found.traversals, Missing) == (name not in CLOSED_FORM)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import bayes_vae as bv
-from bayes_vae.errors import RunError
-from bayes_vae.report import report_page, write_report
+from bayes_vae.errors import RunError, SettingsError
+from bayes_vae.report import report_page, report_pair, write_report
 from bayes_vae.report.drawing import draw, svg_of
 from bayes_vae.report.evidence import _split_sentence, ladder_section
 from bayes_vae.report.page import with_subscripts
@@ -253,3 +253,23 @@ def test_the_interactive_page_is_linked_where_there_is_one(contents, found, page
     assert '<a href="explore.html">The interactive page of this run</a>' in with_link
     assert "interactive page" not in page
     assert report_page(contents, found, HOSTILE).count("<script>") == 0
+
+
+def test_any_pair_has_its_report_in_one_call(run, data, tmp_path):
+    path, told = tmp_path / "made" / "mine.html", []
+    quick = {"num_observations": 4, "num_encoded": 4, "num_particles": 10, "num_temperatures": 2, "num_simulated": 0}
+    quick |= {"num_gap_observations": 0, "num_diagnosed": 0}
+    how = {**quick, "name": "my pair", "history": run.history, "progress": lambda done, of: told.append(done / of)}
+    assert report_pair(run.model, run.guide, data, path, **how) == path
+    page = path.read_text(encoding="utf-8")
+    assert "my pair: the terms of Bayes’ rule" in page
+    assert "no figures by epoch were stored" not in page
+    assert "bayes-vae" not in page, "a pair is no run, and no command takes it"
+    assert told[-1] == 1
+    with pytest.raises(RunError, match=r"exists already: choose another --out, or give --overwrite \(overwrite=True\)"):
+        report_pair(run.model, run.guide, data, path, **quick)
+    with pytest.raises(SettingsError, match="report_pair knows no setting 'num_particle': choose from num_obs"):
+        report_pair(run.model, run.guide, data, path, overwrite=True, num_particle=3)
+    assert path.read_text(encoding="utf-8") == page
+    report_pair(run.model, run.guide, data, path, overwrite=True, **quick)
+    assert "no figures by epoch were stored with this pair" in path.read_text(encoding="utf-8")

@@ -217,11 +217,12 @@ def measure(
     Args:
         subject: the pair and its data.
         budget: the time, or the names of the checks; None for all.
-        progress: called with the groups done, and their number.
+        progress: called with the groups done, in proportion to their work, and their number.
         only: names of the groups; None for all.
     """
     budget = budget or Budget()
     groups = [group for group in GROUPS if only is None or group.name in only]
+    works = [1 + group.work(subject) for group in groups]  # none of them is no work at all
     for done, group in enumerate(groups, 1):
         why_not = budget.why_not(group, subject)
         try:
@@ -236,4 +237,4 @@ def measure(
             lacking = [name for name in group.gives if name not in subject.measured]
             subject.notes.update(dict.fromkeys(lacking, why_not))
         if progress is not None:
-            progress(done, len(groups))
+            progress(len(groups) * sum(works[:done]) / sum(works), len(groups))

@@ -94,7 +94,7 @@ def annealed_log_evidence(
     quantitative analysis of decoder-based generative models".
     """
     proposal = start_of(model, guide, start, options.get("source", "auto"))
-    with open_pair(model, proposal, x, **options) as opened:
+    with open_pair(model, proposal, x, task="annealing", **options) as opened:
         return anneal(
             opened,
             start,

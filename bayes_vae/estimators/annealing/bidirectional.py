@@ -74,7 +74,7 @@ def bidirectional_bounds(
     schedule: Schedule | None = None,
     refine: bool = True,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> BidirectionalBounds:
     r"""Sandwich log p(x) by annealing forward and in reverse, on data simulated from the model.
 
@@ -108,9 +108,9 @@ def bidirectional_bounds(
     start: Start = "prior" if guide is None else "guide"
     options: Options = {"seed": seed, "data_policy": "simulated", "progress": progress}
     forward, reverse = [], []
-    with open_pair(model, start_of(model, guide, start, "auto"), x, **options) as opened:
+    with open_pair(model, start_of(model, guide, start, "auto"), x, task="sandwich", **options) as opened:
         for batch in opened.batches(plan.num_chains, "sandwich"):
-            tick = ticker(progress, batch.rows, num_observations, plan.pilot_ticks + 2 * plan.run_ticks)
+            tick = ticker(opened.progress, batch.rows, num_observations, plan.pilot_ticks + 2 * plan.run_ticks)
             tuned = tune(batch, plan, tick)
             forward.append(tuned.forward(tick))
             reverse.append(tuned.reverse({name: value[batch.rows] for name, value in latents.items()}, tick))
