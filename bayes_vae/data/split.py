@@ -135,24 +135,28 @@ class Split:
             x = self._fixed[rows] if self.policy in BINARIZING else self._unbinarized(rows)
         return self._with_gaps(x.to(torch.float32), rows).to(device)
 
-    def training_batch(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+    def training_batch(self, rows: Tensor, generator: torch.Generator, own: slice = slice(None)) -> Tensor:
         """Observations for a training step: under ``stochastic`` binarized anew at each call, or read anew.
 
         Args:
             rows: which rows of this split, shape (B,), int64.
             generator: source of the noise, on the device of ``values``.
+            own: which of these are wanted; noise is drawn for all of them, so that it is the same for the ones that
+                are.
 
         Returns:
-            shape (B, *event), float32, on the device of ``values``.
+            shape (b, *event), float32, on the device of ``values``; b = B where all are wanted.
         """
+        wanted = rows[own]
         if self.policy == "stochastic":
-            return self._with_gaps(binarize_anew(self.values[rows], generator).to(torch.float32), rows)
+            x = binarize_anew(self.values[wanted], generator, len(rows), own)
+            return self._with_gaps(x.to(torch.float32), wanted)
         if self.redraw is not None:
             seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
             drawn = torch.from_numpy(self.redraw(self.index[rows.to(self.index.device)].cpu(), seed))
-            return _plain(drawn.to(self.values.device))
-        x = self._fixed[rows].to(torch.float32) if self.policy in BINARIZING else self._unbinarized(rows)
-        return self._with_gaps(x, rows)
+            return _plain(drawn[own].to(self.values.device))
+        x = self._fixed[wanted].to(torch.float32) if self.policy in BINARIZING else self._unbinarized(wanted)
+        return self._with_gaps(x, wanted)
 
     def _unbinarized(self, rows: slice | Tensor) -> Tensor:
         return _plain(self.values[rows])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,18 +13,24 @@ from torch.nn.utils import get_total_norm
 
 from bayes_vae.data import Data, inputs_of
 from bayes_vae.errors import NumericalError
-from bayes_vae.estimators.elbo import elbo_terms
+from bayes_vae.estimators.elbo import ElboTerms, elbo_terms
+from bayes_vae.objectives.objective_terms import ObjectiveTerms
 from bayes_vae.runs import Checkpoint
 from bayes_vae.runs.run import VALIDATION_PARTICLES
 from bayes_vae.settings import TrainingSettings
+from bayes_vae.terms.gathering import gathered
 from bayes_vae.terms.memory import check_memory
 from bayes_vae.terms.program import Program, prepare_guide
 from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.rows import as_index
+from bayes_vae.terms.shared_noise import SharedNoise
+from bayes_vae.terms.traits import traits_of
+from bayes_vae.terms.world import ALONE, World
 from bayes_vae.training.machine import autocast, keep_outputs_in_float32, set_precision
 from bayes_vae.training.named_objective import objective_of
 from bayes_vae.training.parameters import gather
 from bayes_vae.training.schedules import kl_weight_at, learning_rate_at
+from bayes_vae.training.shared_gradient import add_up_gradients, refuse_idle_processes, require_same_weights
 from bayes_vae.training.state import load_optimizer, load_random, optimizer_state, random_state
 from bayes_vae.training.stopping import is_over
 
@@ -43,13 +50,29 @@ class Training:
         data: what it is trained on.
         settings: how.
         device: where.
+        world: the processes that share each batch.
+
+    Attributes:
+        asked_to_stop: whether somebody asked this process to end training after the step in progress.
+        stopping: whether, at the last step, any of the processes was asked.
     """
 
     def __init__(
-        self, model: Program, guide: Program, data: Data, settings: TrainingSettings, device: torch.device
+        self,
+        model: Program,
+        guide: Program,
+        data: Data,
+        settings: TrainingSettings,
+        device: torch.device,
+        world: World = ALONE,
     ) -> None:
         self.model, self.guide, self.data, self.settings, self.device = model, guide, data, settings, device
-        at_once = min(settings.batch_size, len(data.train)) * settings.num_particles
+        self.world = world
+        self.asked_to_stop: Callable[[], bool] = lambda: False
+        self.stopping = False
+        largest = min(settings.batch_size, len(data.train))
+        refuse_idle_processes(world, largest)
+        at_once = -(-largest // world.size) * settings.num_particles
         check_memory(at_once * math.prod(data.data_shape), f"num_particles={settings.num_particles:,}", device)
         programs = [program for program in (model, guide) if isinstance(program, nn.Module)]
         self.dtype = set_precision(programs, settings.precision)
@@ -114,24 +137,60 @@ class Training:
         """One gradient step: the batch's two terms, summed over its observations, and the gradient's norm."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(epochs_done, self.settings)
-        x = self.data.train.training_batch(rows, self.batches).to(self.device, self.dtype)
-        inputs, index = (x, *(labels[rows].to(self.device) for labels in self.labels)), self.index[rows].to(self.device)
         self.loss.kl_weight = kl_weight_at(epochs_done, self.settings)
+        self.optimizer.zero_grad()
+        sums = self._gradient(rows) if self.world.alone else self._shared_gradient(rows)
+        norm = self._clip()
+        self.optimizer.step()
+        found = torch.stack([*sums, norm]).cpu()
+        if not all(map(math.isfinite, found[:2].tolist())):
+            raise self._diverged(f"expected log likelihood {float(found[0]):g}, KL {float(found[1]):g}")
+        return found
+
+    def _gradient(self, rows: Tensor) -> list[Tensor]:
+        """The gradient of the batch's mean loss; the two terms, summed over the batch."""
+        terms = self._terms(rows, slice(None))
+        terms.loss.mean().backward()
+        return [term.detach().sum(dtype=torch.float64) for term in terms[:2]]
+
+    def _shared_gradient(self, rows: Tensor) -> list[Tensor]:
+        """The same, from the parts that each process has of the batch; one without a row takes part with nothing."""
+        own = self.world.share(len(rows))
+        idle = own.start == own.stop
+        if idle:  # it draws what the others draw, so that its generator stays where theirs are
+            own = slice(0, 1)
+        self.loss.guide_admits(self.guide, self.index[rows].to(self.device))
+
+        def part() -> Tensor:
+            shared = SharedNoise(own, len(rows), self.device)
+            with torch.set_grad_enabled(not idle):
+                terms = self._terms(rows, own, shared)
+                shared.check()
+                if idle:
+                    return torch.zeros(3, dtype=torch.float64)
+                (terms.loss.sum() / len(rows)).backward()
+            totals = [term.detach().sum(dtype=torch.float64).cpu() for term in terms[:2]]
+            return torch.stack([*totals, torch.tensor(float(self.asked_to_stop()), dtype=torch.float64)])
+
+        totals = self.world.add_up(self.world.together(part).to(self.world.device))
+        add_up_gradients(self.world, self.parameters)
+        self.stopping = bool(totals[2] > 0)
+        return list(totals[:2].to(self.device))
+
+    def _terms(self, rows: Tensor, own: slice, shared: SharedNoise | None = None) -> ObjectiveTerms:
+        """The objective of some rows of a batch."""
+        x = self.data.train.training_batch(rows, self.batches, own).to(self.device, self.dtype)
+        rows = rows[own]
+        inputs, index = (x, *(labels[rows].to(self.device) for labels in self.labels)), self.index[rows].to(self.device)
         # The first epoch has looked at the support of every row, unless rows are read anew.
         seen = self.epochs_done > 0 and self.data.train.redraw is None
         with autocast(self.settings.precision, self.device):
             try:
-                terms = self.loss.terms_of_rows(self.model, self.guide, inputs, index, support_checked=seen)
+                return self.loss.terms_of_rows(
+                    self.model, self.guide, inputs, index, support_checked=seen, shared=shared
+                )
             except NumericalError as error:
                 raise self._diverged(str(error).rstrip(".")) from error
-        self.optimizer.zero_grad()
-        terms.loss.mean().backward()
-        norm = self._clip()
-        self.optimizer.step()
-        sums = torch.stack([*(term.detach().sum(dtype=torch.float64) for term in terms[:2]), norm]).cpu()
-        if not all(map(math.isfinite, sums[:2].tolist())):
-            raise self._diverged(f"expected log likelihood {float(sums[0]):g}, KL {float(sums[1]):g}")
-        return sums
 
     def _diverged(self, found: str) -> NumericalError:
         return NumericalError(
@@ -182,19 +241,33 @@ class Training:
             raise self._diverged(str(error).rstrip(".")) from error
 
     def _validation(self) -> dict[str, float]:
-        split = self.data.validation
-        x = split.observations(seed=derived_seed(self.settings.seed, "validation"), device=self.device)
-        index = split.index.to(self.device)
-        prepare_guide(self.model, self.guide, x.to(self.dtype), index, again=self.epochs_done > 0)
-        inputs = inputs_of(self.model, split, x.to(self.dtype))
-        terms = elbo_terms(self.model, self.guide, inputs, VALIDATION_PARTICLES, seed=self.settings.seed, index=index)
-        averages = terms.averages()
+        require_same_weights(self.world, self.parameters)
+        averages = self._validation_terms().averages()
         return {
             "validation_elbo": averages["elbo"].value,
             "validation_elbo_error": averages["elbo"].total_error,
             "validation_expected_log_likelihood": averages["expected_log_likelihood"].value,
             "validation_kl_to_prior": averages["kl_to_prior"].value,
         }
+
+    def _validation_terms(self) -> ElboTerms:
+        """The terms of every validation row; of several processes each evaluates its share."""
+        split, count = self.data.validation, len(self.data.validation)
+        # A guide that is fitted to the rows keeps what it finds, so each process needs all of it.
+        divided = count >= self.world.size and traits_of(self.guide).prepare is None
+        own = self.world.share(count) if divided else slice(None)
+
+        def part() -> ElboTerms:
+            rows = split[own]
+            x = rows.observations(seed=derived_seed(self.settings.seed, "validation"), device=self.device)
+            index, x = rows.index.to(self.device), x.to(self.dtype)
+            prepare_guide(self.model, self.guide, x, index, again=self.epochs_done > 0)
+            inputs = inputs_of(self.model, rows, x)
+            return elbo_terms(
+                self.model, self.guide, inputs, VALIDATION_PARTICLES, seed=self.settings.seed, index=index
+            )
+
+        return gathered(self.world, self.world.together(part), own, count) if divided else part()
 
     def checkpoint(self) -> Checkpoint:
         """A copy of all that is needed to go on from here."""
