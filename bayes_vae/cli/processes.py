@@ -28,6 +28,8 @@ SECONDS_TO_END = 20.0
 
 HOST = "127.0.0.1"
 
+PROGRAM = (sys.executable, "-m", "bayes_vae")
+
 FAILED, LOST = 2, 3
 """Exit codes: wrong input, and of a process that ended because another one of its command did."""
 
@@ -58,7 +60,7 @@ def wants_processes(devices: int) -> bool:
     return False
 
 
-def run_in_processes(count: int, words: Sequence[str]) -> int:
+def run_in_processes(count: int, words: Sequence[str], program: Sequence[str] = PROGRAM) -> int:
     """Run a command in so many processes, and return the exit code.
 
     What rank 0 prints is printed; of the others, what they said where they failed and rank 0 did not. If one fails, the
@@ -67,11 +69,12 @@ def run_in_processes(count: int, words: Sequence[str]) -> int:
     Args:
         count: how many.
         words: the command and its arguments.
+        program: what takes them.
 
     Raises:
         ProcessesError: no port is free.
     """
-    with _Processes(count, words) as processes:
+    with _Processes(count, [*program, *words]) as processes:
         return processes.result()
 
 
@@ -112,7 +115,7 @@ class _Processes:
             own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
             said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
             process = subprocess.Popen(
-                [sys.executable, "-m", "bayes_vae", *words],
+                words,
                 stdin=subprocess.PIPE,  # closed where this process is gone, even by kill -9
                 stdout=subprocess.DEVNULL if rank else None,
                 stderr=said if rank else None,
@@ -141,8 +144,8 @@ class _Processes:
             self._wait(until_one_fails=True)
         except KeyboardInterrupt as asked:
             number = asked.number if isinstance(asked, Terminated) else signal.SIGINT
-            for process in self.all:
-                process.send_signal(number)  # a second one while they end kills them, see __exit__
+            for process in self.all:  # a second one while they end has them killed
+                process.send_signal(number)
             self._wait()
             return self._code(0)
         self._wait(seconds=SECONDS_TO_END)
@@ -150,7 +153,9 @@ class _Processes:
         failed = [rank for rank in range(len(self.all)) if rank not in killed and self._code(rank) not in (0, LOST)]
         if 0 not in failed:
             self._tell(failed)
-        return max(self._code(failed[0]), FAILED) if failed else FAILED if killed else 0
+        if failed:
+            return max(self._code(failed[0]), FAILED)
+        return FAILED if killed or any(self._code(rank) for rank in range(len(self.all))) else 0
 
     def _wait(self, *, until_one_fails: bool = False, seconds: float = math.inf) -> None:
         """Until all have ended, or one with an error, or the time is over."""

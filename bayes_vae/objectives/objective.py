@@ -120,6 +120,11 @@ class Objective(ELBO):
             self._read = (model, guide, pair)
         return self._read[2]
 
+    @property
+    def keyed(self) -> bool:
+        """Whether the terms of the pair that was read last have noise for each observation; False before any was."""
+        return self._read is not None and self._read[2].keyed
+
     def _guide_traits(self, guide: Program) -> Traits:
         if self._traits is None or self._traits[0] != guide:
             self._traits = (guide, traits_of(guide))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from bayes_vae.data import Data, inputs_of
@@ -24,7 +24,7 @@ from bayes_vae.terms.program import Program, prepare_guide
 from bayes_vae.terms.randomness import derived_seed
 from bayes_vae.terms.rows import as_index
 from bayes_vae.terms.shared_noise import SharedNoise
-from bayes_vae.terms.traits import traits_of
+from bayes_vae.terms.traits import modules_of, traits_of
 from bayes_vae.terms.world import ALONE, World
 from bayes_vae.training.machine import autocast, keep_outputs_in_float32, set_precision
 from bayes_vae.training.named_objective import objective_of
@@ -74,10 +74,10 @@ class Training:
         refuse_idle_processes(world, largest)
         at_once = -(-largest // world.size) * settings.num_particles
         check_memory(at_once * math.prod(data.data_shape), f"num_particles={settings.num_particles:,}", device)
-        programs = [program for program in (model, guide) if isinstance(program, nn.Module)]
-        self.dtype = set_precision(programs, settings.precision)
-        for program in programs:
-            program.to(self.device)
+        owners = [*modules_of(model), *modules_of(guide)]
+        self.dtype = set_precision(owners, settings.precision)
+        for owner in owners:
+            owner.to(self.device)
         rows = torch.arange(min(3, len(data.train)), device="cpu")
         first = data.train.observations(rows).to(self.device, self.dtype)
         probe = inputs_of(model, data.train, first, rows, training=True)
@@ -253,8 +253,10 @@ class Training:
     def _validation_terms(self) -> ElboTerms:
         """The terms of every validation row; of several processes each evaluates its share."""
         split, count = self.data.validation, len(self.data.validation)
-        # A guide that is fitted to the rows keeps what it finds, so each process needs all of it.
-        divided = count >= self.world.size and traits_of(self.guide).prepare is None
+        # A guide that is fitted to the rows keeps what it finds, so each process needs all of it; and where noise is
+        # not of each observation, rows get that of the whole only as a whole.
+        prepared = traits_of(self.guide).prepare is not None
+        divided = count >= self.world.size and self.loss.keyed and not prepared
         own = self.world.share(count) if divided else slice(None)
 
         def part() -> ElboTerms:
