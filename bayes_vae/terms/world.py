@@ -16,11 +16,14 @@ from torch import Tensor
 from bayes_vae.errors import LostProcessError, ProcessesError
 from bayes_vae.process import rank_and_size
 
-__all__ = ["ALONE", "World", "join_world"]
+__all__ = ["ALONE", "ANOTHER_FAILED", "World", "join_world"]
 
 Result = TypeVar("Result")
 
 LOST = "the processes that work together lost each other: one of them ended, or the network between them failed"
+
+
+ANOTHER_FAILED = "another of the processes that work together failed: see what it said."
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,19 @@ class World:
                 torch.distributed.all_reduce(values)
         return values
 
+    def start_adding_up(self, values: Tensor) -> Callable[[], None]:
+        """Begin :meth:`add_up`; what is returned waits for its end."""
+        if self.alone:
+            return lambda: None
+        with _talking():
+            under_way = torch.distributed.all_reduce(values, async_op=True)
+
+        def wait() -> None:
+            with _talking():
+                under_way.wait()
+
+        return wait
+
     def spread(self, values: Tensor) -> Tensor:
         """The values of rank 0, in place."""
         if not self.alone:
@@ -92,7 +108,7 @@ class World:
             self.any(True)
             raise
         if self.any(False):
-            raise LostProcessError("another of the processes that work together failed: see what it said.")
+            raise LostProcessError(ANOTHER_FAILED)
         return result
 
     def require_same(self, what: str, text: str) -> None:

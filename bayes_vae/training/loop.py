@@ -30,7 +30,7 @@ from bayes_vae.training.machine import autocast, keep_outputs_in_float32, set_pr
 from bayes_vae.training.named_objective import objective_of
 from bayes_vae.training.parameters import gather
 from bayes_vae.training.schedules import kl_weight_at, learning_rate_at
-from bayes_vae.training.shared_gradient import add_up_gradients, refuse_idle_processes, require_same_weights
+from bayes_vae.training.shared_gradient import exchange, refuse_idle_processes, require_same_weights
 from bayes_vae.training.state import load_optimizer, load_random, optimizer_state, random_state
 from bayes_vae.training.stopping import is_over
 
@@ -161,21 +161,17 @@ class Training:
             own = slice(0, 1)
         self.loss.guide_admits(self.guide, self.index[rows].to(self.device))
 
-        def part() -> Tensor:
+        def part() -> list[Tensor]:
             shared = SharedNoise(own, len(rows), self.device)
             with torch.set_grad_enabled(not idle):
                 terms = self._terms(rows, own, shared)
                 shared.check()
-                if idle:
-                    return torch.zeros(3, dtype=torch.float64)
-                (terms.loss.sum() / len(rows)).backward()
-            totals = [term.detach().sum(dtype=torch.float64).cpu() for term in terms[:2]]
-            return torch.stack([*totals, torch.tensor(float(self.asked_to_stop()), dtype=torch.float64)])
+                if not idle:
+                    (terms.loss.sum() / len(rows)).backward()
+            return [(not idle) * term.detach().sum(dtype=torch.float64) for term in terms[:2]]
 
-        totals = self.world.add_up(self.world.together(part).to(self.world.device))
-        add_up_gradients(self.world, self.parameters)
-        self.stopping = bool(totals[2] > 0)
-        return list(totals[:2].to(self.device))
+        sums, self.stopping = exchange(self.world, self.parameters, part, self.asked_to_stop())
+        return list(sums.to(self.device))
 
     def _terms(self, rows: Tensor, own: slice, shared: SharedNoise | None = None) -> ObjectiveTerms:
         """The objective of some rows of a batch."""

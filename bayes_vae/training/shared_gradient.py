@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from bayes_vae.errors import ProcessesError, SettingsError
-from bayes_vae.terms.world import World
+from bayes_vae.errors import LostProcessError, ProcessesError, SettingsError
+from bayes_vae.terms.world import ANOTHER_FAILED, World
 
-__all__ = ["add_up_gradients", "refuse_idle_processes", "require_same_weights", "spread_weights"]
+__all__ = ["exchange", "refuse_idle_processes", "require_same_weights", "spread_weights"]
 
 
 def refuse_idle_processes(world: World, batch_size: int) -> None:
@@ -26,25 +26,56 @@ def refuse_idle_processes(world: World, batch_size: int) -> None:
         )
 
 
-def add_up_gradients(world: World, parameters: Sequence[Tensor]) -> None:
-    """Give each parameter the sum of its gradients over all processes; the same bits in each of them.
-
-    A parameter without a gradient in any of them stays without.
+def exchange(
+    world: World, parameters: Sequence[Tensor], part: Callable[[], list[Tensor]], stopping: bool
+) -> tuple[Tensor, bool]:
+    """Compute this process's part of a step, and add up the parts of all.
 
     Args:
         world: the processes.
-        parameters: in the same order in each.
+        parameters: what is trained, in the same order in each; they get the sums of their gradients.
+        part: runs backward for the own rows, and returns sums over them.
+        stopping: whether this process was asked to stop.
+
+    Returns:
+        the sums over all rows, float64, and whether any process was asked to stop.
+
+    Raises:
+        LostProcessError: another process failed in its part.
+        Exception: as this one's part.
+    """
+    failure: Exception | None = None
+    try:
+        own = torch.stack([*part(), torch.tensor(float(stopping)), torch.tensor(0.0)]).to(torch.float64)
+    except Exception as error:
+        failure, own = error, torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64)
+    totals = own.to(world.device)
+    totals_are_there = world.start_adding_up(totals)
+    _add_up_gradients(world, parameters)
+    totals_are_there()
+    if failure:
+        raise failure
+    if totals[-1] > 0:
+        raise LostProcessError(ANOTHER_FAILED)
+    return totals[:-2], bool(totals[-2] > 0)
+
+
+def _add_up_gradients(world: World, parameters: Sequence[Tensor]) -> None:
+    """Give each parameter the sum of its gradients over all processes; the same bits in each of them.
+
+    A parameter without a gradient in any of them stays without.
     """
     dtype = max((parameter.dtype for parameter in parameters), key=lambda dtype: torch.finfo(dtype).bits)
-    there = torch.tensor([parameter.grad is not None for parameter in parameters], device=parameters[0].device)
-    flat = [
-        (torch.zeros_like(parameter) if parameter.grad is None else parameter.grad).flatten().to(dtype)
-        for parameter in parameters
-    ]
-    total = world.add_up(torch.cat([*flat, there.to(dtype)]))
-    *sums, found = total.split([parameter.numel() for parameter in parameters] + [len(parameters)])
-    for parameter, value, count in zip(parameters, sums, found.tolist(), strict=True):
-        parameter.grad = value.view_as(parameter).to(parameter.dtype) if count else None
+    sizes = [parameter.numel() for parameter in parameters]
+    total = torch.zeros(sum(sizes) + len(sizes), dtype=dtype, device=parameters[0].device)
+    *gradients, there = total.split([*sizes, len(sizes)])
+    for number, (parameter, place) in enumerate(zip(parameters, gradients, strict=True)):
+        if parameter.grad is not None:
+            place.copy_(parameter.grad.flatten())
+            there[number] = 1
+    world.add_up(total)
+    for parameter, place, count in zip(parameters, gradients, there.tolist(), strict=True):
+        parameter.grad = place.view_as(parameter).to(parameter.dtype) if count else None
 
 
 def spread_weights(world: World, weights: Sequence[Tensor]) -> None:
