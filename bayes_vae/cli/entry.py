@@ -37,7 +37,7 @@ COMMANDS = {
     "experiment": "run a script that answers one question; without a name, list the scripts",
 }
 
-SHARED = ("train",)
+SHARED = ("train", "evaluate")
 """Commands whose work several processes share."""
 
 BY_A_SIGNAL, BROKEN_PIPE, FAILED, LOST = 128, 141, 2, 3

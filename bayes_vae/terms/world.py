@@ -89,6 +89,19 @@ class World:
         """Whether it holds in any of them."""
         return flag if self.alone else bool(self.add_up(torch.tensor(float(flag), device=self.device)) > 0)
 
+    def texts(self, text: str) -> list[str]:
+        """What each of them has to say, by rank."""
+        if self.alone:
+            return [text]
+        own = torch.tensor(list(text.encode()), dtype=torch.int64, device=self.device)
+        lengths = torch.zeros(self.size, dtype=torch.int64, device=self.device)
+        lengths[self.rank] = len(own)
+        sizes = self.add_up(lengths).tolist()
+        said = torch.zeros(self.size, max(sizes), dtype=torch.int64, device=self.device)
+        said[self.rank, : len(own)] = own
+        rows = zip(self.add_up(said).tolist(), sizes, strict=True)
+        return [bytes(letters[:size]).decode() for letters, size in rows]
+
     def wait(self) -> None:
         """Wait until all of them are here."""
         self.any(False)

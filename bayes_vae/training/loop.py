@@ -18,7 +18,7 @@ from bayes_vae.objectives.objective_terms import ObjectiveTerms
 from bayes_vae.runs import Checkpoint
 from bayes_vae.runs.run import VALIDATION_PARTICLES
 from bayes_vae.settings import TrainingSettings
-from bayes_vae.terms.gathering import gathered
+from bayes_vae.terms.gathering import Share
 from bayes_vae.terms.memory import check_memory
 from bayes_vae.terms.program import Program, prepare_guide
 from bayes_vae.terms.randomness import derived_seed
@@ -253,10 +253,10 @@ class Training:
         # not of each observation, rows get that of the whole only as a whole.
         prepared = traits_of(self.guide).prepare is not None
         divided = count >= self.world.size and self.loss.keyed and not prepared
-        own = self.world.share(count) if divided else slice(None)
+        share = Share.of(self.world if divided else ALONE, count)
 
         def part() -> ElboTerms:
-            rows = split[own]
+            rows = split[share.own]
             x = rows.observations(seed=derived_seed(self.settings.seed, "validation"), device=self.device)
             index, x = rows.index.to(self.device), x.to(self.dtype)
             prepare_guide(self.model, self.guide, x, index, again=self.epochs_done > 0)
@@ -265,7 +265,7 @@ class Training:
                 self.model, self.guide, inputs, VALIDATION_PARTICLES, seed=self.settings.seed, index=index
             )
 
-        return gathered(self.world, self.world.together(part), own, count) if divided else part()
+        return share.gathered(share.world.together(part))
 
     def checkpoint(self) -> Checkpoint:
         """A copy of all that is needed to go on from here."""

@@ -255,7 +255,8 @@ def estimate_from(
     if opened.pair.discrete:
         pareto_k = torch.full_like(pareto_k, torch.nan)
     particles = torch.as_tensor(num_particles, device=bound.device).expand(len(bound))
-    return LogEvidenceEstimate(bound, sample_size, pareto_k, step, resolution, particles, estimator, opened.provenance)
+    columns = (bound, sample_size, pareto_k, step, resolution, particles)
+    return opened.whole(LogEvidenceEstimate(*columns, estimator, opened.provenance))
 
 
 def log_weights_of(batch: Batch) -> Iterator[Tensor]:
