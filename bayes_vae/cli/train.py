@@ -209,7 +209,7 @@ def _train(
     from bayes_vae.runs import RunDirectory
     from bayes_vae.training import fit
 
-    unscaled = unscaled_note(data.train.observations(), data.columns) if data.kind == "real" else None
+    unscaled = unscaled_note(data.train.for_a_look, data.columns) if data.kind == "real" else None
     if unscaled:
         note(f"note: {unscaled}")
     try:

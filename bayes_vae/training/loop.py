@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from bayes_vae.data import Data, inputs_of
+from bayes_vae.data.split import SplitRows
 from bayes_vae.errors import NumericalError
 from bayes_vae.estimators.elbo import ElboTerms, elbo_terms
 from bayes_vae.objectives.objective_terms import ObjectiveTerms
@@ -256,14 +257,11 @@ class Training:
         share = Share.of(self.world if divided else ALONE, count)
 
         def part() -> ElboTerms:
-            rows = split[share.own]
-            x = rows.observations(seed=derived_seed(self.settings.seed, "validation"), device=self.device)
-            index, x = rows.index.to(self.device), x.to(self.dtype)
-            prepare_guide(self.model, self.guide, x, index, again=self.epochs_done > 0)
-            inputs = inputs_of(self.model, rows, x)
-            return elbo_terms(
-                self.model, self.guide, inputs, VALIDATION_PARTICLES, seed=self.settings.seed, index=index
-            )
+            drawn = split[share.own].seeded(derived_seed(self.settings.seed, "validation"))
+            rows = SplitRows(drawn, self.model, self.device, self.dtype)
+            if prepared:
+                prepare_guide(self.model, self.guide, rows.read()[0], rows.index, again=self.epochs_done > 0)
+            return elbo_terms(self.model, self.guide, rows, VALIDATION_PARTICLES, seed=self.settings.seed)
 
         return share.gathered(share.world.together(part))
 

@@ -115,7 +115,7 @@ def fit(
     data = as_data(data, model, "fit")
     _require_rows(data)
     require_fit(data, getattr(traits_of(model).likelihood_family, "part", None))
-    unscaled = unscaled_note(data.train.observations(), data.columns) if data.kind == "real" else None
+    unscaled = unscaled_note(data.train.for_a_look, data.columns) if data.kind == "real" else None
     if unscaled and is_main_process():
         warnings.warn(unscaled, UnscaledDataWarning, stacklevel=2)
     point = None if resume is None else resume_point(resume)
