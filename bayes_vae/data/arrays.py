@@ -13,11 +13,12 @@ from torch import Tensor
 from bayes_vae.data.data_set import Data, SplitBy
 from bayes_vae.data.forms import as_array
 from bayes_vae.data.kinds import values_of_kind
+from bayes_vae.data.outside_rows import OutsideRows
 from bayes_vae.data.policies import LOADER, ObservedAs
 from bayes_vae.data.raw_data import RawData
 from bayes_vae.data.split import Split
 from bayes_vae.data.standardization import Standardization, standardization_of
-from bayes_vae.data.stored_rows import StoredRows, StoredValues, stored_values
+from bayes_vae.data.stored_rows import StoredValues, stored_values
 from bayes_vae.errors import DataError
 from bayes_vae.settings import DataKind, Kind, Policy
 
@@ -59,7 +60,7 @@ def data_of(
     scaling, missing = None, None if raw.missing is None else torch.from_numpy(raw.missing)
     if standardize and isinstance(values, StoredValues):
         raise DataError(
-            f"rows that stay on disk are taken as they are, and {raw.name} is not standardized. Standardize the file "
+            f"rows that are read one by one are taken as they are, and {raw.name} is not standardized. Standardize it "
             "once: subtract the columns' means, divide by their deviations, and save it again."
         )
     if standardize and isinstance(values, Tensor):
@@ -105,7 +106,7 @@ def _scaling(standardize: Any, seen: Tensor, columns: Sequence[str]) -> Standard
 
 def _values(raw: RawData, policy: Policy | None, kind: Kind) -> tuple[Tensor | StoredValues, DataKind, ObservedAs]:
     """Numbers as they are stored, their kind, and how they are observed."""
-    if isinstance(raw.values, StoredRows):
+    if isinstance(raw.values, OutsideRows):
         return stored_values(raw.values, kind, policy, raw.held_as)
     numbers = _checked(raw.values)
     if raw.redraw is None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bayes_vae.data.kinds import HeldAs
+from bayes_vae.data.outside_rows import OutsideRows
 from bayes_vae.data.stored_rows import StoredRows
 from bayes_vae.errors import DataError
 from bayes_vae.settings import Kind
@@ -40,7 +41,7 @@ class RawData:
     """
 
     name: str
-    values: np.ndarray | StoredRows
+    values: np.ndarray | OutsideRows
     labels: Any = None
     label_names: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
@@ -70,10 +71,11 @@ def joined(parts: Sequence[RawData]) -> RawData:
     labels = None if first.labels is None else np.concatenate([np.asarray(part.labels) for part in parts])
     beside = tuple(map(torch.cat, zip(*(part.beside for part in parts), strict=True)))
     stored = [part.values for part in parts if isinstance(part.values, StoredRows)]
-    if stored and len(stored) < len(parts):
+    if len(stored) < len(parts) and any(isinstance(part.values, OutsideRows) for part in parts):
         raise DataError(
-            "some of the training, validation and test rows stay on disk and others do not. Give all of them as .npy "
-            "files with stream=True, or as folders of such files, or all as arrays."
+            "training, validation and test rows that are not held in memory must all be of .npy files: give all of "
+            "them as such files with stream=True, or as folders of them, or all as arrays. Of a torch data set give "
+            "one with all rows, and places of rows as train=, validation= and test=."
         )
     arrays = [part.values for part in parts if isinstance(part.values, np.ndarray)]
     values = StoredRows.joined(stored) if stored else np.concatenate(arrays)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, SupportsIndex, cast
@@ -175,6 +175,11 @@ class Split:
             return _plain(drawn[own].to(self.values.device))
         x = self._fixed(wanted).to(torch.float32) if self.policy in BINARIZING else self._unbinarized(wanted)
         return self._with_gaps(x, wanted)
+
+    def expect(self, batches: Iterable[Tensor]) -> None:
+        """Be told which rows training will read next, in this order, for data sets that compute them ahead."""
+        if isinstance(self.values, StoredValues):
+            self.values.expect(batches)
 
     def _unbinarized(self, rows: slice | Tensor) -> Tensor:
         return _plain(self.values[rows])

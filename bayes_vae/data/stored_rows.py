@@ -1,9 +1,9 @@
-"""Rows that stay on disk, in one or several .npy files, and are read when a batch asks for them."""
+"""Values that are not held in memory; and rows that stay on disk, in one or several .npy files."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from torch import Size, Tensor
 
 from bayes_vae.data.kinds import HeldAs, as_stored, values_of_kind
+from bayes_vae.data.outside_rows import OutsideRows
 from bayes_vae.data.safe_reading import NOT_WORTH_ASKING, check_is_plain
 from bayes_vae.errors import DataError, SupportError
 from bayes_vae.plain_files import one_error
@@ -21,56 +22,38 @@ from bayes_vae.terms.memory import available_memory
 
 __all__ = ["StoredRows", "StoredValues", "pieces", "stays_on_disk", "stored_file", "stored_folder", "stored_values"]
 
-PIECE = 2**24
-"""Bytes of rows that are read at once where every row is looked at."""
-
 COPIES = 3
 """Of the rows, that there are at once while an array is read and split."""
 
-NO_TENSOR = "works on values in memory, and these rows stay on disk: load fewer rows, as an array"
+NOT_STREAMED = (
+    "stream is for .npy files, one or a folder of them, and for torch data sets, and {} is none. Save the rows with "
+    "numpy.save, or leave stream out."
+)
+
+NO_TENSOR = "works on values in memory, and these rows are read one by one: load fewer of them, as an array"
 
 
-@dataclass(frozen=True, eq=False)
-class StoredRows:
+class StoredRows(OutsideRows):
     """Numbers of N observations as files hold them.
 
-    Attributes:
+    Args:
         name: of the file or folder.
         files: memory-mapped arrays of shape (n, *event), one after the other.
-        starts: the number of the first row of each, and N.
     """
 
-    name: str
-    files: tuple[np.ndarray, ...]
-    starts: np.ndarray
-
-    def __len__(self) -> int:
-        return int(self.starts[-1])
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(N, *event)."""
-        return len(self), *self.files[0].shape[1:]
-
-    @property
-    def ndim(self) -> int:
-        """Dimensions of the shape."""
-        return self.files[0].ndim
-
-    @property
-    def size(self) -> int:
-        """Numbers in all."""
-        return sum(file.size for file in self.files)
+    def __init__(self, name: str, files: Sequence[np.ndarray]) -> None:
+        self.name, self.files, self.dtype = name, tuple(files), files[0].dtype
+        self.starts = np.cumsum([0, *map(len, files)])
+        self.shape = (int(self.starts[-1]), *files[0].shape[1:])
 
     @classmethod
     def joined(cls, parts: Sequence[StoredRows]) -> StoredRows:
         """The rows of several, one after the other."""
-        files = tuple(file for part in parts for file in part.files)
-        return cls(parts[0].name, files, np.cumsum([0, *map(len, files)]))
+        return cls(parts[0].name, [file for part in parts for file in part.files])
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Rows by number, a copy."""
-        found = np.empty((len(rows), *self.shape[1:]), self.files[0].dtype)
+        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
         owner = np.searchsorted(self.starts, rows, side="right") - 1
         for number in np.unique(owner):
             here = owner == number
@@ -79,7 +62,7 @@ class StoredRows:
 
     def pieces(self) -> Iterator[tuple[int, np.ndarray]]:
         """All rows in order, a few at a time, each time with the number of the first."""
-        size = max(1, PIECE // max(1, self.files[0][:1].nbytes))
+        size = self.rows_at_once
         for start, file in zip(self.starts, self.files, strict=False):
             for first in range(0, len(file), size):
                 yield int(start) + first, np.asarray(file[first : first + size])
@@ -87,19 +70,19 @@ class StoredRows:
 
 @dataclass(frozen=True, eq=False)
 class StoredValues:
-    """Stored rows as a data set of a kind keeps them: what stands in the place of a split's tensor of values.
+    """Rows outside memory as a data set of a kind keeps them: what stands in the place of a split's tensor of values.
 
     Indexed by rows it gives a tensor of them; :meth:`take` gives some of the rows, still stored.
 
     Attributes:
-        stored: what the files hold.
+        stored: what the files hold, or a data set computes.
         rows: which of its rows these are, shape (N,), int64.
         kind, policy: of the data.
         ones: whether integers are zeros and ones, which stand for black and white.
         dtype: as :func:`bayes_vae.data.kinds.values_of_kind` has it.
     """
 
-    stored: StoredRows
+    stored: OutsideRows
     rows: Tensor
     kind: DataKind
     policy: Policy
@@ -128,9 +111,13 @@ class StoredValues:
         """Some of the rows, which stay on disk."""
         return replace(self, rows=self.rows[rows])
 
+    def expect(self, batches: Iterable[Tensor]) -> None:
+        """Be told which rows will be read next, in this order."""
+        self.stored.expect(self.rows[rows].numpy() for rows in batches)
+
     def pieces(self) -> Iterator[Tensor]:
         """All values in order, a few rows at a time."""
-        size = max(1, PIECE // max(1, self.stored.files[0][:1].nbytes))
+        size = self.stored.rows_at_once
         for first in range(0, len(self), size):
             yield self[first : first + size]
 
@@ -144,7 +131,7 @@ def pieces(values: Tensor | StoredValues) -> Iterator[Tensor]:
 
 
 def stored_values(
-    stored: StoredRows, kind: Kind, policy: Policy | None, held_as: HeldAs | None = None
+    stored: OutsideRows, kind: Kind, policy: Policy | None, held_as: HeldAs | None = None
 ) -> tuple[StoredValues, DataKind, Policy]:
     """As :func:`bayes_vae.data.kinds.values_of_kind`, of rows that stay on disk; every row is looked at once.
 
@@ -152,7 +139,7 @@ def stored_values(
         DataError: NaN, which stands for a missing value, and as there.
         SupportError: as there.
     """
-    telling = np.concatenate([_telling(first, numbers, stored.name) for first, numbers in stored.pieces()])
+    telling = stored.telling()
     try:
         values, found, chosen = values_of_kind(telling, kind, policy, held_as)
     except SupportError as error:
@@ -162,24 +149,8 @@ def stored_values(
     return StoredValues(stored, rows, found, chosen, ones, values.dtype), found, chosen
 
 
-def _telling(first: int, numbers: np.ndarray, name: str) -> np.ndarray:
-    """The rows by which the kind of the numbers is told: with the extremes, one that is not 0 or 1, one not whole."""
-    flat = numbers.reshape(len(numbers), -1)
-    if numbers.dtype.kind == "f" and not bool(np.isfinite(flat).all()):
-        row = int(np.argmin(np.isfinite(flat).all(1)))
-        raise DataError(
-            f"row {first + row} of {name} has a value that is missing (NaN) or infinite, and rows that stay on disk "
-            "are whole. Remove it, or load the rows as an array, where NaN stands for a missing value."
-        )
-    marks = [flat.argmin(), flat.argmax(), ((flat == 0) | (flat == 1)).argmin()]
-    if numbers.dtype.kind == "f":
-        marks.append((flat == np.round(flat)).argmin())
-    found: np.ndarray = numbers[np.unique(np.asarray(marks) // flat.shape[1])]
-    return found
-
-
 def _with_place(
-    stored: StoredRows, kind: Kind, policy: Policy | None, held_as: HeldAs | None, error: SupportError
+    stored: OutsideRows, kind: Kind, policy: Policy | None, held_as: HeldAs | None, error: SupportError
 ) -> SupportError:
     """The error with the rows in which it is found, where they are told apart."""
     if kind == "auto":
@@ -216,10 +187,7 @@ def stays_on_disk(path: Path, stream: bool) -> bool:
     else:
         found = path.suffix.lower() == ".npy" and path.is_file()
     if stream and not found:
-        raise DataError(
-            f"only the rows of .npy files stay on disk, of one file or a folder of them, and {path} is none. Save the "
-            "rows with numpy.save, or leave stream out."
-        )
+        raise DataError(NOT_STREAMED.format(path))
     return found and (stream or path.is_dir() or _is_too_large(path))
 
 
@@ -254,7 +222,7 @@ def _stored(name: str, paths: Sequence[Path]) -> StoredRows:
                 f"{files[0].shape[1:]} of {files[0].dtype} and {path.name} {file.shape[1:]} of {file.dtype}. Write "
                 "them alike."
             )
-    return StoredRows.joined([StoredRows(name, tuple(files), np.zeros(1))])
+    return StoredRows(name, files)
 
 
 def _mapped(path: Path) -> np.ndarray:

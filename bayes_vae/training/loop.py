@@ -120,15 +120,20 @@ class Training:
             module.train()
         if len(self.order) == 0:
             self.order = torch.randperm(len(self.data.train), generator=self.batches)
+        batches = map(self._batch, range(self.steps_done, self.steps_per_epoch))
+        self.data.train.expect(rows[self._own(rows)[0]] for rows in batches)
 
     def step(self) -> None:
         """One gradient step."""
         start = time.perf_counter()
-        size = self.settings.batch_size
-        rows = self.order[self.steps_done * size : (self.steps_done + 1) * size]
-        self.sums += self._step(rows, self._position(self.steps_done))
+        self.sums += self._step(self._batch(self.steps_done), self._position(self.steps_done))
         self.steps_done += 1
         self.seconds += time.perf_counter() - start
+
+    def _batch(self, steps_done: int) -> Tensor:
+        """The rows of a step of the epoch in progress."""
+        size = self.settings.batch_size
+        return self.order[steps_done * size : (steps_done + 1) * size]
 
     def _position(self, steps_done: int) -> float:
         """Epochs done before a step of the epoch in progress, fractions counted."""
@@ -156,10 +161,7 @@ class Training:
 
     def _shared_gradient(self, rows: Tensor) -> list[Tensor]:
         """The same, from the parts that each process has of the batch; one without a row takes part with nothing."""
-        own = self.world.share(len(rows))
-        idle = own.start == own.stop
-        if idle:  # it draws what the others draw, so that its generator stays where theirs are
-            own = slice(0, 1)
+        own, idle = self._own(rows)
         self.loss.guide_admits(self.guide, self.index[rows].to(self.device))
 
         def part() -> list[Tensor]:
@@ -173,6 +175,14 @@ class Training:
 
         sums, self.stopping = exchange(self.world, self.parameters, part, self.asked_to_stop())
         return list(sums.to(self.device))
+
+    def _own(self, rows: Tensor) -> tuple[slice, bool]:
+        """Which rows of a batch are this process's, and whether none is.
+
+        It takes the first then, to draw what the others draw, so that its generator stays where theirs are.
+        """
+        own = self.world.share(len(rows))
+        return (slice(0, 1), True) if own.start == own.stop else (own, False)
 
     def _terms(self, rows: Tensor, own: slice, shared: SharedNoise | None = None) -> ObjectiveTerms:
         """The objective of some rows of a batch."""

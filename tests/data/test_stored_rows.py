@@ -11,7 +11,7 @@ from processes import memory
 from processes.starting import values
 
 import bayes_vae as bv
-from bayes_vae.data import stored_rows
+from bayes_vae.data import outside_rows, stored_rows
 from bayes_vae.errors import DataError, SupportError
 from bayes_vae.settings import PairSettings
 from bayes_vae.training import build_pair
@@ -38,7 +38,7 @@ ARRAYS = {
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
-    monkeypatch.setattr(stored_rows, "PIECE", 100)
+    monkeypatch.setattr(outside_rows, "PIECE", 100)
 
 
 def on_disk(folder: Path, array, shards):
@@ -136,7 +136,7 @@ ERRORS = {
     "missing": (
         {"a.npy": np.ones((20, 3)), "b.npy": np.where(np.eye(20, 3) > 0, np.nan, 1)},
         {},
-        r"row 20 of rows has a value that is missing \(NaN\) or infinite, and rows that stay on disk are whole",
+        r"row 20 of rows has a value that is missing \(NaN\) or infinite, and rows that are read one by one are whole",
     ),
     "words": ({"a.npy": np.array(["a", "b"])}, {}, "a.npy holds numbers of type <U1: expected shape"),
     "no rows": ({"a.npy": np.ones((0, 3))}, {}, "a.npy holds no rows: expected shape"),
@@ -150,9 +150,13 @@ ERRORS = {
     "standardized": (
         {"a.npy": GENERATOR.normal(size=(20, 3))},
         {"standardize": True},
-        "rows that stay on disk are taken as they are, and rows is not standardized. Standardize the file once",
+        "rows that are read one by one are taken as they are, and rows is not standardized. Standardize it once",
     ),
-    "a mask": ({"a.npy": BYTES}, {"missing": BYTES > 3}, "rows that stay on disk are whole: give missing= with an"),
+    "a mask": (
+        {"a.npy": BYTES},
+        {"missing": BYTES > 3},
+        "rows that are read one by one are whole: give missing= with an",
+    ),
     "a column": ({"a.npy": BYTES}, {"labels": "y"}, "rows has no column 'y' of labels: an .npy file holds numbers"),
 }
 
@@ -169,13 +173,15 @@ def test_files_that_cannot_be_read_row_by_row(case, tmp_path):
 
 def test_only_rows_of_npy_files_stay_on_disk(tmp_path):
     (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match=r"only the rows of .npy files stay on disk, .* and .*rows.csv is none"):
+    with pytest.raises(DataError, match=r"stream is for .npy files, .* and .*rows.csv is none"):
         bv.load_data(tmp_path / "rows.csv", stream=True)
 
 
 def test_parts_are_all_on_disk_or_none(tmp_path):
     np.save(tmp_path / "rows.npy", BYTES)
-    with pytest.raises(DataError, match="some of the training, validation and test rows stay on disk and others do"):
+    with pytest.raises(
+        DataError, match="training, validation and test rows that are not held in memory must all be of .npy files"
+    ):
         bv.load_data(train=on_disk(tmp_path, BYTES, shards=True), test=tmp_path / "rows.npy")
 
 
@@ -189,6 +195,8 @@ def test_a_file_that_would_not_fit_stays_on_disk(tmp_path, monkeypatch):
 
 def test_what_needs_all_values_says_so(tmp_path):
     disk = bv.load_data(on_disk(tmp_path, BYTES, shards=False), stream=True)
-    message = re.escape("clamp of rows.npy works on values in memory, and these rows stay on disk: load fewer rows")
+    message = re.escape(
+        "clamp of rows.npy works on values in memory, and these rows are read one by one: load fewer of them"
+    )
     with pytest.raises(DataError, match=message):
         disk.train.values.clamp(0, 1)
