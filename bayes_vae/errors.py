@@ -12,9 +12,11 @@ __all__ = [
     "GridWarning",
     "LeftoverWarning",
     "LikelihoodSeesDataError",
+    "LostProcessError",
     "NetworkOutputWarning",
     "NotDefinedError",
     "NumericalError",
+    "ProcessesError",
     "ProgramError",
     "RunError",
     "ScaledSiteWarning",
@@ -76,6 +78,14 @@ class SupportError(BayesVaeError, ValueError):
 
 class NumericalError(BayesVaeError, ArithmeticError):
     """A term of Bayes' rule came out as NaN or as an impossible infinity."""
+
+
+class ProcessesError(BayesVaeError, RuntimeError):
+    """Processes that work together and cannot start, differ in what they work on, or have lost each other."""
+
+
+class LostProcessError(ProcessesError):
+    """Another of the processes that work together ended or failed, so that this one cannot go on."""
 
 
 class ProgramError(BayesVaeError, ValueError):

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 
 from bayes_vae import __version__
 from bayes_vae.cli.output import nearest, note
-from bayes_vae.errors import BayesVaeError, Terminated, printable
-from bayes_vae.process import end_with_stdin, ending_signals_raise, is_main_process
+from bayes_vae.errors import BayesVaeError, LostProcessError, Terminated, printable
+from bayes_vae.process import end_with_stdin, ending_signals_raise, is_main_process, rank_and_size, work_alone
 
 __all__ = ["COMMANDS", "main"]
 
@@ -37,8 +37,12 @@ COMMANDS = {
     "experiment": "run a script that answers one question; without a name, list the scripts",
 }
 
-BY_A_SIGNAL, BROKEN_PIPE, FAILED = 128, 141, 2
-"""Exit codes: a signal (to which its number is added), a reader that went away, and wrong input."""
+SHARED = ("train", "evaluate")
+"""Commands whose work several processes share."""
+
+BY_A_SIGNAL, BROKEN_PIPE, FAILED, LOST = 128, 141, 2, 3
+"""Exit codes: a signal (to which its number is added), a reader that went away, wrong input, and where another of
+several processes failed, whose own code tells."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if "--debug" in arguments:
             raise
-        code = _complain(_told(error), FAILED)
+        code = _complain(_told(error), LOST if isinstance(error, LostProcessError) else FAILED)
     _flush_or_discard()
     return code
 
@@ -108,16 +112,25 @@ def _run(arguments: list[str]) -> int:
     """The exit code of a command, of help (0), or of wrong flags (2)."""
     try:
         name = _command(arguments)
-        if not is_main_process():
-            note(
-                "bayes-vae: commands run in one process: that of rank 0 does the work, and this one has nothing to do."
-            )
-            return 0
+        alone = rank_and_size()[1] == 1
+        if not alone and name not in SHARED:
+            if not is_main_process():
+                note(f"bayes-vae: `{name}` runs in one process: that of rank 0 does the work, this one has none.")
+                return 0
+            work_alone()
         module = importlib.import_module(f"bayes_vae.cli.{name.replace('-', '_')}")
-        code: int = module.run(arguments[1:])
+        with contextlib.nullcontext() if is_main_process() else _unheard():
+            code: int = module.run(arguments[1:])
     except SystemExit as ending:  # how argparse ends help and errors
         return _complain(ending.code, FAILED) if isinstance(ending.code, str) else ending.code or 0
     return code
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Of several processes that of rank 0 speaks; of the others, an error is heard."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
 
 
 def _command(arguments: list[str]) -> str:

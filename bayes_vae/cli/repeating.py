@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bayes_vae.cli.output import note
 from bayes_vae.errors import BayesVaeError, DataError, SettingsError
+from bayes_vae.process import rank_and_size
 from bayes_vae.settings import DataSettings, PairSettings, TrainingSettings, as_json
 
 if TYPE_CHECKING:
@@ -29,7 +30,12 @@ Configuration = Mapping[str, Any]
 
 
 def threads_of(run: Configuration | None) -> AbstractContextManager[None]:
-    """Compute on as many threads as a run did: sums over another number of parts are rounded differently."""
+    """Compute on as many threads as a run did: sums over another number of parts are rounded differently.
+
+    Of several processes each computes on its share of the cores.
+    """
+    if rank_and_size()[1] > 1:
+        return nullcontext()
     return on_threads(run.get("machine", {}).get("threads") if run else None)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bayes_vae.cli.flags import Flags, build_settings
 from bayes_vae.cli.output import json_text, note, say, table
+from bayes_vae.cli.processes import add_devices, run_in_processes, wants_processes
 from bayes_vae.cli.repeating import (
     check_repeated_data,
     check_same_pair,
@@ -21,8 +23,9 @@ from bayes_vae.cli.repeating import (
     read_stored,
     threads_of,
 )
-from bayes_vae.errors import UnscaledDataWarning
+from bayes_vae.errors import LostProcessError, UnscaledDataWarning
 from bayes_vae.parts.compatibility import check_combination, with_fitting_policy
+from bayes_vae.process import is_main_process
 from bayes_vae.settings import DataSettings, PairSettings, Policy, TrainingSettings, as_json
 from bayes_vae.vocabulary.conditions import PER_OBSERVATION, conditions
 from bayes_vae.vocabulary.number_text import capitalized, value_text
@@ -61,6 +64,7 @@ def flags() -> Flags:
     group.add_argument(
         "--tensorboard", action="store_true", help="also write the figures of each epoch to RUN/tensorboard"
     )
+    add_devices(parser, "train")
     parser.add_common()
     return parser
 
@@ -85,6 +89,9 @@ def run(arguments: Sequence[str]) -> int:
             if options.json:
                 say(json_text({"run": resumed, "nothing_left": done}))
             return 0
+    if wants_processes(options.devices):
+        return run_in_processes(options.devices, ["train", *arguments])
+    if resumed:
         result, opened = resume(Path(resumed), data, training, out, **shared)
     else:
         with threads_of(options.repeats):
@@ -134,7 +141,8 @@ def train(
     from bayes_vae.runs import check_destination
     from bayes_vae.training import build_pair
 
-    check_destination(out)
+    if is_main_process():
+        check_destination(out)
     data = with_fitting_policy(data, pair)
     training = _with_device(training)
     options: dict[str, Any] = {"command": command, "callbacks": _callbacks(out, tensorboard)}
@@ -162,7 +170,7 @@ def resume(
     directory = RunDirectory(path)
     if out is None and not directory.unfinished:
         out = default_folder(Path(data.data).stem)
-    if out:
+    if out and is_main_process():
         check_destination(out)
     folder = out or path
     command = " && ".join(filter(None, [directory.config.get("command", ""), command]))
@@ -182,7 +190,7 @@ def _with_policy(settings: DataSettings, data: Data) -> DataSettings:
 def _callbacks(folder: Path, tensorboard: bool) -> list[Any]:
     from bayes_vae.training import tensorboard_callback
 
-    return [tensorboard_callback(folder / "tensorboard")] if tensorboard else []
+    return [tensorboard_callback(folder / "tensorboard")] if tensorboard and is_main_process() else []
 
 
 def _with_device(training: TrainingSettings) -> TrainingSettings:
@@ -201,7 +209,7 @@ def _train(
     from bayes_vae.runs import RunDirectory
     from bayes_vae.training import fit
 
-    unscaled = unscaled_note(data.train.observations(), data.columns) if data.kind == "real" else None
+    unscaled = unscaled_note(data.train.for_a_look, data.columns) if data.kind == "real" else None
     if unscaled:
         note(f"note: {unscaled}")
     try:
@@ -209,10 +217,14 @@ def _train(
             warnings.simplefilter("ignore", UnscaledDataWarning)  # it is said above
             trained = fit(model, guide, data, settings, **options)
     except KeyboardInterrupt as interruption:
-        interruption.args = (how_to_resume(folder),)
+        interruption.args = (_how_to_resume(folder),)
         raise
+    except LostProcessError as error:
+        raise LostProcessError(f"{error} Training was {_how_to_resume(folder)}") from error
     if trained.interrupted:
-        raise KeyboardInterrupt(how_to_resume(folder))
+        raise KeyboardInterrupt(_how_to_resume(folder))
+    if not is_main_process():
+        sys.exit(0)  # the process of rank 0 draws and shows
     opened = OpenedRun(RunDirectory(folder), model, guide, data, settings.device)
     drawn = write_training_figures(opened, settings.seed) if figures else {}
     result = _result(trained, folder) | {"figures": drawn}
@@ -223,6 +235,11 @@ def _train(
             "training went wrong. Lower --learning-rate, or train longer."
         )
     return result, opened
+
+
+def _how_to_resume(folder: Path) -> str:
+    """In the process that writes, where training stood and how it goes on."""
+    return how_to_resume(folder) if is_main_process() else "interrupted."
 
 
 def _result(trained: Run, out: Path) -> dict[str, Any]:

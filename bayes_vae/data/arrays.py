@@ -13,12 +13,14 @@ from torch import Tensor
 from bayes_vae.data.data_set import Data, SplitBy
 from bayes_vae.data.forms import as_array
 from bayes_vae.data.kinds import values_of_kind
+from bayes_vae.data.outside_rows import OutsideRows
 from bayes_vae.data.policies import LOADER, ObservedAs
 from bayes_vae.data.raw_data import RawData
 from bayes_vae.data.split import Split
 from bayes_vae.data.standardization import Standardization, standardization_of
+from bayes_vae.data.stored_rows import StoredValues, stored_values
 from bayes_vae.errors import DataError
-from bayes_vae.settings import Kind, Policy
+from bayes_vae.settings import DataKind, Kind, Policy
 
 __all__ = ["as_labels", "check_enough", "data_of"]
 
@@ -49,15 +51,19 @@ def data_of(
         DataError: no numbers, NaN or infinity, labels that do not fit, standardization of other than real values.
         SupportError: values that are not of the kind, or that leave it open.
     """
-    numbers = _checked(raw.values)
-    values, found, observed_as = _values(raw, numbers, policy, raw.kind if kind == "auto" else kind)
+    values, found, observed_as = _values(raw, policy, raw.kind if kind == "auto" else kind)
     if standardize and found != "real":
         raise DataError(
             f"only real values are standardized, and these are of the kind {found!r}. Say kind='real' (--kind real) if "
             "they are a table of measurements, or do not standardize."
         )
     scaling, missing = None, None if raw.missing is None else torch.from_numpy(raw.missing)
-    if standardize:
+    if standardize and isinstance(values, StoredValues):
+        raise DataError(
+            f"rows that are read one by one are taken as they are, and {raw.name} is not standardized. Standardize it "
+            "once: subtract the columns' means, divide by their deviations, and save it again."
+        )
+    if standardize and isinstance(values, Tensor):
         seen = values if missing is None else values.where(~missing, torch.nan)
         scaling = _scaling(standardize, seen[parts[0]], raw.columns)
         values = scaling.apply(values)
@@ -98,8 +104,11 @@ def _scaling(standardize: Any, seen: Tensor, columns: Sequence[str]) -> Standard
     return standardization_of(seen, [names[name] for name in wanted])
 
 
-def _values(raw: RawData, numbers: np.ndarray, policy: Policy | None, kind: Kind) -> tuple[Tensor, Any, ObservedAs]:
+def _values(raw: RawData, policy: Policy | None, kind: Kind) -> tuple[Tensor | StoredValues, DataKind, ObservedAs]:
     """Numbers as they are stored, their kind, and how they are observed."""
+    if isinstance(raw.values, OutsideRows):
+        return stored_values(raw.values, kind, policy, raw.held_as)
+    numbers = _checked(raw.values)
     if raw.redraw is None:
         return values_of_kind(numbers, kind, policy, raw.held_as)
     if policy not in (None, "none"):

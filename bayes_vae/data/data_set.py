@@ -17,6 +17,7 @@ from bayes_vae.data.own_split import permutation
 from bayes_vae.data.policies import BINARIZING, ObservedAs
 from bayes_vae.data.split import Split
 from bayes_vae.data.standardization import Standardization
+from bayes_vae.data.stored_rows import pieces
 from bayes_vae.errors import SupportError
 from bayes_vae.parts.part import Part
 from bayes_vae.parts.registry import listed, rows
@@ -131,7 +132,8 @@ class Data:
             gaps = () if split.missing is None else (split.missing,)
             for tensor in (split.values, split.index, *split.beside, *gaps):
                 digest.update(repr((tuple(tensor.shape), str(tensor.dtype))).encode())
-                digest.update(tensor.cpu().contiguous().numpy().data)
+                for piece in pieces(tensor):
+                    digest.update(piece.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
     def summary(self) -> dict[str, Any]:
@@ -272,7 +274,7 @@ def require_binary(data: Data) -> None:
 def _all_zeros_and_ones(data: Data) -> bool:
     """Whether every value of every split is black or white."""
     for split in (data.train, data.validation, data.test):
-        values, one = split.values, 255 if split.values.dtype == torch.uint8 else 1
-        if not bool(((values == 0) | (values == one)).all()):
+        one = 255 if split.values.dtype == torch.uint8 else 1
+        if not all(bool(((values == 0) | (values == one)).all()) for values in pieces(split.values)):
             return False
     return True

@@ -50,6 +50,7 @@ def as_data(data: Any, model: Program, user: str) -> Data:
         check_enough(len(raw.values))
     part = getattr(traits_of(model).likelihood_family, "part", None)
     count = len(raw.values) if raw.values.ndim else 0
+    assert isinstance(raw.values, np.ndarray)  # rows stay on disk in files alone
     return data_of(raw, "none", _kind_as_given(raw.values, part), split_rows(count), "load_data")
 
 

@@ -12,7 +12,17 @@ from torch import Tensor
 from bayes_vae.errors import DataError, SupportError
 from bayes_vae.settings import DataKind, Kind, Policy
 
-__all__ = ["KINDS", "KIND_WORDS", "HeldAs", "check_kind", "policy_for", "quantize", "shaped_as_image", "values_of_kind"]
+__all__ = [
+    "KINDS",
+    "KIND_WORDS",
+    "HeldAs",
+    "as_stored",
+    "check_kind",
+    "policy_for",
+    "quantize",
+    "shaped_as_image",
+    "values_of_kind",
+]
 
 HeldAs = Literal["table", "image"]
 """What the form in which data came says of them: columns with names, or image files."""
@@ -118,16 +128,23 @@ def values_of_kind(
 
 
 def _stored(numbers: np.ndarray, kind: DataKind, policy: Policy) -> Tensor:
-    """Numbers of a kind, as a data set keeps them."""
+    """Numbers of a kind, once they were found to be of it, as a data set keeps them."""
     if kind == "counts":
         _require(numbers, (numbers >= 0) & (numbers == np.round(numbers)) & (numbers <= LARGEST_COUNT), kind)
+    elif kind != "real":
+        _require(numbers, (numbers == 0) | (numbers == 1) if kind == "binary" else _gray_range(numbers), kind)
+    return as_stored(numbers, kind, policy, numbers.dtype.kind != "f" and int(numbers.max()) <= 1)
+
+
+def as_stored(numbers: np.ndarray, kind: DataKind, policy: Policy, ones: bool) -> Tensor:
+    """Numbers of a kind, as a data set keeps them; ``ones`` says that pixels are zeros and ones instead of bytes."""
+    if kind == "counts":
         return torch.from_numpy(numbers.astype(np.int32))
     if kind == "real":
         return torch.from_numpy(numbers.astype(np.float32))
-    _require(numbers, (numbers == 0) | (numbers == 1) if kind == "binary" else _gray_range(numbers), kind)
     if numbers.dtype.kind != "f":
         pixels = torch.from_numpy(numbers.astype(np.uint8))
-        return pixels * 255 if int(numbers.max()) <= 1 else pixels
+        return pixels * 255 if ones else pixels
     values = torch.from_numpy(numbers.astype(np.float32))
     return values if policy == "none" else quantize(values)
 

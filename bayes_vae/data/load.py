@@ -10,9 +10,11 @@ from typing import Any, get_args
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from bayes_vae.data.array_files import ARRAY_SUFFIXES, read_file
 from bayes_vae.data.arrays import check_enough, data_of
+from bayes_vae.data.computed_rows import computed_data
 from bayes_vae.data.data_set import Data, SplitBy
 from bayes_vae.data.digits import load_digits
 from bayes_vae.data.forms import FORMS_TEXT, raw_data
@@ -26,6 +28,7 @@ from bayes_vae.data.policies import check_policy
 from bayes_vae.data.raw_data import RawData, joined
 from bayes_vae.data.safe_reading import home_expanded, reading
 from bayes_vae.data.standardization import Standardization
+from bayes_vae.data.stored_rows import NOT_STREAMED, stays_on_disk, stored_file, stored_folder
 from bayes_vae.errors import DataError
 from bayes_vae.settings import Colour, DataKind, DataSettings, Kind, Policy
 from bayes_vae.terms.whole_numbers import switch
@@ -51,6 +54,7 @@ def load_data(
     image_size: int | None = None,
     colour: Colour | None = None,
     standardize: bool | Sequence[str] | Standardization | None = None,
+    stream: bool | None = None,
 ) -> Data:
     """Load a data set, split it, and fix the policy that makes observations of its pixels.
 
@@ -60,6 +64,10 @@ def load_data(
       numbers, a pandas DataFrame, a scipy sparse matrix, an AnnData, a torch Dataset or DataLoader; a .csv, .npy, .npz
       or .h5ad file; or a tuple (x, covariates, …) for programs of several tensors.
     - A folder of images, whose sub-folders are the labels.
+    - A folder of .npy files, whose rows stay on disk and are read when a batch asks for them; so are those of one .npy
+      file with ``stream``, or where it would not fit the memory. Everything else is as with an array of the same rows.
+    - With ``stream``, a torch Dataset, or a DataLoader around it: its items are computed for each batch, by the workers
+      of the loader, ahead of training.
 
     A pair that was trained elsewhere is looked at with the split that it was trained with: rows that training saw,
     taken for test rows, hide overfitting. Give ``load_data(train=mine, test=held_out)``, or places of rows.
@@ -85,6 +93,8 @@ def load_data(
         standardize: whether each column of real values is brought to mean 0 and deviation 1 over the training rows, or
             the names of the columns that are;
             :meth:`Data.in_original_units` undoes it.
+        stream: whether the rows of an .npy file stay on disk, and the items of a torch Dataset are computed when a
+            batch asks for them.
 
     Returns:
         the data set in three splits; those that nobody chose are always the same.
@@ -111,6 +121,7 @@ def load_data(
         "colour": colour,
         "standardize": standardize if isinstance(standardize, bool) else None,
         "standardize_columns": tuple(standardize) if isinstance(standardize, list | tuple) else None,
+        "stream": switch("stream", stream) if stream is not None else None,
     }
     settings = source if isinstance(source, DataSettings) else DataSettings()
     settings = replace(settings, **{key: value for key, value in given.items() if value is not None})
@@ -216,12 +227,23 @@ def _raw(source: Any, settings: DataSettings, labels: Any) -> RawData:
             f"this is a data set already ({source.name!r}): use it as it is, or load_data its source again."
         )
     if not isinstance(source, str | Path):
-        return raw_data(source, labels)
+        if not settings.stream:
+            return raw_data(source, labels)
+        if not isinstance(source, DataLoader | Dataset):
+            raise DataError(NOT_STREAMED.format(type(source).__name__))
+        found = computed_data(source)
+        return found if labels is None else replace(found, labels=labels, label_names=())
     with reading(source):
         return _from_path(home_expanded(source), settings, labels)
 
 
 def _from_path(path: Path, settings: DataSettings, labels: Any) -> RawData:
+    stays = stays_on_disk(path, settings.stream)
+    if stays and isinstance(labels, str):
+        raise DataError(f"{path.name} has no column {labels!r} of labels: an .npy file holds numbers alone.")
+    if stays:
+        stored = stored_folder(path) if path.is_dir() else stored_file(path)
+        return RawData(path.name, stored, labels)
     if path.is_dir():
         raw = read_image_folder(path, settings.image_size, settings.colour)
         return raw if labels is None else replace(raw, labels=labels, label_names=())

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bayes_vae.data.forms import as_array
+from bayes_vae.data.outside_rows import OutsideRows
 from bayes_vae.data.raw_data import RawData
 from bayes_vae.errors import DataError
 
@@ -28,6 +29,10 @@ def separated(raw: RawData, mask: Any = None) -> RawData:
         DataError: a mask of another shape or of other values, or a row or column of which nothing was observed.
     """
     numbers = raw.values
+    if isinstance(numbers, OutsideRows):
+        if mask is not None:
+            raise DataError("rows that are read one by one are whole: give missing= with an array.")
+        return raw
     missing = np.isnan(numbers) if numbers.dtype.kind == "f" else np.zeros(numbers.shape, bool)
     if mask is not None:
         missing = missing | _checked_mask(mask, numbers.shape)

@@ -52,18 +52,24 @@ def check_policy(policy: str) -> None:
         raise DataError(f"unknown data policy {policy!r}: choose one of {', '.join(POLICIES)}.")
 
 
-def binarize_anew(values: Tensor, generator: torch.Generator) -> Tensor:
-    r"""Binarize with fresh noise, for training: :math:`P(x = 1) = v / 255`.
+def binarize_anew(
+    values: Tensor, generator: torch.Generator, count: int | None = None, own: slice = slice(None)
+) -> Tensor:
+    r"""Binarize some rows of a batch with fresh noise, for training: :math:`P(x = 1) = v / 255`.
 
     Args:
-        values: pixels, shape (N, *event), uint8.
-        generator: source of the noise, on the pixels' device.
+        values: their pixels, shape (n, *event), uint8.
+        generator: source of the noise of the whole batch, on the pixels' device.
+        count: rows of the batch; those that are given when None.
+        own: which of its rows these are.
 
     Returns:
-        shape (N, *event), bool.
+        shape (n, *event), bool.
     """
-    noise = torch.empty_like(values, memory_format=torch.contiguous_format)
-    return noise.random_(0, 255, generator=generator) < values
+    noise = torch.empty(
+        (len(values) if count is None else count, *values.shape[1:]), dtype=values.dtype, device=values.device
+    )
+    return noise.random_(0, 255, generator=generator)[own] < values
 
 
 def binarize_by_index(values: Tensor, index: Tensor, seed: int) -> Tensor:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from bayes_vae.data.kinds import HeldAs
+from bayes_vae.data.outside_rows import OutsideRows
+from bayes_vae.data.stored_rows import StoredRows
 from bayes_vae.errors import DataError
 from bayes_vae.settings import Kind
 
@@ -26,7 +28,7 @@ class RawData:
 
     Attributes:
         name: of the file, the folder or the kind of object.
-        values: shape (N, *event).
+        values: shape (N, *event); or rows that stay on disk.
         labels: shape (N,), or None.
         label_names: what the labels 0, 1, 2, … stand for.
         columns: names of the columns of a table.
@@ -39,7 +41,7 @@ class RawData:
     """
 
     name: str
-    values: np.ndarray
+    values: np.ndarray | OutsideRows
     labels: Any = None
     label_names: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
@@ -68,7 +70,15 @@ def joined(parts: Sequence[RawData]) -> RawData:
             )
     labels = None if first.labels is None else np.concatenate([np.asarray(part.labels) for part in parts])
     beside = tuple(map(torch.cat, zip(*(part.beside for part in parts), strict=True)))
-    values = np.concatenate([part.values for part in parts])
+    stored = [part.values for part in parts if isinstance(part.values, StoredRows)]
+    if len(stored) < len(parts) and any(isinstance(part.values, OutsideRows) for part in parts):
+        raise DataError(
+            "training, validation and test rows that are not held in memory must all be of .npy files: give all of "
+            "them as such files with stream=True, or as folders of them, or all as arrays. Of a torch data set give "
+            "one with all rows, and places of rows as train=, validation= and test=."
+        )
+    arrays = [part.values for part in parts if isinstance(part.values, np.ndarray)]
+    values = StoredRows.joined(stored) if stored else np.concatenate(arrays)
     return replace(first, values=values, labels=labels, beside=beside, redraw=_joined_redraw(parts))
 
 

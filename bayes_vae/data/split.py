@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, SupportsIndex, cast
@@ -22,6 +22,7 @@ from bayes_vae.data.policies import (
     threshold,
 )
 from bayes_vae.data.raw_data import Redraw
+from bayes_vae.data.stored_rows import StoredValues
 from bayes_vae.errors import ProgramError
 from bayes_vae.networks.labels import UNKNOWN
 from bayes_vae.terms.rows import Rows
@@ -29,6 +30,9 @@ from bayes_vae.terms.traits import Program, modules_of, traits_of
 from bayes_vae.terms.whole_numbers import seed_number
 
 __all__ = ["Selection", "Split", "inputs_of"]
+
+LOOKED_AT = 10_000
+"""Rows of a split that stays on disk, where a few say enough."""
 
 Selection = slice | Sequence[int] | Tensor
 """Which rows: a slice, or their places."""
@@ -42,7 +46,8 @@ class Split:
     called with, on its device and in its precision.
 
     Attributes:
-        values: shape (N, *event); uint8 pixels; or under the policy ``none`` int32 counts or float32 numbers too.
+        values: shape (N, *event); uint8 pixels; or under the policy ``none`` int32 counts or float32 numbers too. Rows
+            that stay on disk are no tensor, and are read when a batch asks for them.
         labels: shape (N,), or None.
         index: each row's number in the original data set, shape (N,), int64; no two splits share one.
         policy: stochastic, static, threshold, none, or "as the loader gives".
@@ -54,7 +59,7 @@ class Split:
             hold. None where none is.
     """
 
-    values: Tensor
+    values: Tensor | StoredValues
     labels: Tensor | None
     index: Tensor
     policy: ObservedAs
@@ -74,7 +79,8 @@ class Split:
         labels, visible, missing = (None if part is None else part[rows] for part in optional)
         some = replace(self, labels=labels, visible=visible, missing=missing)
         beside = tuple(part[rows] for part in self.beside)
-        return replace(some, values=self.values[rows], index=self.index[rows], beside=beside)
+        values = self.values.take(rows) if isinstance(self.values, StoredValues) else self.values[rows]
+        return replace(some, values=values, index=self.index[rows], beside=beside)
 
     @staticmethod
     def joined(splits: Sequence[Split]) -> Split:
@@ -87,8 +93,13 @@ class Split:
 
         labels = None if whole.labels is None else together([cast(Tensor, each.labels) for each in splits])
         beside = tuple(map(together, zip(*(each.beside for each in splits), strict=True)))
-        values, index = together([each.values for each in splits]), together([each.index for each in splits])
+        index, values = together([each.index for each in splits]), _joined([each.values for each in splits], together)
         return replace(whole, values=values, labels=labels, index=index, visible=None, beside=beside)
+
+    @property
+    def for_a_look(self) -> Tensor:
+        """Observations to look at, for what a note says of them: all that are in memory, else the first."""
+        return self.observations(slice(LOOKED_AT) if isinstance(self.values, StoredValues) else None)
 
     def seeded(self, pixel_seed: int) -> Split:
         """The same rows, their pixels drawn with another seed under the policy ``stochastic``."""
@@ -109,10 +120,17 @@ class Split:
         return self.values.shape[1:]
 
     @cached_property
-    def _fixed(self) -> Tensor:
-        """The zeros and ones of the policies that draw nothing at use, uint8; made once."""
-        binary = binarize_once(self.values, self.index) if self.policy == "static" else threshold(self.values)
-        return binary.to(torch.uint8)
+    def _all_fixed(self) -> Tensor:
+        return self._fix(self.values[:], self.index)
+
+    def _fix(self, values: Tensor, index: Tensor) -> Tensor:
+        return (binarize_once(values, index) if self.policy == "static" else threshold(values)).to(torch.uint8)
+
+    def _fixed(self, rows: slice | Tensor) -> Tensor:
+        """The zeros and ones of the policies that draw nothing at use, uint8; made once of values in memory."""
+        if isinstance(self.values, StoredValues):
+            return self._fix(self.values[rows], self.index[rows])
+        return self._all_fixed[rows]
 
     def observations(
         self, rows: Selection | None = None, *, seed: int | None = None, device: torch.device | str = "cpu"
@@ -132,27 +150,36 @@ class Split:
         if self.policy == "stochastic":
             x = binarize_by_index(self.values[rows], self.index[rows], self.pixel_seed if seed is None else seed)
         else:
-            x = self._fixed[rows] if self.policy in BINARIZING else self._unbinarized(rows)
+            x = self._fixed(rows) if self.policy in BINARIZING else self._unbinarized(rows)
         return self._with_gaps(x.to(torch.float32), rows).to(device)
 
-    def training_batch(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+    def training_batch(self, rows: Tensor, generator: torch.Generator, own: slice = slice(None)) -> Tensor:
         """Observations for a training step: under ``stochastic`` binarized anew at each call, or read anew.
 
         Args:
             rows: which rows of this split, shape (B,), int64.
             generator: source of the noise, on the device of ``values``.
+            own: which of these are wanted; noise is drawn for all of them, so that it is the same for the ones that
+                are.
 
         Returns:
-            shape (B, *event), float32, on the device of ``values``.
+            shape (b, *event), float32, on the device of ``values``; b = B where all are wanted.
         """
+        wanted = rows[own]
         if self.policy == "stochastic":
-            return self._with_gaps(binarize_anew(self.values[rows], generator).to(torch.float32), rows)
+            x = binarize_anew(self.values[wanted], generator, len(rows), own)
+            return self._with_gaps(x.to(torch.float32), wanted)
         if self.redraw is not None:
             seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
             drawn = torch.from_numpy(self.redraw(self.index[rows.to(self.index.device)].cpu(), seed))
-            return _plain(drawn.to(self.values.device))
-        x = self._fixed[rows].to(torch.float32) if self.policy in BINARIZING else self._unbinarized(rows)
-        return self._with_gaps(x, rows)
+            return _plain(drawn[own].to(self.values.device))
+        x = self._fixed(wanted).to(torch.float32) if self.policy in BINARIZING else self._unbinarized(wanted)
+        return self._with_gaps(x, wanted)
+
+    def expect(self, batches: Iterable[Tensor]) -> None:
+        """Be told which rows training will read next, in this order, for data sets that compute them ahead."""
+        if isinstance(self.values, StoredValues):
+            self.values.expect(batches)
 
     def _unbinarized(self, rows: slice | Tensor) -> Tensor:
         return _plain(self.values[rows])
@@ -171,16 +198,38 @@ class Split:
         if self.missing is not None:
             split = replace(self, policy="none") if self.policy in ("stochastic", "none") else self
             return split.observations().double().nanmean(0).float()
-        if self.values.dtype != torch.uint8:
+        fixed, whole = self.policy in ("static", "threshold"), self.values.dtype == torch.uint8
+        if isinstance(self.values, StoredValues):
+            return self._mean_of_pieces(self.values, fixed=fixed and whole)
+        if not whole:
             return self.values.mean(0, dtype=torch.float64).float()
-        drawn = self.policy not in ("static", "threshold")
-        total, one = (self.values, 255) if drawn else (self._fixed, 1)
+        total, one = (self._all_fixed, 1) if fixed else (self.values, 255)
         return (total.sum(0, dtype=torch.int64) / (len(self) * one)).float()
+
+    def _mean_of_pieces(self, values: StoredValues, *, fixed: bool) -> Tensor:
+        total, first = torch.zeros(values.shape[1:], dtype=torch.float64), 0
+        for piece in values.pieces():
+            rows = slice(first, first + len(piece))
+            part = self._fix(piece, self.index[rows]) if fixed else piece
+            total, first = total + part.sum(0, dtype=torch.float64), rows.stop
+        return (total / (len(self) * (255 if values.dtype == torch.uint8 and not fixed else 1))).float()
 
     def to(self, device: torch.device | str) -> Split:
         """The same split with its values on another device, where :meth:`training_batch` then works."""
+        if isinstance(self.values, StoredValues):
+            return self
         missing = None if self.missing is None else self.missing.to(device)
         return replace(self, values=self.values.to(device), missing=missing)
+
+
+def _joined(
+    parts: Sequence[Tensor | StoredValues], together: Callable[[Sequence[Tensor]], Tensor]
+) -> Tensor | StoredValues:
+    """Values of several splits, put together; rows that stay on disk stay there."""
+    first = parts[0]
+    if isinstance(first, StoredValues):
+        return replace(first, rows=together([cast(StoredValues, part).rows for part in parts]))
+    return together(cast(Sequence[Tensor], parts))
 
 
 def _plain(values: Tensor) -> Tensor:
@@ -208,6 +257,10 @@ class SplitRows:
     model: Program
     device: torch.device
     dtype: torch.dtype
+
+    def rows_for(self, model: Program) -> Rows:
+        """Themselves: they are taken as they are."""
+        return self
 
     @cached_property
     def index(self) -> Tensor:

@@ -16,7 +16,7 @@ from bayes_vae.data.raw_data import RawData
 from bayes_vae.errors import DataError
 from bayes_vae.terms.randomness import isolated_rng
 
-__all__ = ["read_data_set", "read_loader"]
+__all__ = ["COMPARED", "parts_of", "plain_item", "read_data_set", "read_loader", "stacked"]
 
 X_KEYS = ("x", "image", "images", "pixel_values", "data", "features", "input", "inputs")
 LABEL_KEYS = ("y", "label", "labels", "target", "targets")
@@ -40,12 +40,12 @@ def read_data_set(data_set: Any) -> RawData:
         ) from error
     if count == 0:
         raise DataError("the data are empty: the data set has no rows.")
-    x, labels, beside = _stacked(data_set, range(count))
-    again, *_ = _stacked(data_set, range(min(count, COMPARED)), seed=1)
+    x, labels, beside = stacked(data_set, range(count))
+    again, *_ = stacked(data_set, range(min(count, COMPARED)), seed=1)
     drawn = not np.array_equal(again, x[:COMPARED])
 
     def redraw(rows: Tensor, seed: int) -> np.ndarray:
-        return _stacked(data_set, rows.tolist(), seed=seed)[0]
+        return stacked(data_set, rows.tolist(), seed=seed)[0]
 
     names = getattr(data_set, "classes", None)
     label_names = tuple(map(str, names)) if labels is not None and isinstance(names, list | tuple) else ()
@@ -62,7 +62,7 @@ def read_loader(loader: DataLoader[Any]) -> RawData:
     if plain_order and loader.collate_fn is default_collate and hasattr(loader.dataset, "__getitem__"):
         return read_data_set(loader.dataset)
     with _seeded(0):
-        batches = [_parts(batch) for batch in loader]
+        batches = [parts_of(batch) for batch in loader]
     if not batches:
         raise DataError("the data are empty: the loader gives no batch.")
     x, labels, beside = _joined(batches)
@@ -72,10 +72,10 @@ def read_loader(loader: DataLoader[Any]) -> RawData:
 Parts = tuple[np.ndarray, "np.ndarray | None", tuple[Tensor, ...]]
 
 
-def _stacked(data_set: Any, rows: Iterable[int], seed: int = 0) -> Parts:
+def stacked(data_set: Any, rows: Iterable[int], seed: int = 0) -> Parts:
     """x, labels and what else there is, of rows by number."""
     with _seeded(seed):
-        items = [_plain(data_set[row]) for row in rows]
+        items = [plain_item(data_set[row]) for row in rows]
     try:
         batch = default_collate(items)
     except (RuntimeError, TypeError, ValueError) as error:
@@ -84,22 +84,22 @@ def _stacked(data_set: Any, rows: Iterable[int], seed: int = 0) -> Parts:
             "arrays, images or numbers of one shape, alone, in tuples (x, y, …) or in dicts; pad or resize them in the "
             "data set's transform."
         ) from error
-    return _parts(batch)
+    return parts_of(batch)
 
 
-def _plain(item: Any) -> Any:
+def plain_item(item: Any) -> Any:
     """An item with its images as arrays of bytes, colours first."""
     if isinstance(item, Mapping):
-        return {key: _plain(value) for key, value in item.items()}
+        return {key: plain_item(value) for key, value in item.items()}
     if isinstance(item, tuple | list):
-        return tuple(_plain(value) for value in item)
+        return tuple(plain_item(value) for value in item)
     if type(item).__module__.startswith("PIL."):
         pixels = np.array(item)
         return torch.from_numpy(pixels.transpose(2, 0, 1).copy() if pixels.ndim == 3 else pixels)
     return item
 
 
-def _parts(batch: Any) -> Parts:
+def parts_of(batch: Any) -> Parts:
     """What is x, what are labels, and what else there is, of a batch."""
     if isinstance(batch, Mapping):
         return _of_names(batch)

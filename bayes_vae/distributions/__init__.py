@@ -16,6 +16,7 @@ from bayes_vae.distributions.properties import (
     is_masked,
     is_point_mass,
     noise_like,
+    noise_parts,
     noise_shape,
     normal_parts,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "is_point_mass",
     "missing_in",
     "noise_like",
+    "noise_parts",
     "noise_shape",
     "normal_parts",
     "observed_log_prob",

@@ -18,6 +18,7 @@ __all__ = [
     "is_point_mass",
     "is_stock",
     "noise_like",
+    "noise_parts",
     "noise_shape",
     "normal_parts",
     "unwrap",
@@ -84,6 +85,16 @@ def noise_shape(distribution: torch.distributions.Distribution) -> Size:
     if isinstance(base, torch.distributions.LowRankMultivariateNormal):  # of the factor, then of the diagonal
         return Size((*base.batch_shape, base.cov_factor.shape[-1] + base.event_shape[0]))
     return Size(base.batch_shape + base.event_shape)
+
+
+def noise_parts(distribution: torch.distributions.Distribution) -> tuple[Size, ...]:
+    """Shapes in which ``rsample`` draws that noise, one after the other; joined at their last dimension they are it."""
+    base = unwrap(distribution)
+    if isinstance(base, torch.distributions.TransformedDistribution):
+        return noise_parts(base.base_dist)
+    if isinstance(base, torch.distributions.LowRankMultivariateNormal):
+        return Size((*base.batch_shape, base.cov_factor.shape[-1])), Size(base.batch_shape + base.event_shape)
+    return (noise_shape(base),)
 
 
 def noise_like(distribution: dist.TorchDistribution) -> Tensor:

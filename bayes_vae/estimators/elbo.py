@@ -225,7 +225,7 @@ class ElboAtDraws:
             torch.cat(column) for column in zip(*self._rows, strict=True)
         )
         per_dimension = self._per_dimension
-        return ElboTerms(
+        found = ElboTerms(
             likelihood,
             kl_to_prior,
             likelihood_error,
@@ -240,6 +240,7 @@ class ElboAtDraws:
             kl_by_site=_joined(self._site_rows, 0),
             kl_by_site_error=_joined(self._site_rows, 1),
         )
+        return opened.whole(found)
 
 
 def check_kl(kl: str) -> None:

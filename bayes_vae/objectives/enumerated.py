@@ -61,7 +61,7 @@ class EnumeratedElbo(Objective):
     def _of_batch(self, pair: Pair, bound: BoundBatch) -> ObjectiveTerms:
         traced = cast(TracedBatch, bound)  # as _source says
         batch = EnumeratedBatch(traced.pair, traced.x, traced.index)
-        batch.support_checked = traced.support_checked
+        batch.support_checked, batch.shared = traced.support_checked, traced.shared
         name, values = _discrete_site(pair), self._values_of(pair, batch)
         count, size = len(values), len(batch.index)
         each = values.reshape(count, 1, 1, *values.shape[1:]).expand(-1, self.num_particles, size, *values.shape[1:])

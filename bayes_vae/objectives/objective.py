@@ -23,6 +23,7 @@ from bayes_vae.objectives.refusals import (
 from bayes_vae.terms.program import Observations, Program, modules_of, own_parameters, undisturbed
 from bayes_vae.terms.registration import register_parameters
 from bayes_vae.terms.rows import TensorRows, as_index, as_observations
+from bayes_vae.terms.shared_noise import SharedNoise
 from bayes_vae.terms.stream import BoundBatch, Pair, Source, read_pair
 from bayes_vae.terms.tracing import run_pair
 from bayes_vae.terms.traits import Traits, traits_of
@@ -119,6 +120,11 @@ class Objective(ELBO):
             self._read = (model, guide, pair)
         return self._read[2]
 
+    @property
+    def keyed(self) -> bool:
+        """Whether the terms of the pair that was read last have noise for each observation; False before any was."""
+        return self._read is not None and self._read[2].keyed
+
     def _guide_traits(self, guide: Program) -> Traits:
         if self._traits is None or self._traits[0] != guide:
             self._traits = (guide, traits_of(guide))
@@ -136,7 +142,14 @@ class Objective(ELBO):
         return self.terms_of_rows(model, guide, parts, as_index(index, len(parts[0]), parts[0].device))
 
     def terms_of_rows(
-        self, model: Program, guide: Program, x: Observations, index: Tensor, *, support_checked: bool = False
+        self,
+        model: Program,
+        guide: Program,
+        x: Observations,
+        index: Tensor,
+        *,
+        support_checked: bool = False,
+        shared: SharedNoise | None = None,
     ) -> ObjectiveTerms:
         """As :meth:`terms`, for rows of a data set whose indices were checked once, as :func:`bayes_vae.fit` does.
 
@@ -145,13 +158,21 @@ class Objective(ELBO):
             x: observations.
             index: their indices, shape (N,), no two the same.
             support_checked: whether these rows were already found to lie in the support of the likelihood.
+            shared: noise of a batch of which these are some rows, where several processes share it.
         """
-        if torch.is_grad_enabled():
-            self._guide_traits(guide).admit_rows(index)
+        if torch.is_grad_enabled() and shared is None:
+            self.guide_admits(guide, index)
         pair = self._pair(model, guide, x, index)
         bound = pair.bind(x, index)
-        bound.support_checked = support_checked
+        bound.support_checked, bound.shared = support_checked, shared
         return self._of_batch(pair, bound)
+
+    def guide_admits(self, guide: Program, index: Tensor) -> None:
+        """Tell a guide that has parameters for each observation that these are trained on.
+
+        Of a batch that several processes share, each tells it of all rows.
+        """
+        self._guide_traits(guide).admit_rows(index)
 
     def differentiable_loss(self, model: Program, guide: Program, *x: Tensor, **kwargs: Any) -> Tensor:
         """Minus the objective of the batch, summed over its observations; differentiable, nats."""

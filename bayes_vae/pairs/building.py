@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from bayes_vae.data import Data, require_fit
+from bayes_vae.data.stored_rows import pieces
 from bayes_vae.parts.compatibility import check_combination
 from bayes_vae.parts.part import Part, class_at
 from bayes_vae.parts.registry import find
@@ -105,15 +106,16 @@ def _arguments(cls: type, part: Part, settings: PairSettings, data: Data, **give
     return arguments
 
 
-def _largest(data: Data, of: Callable[[Any], torch.Tensor]) -> int:
+def _largest(data: Data, of: Callable[[Any], Any]) -> int:
     """The largest number in all three splits."""
-    return max(int(of(split).max()) for split in (data.train, data.validation, data.test))
+    splits = (data.train, data.validation, data.test)
+    return max(int(part.max()) for split in splits for part in pieces(of(split)))
 
 
 def _largest_of_each(data: Data) -> list[float]:
     """The largest value of each number of an observation in all three splits, flattened."""
-    splits = [split.values.flatten(1) for split in (data.train, data.validation, data.test) if len(split)]
-    found: list[float] = torch.stack([values.amax(0).float() for values in splits]).amax(0).tolist()
+    parts = (part for split in (data.train, data.validation, data.test) for part in pieces(split.values))
+    found: list[float] = torch.stack([part.flatten(1).amax(0).float() for part in parts]).amax(0).tolist()
     return found
 
 

@@ -28,7 +28,7 @@ class DataSettings:
 
     Args:
         data: digits, mnist, fashion-mnist, kmnist, emnist-letters (or -balanced, -byclass, -bymerge, -digits, -mnist),
-            omniglot, the path of a .csv, .npy, .npz or .h5ad file, or of a folder of images.
+            omniglot, the path of a .csv, .npy, .npz or .h5ad file, or of a folder of images or of .npy files.
         data_root: folder of downloaded data; else BAYES_VAE_DATA, else the user's cache folder.
         policy: how pixels become zeros and ones: stochastic (drawn anew at each use), static (drawn once),
             threshold (above one half), none (taken as they are); when not given, stochastic, and for counts and
@@ -47,6 +47,8 @@ class DataSettings:
         label_column: the column of a table that holds labels.
         standardize: bring each column of real values to mean 0 and deviation 1 over the training rows.
         standardize_columns: the same for these columns of a table alone, by name (a blank in a name is written _).
+        stream: leave the rows of an .npy file on disk and read them when a batch asks for them; so are those of a
+            folder of .npy files, and of a file that would not fit the memory.
     """
 
     data: str = "digits"
@@ -62,6 +64,7 @@ class DataSettings:
     label_column: str | None = None
     standardize: bool = False
     standardize_columns: tuple[str, ...] = ()
+    stream: bool = False
 
     def __post_init__(self) -> None:
         check_types(self)

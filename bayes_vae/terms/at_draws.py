@@ -89,4 +89,5 @@ class TermsAtDraws:
         columns = zip(*(draw[:3] for draw in draws), strict=True)
         prior, likelihood, guide = (torch.cat(terms, dim=1).double() for terms in columns)
         latents = {name: torch.cat([draw.latents[name] for draw in draws], dim=1) for name in draws[0].latents}
-        return LogTerms(prior, likelihood, guide, opened.provenance, latents)
+        terms = LogTerms(prior, likelihood, guide, opened.provenance, latents)
+        return opened.whole(terms, ("log_prior", "log_likelihood", "log_guide", "latents"))

@@ -35,8 +35,7 @@ class EnumeratedBatch(TracedBatch):
         def supply(site_name: str, site: Site) -> Tensor:
             if site_name == name:
                 return layout.to_site(values, dim, len(site["fn"].batch_shape))
-            value: Tensor = site["fn"].rsample()
-            return value
+            return self._drawn(site_name, site)
 
         guide_trace, model_trace = self._trace(layout, supply)
         own = layout.per_observation(name, latent_sites(guide_trace)[name], dim)

@@ -31,6 +31,7 @@ from bayes_vae.terms.masks import Masked
 from bayes_vae.terms.program import Observations, Program
 from bayes_vae.terms.randomness import KeyedNoise
 from bayes_vae.terms.rows import Rows
+from bayes_vae.terms.shared_noise import SharedNoise
 from bayes_vae.terms.traits import needs_index, traits_of
 
 __all__ = ["ExposedBatch", "ExposedPair", "exposes_distributions"]
@@ -109,6 +110,7 @@ class ExposedBatch:
         self.model, self.variational_posterior, self.x, self.index = model, q, x, index
         self.missing = missing_in(x)
         self.support_checked = False
+        self.shared: SharedNoise | None = None
         self.masked: Masked = {}
 
     @property
@@ -161,6 +163,8 @@ class ExposedBatch:
 
     def _latents(self, particles: range, noise: KeyedNoise | None) -> Tensor:
         q = self.variational_posterior
+        if noise is None and self.shared is not None:
+            return self.shared.draw("z", q, 1, (len(particles),))
         if noise is None:
             return (q.rsample if q.has_rsample else q.sample)((len(particles),))
         normal = noise.normal("z", self.index, particles, noise_shape(q)[1:], noise_like(q))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypedDict
+from typing import Any, Protocol, TypedDict, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from bayes_vae.errors import NotDefinedError, NumericalError, ProgramError, SettingsError
+from bayes_vae.errors import NotDefinedError, NumericalError, ProcessesError, ProgramError, SettingsError
 from bayes_vae.progress import shown
 from bayes_vae.terms.containers import Draw, Provenance
 from bayes_vae.terms.factorized import as_factorized
+from bayes_vae.terms.gathering import Share
 from bayes_vae.terms.isolation import isolated_context
 from bayes_vae.terms.memory import check_memory
 from bayes_vae.terms.prior_as_guide import prior_as_guide
@@ -26,8 +27,11 @@ from bayes_vae.terms.traced import TracedPair
 from bayes_vae.terms.traced_distributions import distributions_of_traces
 from bayes_vae.terms.traits import Program, Traits, traits_of
 from bayes_vae.terms.whole_numbers import seed_number, whole_number, whole_number_or_none
+from bayes_vae.terms.world import World
 
 __all__ = ["Accumulator", "Batch", "OpenPair", "Options", "collect", "open_pair", "part_of", "refuse_other_orders"]
+
+Result = TypeVar("Result")
 
 ROWS_AT_ONCE = 8192
 """Particles times observations in one pass through the networks."""
@@ -123,6 +127,8 @@ class OpenPair:
         seed: of every draw.
         batch_size, chunk_size: observations and particles at once, where the caller chose.
         progress: called with (observations done, N).
+        share: which of ``all_rows`` these are, where several processes share them; None where these are all.
+        all_rows: the observations of all processes.
     """
 
     model: Program
@@ -135,6 +141,8 @@ class OpenPair:
     batch_size: int | None
     chunk_size: int | None
     progress: Progress | None
+    share: Share | None = None
+    all_rows: Rows | None = None
     _prior: list[tuple[Program, Pair]] = field(default_factory=list, repr=False)
 
     @property
@@ -150,7 +158,7 @@ class OpenPair:
     @property
     def provenance(self) -> Provenance:
         """What stands beside every figure of this pair."""
-        rows, pair = self.rows, self.pair
+        rows, pair = self.all_rows or self.rows, self.pair
         return Provenance(
             self.seed,
             pair.source,
@@ -215,6 +223,36 @@ class OpenPair:
         """Some of the observations, of the same pair."""
         return replace(self, rows=self.rows.take(rows))
 
+    def divided(self, world: World) -> OpenPair:
+        """The own observations of this process, where several share them; results of all come from :meth:`whole`.
+
+        Each is in one process, and its noise is keyed by it, so figures do not depend on how many processes there are.
+
+        Raises:
+            ProcessesError: noise is not keyed by observation, or a program takes all of them at once; or there are
+                fewer observations than processes.
+        """
+        if world.alone:
+            return self
+        if not (self.pair.keyed and self.pair.splittable):
+            why = "takes all observations at once" if self.pair.keyed else "has noise that is not keyed by observation"
+            raise ProcessesError(f"this pair {why}: its observations cannot be shared. Evaluate it in one process.")
+        if world.size > self.num_observations:
+            raise ProcessesError(
+                f"{world.size} processes share {self.num_observations} observations, so that some would have none: "
+                f"start at most {self.num_observations}."
+            )
+        share = Share.of(world, self.num_observations)
+        return replace(self.take(share.own), share=share, all_rows=self.rows)
+
+    def whole(self, result: Result, by_particle: Collection[str] = ()) -> Result:
+        """The result of all observations, from those of each process; see :meth:`Share.gathered`."""
+        return result if self.share is None else self.share.gathered(result, by_particle)
+
+    def said(self, text: str) -> list[str]:
+        """What each process has to say, by rank."""
+        return [text] if self.share is None else self.share.world.texts(text)
+
     def with_prior_as_guide(self) -> OpenPair:
         """The same observations under the prior in the guide's place."""
         if not self._prior:
@@ -257,7 +295,7 @@ class OpenPair:
             return None
         starts = range(0, self.num_observations, ROWS_AT_ONCE)
         parts = (self.rows.take(slice(start, start + ROWS_AT_ONCE)).read() for start in starts)
-        found = torch.cat([known(*x).double() for x in parts])
+        found = self.whole(torch.cat([known(*x).double() for x in parts]))
         return None if bool(found.isnan().any()) else found
 
 

@@ -20,6 +20,7 @@ from bayes_vae.terms.probe import read_traced_pair
 from bayes_vae.terms.program import Observations, Program
 from bayes_vae.terms.randomness import KeyedNoise
 from bayes_vae.terms.rows import Rows
+from bayes_vae.terms.shared_noise import SharedNoise
 
 __all__ = ["BoundBatch", "Pair", "Progress", "Source", "check_source", "read_pair", "refuse_impossible"]
 
@@ -31,6 +32,8 @@ class BoundBatch(Protocol):
 
     support_checked: bool
     """Whether the observations were found to lie in the support of the likelihood; else the first draw looks."""
+    shared: SharedNoise | None
+    """Where draws without keyed noise come from, if these are some rows of a batch that several processes share."""
 
     @property
     def masked(self) -> Masked:

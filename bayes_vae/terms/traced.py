@@ -23,6 +23,7 @@ from bayes_vae.terms.observed_groups import by_observed_group
 from bayes_vae.terms.particles import ParticleLayout
 from bayes_vae.terms.program import Observations, Program
 from bayes_vae.terms.randomness import KeyedNoise
+from bayes_vae.terms.shared_noise import SharedNoise
 from bayes_vae.terms.traced_kl import TracedKl
 from bayes_vae.terms.tracing import Supply, run_model, run_pair
 
@@ -88,6 +89,7 @@ class TracedBatch:
     def __init__(self, pair: TracedPair, x: Observations, index: Tensor) -> None:
         self.pair, self.x, self.index = pair, x, index
         self.support_checked = False
+        self.shared: SharedNoise | None = None
         self._masked: Masked | None = None
 
     @property
@@ -216,8 +218,18 @@ class TracedBatch:
 
     def _run(self, particles: range, noise: KeyedNoise | None) -> Draw:
         layout = self._particle_layout(len(particles))
-        supply = None if noise is None else self._keyed_supply(layout, particles, noise)
+        supply: Supply | None = self._drawn if self.shared is not None else None
+        if noise is not None:
+            supply = self._keyed_supply(layout, particles, noise)
         return self._read(layout, *self._trace(layout, supply))
+
+    def _drawn(self, name: str, site: Site) -> Tensor:
+        """A draw of a latent of the guide, from torch's own generator."""
+        fn = site["fn"]
+        if self.shared is None or is_point_mass(fn):
+            value: Tensor = fn.rsample()
+            return value
+        return self.shared.draw(name, fn, len(fn.batch_shape) + self.pair.layout.guide_dim)
 
     def _keyed_supply(self, layout: ParticleLayout, particles: range, noise: KeyedNoise) -> Supply:
         dim = self.pair.layout.guide_dim

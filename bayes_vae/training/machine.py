@@ -34,14 +34,15 @@ def check_precision(precision: Precision, device: torch.device) -> None:
         raise SettingsError(f"the device {device} cannot train with precision {precision}: use precision 32.")
 
 
-def describe_machine(settings: TrainingSettings, device: torch.device) -> str:
-    """Device, precision and threads, in words."""
+def describe_machine(settings: TrainingSettings, device: torch.device, processes: int = 1) -> str:
+    """Device, precision, threads and processes, in words."""
     threads = torch.get_num_threads()
     if device.type == "cuda":
         where = f"{device} ({torch.cuda.get_device_name(device)})"
     else:
         where = f"{device} ({threads} thread{'s' * (threads != 1)})"
-    return f"on {where}, precision {settings.precision}"
+    together = f" in {processes} processes" if processes > 1 else ""
+    return f"on {where}{together}, precision {settings.precision}"
 
 
 def set_precision(modules: Iterable[nn.Module], precision: Precision) -> torch.dtype:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from bayes_vae.terms.program import Program
 from bayes_vae.terms.randomness import derived_seed, isolated_rng
 from bayes_vae.terms.traits import traits_of
 from bayes_vae.terms.whole_numbers import switch
+from bayes_vae.terms.world import World, join_world
 from bayes_vae.training.callbacks import Callback, EpochState
 from bayes_vae.training.checking import check_sense
 from bayes_vae.training.interruption import Interruption, deferred_interruption
@@ -37,6 +39,7 @@ from bayes_vae.training.resuming import (
     resumed_settings,
     schedule_note,
 )
+from bayes_vae.training.shared_gradient import spread_weights
 
 __all__ = ["ADAM_EPSILON", "VALIDATION_PARTICLES", "fit"]
 
@@ -66,11 +69,14 @@ def fit(
     this library wait until training ends, so a callback must not wait for one of them.
 
     Ctrl-C ends training after the step in progress (a second one at once). So does SIGTERM, which is then sent once
-    more, so that by default it ends the process, with the checkpoint in ``out``. Of several processes that torchrun
-    started each trains by itself, and only that of rank 0 writes. A resumed training is bit for bit the one
-    that was not interrupted, on the same machine, device and number of threads. With other ``epochs`` the schedules
-    ``constant``, ``steps`` and ``burda`` continue as they would have; ``cosine`` depends on the total, so it continues
-    at the rate that a cosine over the new total has there.
+    more, so that by default it ends the process, with the checkpoint in ``out``. A resumed training is bit for bit the
+    one that was not interrupted, on the same machine, device and number of threads and processes. With other ``epochs``
+    the schedules ``constant``, ``steps`` and ``burda`` continue as they would have; ``cosine`` depends on the total, so
+    it continues at the rate that a cosine over the new total has there.
+
+    Processes that torchrun started train one pair together: every batch is divided among them, each draws the noise of
+    the whole batch and takes its rows, and the gradient is the mean over the whole batch, so the result is that of one
+    process up to rounding, whatever their number. Rank 0 alone writes; what is resumed must be readable by all.
 
     Args:
         model, guide: Pyro programs. Parameters are taken from modules, from the owners of bound methods and from the
@@ -84,8 +90,9 @@ def fit(
             out, an unfinished run directory that is resumed goes on in its place, and else nothing is written.
         sections: further sections of settings to store in ``out``, such as ``data`` and ``pair``.
         command: the command line, stored in ``out``.
-        callbacks: functions called with an :class:`~bayes_vae.training.EpochState` after each epoch and its checkpoint;
-            one that returns ``True`` ends training. What they draw from torch's generators does not change it.
+        callbacks: functions called with an :class:`~bayes_vae.training.EpochState` after each epoch and its checkpoint,
+            in each process; one that returns ``True`` ends training. What they draw from torch's generators does not
+            change it.
         progress: "auto" (a bar on a terminal, else lines), "bar", "lines" or "none"; written to standard error.
         interruptible: whether Ctrl-C ends training with what was done so far; else it is raised, for scripts that need
             the whole training.
@@ -98,6 +105,7 @@ def fit(
         SupportError: data that the model's likelihood has no density for.
         ProgramError: nothing to train, a scaled site, or a latent without ``rsample``.
         NumericalError: training diverged.
+        ProcessesError: processes that train together cannot reach each other, or were given different things.
         RunError: ``out`` holds something already, or ``resume`` does not fit the pair or the data, or is finished.
         KeyboardInterrupt: before the first epoch was done, or where training is not ``interruptible``; with ``out`` the
             checkpoint is there.
@@ -107,26 +115,29 @@ def fit(
     data = as_data(data, model, "fit")
     _require_rows(data)
     require_fit(data, getattr(traits_of(model).likelihood_family, "part", None))
-    unscaled = unscaled_note(data.train.observations(), data.columns) if data.kind == "real" else None
-    if unscaled:
+    unscaled = unscaled_note(data.train.for_a_look, data.columns) if data.kind == "real" else None
+    if unscaled and is_main_process():
         warnings.warn(unscaled, UnscaledDataWarning, stacklevel=2)
     point = None if resume is None else resume_point(resume)
     if point:
         settings = _resumed(point, data, settings, overrides)
     else:
         settings = replace(settings or TrainingSettings(), **overrides)
-    device, report = resolve_device(settings.device), reporter(progress)
+    device = resolve_device(settings.device)
     check_precision(settings.precision, device)
+    world = join_world(device)
+    report = reporter(progress if world.writes else "none")
     stored = {**(point.settings if point else {}), **(sections or {}), "training": as_json(settings)}
     with ExitStack() as stack:
         stack.enter_context(isolated_context(gradients=True))
         replace_inference_tensors(model, guide)
         stack.enter_context(own_store(model, guide))
         stack.enter_context(isolated_rng(derived_seed(settings.seed, "training"), device))
-        training = Training(model, guide, data, settings, device)
+        training = Training(model, guide, data, settings, device, world)
         stack.callback(training.close)
         if point:
             _go_on(point, training, report)
+        _require_the_same_start(world, training, data.digest)
         run = Run(
             model,
             guide,
@@ -137,8 +148,9 @@ def fit(
             extended_at=extended_at(point, settings) if point else (),
             **training.summary(),
         )
-        writer = _writer(stack, run, out, point) if is_main_process() else None
-        report.start(tuple(training.names), settings.epochs, describe_machine(settings, device), training.epochs_done)
+        writer = _writer(stack, run, out, point) if world.writes else None
+        machine = describe_machine(settings, device, world.size)
+        report.start(tuple(training.names), settings.epochs, machine, training.epochs_done)
         stack.callback(report.close)
         loop = _Loop(training, report, writer, callbacks)
         ending = loop.run(stack.enter_context(deferred_interruption()))
@@ -149,7 +161,23 @@ def fit(
         run = _with_site_values(run, training)
         if writer and ending != "interrupted":
             writer.finish(run)
+        world.wait()
     return run
+
+
+def _require_the_same_start(world: World, training: Training, digest: str) -> None:
+    """Refuse processes that were given different things; all of them have read by now what is resumed.
+
+    Raises:
+        ProcessesError: says what differs.
+    """
+    settings = {**as_json(training.settings), "device": None}
+    world.require_same("settings of the training", json.dumps(settings, sort_keys=True))
+    world.require_same("data", digest)
+    world.require_same("checkpoints to resume from", f"{training.epochs_done} {training.steps_done}")
+    modules = training.trainable.modules.values()
+    buffers = [value for module in modules for value in module.buffers()]
+    spread_weights(world, [*training.parameters, *buffers])
 
 
 def _resumed(
@@ -197,6 +225,7 @@ class _Loop:
         self, training: Training, report: Reporter, writer: RunWriter | None, callbacks: Sequence[Callback]
     ) -> None:
         self.training, self.report, self.writer, self.callbacks = training, report, writer, callbacks
+        self.world = training.world
         self.whole: dict[str, Any] = training.summary()
 
     def summary(self) -> dict[str, Any]:
@@ -206,6 +235,7 @@ class _Loop:
     def run(self, interruption: Interruption) -> Ending:
         """Train to the end; why it ended."""
         training = self.training
+        training.asked_to_stop = lambda: interruption.requested
         try:
             while not training.over:
                 if not self._steps(interruption):
@@ -214,9 +244,9 @@ class _Loop:
                 row = training.end_epoch()
                 self._keep()
                 self.report.epoch(row)
-                if self._callbacks(row):
+                if self.world.any(self._callbacks(row)):
                     return "callback"
-                if interruption.requested and not training.over:
+                if self.world.any(interruption.requested) and not training.over:
                     return "interrupted"
         except KeyboardInterrupt:  # a second Ctrl-C, or one that was not ours to defer
             training.restore(self.whole["checkpoint"])
@@ -230,7 +260,7 @@ class _Loop:
         while training.steps_done < training.steps_per_epoch:
             training.step()
             self.report.step(training.total_steps, training.settings.epochs * training.steps_per_epoch)
-            if interruption.requested:
+            if interruption.requested if self.world.alone else training.stopping:
                 return False
             if every and training.total_steps % every == 0 and training.steps_done < training.steps_per_epoch:
                 self._keep()

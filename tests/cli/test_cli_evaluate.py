@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from processes import evaluations
+from processes.starting import values
 
 import bayes_vae as bv
 from bayes_vae.cli.results import annealing, bits
@@ -63,6 +65,26 @@ def test_the_terms_are_those_of_the_library(command, run):
     gap = result["terms"]["log_evidence"]["value"] - result["terms"]["elbo"]["value"]
     assert result["terms"]["inference_gap"]["value"] == pytest.approx(gap, abs=1e-6)
     assert result["reliability"]["doubling_step"] == pytest.approx(bound["doubling_step"].value, rel=1e-3)
+
+
+def test_two_processes_print_once_what_one_prints(command, run):
+    words = ["evaluate", run, *FEW, "--num-temperatures", "3", "--json"]
+    one = command(*words).json
+    (run / "evaluation.json").unlink()
+    (first, printed), others = values(2, evaluations.command, *words)
+    assert (first, others) == (0, (0, ""))
+    two = json.loads(printed)
+    for each in (one, two):
+        each["annealing"].pop("seconds")
+    for name, term in one["terms"].items():
+        numbers = ("value", "monte_carlo_error", "data_error")
+        for number in numbers:
+            found, expected = (each["terms"][name].pop(number) for each in (two, one))
+            assert found == (None if expected is None else pytest.approx(expected, rel=1e-4, abs=1e-6)), (name, term)
+    assert two["terms"] == one["terms"]
+    assert two["leading"] == one["leading"]
+    assert json.loads((run / "evaluation.json").read_text())["terms"].keys() == one["terms"].keys()
+    assert "z" in import_arviz().from_netcdf(run / "evaluation.nc").prior
 
 
 def test_every_figure_carries_its_conditions(command, run):

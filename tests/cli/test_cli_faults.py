@@ -13,7 +13,7 @@ import time
 import pytest
 
 from bayes_vae.cli import main
-from bayes_vae.cli.entry import BROKEN_PIPE, COMMANDS
+from bayes_vae.cli.entry import BROKEN_PIPE, COMMANDS, SHARED
 from bayes_vae.errors import RunError
 from bayes_vae.runs import RunDirectory
 
@@ -237,11 +237,11 @@ def test_figures_of_a_training_that_cannot_be_drawn_do_not_take_its_result_away(
     assert outcome.err.splitlines()[-1] == "bayes-vae: the disk is full"
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in SHARED])
 def test_of_several_processes_only_that_of_rank_0_works(command, words, monkeypatch, tmp_path, name):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
-    message = "bayes-vae: commands run in one process: that of rank 0 does the work, and this one has nothing to do.\n"
+    message = f"bayes-vae: `{name}` runs in one process: that of rank 0 does the work, this one has none.\n"
     assert command(*words(name)) == (0, "", message)
     assert list(tmp_path.iterdir()) == []
 

@@ -483,13 +483,6 @@ def test_an_empty_name_is_no_new_training(data, resume):
         fit(data, resume=resume)
 
 
-def test_under_torchrun_only_rank_0_writes(data, monkeypatch, tmp_path):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "1")
-    assert len(fit(data, out=tmp_path / "run", epochs=1).history) == 1
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.fixture(scope="module")
 def midway(data):
     """A run that stopped after three epochs and one step."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from bayes_vae.data import Split
+from bayes_vae.data.stored_rows import pieces
 from bayes_vae.diagnosis.measure.measurement import Measurement, deviation
 from bayes_vae.diagnosis.measure.subject import Subject
 
@@ -30,5 +31,5 @@ def measure_splits(subject: Subject) -> dict[str, Measurement]:
 def _rows(split: Split) -> list[int]:
     """A hash of each row as it is stored, before any pixel is drawn, and of which of its values are missing."""
     parts = (split.values, *([] if split.missing is None else [split.missing]))
-    arrays = [part.cpu().contiguous().flatten(1).numpy() for part in parts]
+    arrays = ((row for piece in pieces(part) for row in piece.cpu().contiguous().flatten(1).numpy()) for part in parts)
     return [hash(b"".join(row.tobytes() for row in rows)) for rows in zip(*arrays, strict=True)]

@@ -152,7 +152,7 @@ def anneal(
         num_temperatures, step = _agreed_level(figure, num_temperatures, tolerance)
     found = level(num_temperatures)
     checked = _checked(elsewhere, num_temperatures, num_leapfrog)
-    return AnnealedEstimate(
+    estimate = AnnealedEstimate(
         importance_weighted_bound(found.log_weights),
         found.log_weights,
         checked,
@@ -163,9 +163,10 @@ def anneal(
         num_temperatures,
         time.perf_counter() - began,
         f"annealed from the {start}",
-        max(starts, key=len),
+        max(opened.said(max(starts, key=len)), key=len),
         opened.provenance,
     )
+    return opened.whole(estimate, ("log_weights", "check_log_weights"))
 
 
 def _run(opened: OpenPair, plan: Plan, prior: Pair, starts: set[str], *purpose: int | str) -> Chains:

@@ -267,7 +267,7 @@ def estimate_from(
     found = LogEvidenceEstimate(
         bound, sample_size, pareto_k, step, resolution, unknown, particles, estimator, opened.provenance
     )
-    return replace(found, unseen=unseen(opened, found.converged, bound, largest, log_density))
+    return opened.whole(replace(found, unseen=unseen(opened, found.converged, bound, largest, log_density)))
 
 
 def log_weights_of(batch: Batch) -> Iterator[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -41,14 +42,18 @@ def quadrature_rung(climb: Climb) -> list[Rung]:
     """
     if climb.opened.traits.log_evidence is not None:
         return []
-    start = time.perf_counter()
+    start, found, why_not = time.perf_counter(), None, ""
     try:
         found = quadrature_of(climb.opened, climb.num_dimensions)
     except (NotDefinedError, NumericalError) as error:
-        climb.left_out["quadrature"] = f"no quadrature: {error}"
+        why_not = f"no quadrature: {error}"
+    why_not = next(filter(None, climb.opened.said(why_not)), "")  # the first of several processes
+    if why_not:
+        climb.left_out["quadrature"] = why_not
+    if found is None or why_not:
         return []
-    if found is None:
-        return []
+    most = max(map(int, climb.opened.said(str(found.num_dimensions))))
+    found = climb.opened.whole(replace(found, num_dimensions=most))
     return [
         Rung(
             "quadrature",
