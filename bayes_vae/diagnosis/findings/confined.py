@@ -15,6 +15,9 @@ TINY = 1e-6
 OUT_OF_REACH = 0.1
 """Share of the data beyond every mean of the decoder, from which its output is too narrow a range."""
 
+SPAN, NEAR_AN_END = 0.5, 0.05
+"""How far apart the decoder's means must lie, and how near to 0, 1 or −1, where an activation ends its range."""
+
 LOG_VARIANCE_NEAR_OVERFLOW = 30.0
 """A log variance beyond which exp is next to overflow in float32, or s next to 0."""
 
@@ -31,6 +34,7 @@ LOG_VARIANCE_NEAR_OVERFLOW = 30.0
         "scale-misread",
         "averaged-loss",
         "mismatched-pair",
+        "prior-mismatch",
         "unused-dimensions",
         "sampling-off",
     ),
@@ -88,12 +92,16 @@ def encoder_confined(seen: Examined) -> Iterator[Case]:
     explains=("likelihood-scale", "latent", "amortization-gap", "undertraining", "unused-dimensions"),
 )
 def decoder_reach(seen: Examined) -> Iterator[Case]:
-    """Many values beyond every mean that the decoder gives, at an end that an activation has."""
+    """Many values beyond every mean that the decoder gives, at an end that an activation has.
+
+    Means that hardly vary, as of a latent that was given up or a decoder that was hardly trained, have no such end.
+    """
     least, most = seen.value("smallest_mean_decoded"), seen.value("largest_mean_decoded")
-    for share, bounded, word in (
-        ("share_below_reach", least >= -1 - TINY, f"below {least:.3g}"),
-        ("share_above_reach", most <= 1 + TINY, f"above {most:.3g}"),
+    for share, end, ends, word in (
+        ("share_below_reach", least, (0.0, -1.0), f"below {least:.3g}"),
+        ("share_above_reach", most, (0.0, 1.0), f"above {most:.3g}"),
     ):
+        bounded = most - least > SPAN and any(abs(end - of) < NEAR_AN_END for of in ends)
         yield Case(
             f"{seen.value(share):.0%} of the values lie {word}, where no mean of the decoder lies: its range is "
             f"[{least:.3g}, {most:.3g}].",

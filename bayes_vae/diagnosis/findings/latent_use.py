@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bayes_vae.diagnosis.findings.examined import Examined
-from bayes_vae.diagnosis.findings.kind import OF_GUIDE, Case, fault, note, warning
+from bayes_vae.diagnosis.findings.kind import AT_MOST_LIKELY, OF_GUIDE, Case, fault, note, warning
 from bayes_vae.diagnosis.measure.codes_and_prior import COLLAPSED_KL
 
 UNUSED_KL = 0.5
@@ -30,12 +30,18 @@ MOMENTS = ("aggregate_mean_off", "aggregate_deviation_smallest", "aggregate_devi
     why="The KL is paid, but the reconstruction is the same for every z.",
     advice="Look for a z that is replaced, detached or multiplied by zero on its way into the decoder.",
     explains=(*OF_GUIDE, "prior-hole", "variance-collapse"),
+    at_most=AT_MOST_LIKELY,
 )
 def decoder_ignores_latent(seen: Examined) -> Iterator[Case]:
-    """A KL is paid, and another observation's z does as well."""
+    """A KL is paid, and another observation's z does as well; where it does better, the decoder does use z."""
+    least = seen.at_least(*UNUSED)
     yield Case(
         f"The KL is {seen.value(KL):.2g} nats, but another observation's z reconstructs x just as well.",
-        [seen.below("use_of_latent", seen.at_least(*UNUSED)), seen.above(KL, UNUSED_KL)],
+        [
+            seen.below("use_of_latent", least),
+            seen.above(KL, UNUSED_KL),
+            seen.holds(seen.value("use_of_latent") > -UNUSED_KL - least, "use_of_latent"),
+        ],
     )
 
 
@@ -93,6 +99,7 @@ def unused_dimensions(seen: Examined) -> Iterator[Case]:
     "small cap, and be in the KL.",
     explains=(*OF_GUIDE, "prior-hole"),
     symptom="objective",
+    at_most=AT_MOST_LIKELY,
 )
 def variance_collapse(seen: Examined) -> Iterator[Case]:
     """Each q is next to a point beside the spread of all codes."""
@@ -113,6 +120,7 @@ def variance_collapse(seen: Examined) -> Iterator[Case]:
     "and finish at KL weight 1.",
     explains=("importance-weights",),
     symptom="objective",
+    at_most=AT_MOST_LIKELY,
 )
 def prior_hole(seen: Examined) -> Iterator[Case]:
     """Codes and draws of the prior that can be told apart."""

@@ -6,8 +6,14 @@ from collections.abc import Iterator
 
 from bayes_vae.diagnosis.findings.examined import Examined, agree
 from bayes_vae.diagnosis.findings.kind import ANY_OTHER_BALANCE, AT_MOST_LIKELY, OF_DECODER, Case, fault
-from bayes_vae.diagnosis.findings.kl_weight import BOTH, KL_WEIGHT_FACTOR_UNSETTLED, speaks_of_one_weight
+from bayes_vae.diagnosis.findings.kl_weight import (
+    BOTH,
+    KL_WEIGHT_FACTOR,
+    KL_WEIGHT_FACTOR_UNSETTLED,
+    speaks_of_one_weight,
+)
 from bayes_vae.diagnosis.findings.latent_use import UNUSED_KL
+from bayes_vae.diagnosis.findings.training_length import hardly_trained
 from bayes_vae.diagnosis.findings.wrong_objective import PRIOR_AGREEMENT, same_for_every_x
 
 KL, PRECISION = "train_kl_to_prior", "prior_precision"
@@ -17,6 +23,9 @@ PRIOR_FACTOR, CENTRE_OFF = 1.6, 0.5
 
 REGAINED = 5.0
 """Nats that a retrained encoder must regain for its decoder to be called another's."""
+
+WORSE = (1.0, 0.1)
+"""Nats, or share of the KL, by which another observation's z must be the better one: by chance it never is."""
 
 DECODER_GAINS = 1.5
 """Training both a little gains more than this many times what the encoder alone does where the decoder is young too."""
@@ -38,11 +47,18 @@ DECODER_GAINS = 1.5
         *ANY_OTHER_BALANCE,
     ),
     of_elbo=True,
+    at_most=AT_MOST_LIKELY,
 )
 def prior_mismatch(seen: Examined) -> Iterator[Case]:
-    """Means and deviations are both at rest at weight 1 for another normal prior than the model's."""
+    """Means and deviations are both at rest at weight 1 for another normal prior than the model's.
+
+    Of its variance the deviations must speak too, unless it is far from the model's.
+    """
     precision, centre = seen.value(PRECISION), seen.value("prior_centre_off")
+    scales = seen.value("kl_weight_of_scales")
     other = precision > 0 and not agree(precision, 1.0, PRIOR_FACTOR)
+    # narrow deviations are at rest under either prior, and the means alone are sure of a far one at most
+    alone = agree(scales, 1.0, KL_WEIGHT_FACTOR) and agree(precision, 1.0, KL_WEIGHT_FACTOR_UNSETTLED)
     deviation = precision**-0.5 if precision > 0 else float("nan")
     place = f" and a mean {centre:.2g} away from its own" if centre > CENTRE_OFF else ""
     yield Case(
@@ -52,10 +68,10 @@ def prior_mismatch(seen: Examined) -> Iterator[Case]:
             seen.off(PRECISION, 1.0, PRIOR_FACTOR) if other else seen.above("prior_centre_off", CENTRE_OFF),
             seen.holds(0.02 < precision < 50, PRECISION),
             seen.within("kl_weight_of_scales_under_prior", 1.0, PRIOR_AGREEMENT),
-            seen.holds(not agree(seen.value("kl_weight_of_scales"), precision, 1.3), "kl_weight_of_scales"),
+            seen.holds(not agree(scales, precision, 1.3) and not (other and alone), "kl_weight_of_scales"),
+            seen.holds(not hardly_trained(seen), "gain_of_training"),
         ],
-        ("prior_centre_off", "kl_weight_of_means", "kl_weight_of_scales", "marginal_kl_bound"),
-        at_most=AT_MOST_LIKELY if agree(seen.value("kl_weight_of_scales"), 1.0, PRIOR_AGREEMENT) else 1.0,
+        ("prior_centre_off", "kl_weight_of_means", "marginal_kl_bound"),
     )
     yield Case(
         f"q(z | x) is the same normal for every x, of deviation {seen.value('median_scale'):.3g} in units of the "
@@ -106,5 +122,12 @@ def mismatched_pair(seen: Examined) -> Iterator[Case]:
             finished,
         ],
         ("kl_weight_of_means", "kl_weight_of_scales", "use_of_latent"),
-        at_most=0.95,
+        at_most=AT_MOST_LIKELY,
+    )
+    yield Case(
+        f"{words}, and another observation's z explains x better than its own, by {-seen.value('use_of_latent'):.3g} "
+        "nats: encoder and decoder do not belong together, or the encoder sees another input than in training.",
+        [seen.above("gain_of_encoder", REGAINED), seen.below("use_of_latent", -seen.at_least(*WORSE))],
+        ("kl_weight_of_means", "train_amortization_gap", KL),
+        at_most=AT_MOST_LIKELY,
     )

@@ -13,6 +13,7 @@ from bayes_vae.diagnosis.findings.kl_weight import (
     KL_WEIGHT_FACTOR,
     KL_WEIGHT_FACTOR_UNSETTLED,
 )
+from bayes_vae.diagnosis.findings.training_length import hardly_trained
 from bayes_vae.diagnosis.measure.deviations import READINGS
 
 SCALE_GAIN = (0.3, 0.02)
@@ -85,6 +86,7 @@ def scale_misread(seen: Examined) -> Iterator[Case]:
     explains=FOLLOWS,
     symptom="guide",
     of_elbo=True,
+    at_most=AT_MOST_LIKELY,
 )
 def guide_too_narrow(seen: Examined) -> Iterator[Case]:
     """Larger deviations are better for nearly all observations."""
@@ -100,6 +102,7 @@ def guide_too_narrow(seen: Examined) -> Iterator[Case]:
     explains=FOLLOWS,
     symptom="guide",
     of_elbo=True,
+    at_most=AT_MOST_LIKELY,
 )
 def guide_too_wide(seen: Examined) -> Iterator[Case]:
     """Smaller deviations are better for nearly all observations."""
@@ -127,6 +130,7 @@ def _better_by_a_factor(seen: Examined, side: Condition) -> Case:
     explains=("undertraining", "prior-hole", "importance-weights"),
     symptom="guide",
     of_elbo=True,
+    at_most=AT_MOST_LIKELY,
 )
 def amortization_gap(seen: Examined) -> Iterator[Case]:
     """A gap on training rows; whether the same network closes it tells objective or training from capacity.
@@ -137,6 +141,7 @@ def amortization_gap(seen: Examined) -> Iterator[Case]:
     gap, off, gain = map(seen.value, ("train_amortization_gap", "marginal_kl_bound", "gain_of_encoder"))
     near = agree(seen.value("kl_weight_of_means"), 1.0, KL_WEIGHT_FACTOR_UNSETTLED)
     words = f"The best q of the guide's family has an ELBO {gap:.2g} nats above the encoder's, on training rows"
+    explains = ("prior-hole", "importance-weights") if hardly_trained(seen) else None
     conditions = [
         seen.above("train_amortization_gap", 0.5, or_share_of_kl=0.25),
         seen.holds(near or gap > off, "kl_weight_of_means"),
@@ -147,6 +152,7 @@ def amortization_gap(seen: Examined) -> Iterator[Case]:
         "on held-out rows: the cause is the objective or the training, not its capacity.",
         [*conditions, seen.above("gain_of_encoder", CLOSED * gap)],
         shown,
+        explains=explains,
     )
     yield closed
     unknown = math.isnan(gain)
@@ -159,7 +165,7 @@ def amortization_gap(seen: Examined) -> Iterator[Case]:
         conditions,
         shown,
         advice="" if unknown else CAPACITY,
-        at_most=AT_MOST_LIKELY,
+        explains=explains,
     )
 
 

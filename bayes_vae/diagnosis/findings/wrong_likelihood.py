@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bayes_vae.diagnosis.findings.examined import Examined
-from bayes_vae.diagnosis.findings.kind import HELD_TOO_LITTLE, HELD_TOO_MUCH, OF_DECODER, OF_GUIDE, Case, fault, warning
+from bayes_vae.diagnosis.findings.kind import (
+    AT_MOST_LIKELY,
+    HELD_TOO_LITTLE,
+    HELD_TOO_MUCH,
+    OF_DECODER,
+    OF_GUIDE,
+    Case,
+    fault,
+    warning,
+)
 
 TINY = 1e-4
 """Logits so close to 0, or to 1, are taken as that."""
@@ -130,4 +139,5 @@ def scale_runaway(seen: Examined) -> Iterator[Case]:
         advice="Check whether the KL of each observation is in the loss: it keeps q's deviations from shrinking. "
         "Compute them as exp of half a log variance, or as softplus plus a floor.",
         explains=OF_GUIDE,
+        at_most=AT_MOST_LIKELY,
     )

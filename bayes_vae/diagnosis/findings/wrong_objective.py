@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bayes_vae.diagnosis.findings.examined import Condition, Examined, agree
-from bayes_vae.diagnosis.findings.kind import ANY_OTHER_BALANCE, HELD_TOO_LITTLE, OF_DECODER, Case, fault
+from bayes_vae.diagnosis.findings.kind import (
+    ANY_OTHER_BALANCE,
+    AT_MOST_LIKELY,
+    HELD_TOO_LITTLE,
+    OF_DECODER,
+    Case,
+    fault,
+)
 from bayes_vae.diagnosis.findings.kl_weight import (
     BOTH,
     FORGOTTEN_KL_WEIGHT,
@@ -99,6 +106,21 @@ def kl_missing(seen: Examined) -> Iterator[Case]:
         ],
         ("median_scale", "aggregate_deviation_largest", "marginal_kl_bound"),
     )
+    smallest, largest = seen.value("smallest_scale"), seen.value("largest_scale")
+    yield Case(  # the means' own weight is the noisier one, and says little of a pair trained for long
+        f"q's deviations are next to zero, though free (from {smallest:.2g} to {largest:.2g}), and next to nothing keeps "
+        f"them up: the KL, {seen.value(KL):.3g} nats, seems to be missing in the loss, or to have a tiny weight.",
+        [
+            seen.below("kl_weight_of_scales", HARDLY_HELD),
+            seen.below(CODES, VARIANCE_SHARE),
+            seen.holds(smallest < largest / 10, "smallest_scale"),
+            seen.above("use_of_latent", UNUSED_KL),
+            seen.above(KL, 10 * UNUSED_KL),
+            seen.holds(not (_like_the_prior(seen) or of_moments or other_prior), "kl_weight_of_means"),
+        ],
+        ("median_scale", "marginal_kl_bound"),
+        at_most=AT_MOST_LIKELY,
+    )
 
 
 @fault(
@@ -171,14 +193,15 @@ def _like_the_prior(seen: Examined) -> bool:
 )
 def sampling_off(seen: Examined) -> Iterator[Case]:
     """q as wide as the prior, means that differ, and a decoder that knows the means alone."""
-    gain = seen.value("gain_of_decoding_means")
+    gain, means = seen.value("gain_of_decoding_means"), "kl_weight_of_means"
+    far = KL_WEIGHT_FACTOR_UNSETTLED  # at draws, where the decoder knows nothing, the pull is large in any direction
     yield Case(
         f"Decoding q's mean gives {gain:.3g} nats more than decoding a draw, and q's deviations are the prior's: they "
         "played no part in training.",
         [
             seen.above("gain_of_decoding_means", 3.0),
             seen.within("mean_square_scale", 1.0, KL_WEIGHT_FACTOR),
-            seen.above("kl_weight_of_means", KL_WEIGHT_FACTOR_UNSETTLED),
+            seen.below(means, -far) if seen.value(means) < 0 else seen.above(means, far),
             seen.within("kl_weight_at_means", 1.0, KL_WEIGHT_FACTOR_UNSETTLED),
         ],
     )
