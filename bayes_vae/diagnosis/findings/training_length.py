@@ -10,7 +10,7 @@ from bayes_vae.diagnosis.findings.kind import AT_MOST_LIKELY, Case, warning
 from bayes_vae.diagnosis.findings.kl_weight import KL_WEIGHT_FACTOR_UNSETTLED
 from bayes_vae.diagnosis.findings.latent_use import MARGINAL_KL
 
-YOUNG = 3.0
+YOUNG = 2.0
 """Times as much as any better q gains that training both gains, where the decoder is young too."""
 
 FOLLOWS = ("prior-hole", "importance-weights")

@@ -73,7 +73,9 @@ def scale_misread(seen: Examined) -> Iterator[Case]:
                 seen.within(means, 1.0, KL_WEIGHT_FACTOR),
                 seen.within(scales, 1.0, READING_TOLERANCE),
                 seen.off("kl_weight_of_scales", 1.0, KL_WEIGHT_AGREEMENT),
+                seen.holds(not hardly_trained(seen), "gain_of_training"),
             ],
+            at_most=AT_MOST_LIKELY,  # of four accounts one may fit by chance
         )
 
 

@@ -60,7 +60,7 @@ def kl_sign(seen: Examined) -> Iterator[Case]:
         "KL instead of lowering it.",
         [
             seen.above(KL, 10 * UNUSED_KL),
-            seen.holds(use < 0.1 * kl, "use_of_latent"),
+            seen.holds(abs(use) < 0.1 * kl, "use_of_latent"),
             seen.above("marginal_kl_bound", UNUSED_KL),
             seen.above("gain_of_training", 0.5 * kl),
             seen.holds(not lowered, "kl_weight_of_means"),
@@ -96,7 +96,7 @@ def kl_missing(seen: Examined) -> Iterator[Case]:
         f"gives {seen.value('gain_of_decoding_means'):.3g} nats more than decoding draws: q's deviations played no "
         "part.",
         [
-            seen.below("kl_weight_of_means", 10 * FORGOTTEN_KL_WEIGHT),
+            seen.below("kl_weight_of_means", HALF_HELD),
             seen.below("kl_weight_at_means", 10 * FORGOTTEN_KL_WEIGHT),
             seen.below("kl_weight_of_scales", FORGOTTEN_KL_WEIGHT),
             seen.above("gain_of_decoding_means", UNUSED_KL),
@@ -108,8 +108,8 @@ def kl_missing(seen: Examined) -> Iterator[Case]:
     )
     smallest, largest = seen.value("smallest_scale"), seen.value("largest_scale")
     yield Case(  # the means' own weight is the noisier one, and says little of a pair trained for long
-        f"q's deviations are next to zero, though free (from {smallest:.2g} to {largest:.2g}), and next to nothing keeps "
-        f"them up: the KL, {seen.value(KL):.3g} nats, seems to be missing in the loss, or to have a tiny weight.",
+        f"q's deviations are next to zero, though free (from {smallest:.2g} to {largest:.2g}), and next to nothing "
+        f"keeps them up: the KL, {seen.value(KL):.3g} nats, seems to be missing in the loss, or to have a tiny weight.",
         [
             seen.below("kl_weight_of_scales", HARDLY_HELD),
             seen.below(CODES, VARIANCE_SHARE),

@@ -87,6 +87,7 @@ def pulls(subject: Subject, rows: Rows, reading: Reading | None = None) -> Pulls
         reading: changes the guide's deviations; None leaves them.
     """
     batches = (slice(first, first + ROWS_AT_ONCE) for first in range(0, len(rows.index), ROWS_AT_ONCE))
+    _ = subject.factorized  # read without dropout, under which no pair repeats itself
     with dropout_as_in_training(subject) as drops:
         keys = [("pulls", str(mask)) for mask in range(MASKS)] if drops else [("pulls",)]
         draws = DRAWS_OF_A_MASK if drops else DRAWS
@@ -98,6 +99,10 @@ def pulls(subject: Subject, rows: Rows, reading: Reading | None = None) -> Pulls
             for part in map(rows.take, batches)
         ]
     return Pulls(*(torch.cat(column).double() for column in zip(*found, strict=True)))
+
+
+def _side_by_side(masks: list[tuple[Tensor, ...]]) -> list[Tensor]:
+    return [torch.cat(sides, -1) for sides in zip(*masks, strict=True)]
 
 
 def _pulls_of(
@@ -196,9 +201,13 @@ def _of_another_prior(p: Pulls) -> dict[str, Measurement]:
     precision = ratio_of_sums((off * (p.likelihood_loc - pull)).sum(-1), off.square().sum(-1))
     under = p.scale.square() * precision.value - 1
     weight = ratio_of_sums((under * p.likelihood_log_scale).sum(-1), under.square().sum(-1))
+    away = pull / precision.value
+    centre, left = (means - away).abs(), p.likelihood_loc - pull - precision.value * off
+    noise = left.std(0) / (len(left) ** 0.5 * abs(precision.value))
+    error = torch.hypot(noise, away * precision.error / precision.value)
     return {
         "prior_precision": precision,
-        "prior_centre_off": Measurement.of((means - pull / precision.value).abs().max()),
+        "prior_centre_off": Measurement.of(centre.max(), error[centre.argmax()]),
         "kl_weight_of_scales_under_prior": weight,
     }
 
