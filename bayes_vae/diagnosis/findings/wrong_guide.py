@@ -19,6 +19,9 @@ from bayes_vae.diagnosis.measure.deviations import READINGS
 SCALE_GAIN = (0.3, 0.02)
 """Nats of ELBO, or share of the KL, that other deviations of q must gain."""
 
+BETTER_READING = 1.1
+"""Times as much as a common factor on s that a reading of s must gain, for it to be clear that it is no such factor."""
+
 READING_TOLERANCE = 1.2
 """Factor within 1 of which the KL weights must lie under another reading of q's deviations, for it to be right."""
 
@@ -65,6 +68,7 @@ def scale_misread(seen: Examined) -> Iterator[Case]:
             *(seen.within(f"{name}_under_reading", 1.0, READING_TOLERANCE) for name in BOTH),
         ],
         ("gain_of_scale_factor", *BOTH),
+        at_most=1.0 if seen.value("gain_of_reading") > BETTER_READING * factor else AT_MOST_LIKELY,
     )
     for (means, scales), words in TWO_READINGS.items():  # the pair is at rest only where both readings are known
         yield Case(

@@ -49,7 +49,9 @@ def _with_model_held(subject: Subject) -> Subject:
         weight.requires_grad_(True)
     ours, theirs = _of_guide_and_model(copy)
     if not ours or ours & theirs:
-        raise NotDefinedError("encoder and decoder have no parameters of their own, so that one cannot be trained alone.")
+        raise NotDefinedError(
+            "encoder and decoder have no parameters of their own, so that one cannot be trained alone."
+        )
     for weight in copy.weights.values():
         weight.requires_grad_(id(weight) in ours)
     return copy
