@@ -52,6 +52,7 @@ def cells(families: Sequence[str], cases: Sequence[str], seeds: Iterable[int], w
             for family in families
             if family in FAMILIES
             for case in cases
+            if case in WILD
             if whole or WILD[case].healthy or (faults.index(case) + kinds.index(family) - seed) % ROUNDS == 0
         ]
         found += [
