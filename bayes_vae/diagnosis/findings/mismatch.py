@@ -57,18 +57,19 @@ def prior_mismatch(seen: Examined) -> Iterator[Case]:
     precision, centre = seen.value(PRECISION), seen.value("prior_centre_off")
     scales = seen.value("kl_weight_of_scales")
     other = precision > 0 and not agree(precision, 1.0, PRIOR_FACTOR)
-    # narrow deviations are at rest under either prior, and the means alone are sure of a far one at most
-    alone = agree(scales, 1.0, KL_WEIGHT_FACTOR) and agree(precision, 1.0, KL_WEIGHT_FACTOR_UNSETTLED)
+    silent = agree(scales, 1.0, KL_WEIGHT_FACTOR)  # narrow deviations are at rest under either prior
+    factor = KL_WEIGHT_FACTOR_UNSETTLED if silent else PRIOR_FACTOR
     deviation = precision**-0.5 if precision > 0 else float("nan")
     place = f" and a mean {centre:.2g} away from its own" if centre > CENTRE_OFF else ""
     yield Case(
         f"Means and deviations are at rest at KL weight 1 for a prior of deviation {deviation:.2g}{place}, in units "
         "of the model's prior: the KL in the loss was to another prior.",
         [
-            seen.off(PRECISION, 1.0, PRIOR_FACTOR) if other else seen.above("prior_centre_off", CENTRE_OFF),
+            seen.off(PRECISION, 1.0, factor) if other else seen.above("prior_centre_off", CENTRE_OFF),
             seen.holds(0.02 < precision < 50, PRECISION),
+            seen.holds(other or seen.clearly_positive("prior_centre_off")),  # the largest of all dimensions
             seen.within("kl_weight_of_scales_under_prior", 1.0, PRIOR_AGREEMENT),
-            seen.holds(not agree(scales, precision, 1.3) and not (other and alone), "kl_weight_of_scales"),
+            seen.holds(not agree(scales, precision, 1.3), "kl_weight_of_scales"),
             seen.holds(not hardly_trained(seen), "gain_of_training"),
         ],
         ("prior_centre_off", "kl_weight_of_means", "marginal_kl_bound"),

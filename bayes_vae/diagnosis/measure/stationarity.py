@@ -70,6 +70,11 @@ class Pulls(NamedTuple):
     kl_loc: Tensor
     kl_log_scale: Tensor
     scale: Tensor
+    masks: int = 1
+
+    def over_masks(self, values: Tensor) -> Tensor:
+        """The mean over masks of values in all dimensions."""
+        return values.unflatten(-1, (self.masks, -1)).mean(-2)
 
 
 Reading = Callable[[Tensor], Tensor]
@@ -92,13 +97,10 @@ def pulls(subject: Subject, rows: Rows, reading: Reading | None = None) -> Pulls
         keys = [("pulls", str(mask)) for mask in range(MASKS)] if drops else [("pulls",)]
         draws = DRAWS_OF_A_MASK if drops else DRAWS
         found = [
-            [
-                torch.cat(sides, -1)
-                for sides in zip(*(_pulls_of(subject, part, reading, key, draws) for key in keys), strict=True)
-            ]
+            _side_by_side([_pulls_of(subject, part, reading, key, draws) for key in keys])
             for part in map(rows.take, batches)
         ]
-    return Pulls(*(torch.cat(column).double() for column in zip(*found, strict=True)))
+    return Pulls(*(torch.cat(column).double() for column in zip(*found, strict=True)), masks=len(keys))
 
 
 def _side_by_side(masks: list[tuple[Tensor, ...]]) -> list[Tensor]:
@@ -201,8 +203,8 @@ def _of_another_prior(p: Pulls) -> dict[str, Measurement]:
     precision = ratio_of_sums((off * (p.likelihood_loc - pull)).sum(-1), off.square().sum(-1))
     under = p.scale.square() * precision.value - 1
     weight = ratio_of_sums((under * p.likelihood_log_scale).sum(-1), under.square().sum(-1))
-    away = pull / precision.value
-    centre, left = (means - away).abs(), p.likelihood_loc - pull - precision.value * off
+    away = p.over_masks(pull) / precision.value
+    centre, left = (p.over_masks(means) - away).abs(), p.over_masks(p.likelihood_loc - pull - precision.value * off)
     noise = left.std(0) / (len(left) ** 0.5 * abs(precision.value))
     error = torch.hypot(noise, away * precision.error / precision.value)
     return {
