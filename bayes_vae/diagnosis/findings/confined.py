@@ -26,8 +26,9 @@ LOG_VARIANCE_NEAR_OVERFLOW = 30.0
     "encoder-confined",
     needs=("share_at_smallest_mean", "share_at_smallest_log_variance"),
     why="q cannot be where the posterior is, whatever the encoder learns.",
-    advice="Make both heads linear: mean = nn.Linear(hidden, latent_dim), log_var = nn.Linear(hidden, latent_dim), "
-    "with no activation behind them. No value then lies on the end of a range, and the amortization gap falls.",
+    advice="Make both heads linear: mean = nn.Linear(hidden, latent_dim), log_var = nn.Linear(hidden, "
+    "latent_dim), with no activation behind them. The share at smallest mean and share at smallest log "
+    "variance then fall below 1 %.",
     explains=(
         *OF_OBJECTIVE,
         "latent",
@@ -87,8 +88,8 @@ def encoder_confined(seen: Examined) -> Iterator[Case]:
     "decoder-reach",
     needs=("share_below_reach",),
     why="No z can reconstruct these values: the decoder leaves residuals there, and the deviation grows to cover them.",
-    advice="Let the last layer be linear, or bring the data into the range of its activation ([0, 1] for a sigmoid, "
-    "[-1, 1] for a tanh).",
+    advice="Let the last layer be linear, or bring the data into the range of its activation ([0, 1] for a "
+    "sigmoid, [-1, 1] for a tanh). The share below reach and share above reach then fall to about 0.",
     explains=("likelihood-scale", "latent", "amortization-gap", "undertraining", "unused-dimensions"),
 )
 def decoder_reach(seen: Examined) -> Iterator[Case]:
@@ -114,8 +115,8 @@ def decoder_reach(seen: Examined) -> Iterator[Case]:
     "unscaled-columns",
     needs=("largest_column_over_median", "pixel_scale_is_one_number"),
     why="With one deviation for all columns the widest one dominates the likelihood; the others are hardly modelled.",
-    advice="Standardize the columns: x = (x - x.mean(0)) / x.std(0), with the moments of the training rows; or give "
-    "each its own deviation.",
+    advice="Standardize the columns: x = (x - x.mean(0)) / x.std(0), with the moments of the training rows; or "
+    "give each its own deviation. The largest column over median then reads about 1.",
     explains=("likelihood-scale", "latent", "unused-dimensions"),
 )
 def unscaled_columns(seen: Examined) -> Iterator[Case]:
@@ -134,8 +135,8 @@ def unscaled_columns(seen: Examined) -> Iterator[Case]:
     "near-overflow",
     needs=("largest_log_variance",),
     why="A little larger, and its exponential is infinite: training ends in NaN.",
-    advice="Lower the learning rate or clip the gradient (clip_norm); if the KL is in the loss with the right sign, "
-    "it brings such variances back.",
+    advice="Lower the learning rate or clip the gradient (clip_norm); if the KL is in the loss with the right "
+    "sign, it brings such variances back. The largest log variance then stays below 10.",
     symptom="objective",
 )
 def near_overflow(seen: Examined) -> Iterator[Case]:

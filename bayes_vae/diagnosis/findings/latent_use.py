@@ -28,7 +28,8 @@ MOMENTS = ("aggregate_mean_off", "aggregate_deviation_smallest", "aggregate_devi
     "decoder-ignores-latent",
     needs=("use_of_latent", KL),
     why="The KL is paid, but the reconstruction is the same for every z.",
-    advice="Look for a z that is replaced, detached or multiplied by zero on its way into the decoder.",
+    advice="Look for a z that is replaced, detached or multiplied by zero on its way into the decoder. The use "
+    "of latent then rises above the KL.",
     explains=(*OF_GUIDE, "prior-hole", "variance-collapse"),
     at_most=AT_MOST_LIKELY,
 )
@@ -50,7 +51,8 @@ def decoder_ignores_latent(seen: Examined) -> Iterator[Case]:
     needs=(KL,),
     why="z carries no information about x: the model is one average observation, whatever z is.",
     advice="Raise the KL weight from 0 over the first epochs (kl_warmup_epochs), use free bits, or make the "
-    "decoder weaker or its noise smaller.",
+    "decoder weaker or its noise smaller. The train KL to prior then rises above 0.5 nats, and use of "
+    "latent above it.",
     explains=("undertraining", "unused-dimensions"),
     symptom="latent",
 )
@@ -95,8 +97,9 @@ def unused_dimensions(seen: Examined) -> Iterator[Case]:
     "variance-collapse",
     needs=("scale_share",),
     why="q(z | x) is almost a point: an autoencoder in disguise that pays a KL and gains nothing.",
-    advice="Look at how the deviation is computed and whether it is trained; it must come from the encoder, without a "
-    "small cap, and be in the KL.",
+    advice="Look at how the deviation is computed and whether it is trained: log_var must come from the encoder, "
+    "without a small cap, and be in the KL, z = mean + torch.randn_like(mean) * (log_var / 2).exp(). The "
+    "scale share then rises well above 0.03.",
     explains=(*OF_GUIDE, "prior-hole"),
     symptom="objective",
     at_most=AT_MOST_LIKELY,
@@ -115,9 +118,10 @@ def variance_collapse(seen: Examined) -> Iterator[Case]:
     "prior-hole",
     needs=("marginal_kl_bound",),
     why="Draws from the prior fall where no observation's code is: samples are worse than reconstructions.",
-    advice="Use the prior of the training; otherwise fit a more flexible prior (mixture, vamp, flow) to the codes, "
-    "with bv.refit_prior(model, guide, data) or `bayes-vae refit-prior RUN --out NEWRUN`, or train with such a prior "
-    "and finish at KL weight 1.",
+    advice="Use the prior of the training; otherwise fit a more flexible prior (mixture, vamp, flow) to the "
+    "codes, with bv.refit_prior(model, guide, data) or `bayes-vae refit-prior RUN --out NEWRUN`, or train "
+    "with such a prior and finish at KL weight 1. The marginal KL bound then falls below 0.7 nats, or a "
+    "tenth of the KL.",
     explains=("importance-weights",),
     symptom="objective",
     at_most=AT_MOST_LIKELY,

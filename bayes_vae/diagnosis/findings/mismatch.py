@@ -36,7 +36,8 @@ DECODER_GAINS = 1.5
     needs=(PRECISION, "kl_weight_of_scales_under_prior", *BOTH),
     why="The ELBO, samples and L_K use a prior other than the one that the codes were trained for.",
     advice="Use the same prior in the loss and in the model: the KL to N(0, 1) is 0.5 * (mean**2 + var - 1 - "
-    "var.log()), that to N(0, v) is 0.5 * ((mean**2 + var) / v - 1 - (var / v).log()). Both KL weights then read 1.",
+    "var.log()), that to N(0, v) is 0.5 * ((mean**2 + var) / v - 1 - (var / v).log()). The prior "
+    "precision and both KL weights then read 1.",
     explains=(
         "prior-hole",
         "decoder-ignores-latent",
@@ -91,9 +92,9 @@ def prior_mismatch(seen: Examined) -> Iterator[Case]:
     needs=("train_amortization_gap", "gain_of_encoder", *BOTH),
     why="The decoder is not the one that this encoder was trained with, or the encoder sees other inputs: no term of "
     "the pair says anything about the intended model.",
-    advice="Load both from one checkpoint; compare the order and scale of the latents, the orientation of images and "
-    "the normalization of inputs with those of training, and whether outputs are logits. The gain of a retrained "
-    "encoder then goes to 0.",
+    advice="Load both from one checkpoint; compare the order and scale of the latents, the orientation of images "
+    "and the normalization of inputs with those of training, and whether outputs are logits. The gain of "
+    "encoder then falls to 0.",
     explains=(*OF_DECODER, "decoder-ignores-latent", "averaged-loss", "likelihood-scale"),
     of_elbo=True,
 )

@@ -21,7 +21,8 @@ FOLLOWS = ("prior-hole", "importance-weights")
     "undertraining",
     needs=("gain_of_training",),
     why="These networks can reach a higher ELBO; comparing such runs compares training time, not models.",
-    advice="Train for more epochs (bayes-vae train --resume), or at a higher learning rate at the start.",
+    advice="Train for more epochs (bayes-vae train --resume), or at a higher learning rate at the start. The "
+    "gain of training then falls below 0.6 nats, or 3 % of the KL.",
     explains=FOLLOWS,
     symptom="guide",
     of_elbo=True,
@@ -67,8 +68,9 @@ def _near_rest(seen: Examined) -> bool:
     "overfitting",
     needs=("generalization_gap",),
     why="The ELBO of observations that were not trained on is lower: figures on training rows are too good.",
-    advice="Stop at the best validation ELBO (patience), use smaller networks or more data; where the encoder's part "
-    "is large, refine q for each observation or give the encoder noisy inputs.",
+    advice="Stop at the best validation ELBO (patience), use smaller networks or more data; where the encoder's "
+    "part is large, refine q for each observation or give the encoder noisy inputs. The generalization "
+    "gap then falls below 4 nats, or half of the KL.",
     explains=("importance-weights",),
     symptom="decoder",
     at_most=AT_MOST_LIKELY,

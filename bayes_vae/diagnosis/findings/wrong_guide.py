@@ -30,7 +30,8 @@ CLOSED = 0.5
 
 CAPACITY = (
     "Train the encoder alone for longer, with the decoder held fixed; if the gap stays, make the encoder larger or "
-    "refine q for each observation (guide semi-amortized). The gap then falls below the threshold."
+    "refine q for each observation (guide semi-amortized). The train amortization gap then falls below 0.5 nats, or a "
+    "quarter of the KL."
 )
 
 FOLLOWS = ("prior-hole", "undertraining", "amortization-gap", "importance-weights")
@@ -49,8 +50,9 @@ TWO_READINGS = {
     "scale-misread",
     needs=("gain_of_reading", *BOTH),
     why="ELBO, L_K and samples use a q other than the one that was trained.",
-    advice="Decide once what the encoder's second output is, log variance v (s = exp(v / 2)) or log deviation (s = "
-    "exp), and use it the same way for the draws, for the KL and in the guide.",
+    advice="Decide once what the encoder's second output is, log variance v (s = exp(v / 2)) or log deviation (s "
+    "= exp), and use it the same way for the draws, for the KL and in the guide. The gain of reading "
+    "then falls to 0 or below, and both KL weights read 1.",
     explains=(*HELD_TOO_LITTLE, "guide-too-wide", "kl-weight", "averaged-loss", "sampling-off"),
     symptom="decoder",
     of_elbo=True,
@@ -88,7 +90,7 @@ def scale_misread(seen: Examined) -> Iterator[Case]:
     needs=("gain_of_scale_factor",),
     why="The ELBO falls short of what the same means would give, and importance weights have heavy tails.",
     advice="Look for a factor on the deviations (a temperature, say); otherwise train the guide longer with the "
-    "decoder held fixed.",
+    "decoder held fixed. The best scale factor then reads 1, and gain of scale factor 0.",
     explains=FOLLOWS,
     symptom="guide",
     of_elbo=True,
@@ -103,8 +105,8 @@ def guide_too_narrow(seen: Examined) -> Iterator[Case]:
     "guide-too-wide",
     needs=("gain_of_scale_factor",),
     why="The ELBO falls short of what the same means would give: draws from q fall outside the posterior.",
-    advice="Look for a factor or a floor on the deviations; otherwise train the guide longer with the decoder held "
-    "fixed.",
+    advice="Look for a factor or a floor on the deviations; otherwise train the guide longer with the decoder "
+    "held fixed. The best scale factor then reads 1, and gain of scale factor 0.",
     explains=FOLLOWS,
     symptom="guide",
     of_elbo=True,
@@ -131,8 +133,8 @@ def _better_by_a_factor(seen: Examined, side: Condition) -> Case:
     why="The encoder gives a worse q than the best of its family: the ELBO is lower than it need be, and the decoder "
     "learns from that worse q.",
     advice="Look at the objective first: tell diagnose what the pair was trained on (settings={'objective': ..., "
-    "'kl_weight': ...}). If it was the ELBO, train the encoder longer with the decoder held fixed. The gap then falls "
-    "below the threshold.",
+    "'kl_weight': ...}). If it was the ELBO, train the encoder longer with the decoder held fixed. The "
+    "train amortization gap then falls below 0.5 nats, or a quarter of the KL.",
     explains=("undertraining", "prior-hole", "importance-weights"),
     symptom="guide",
     of_elbo=True,
@@ -179,7 +181,8 @@ def amortization_gap(seen: Examined) -> Iterator[Case]:
     "importance-weights",
     needs=("pareto_k_share_above",),
     why="For most observations L_K is a lower bound that has not converged, whatever its standard error says.",
-    advice="Report log p(x) from annealing (bayes-vae compare), or with a refined proposal.",
+    advice="Report log p(x) from annealing (bayes-vae compare), or with a refined proposal. The pareto k share "
+    "above then falls below 0.5.",
     symptom="guide",
 )
 def importance_weights(seen: Examined) -> Iterator[Case]:

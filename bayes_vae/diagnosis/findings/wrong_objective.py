@@ -186,7 +186,7 @@ def _like_the_prior(seen: Examined) -> bool:
     needs=("gain_of_decoding_means", "mean_square_scale", *BOTH),
     why="The decoder was trained on q's means only: it fails at draws from q, and so in the ELBO and for samples.",
     advice="In training decode a draw, a new one at each step: z = mean + torch.randn_like(mean) * (log_var / "
-    "2).exp(). Decoding q's mean then gains a few nats at most.",
+    "2).exp(). The gain of decoding means then falls to a few nats.",
     explains=(*RIVALS, "guide-too-wide", "prior-hole", *ANY_OTHER_BALANCE),
     symptom="decoder",
     of_elbo=True,
