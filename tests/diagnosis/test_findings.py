@@ -113,4 +113,7 @@ def test_every_advice_says_which_number_moves_and_where_to(examined):
             continue
         *_, last = kind.advice.split(". ")
         assert any(number in last.lower() for number in numbers), (kind.name, last)
-        assert re.search(r"\b(then|after|once)\b.*\b(reads?|falls?|rises?|stays)\b", last, re.IGNORECASE), (kind.name, last)
+        assert re.search(r"\b(then|after|once)\b.*\b(reads?|falls?|rises?|stays)\b", last, re.IGNORECASE), (
+            kind.name,
+            last,
+        )

@@ -29,6 +29,9 @@ SETTLED_GAIN = 0.3
 UNEXPLAINED = 0.25
 """Share of what training at weight 1 gains that training at the estimated weight may gain, where that is the weight."""
 
+RESTING = 0.1
+"""The same share where a weight at which the pair rests rules out that its deviations were read otherwise."""
+
 BOTH = ("kl_weight_of_means", "kl_weight_of_scales")
 LARGEST_KL = "largest_mean_kl_of_a_dimension"
 
@@ -96,7 +99,7 @@ def _averages(seen: Examined) -> dict[str, float]:
     why="Above 1 the objective is a looser bound on log p(x) than the ELBO, and the codes carry too little; below 1 "
     "it is not a bound, and the codes miss the prior.",
     advice="Finish training at weight 1, or report the weight with every figure and compare models at weight 1 only. "
-    "After training at weight 1 the estimate reads 1.",
+    "After training at weight 1 the estimated KL weight reads 1.",
     explains=HELD_TOO_LITTLE,
     symptom="objective",
     of_elbo=True,
@@ -142,6 +145,12 @@ def speaks_of_one_weight(seen: Examined) -> bool:
         return False  # next to nothing is paid for a latent of which the decoder makes nothing
     agreed = agree(means, scales, KL_WEIGHT_AGREEMENT) or rests_at_own_weight(seen)
     return agreed and weight > FORGOTTEN_KL_WEIGHT
+
+
+def at_rest_at_one_weight(seen: Examined) -> bool:
+    """Whether means and deviations speak of one weight, and training at it gains next to nothing of what 1 gains."""
+    own, gain = seen.value("gain_at_own_weight_on_train"), seen.value("gain_of_training_on_train")
+    return speaks_of_one_weight(seen) and own < RESTING * gain
 
 
 def rests_at_own_weight(seen: Examined) -> bool:

@@ -10,7 +10,7 @@ from bayes_vae.diagnosis.findings.kind import AT_MOST_LIKELY, Case, warning
 from bayes_vae.diagnosis.findings.kl_weight import KL_WEIGHT_FACTOR_UNSETTLED
 from bayes_vae.diagnosis.findings.latent_use import MARGINAL_KL
 
-YOUNG = 2.0
+YOUNG = 3.0
 """Times as much as any better q gains that training both gains, where the decoder is young too."""
 
 FOLLOWS = ("prior-hole", "importance-weights")
@@ -34,6 +34,7 @@ def undertraining(seen: Examined) -> Iterator[Case]:
     or another weight is a matter of the encoder above all.
     """
     gain, young = seen.value("gain_of_training"), hardly_trained(seen)
+    learned = ("likelihood-scale",) if seen.value("pixel_scale_is_learned") == 1.0 else ()
     yield Case(
         f"A little more training of a copy raises the validation ELBO by {gain:.2g} nats.",
         [
@@ -41,7 +42,7 @@ def undertraining(seen: Examined) -> Iterator[Case]:
             seen.holds(_near_rest(seen) or young, "kl_weight_of_means"),
         ],
         ("gain_of_training_on_train", "train_amortization_gap", "last_rise"),
-        explains=("amortization-gap", *FOLLOWS) if young else FOLLOWS,
+        explains=("amortization-gap", *learned, *FOLLOWS) if young else FOLLOWS,
         at_most=1.0 if _near_rest(seen) else AT_MOST_LIKELY,
     )
     yield Case(
@@ -51,10 +52,10 @@ def undertraining(seen: Examined) -> Iterator[Case]:
     )
 
 
-def hardly_trained(seen: Examined) -> bool:
+def hardly_trained(seen: Examined, times: float = YOUNG) -> bool:
     """Whether training both gains far more than any better q would: the decoder is young, not the encoder alone."""
     better_q = [seen.value(name) for name in ("train_amortization_gap", "gain_of_encoder") if name in seen.measured]
-    return bool(better_q) and seen.value("gain_of_training") > YOUNG * max(better_q)
+    return bool(better_q) and seen.value("gain_of_training") > times * max(better_q)
 
 
 def _near_rest(seen: Examined) -> bool:

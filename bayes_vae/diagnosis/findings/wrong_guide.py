@@ -12,6 +12,7 @@ from bayes_vae.diagnosis.findings.kl_weight import (
     KL_WEIGHT_AGREEMENT,
     KL_WEIGHT_FACTOR,
     KL_WEIGHT_FACTOR_UNSETTLED,
+    at_rest_at_one_weight,
 )
 from bayes_vae.diagnosis.findings.training_length import hardly_trained
 from bayes_vae.diagnosis.measure.deviations import READINGS
@@ -21,6 +22,9 @@ SCALE_GAIN = (0.3, 0.02)
 
 BETTER_READING = 1.1
 """Times as much as a common factor on s that a reading of s must gain, for it to be clear that it is no such factor."""
+
+OF_GUIDE_ALONE = 2.0
+"""Times as much as any better q gains that training both may gain, where the guide alone is misread."""
 
 READING_TOLERANCE = 1.2
 """Factor within 1 of which the KL weights must lie under another reading of q's deviations, for it to be right."""
@@ -68,6 +72,7 @@ def scale_misread(seen: Examined) -> Iterator[Case]:
             seen.above("gain_of_reading", *SCALE_GAIN),
             seen.holds(seen.value("gain_of_reading") > factor - 0.02 * abs(factor)),
             *(seen.within(f"{name}_under_reading", 1.0, READING_TOLERANCE) for name in BOTH),
+            seen.holds(not at_rest_at_one_weight(seen), "gain_at_own_weight"),
         ],
         ("gain_of_scale_factor", *BOTH),
         at_most=1.0 if seen.value("gain_of_reading") > BETTER_READING * factor else AT_MOST_LIKELY,
@@ -79,7 +84,8 @@ def scale_misread(seen: Examined) -> Iterator[Case]:
                 seen.within(means, 1.0, KL_WEIGHT_FACTOR),
                 seen.within(scales, 1.0, READING_TOLERANCE),
                 seen.off("kl_weight_of_scales", 1.0, KL_WEIGHT_AGREEMENT),
-                seen.holds(not hardly_trained(seen), "gain_of_training"),
+                seen.holds(not hardly_trained(seen, OF_GUIDE_ALONE), "gain_of_training"),
+                seen.holds(not at_rest_at_one_weight(seen), "gain_at_own_weight"),
             ],
             at_most=AT_MOST_LIKELY,  # of four accounts one may fit by chance
         )

@@ -15,6 +15,7 @@ from bayes_vae.diagnosis.findings.kind import (
     fault,
     warning,
 )
+from bayes_vae.diagnosis.findings.training_length import hardly_trained
 
 TINY = 1e-4
 """Logits so close to 0, or to 1, are taken as that."""
@@ -102,15 +103,19 @@ LEARNED_SCALE = (
     explains=HELD_TOO_MUCH,
 )
 def likelihood_scale(seen: Examined) -> Iterator[Case]:
-    """Residuals that are not of the size that the likelihood says; too wide a one acts as too large a KL weight."""
+    """Residuals that are not of the size that the likelihood says; too wide a one acts as too large a KL weight.
+
+    A deviation that is learned, of a pair that was hardly trained, is no cause but follows.
+    """
     ratio, learned = seen.value("residual_over_scale"), seen.value("pixel_scale_is_learned") == 1.0
+    follows = (*HELD_TOO_LITTLE, "kl-weight") if ratio > 1 else (*HELD_TOO_MUCH, "averaged-loss", "kl-weight")
     yield Case(
         f"The normal likelihood is too {'narrow' if ratio > 1 else 'wide'}: residuals are {ratio:.2g} times its "
         f"deviation, and one that fits them would gain {seen.value('gain_of_pixel_scale'):.3g} nats.",
         [seen.off("residual_over_scale", 1.0, 1.25), seen.above("gain_of_pixel_scale", 1.0)],
         ("pixel_scale", "residual_deviation", "pixel_scale_is_learned"),
         advice=LEARNED_SCALE if learned else "",
-        explains=(*HELD_TOO_LITTLE, "kl-weight") if ratio > 1 else (*HELD_TOO_MUCH, "averaged-loss", "kl-weight"),
+        explains=() if learned and hardly_trained(seen) else follows,
     )
 
 
