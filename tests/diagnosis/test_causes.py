@@ -106,7 +106,8 @@ def test_a_weight_at_which_the_pair_rests_rules_out_another_reading(examined):
     """Of four accounts of two balances one may fit by chance; what training at the estimated weight gains decides."""
     both = {"kl_weight": 0.11, "kl_weight_of_means": 0.12, "kl_weight_of_scales": 0.104, "gain_of_training": 3.1}
     both |= {"gain_of_training_on_train": 3.1, "kl_weight_of_means_with_roots": 0.95}
-    both |= {"kl_weight_of_scales_with_roots": 1.04, "kl_weight_of_scales_under_prior": 0.1, "prior_precision": 0.11}
+    both |= {"train_amortization_gap": 3.3, "gain_of_encoder": 2.8, "kl_weight_of_scales_with_roots": 1.04}
+    both |= {"kl_weight_of_scales_under_prior": 0.1, "prior_precision": 0.11}
     assert findings_of(examined(**both, gain_at_own_weight_on_train=0.08))["kl-weight"] == ""
     assert "scale-misread" not in findings_of(examined(**both, gain_at_own_weight_on_train=0.08))
     assert findings_of(examined(**both, gain_at_own_weight_on_train=0.7))["kl-weight"] == "scale-misread"
