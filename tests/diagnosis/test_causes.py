@@ -111,3 +111,41 @@ def test_a_weight_at_which_the_pair_rests_rules_out_another_reading(examined):
     assert findings_of(examined(**both, gain_at_own_weight_on_train=0.08))["kl-weight"] == ""
     assert "scale-misread" not in findings_of(examined(**both, gain_at_own_weight_on_train=0.08))
     assert findings_of(examined(**both, gain_at_own_weight_on_train=0.7))["kl-weight"] == "scale-misread"
+
+
+def test_other_deviations_that_regain_most_of_it_are_no_mismatched_pair(examined):
+    """Nor is a young decoder; a pull inwards at q's own means is one."""
+    inwards = {"gain_of_encoder": 16.0, "train_amortization_gap": 17.0, "gain_of_training": 15.0}
+    inwards |= {"kl_weight_of_means": -9.7, "kl_weight_at_means": -8.0}
+    assert findings_of(examined(**inwards))["mismatched-pair"] == ""
+    wide = {"best_scale_factor": 0.3, "gain_of_scale_factor": 13.0}
+    assert "mismatched-pair" not in findings_of(examined(**inwards, **wide))
+    at_means = {**inwards, "kl_weight_of_means": 0.08, "kl_weight_at_means": -0.15, "train_kl_to_prior": 20.0}
+    assert findings_of(examined(**at_means))["mismatched-pair"] == ""
+    assert "mismatched-pair" not in findings_of(examined(**{**at_means, "kl_weight_at_means": 0.0}))
+
+
+def test_what_follows_where_only_means_were_decoded(examined):
+    """The deviation of the likelihood and those of q were for the means: neither is a cause by itself."""
+    alone = {"kl_weight_of_means": 0.24, "kl_weight_at_means": 0.004, "kl_weight_of_scales": -14.0}
+    alone |= {"gain_of_decoding_means": 35.0, "train_kl_to_prior": 7.7, "residual_over_scale": 2.6}
+    alone |= {"gain_of_pixel_scale": 24.0, "best_scale_factor": 0.22, "gain_of_scale_factor": 31.0}
+    alone |= {"kl_weight_of_scales_under_prior": 20.0, "prior_precision": 0.16, "kl_weight_of_moments": 0.3}
+    found = findings_of(examined(**alone))
+    assert found["kl-missing"] == ""
+    assert found["likelihood-scale"] == found["guide-too-wide"] == "kl-missing"
+
+
+def test_a_learned_deviation_that_is_off_is_no_cause(examined):
+    """It was right for the draws of the training; a q that is too wide brings others. A fixed one is a cause."""
+    off = {
+        "residual_over_scale": 2.2,
+        "gain_of_pixel_scale": 14.0,
+        "best_scale_factor": 0.3,
+        "gain_of_scale_factor": 15,
+    }
+    learned = findings_of(examined(**off, pixel_scale_is_learned=1.0))
+    assert learned == {"guide-too-wide": "", "likelihood-scale": "guide-too-wide"}
+    assert findings_of(examined(**off, pixel_scale_is_learned=0.0))["guide-too-wide"] == "likelihood-scale"
+    (alone,) = judge(examined(residual_over_scale=2.2, gain_of_pixel_scale=14.0, pixel_scale_is_learned=1.0)).findings
+    assert alone.sureness == "likely"

@@ -24,6 +24,12 @@ PRIOR_FACTOR, CENTRE_OFF = 1.6, 0.5
 REGAINED = 5.0
 """Nats that a retrained encoder must regain for its decoder to be called another's."""
 
+OF_DEVIATIONS = 0.5
+"""Share of what the encoder regains that one factor on all deviations may regain, where q's means are off."""
+
+INWARDS_AT_MEANS = -0.05
+"""Weight of the means, with the likelihood's pull at them, below which it pulls inwards where no objective would."""
+
 WORSE = (1.0, 0.1)
 """Nats, or share of the KL, by which another observation's z must be the better one: by chance it never is."""
 
@@ -101,12 +107,14 @@ def prior_mismatch(seen: Examined) -> Iterator[Case]:
 def mismatched_pair(seen: Examined) -> Iterator[Case]:
     """An encoder that was trained again, with the decoder held, regains far more than any imbalance would cost.
 
-    Not where the decoder gains as well, as in a pair that was hardly trained, nor, unless the codes are pulled inwards,
-    where means and deviations speak of one other weight on the KL.
+    Not where the decoder gains as well, as in a pair that was hardly trained, nor where other deviations alone would
+    regain most of it; nor, unless the codes are pulled inwards, where means and deviations speak of one other weight.
     """
     gain, gap = seen.value("gain_of_encoder"), seen.value("train_amortization_gap")
     means = seen.value("kl_weight_of_means")
-    finished = seen.holds(not seen.value("gain_of_training") > DECODER_GAINS * gain, "gain_of_training")
+    elsewhere = seen.value("gain_of_training") > DECODER_GAINS * gain
+    elsewhere = elsewhere or seen.value("gain_of_scale_factor") > OF_DEVIATIONS * gain
+    finished = seen.holds(not elsewhere, "gain_of_training")
     other_weight = speaks_of_one_weight(seen) and not agree(seen.value("kl_weight"), 1.0, KL_WEIGHT_FACTOR_UNSETTLED)
     words = f"The encoder alone, trained a little with the decoder held fixed, regains {gain:.3g} nats on held-out rows"
     yield Case(
@@ -124,6 +132,19 @@ def mismatched_pair(seen: Examined) -> Iterator[Case]:
             finished,
         ],
         ("kl_weight_of_means", "kl_weight_of_scales", "use_of_latent"),
+        at_most=AT_MOST_LIKELY,
+    )
+    yield Case(
+        f"{words}, and where q's means are decoded the likelihood pulls them inwards (weight "
+        f"{seen.value('kl_weight_at_means'):.2g}): encoder and decoder do not belong together, or the encoder sees "
+        "another input than in training.",
+        [
+            seen.above("gain_of_encoder", max(REGAINED, 0.5 * seen.value(KL))),
+            seen.below("kl_weight_at_means", INWARDS_AT_MEANS),
+            seen.holds(not other_weight, "kl_weight_of_means"),
+            finished,
+        ],
+        ("train_amortization_gap", KL, "use_of_latent"),
         at_most=AT_MOST_LIKELY,
     )
     yield Case(

@@ -38,7 +38,7 @@ CAPACITY = (
     "quarter of the KL."
 )
 
-FOLLOWS = ("prior-hole", "undertraining", "amortization-gap", "importance-weights")
+FOLLOWS = ("prior-hole", "undertraining", "amortization-gap", "importance-weights", "likelihood-scale")
 DECLARED, SQUARES, ROOTS = "kl_weight_of_means", "kl_weight_of_means_with_squares", "kl_weight_of_means_with_roots"
 
 TWO_READINGS = {
@@ -141,7 +141,7 @@ def _better_by_a_factor(seen: Examined, side: Condition) -> Case:
     advice="Look at the objective first: tell diagnose what the pair was trained on (settings={'objective': ..., "
     "'kl_weight': ...}). If it was the ELBO, train the encoder longer with the decoder held fixed. The "
     "train amortization gap then falls below 0.5 nats, or a quarter of the KL.",
-    explains=("undertraining", "prior-hole", "importance-weights"),
+    explains=("undertraining", "prior-hole", "importance-weights", "likelihood-scale"),
     symptom="guide",
     of_elbo=True,
     at_most=AT_MOST_LIKELY,

@@ -15,7 +15,6 @@ from bayes_vae.diagnosis.findings.kind import (
     fault,
     warning,
 )
-from bayes_vae.diagnosis.findings.training_length import hardly_trained
 
 TINY = 1e-4
 """Logits so close to 0, or to 1, are taken as that."""
@@ -105,7 +104,8 @@ LEARNED_SCALE = (
 def likelihood_scale(seen: Examined) -> Iterator[Case]:
     """Residuals that are not of the size that the likelihood says; too wide a one acts as too large a KL weight.
 
-    A deviation that is learned, of a pair that was hardly trained, is no cause but follows.
+    A deviation that is learned and yet off is no cause but follows: from too short a training, or from draws of q that
+    are not those of the training.
     """
     ratio, learned = seen.value("residual_over_scale"), seen.value("pixel_scale_is_learned") == 1.0
     follows = (*HELD_TOO_LITTLE, "kl-weight") if ratio > 1 else (*HELD_TOO_MUCH, "averaged-loss", "kl-weight")
@@ -115,7 +115,8 @@ def likelihood_scale(seen: Examined) -> Iterator[Case]:
         [seen.off("residual_over_scale", 1.0, 1.25), seen.above("gain_of_pixel_scale", 1.0)],
         ("pixel_scale", "residual_deviation", "pixel_scale_is_learned"),
         advice=LEARNED_SCALE if learned else "",
-        explains=() if learned and hardly_trained(seen) else follows,
+        explains=() if learned else follows,
+        at_most=AT_MOST_LIKELY if learned else 1.0,
     )
 
 

@@ -105,6 +105,7 @@ def kl_missing(seen: Examined) -> Iterator[Case]:
             seen.holds(not other_prior, "kl_weight_of_scales_under_prior"),
         ],
         ("median_scale", "aggregate_deviation_largest", "marginal_kl_bound"),
+        explains=(*HELD_TOO_LITTLE, *RIVALS, "sampling-off", "guide-too-wide", "likelihood-scale"),
     )
     smallest, largest = seen.value("smallest_scale"), seen.value("largest_scale")
     yield Case(  # the means' own weight is the noisier one, and says little of a pair trained for long
@@ -187,7 +188,7 @@ def _like_the_prior(seen: Examined) -> bool:
     why="The decoder was trained on q's means only: it fails at draws from q, and so in the ELBO and for samples.",
     advice="In training decode a draw, a new one at each step: z = mean + torch.randn_like(mean) * (log_var / "
     "2).exp(). The gain of decoding means then falls to a few nats.",
-    explains=(*RIVALS, "guide-too-wide", "prior-hole", *ANY_OTHER_BALANCE),
+    explains=(*RIVALS, "guide-too-wide", "prior-hole", "likelihood-scale", "latent", *ANY_OTHER_BALANCE),
     symptom="decoder",
     of_elbo=True,
 )
