@@ -146,6 +146,6 @@ def test_a_learned_deviation_that_is_off_is_no_cause(examined):
     }
     learned = findings_of(examined(**off, pixel_scale_is_learned=1.0))
     assert learned == {"guide-too-wide": "", "likelihood-scale": "guide-too-wide"}
-    assert findings_of(examined(**off, pixel_scale_is_learned=0.0))["guide-too-wide"] == "likelihood-scale"
+    assert findings_of(examined(**off, pixel_scale_is_learned=0.0))["likelihood-scale"] == ""
     (alone,) = judge(examined(residual_over_scale=2.2, gain_of_pixel_scale=14.0, pixel_scale_is_learned=1.0)).findings
     assert alone.sureness == "likely"

@@ -38,7 +38,7 @@ CAPACITY = (
     "quarter of the KL."
 )
 
-FOLLOWS = ("prior-hole", "undertraining", "amortization-gap", "importance-weights", "likelihood-scale")
+FOLLOWS = ("prior-hole", "undertraining", "amortization-gap", "importance-weights")
 DECLARED, SQUARES, ROOTS = "kl_weight_of_means", "kl_weight_of_means_with_squares", "kl_weight_of_means_with_roots"
 
 TWO_READINGS = {
@@ -130,6 +130,7 @@ def _better_by_a_factor(seen: Examined, side: Condition) -> Case:
         f"The ELBO gains {gain:.2g} nats if all deviations of q are made {factor:.2g} times as large.",
         [side, seen.above("gain_of_scale_factor", *SCALE_GAIN), seen.holds(not gain < 0.5 * gap)],
         ("train_amortization_gap", "gain_of_encoder", "pareto_k_share_above"),
+        explains=(*FOLLOWS, "likelihood-scale") if seen.value("pixel_scale_is_learned") == 1.0 else None,
     )
 
 
