@@ -43,12 +43,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _against(opened: OpenedRun, settings: DiagnoseSettings, found: Diagnosis) -> Comparison:
-    """The other run, diagnosed alike, and this one beside it."""
+    """The other run, by the same checks, and this one beside it."""
     from bayes_vae.diagnosis import Comparison
 
     assert settings.against is not None
     other = open_run(settings.against, opened.device, None, None, None)
-    return Comparison(_diagnosed(other, settings, "the other run"), found)
+    return Comparison(_diagnosed(other, settings, "the other run", found.checks), found)
 
 
 def diagnose_run(opened: OpenedRun, settings: DiagnoseSettings) -> tuple[Diagnosis, dict[str, Any]]:
@@ -59,7 +59,9 @@ def diagnose_run(opened: OpenedRun, settings: DiagnoseSettings) -> tuple[Diagnos
     return found, {"run": str(opened.directory.path), **content, "file": file}
 
 
-def _diagnosed(opened: OpenedRun, settings: DiagnoseSettings, task: str) -> Diagnosis:
+def _diagnosed(
+    opened: OpenedRun, settings: DiagnoseSettings, task: str, checks: Sequence[str] | None = None
+) -> Diagnosis:
     from bayes_vae.diagnosis import diagnose
 
     directory = opened.directory
@@ -73,7 +75,7 @@ def _diagnosed(opened: OpenedRun, settings: DiagnoseSettings, task: str) -> Diag
             num_observations=settings.num_observations,
             seed=settings.seed,
             seconds=settings.seconds,
-            checks=settings.checks,
+            checks=checks or settings.checks,
             progress=progress,
             announce=lambda words: note(f"{task}: {words}"),
         )

@@ -274,14 +274,14 @@ def test_a_kl_weight_is_no_other_prior(examined):
 def test_the_same_encoder_tells_the_objective_from_the_capacity(examined):
     """Where it closes the gap once it is trained by itself, nobody is told to make it larger."""
     gap = {"train_amortization_gap": 3.0}
-    for gain, words, certain in (
-        (2.8, "the cause is the objective or the training", True),
-        (0.2, "its capacity or its", False),
+    for gain, words, larger in (
+        (2.8, "the cause is the objective or the training", False),
+        (0.2, "its capacity or its", True),
     ):
         (found,) = judge(examined(**gap, gain_of_encoder=gain)).findings
         assert words in found.summary
-        assert ("larger" in found.advice) is not certain
-        assert (found.sureness == "clear") is certain
+        assert ("larger" in found.advice) is larger
+        assert found.sureness == "likely"  # it is a symptom of many causes
     notes = {"gain_of_encoder": "they share parameters."}
     (found,) = judge(examined(**gap, without=("gain_of_encoder",), notes=notes)).findings
     assert "Whether the same encoder could close it is unchecked: they share parameters." in found.summary
@@ -290,7 +290,7 @@ def test_the_same_encoder_tells_the_objective_from_the_capacity(examined):
 
 
 def test_a_threshold_that_is_only_just_passed_is_not_clear(examined):
-    near, far = (judge(examined(train_amortization_gap=gap, gain_of_encoder=gap)).findings[0] for gap in (1.4, 3.0))
+    near, far = (judge(examined(test_values_shifted=shift)).findings[0] for shift in (0.505, 0.9))
     assert (near.sureness, far.sureness) == ("likely", "clear")
 
 
@@ -326,7 +326,8 @@ def test_far_from_rest_a_weight_must_be_further_off(examined):
 def test_what_has_hardly_been_trained_is_at_rest_nowhere(examined):
     young = {"kl_weight": 0.03, "kl_weight_of_means": 0.1, "kl_weight_of_scales": -0.03, "gain_of_training": 0.8}
     assert names(examined(**young)) == ["undertraining"]
-    assert names(examined(**young, marginal_kl_bound=3.0)) == ["prior-hole"]
+    assert names(examined(**young, marginal_kl_bound=3.0, train_amortization_gap=0.4)) == ["prior-hole"]
+    assert names(examined(**young, marginal_kl_bound=3.0)) == ["undertraining", "prior-hole"]  # the decoder gains too
 
 
 def test_what_follows_from_a_cause_stands_behind_it(examined):

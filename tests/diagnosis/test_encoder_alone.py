@@ -3,11 +3,15 @@
 import pytest
 import torch
 
-from bayes_vae.diagnosis.measure.encoder_alone import measure_encoder_alone
+from bayes_vae.diagnosis.measure.encoder_alone import _with_model_held, measure_encoder_alone
 from bayes_vae.diagnosis.measure.measurement import Measurement
+from bayes_vae.diagnosis.measure.more_training import start_layers_again
 from bayes_vae.diagnosis.measure.subject import Subject
+from bayes_vae.distributions import diagonal_normal
 from bayes_vae.errors import NotDefinedError
+from bayes_vae.guides import SingleLatentGuide
 from bayes_vae.terms.program import undisturbed
+from faults.families import Programs
 from faults.pairs import AlteredGuide
 
 
@@ -38,11 +42,36 @@ def test_without_a_gap_nothing_is_trained(patient):
     assert measured(*healthy[:3], gap=0.1) == {"gain_of_encoder": Measurement(0.0)}
 
 
+def test_methods_of_one_module_are_told_apart_by_what_they_do(patient):
+    """Only what q depends on is trained, and only its layers are started again."""
+    healthy = patient("healthy", seed=1)
+    both = Programs((healthy.model, healthy.guide))
+    with undisturbed(both.model, both.guide):
+        copy = _with_model_held(Subject(both.model, both.guide, healthy.data))
+    ours = {name for name in copy.weights if ".of_guide." in name}
+    assert {name for name, weight in copy.weights.items() if weight.requires_grad} == ours
+    before = {name: weight.clone() for name, weight in copy.weights.items()}
+    assert start_layers_again(copy, copy.guide) > 0
+    changed = {name for name, weight in copy.weights.items() if not torch.equal(weight, before[name])}
+    assert changed == ours
+
+
+class Sharing(SingleLatentGuide):
+    """q's means go through a layer of the decoder."""
+
+    def __init__(self, guide, layer):
+        super().__init__()
+        self.guide, self.layer = guide, layer
+
+    def variational_posterior(self, x):
+        q = self.guide.variational_posterior(x)
+        return diagonal_normal(q.base_dist.loc + 0 * self.layer.weight.sum(), q.base_dist.scale)
+
+
 def test_what_shares_parameters_cannot_be_trained_alone(patient):
     healthy = patient("healthy", seed=1)
-    shared = AlteredGuide(healthy.guide, lambda loc, scale: (loc, scale))
-    shared.decoder = healthy.model
-    with pytest.raises(NotDefinedError, match="encoder and decoder are not modules of their own"):
-        measured(healthy.model, shared, healthy.data)
+    layer = next(part for part in healthy.model.modules() if isinstance(part, torch.nn.Linear))
+    with pytest.raises(NotDefinedError, match="encoder and decoder have no parameters of their own"):
+        measured(healthy.model, Sharing(healthy.guide, layer), healthy.data)
     with pytest.raises(NotDefinedError, match="the amortization gap was not measured"):
         measure_encoder_alone(Subject(*healthy[:3]))

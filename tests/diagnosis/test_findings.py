@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 
@@ -101,3 +102,18 @@ def test_json_is_strict():
     assert again["findings"][0]["measurements"][1]["value"] is None
     assert again["measurements"]["kl_weight"] == {"value": 2.0, "error": None, "unit": ""}
     assert again["healthy"] is False
+
+
+def test_every_advice_says_which_number_moves_and_where_to(examined):
+    """The words of a number that is measured, or of the KL weights, behind what is to be done, and then a value."""
+    numbers = [name.replace("_", " ").lower() for name in examined().measured]
+    numbers += ["kl weight", "moved by a call", "kl of site", "use of site", "prior precision"]
+    for kind in KINDS:
+        if kind.first or kind.name in ("not-finite", "data-range", "gray-data", "unused-dimensions"):
+            continue
+        *_, last = kind.advice.split(". ")
+        assert any(number in last.lower() for number in numbers), (kind.name, last)
+        assert re.search(r"\b(then|after|once)\b.*\b(reads?|falls?|rises?|stays)\b", last, re.IGNORECASE), (
+            kind.name,
+            last,
+        )

@@ -52,7 +52,7 @@ def test_a_check_that_would_take_too_long_is_left_out(monkeypatch):
     assert budget.made == ["a", "b", "d"]
     assert clock.now == 6.0
     assert subject.notes == {
-        "number_of_c": "the check c would take about 60 s, and of 30 s 27 s are left: give more seconds."
+        "number_of_c": "the check c would take about 60 s, and of 30 s 27 s are left: give at least 63 seconds."
     }
 
 

@@ -1,12 +1,20 @@
 """The estimated KL weight where it is known: a linear-Gaussian model and the best normal guide for any weight."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from pyro import distributions as dist
 
 from bayes_vae.data import load_data
 from bayes_vae.diagnosis.measure.deviations import measure_scales
-from bayes_vae.diagnosis.measure.stationarity import measure_stationarity, pulls, ratio_of_sums
+from bayes_vae.diagnosis.measure.stationarity import (
+    Pulls,
+    measure_stationarity,
+    pulls,
+    ratio_of_sums,
+    stationary_weights,
+)
 from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.distributions import diagonal_normal
 from bayes_vae.guides import SingleLatentGuide
@@ -99,6 +107,62 @@ def test_another_prior_in_the_loss_is_read_off(subject_at, within, centre, varia
     under = found["kl_weight_of_scales_under_prior"]
     within(under.value, 1.0, under.error)
     assert under.error < 0.1
+
+
+def test_the_centre_of_another_prior_has_its_error():
+    """Pulls (m − a) / v plus noise of a known size σ: the error of a is v σ / √N, that of the slope added."""
+    random = torch.Generator().manual_seed(0)
+    centre, variance, noise, count = 0.8, 2.0, 1.5, 2000
+    m = torch.randn(count, 1, dtype=torch.float64, generator=random)
+    off = []
+    for _ in range(40):
+        pull = (m - centre) / variance + noise * torch.randn(count, 1, dtype=torch.float64, generator=random)
+        nothing = torch.ones_like(m)
+        found = stationary_weights(Pulls(pull, nothing, nothing, m, nothing, nothing / 2))["prior_centre_off"]
+        off.append((found.value - centre) / found.error)
+    assert found.error == pytest.approx(variance * noise / count**0.5, rel=0.2)
+    assert 0.6 < torch.tensor(off).std() < 1.4
+
+
+class Dropping(SingleLatentGuide):
+    """The linear encoder behind dropout of its inputs that maximizes the ELBO of a linear-Gaussian model on some rows.
+
+    With H m = h(x) at the best mean m of an x, the best W of m = W d(x − b), with masks of mean 1 and variance
+    p / (1 − p), is H⁻¹ A S (S + p / (1 − p) diag(S))⁻¹, where h(x) = A (x − b) and S is the second moment of x − b.
+    """
+
+    def __init__(self, model, x, p):
+        super().__init__()
+        self._model, self.drop = (model,), torch.nn.Dropout(p)
+        precise = (-2 * model.log_scale).exp()
+        pull = model.weight.T @ model.weight * precise
+        held = pull + torch.eye(model.latent_dim, dtype=x.dtype)
+        second = (x - model.bias).T @ (x - model.bias) / len(x)
+        widened = second + p / (1 - p) * second.diagonal().diag()
+        best = torch.linalg.inv(held) @ model.weight.T * precise @ second @ torch.linalg.inv(widened)
+        self.register_buffer("best", best.detach())
+        self.register_buffer("scale", (pull.diagonal() + 1).rsqrt().detach())
+
+    def variational_posterior(self, x) -> dist.TorchDistribution:
+        return diagonal_normal(self.drop(x - self._model[0].bias) @ self.best.T, self.scale.expand(len(x), -1))
+
+
+def test_dropout_is_on_where_the_balance_is_measured(subject_at, within):
+    """At rest under dropout, a pair is not at rest without it; afterwards the layer is as it was."""
+    subject = subject_at(1.0)
+    guide = Dropping(subject.model, subject.train.x[0], 0.5)
+    dropping = replace(subject, guide=guide)
+    with undisturbed(subject.model, guide):
+        found = measure_stationarity(dropping)["kl_weight_of_means"]
+        assert not guide.drop.training
+        again = measure_stationarity(dropping)["kl_weight_of_means"]
+        guide.drop.p = 0.0
+        without = measure_stationarity(dropping)["kl_weight_of_means"]
+    within(found.value, 1.0, found.error)
+    assert found.error < 0.4
+    assert abs(without.value - 1) > 4 * without.error
+    assert abs(without.value - 1) > 4 * found.error
+    assert again == found
 
 
 def test_a_weight_is_not_taken_for_another_prior(subject_at):

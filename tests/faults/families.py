@@ -329,7 +329,7 @@ FAMILIES: dict[str, Family] = {
         likelihood=shared_normal(0.2),
         latent_dim=8,
         epochs=120,
-        rate=1e-2,
+        rate=3e-3,
         batch=50,
         words="colour images, convolutions with frozen batch norm",
     ),

@@ -7,16 +7,23 @@ from typing import Any
 
 from faults.families import FAMILIES
 from faults.fault_injection import BEST_RANKS, Row
+from faults.several_sites import OF_SITES, SITES
 from faults.wild_cases import WILD
 
 __all__ = ["calibration", "false_clear", "interval", "is_false", "summary", "table", "verdict", "wrong"]
 
 CLEAR = 0.99
 
+WAYS = {**WILD, **OF_SITES}
+"""Every way of training, by name."""
+
+WORDS = {name: what.words for kinds in (FAMILIES, SITES, WAYS) for name, what in kinds.items()}
+"""What every family and way of training is."""
+
 
 def verdict(row: Row) -> str:
     """found, missed, misnamed; right or false alarm of a healthy training; right or misnamed where no number tells."""
-    what = WILD[row["case"]]
+    what = WAYS[row["case"]]
     standing = {finding["name"] for finding in _standing(row)}
     names = {finding["name"] for finding in row["findings"][:BEST_RANKS]}
     if names & set(what.expected):
@@ -33,7 +40,7 @@ def _standing(row: Row) -> list[dict[str, Any]]:
 
 def is_false(row: Row, finding: dict[str, Any]) -> bool:
     """Whether a finding is neither what was done nor what may be said of it."""
-    what = WILD[row["case"]]
+    what = WAYS[row["case"]]
     return finding["name"] not in (*what.expected, *what.also)
 
 
@@ -77,19 +84,18 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
     """One line for each family, then for each way of training, in Markdown."""
     yield "| | trainings | found or rightly quiet | misnamed | missed | false alarm | clear, of them false |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
-    for key, names in (("family", list(FAMILIES)), ("case", list(WILD))):
+    for key, names in (("family", [*FAMILIES, *SITES]), ("case", [*WAYS])):
         for name in names:
             own = [row for row in rows if row[key] == name]
             if own:
-                words = (FAMILIES if key == "family" else WILD)[name].words
-                yield _line(f"{name}: {words}", own)
+                yield _line(f"{name}: {WORDS[name]}", own)
     yield _line("all", list(rows))
 
 
 def _line(name: str, rows: Sequence[Row]) -> str:
     verdicts = [verdict(row) for row in rows]
     counts = [sum(v in kind for v in verdicts) for kind in (("found", "right"), ("misnamed",), ("missed",))]
-    healthy = [v for v, row in zip(verdicts, rows, strict=True) if WILD[row["case"]].healthy]
+    healthy = [v for v, row in zip(verdicts, rows, strict=True) if WAYS[row["case"]].healthy]
     alarms = f"{healthy.count('false alarm')} of {len(healthy)}" if healthy else ""
     false, clear = calibration(rows)["clear"]
     return f"| {name} | {len(rows)} | {counts[0]} | {counts[1]} | {counts[2]} | {alarms} | {clear}, {false} |"
@@ -97,9 +103,9 @@ def _line(name: str, rows: Sequence[Row]) -> str:
 
 def summary(rows: Sequence[Row]) -> Iterator[str]:
     """The shares that count, each with its counts and its interval at 95 %."""
-    faults = [verdict(row) for row in rows if WILD[row["case"]].expected]
-    quiet = [verdict(row) for row in rows if not WILD[row["case"]].expected and not WILD[row["case"]].healthy]
-    healthy = [verdict(row) for row in rows if WILD[row["case"]].healthy]
+    faults = [verdict(row) for row in rows if WAYS[row["case"]].expected]
+    quiet = [verdict(row) for row in rows if not WAYS[row["case"]].expected and not WAYS[row["case"]].healthy]
+    healthy = [verdict(row) for row in rows if WAYS[row["case"]].healthy]
     said = calibration(rows)
     yield f"- named first or second: {shown(faults.count('found'), len(faults))}"
     yield f"- something else named: {shown(faults.count('misnamed'), len(faults))}"

@@ -26,6 +26,7 @@ from faults.families import FAMILIES, Programs
 from faults.fault_injection import MARKS, Row, decided_again, parse_seeds, put_between_marks, read, told
 from faults.held_out import judged_while_left_out, moved
 from faults.losses import train
+from faults.several_sites import OF_SITES, SITES, trained_sites
 from faults.verdicts import summary, table, verdict, wrong
 from faults.wild_cases import WILD
 
@@ -41,7 +42,7 @@ def cells(families: Sequence[str], cases: Sequence[str], seeds: Iterable[int], w
     """What is trained, mixed, so that any beginning of it has something of everything.
 
     A round has each healthy training, and each fault in a third of the families: fault i in family j where i + j and
-    the seed leave the same rest.
+    the seed leave the same rest. Families of several sites have cases of their own, all of them in each round.
     """
     faults, kinds = [name for name in WILD if not WILD[name].healthy], list(FAMILIES)
     chosen: list[Cell] = []
@@ -49,8 +50,17 @@ def cells(families: Sequence[str], cases: Sequence[str], seeds: Iterable[int], w
         found = [
             (family, case, seed)
             for family in families
+            if family in FAMILIES
             for case in cases
+            if case in WILD
             if whole or WILD[case].healthy or (faults.index(case) + kinds.index(family) - seed) % ROUNDS == 0
+        ]
+        found += [
+            (family, case, seed)
+            for family in families
+            if family in SITES
+            for case in SITES[family].cases
+            if case in cases
         ]
         chosen += sorted(found, key=lambda cell: hashlib.sha256(repr(cell).encode()).hexdigest())
     return chosen
@@ -58,6 +68,8 @@ def cells(families: Sequence[str], cases: Sequence[str], seeds: Iterable[int], w
 
 def trained(family: str, case: str, seed: int, weights: Path) -> tuple[Any, Any, Any]:
     """The pair and its data, trained now or read."""
+    if family in SITES:
+        return trained_sites(family, case, seed, weights)
     kind, what = FAMILIES[family], WILD[case]
     pair, data = kind.fresh(seed + what.start)
     pair = what.change(pair)
@@ -117,10 +129,11 @@ def measure_missing(wanted: Sequence[Cell], rows: int, results: Path, seconds: f
 def main() -> None:
     """Train and diagnose what is not there yet; print what is there."""
     parser = argparse.ArgumentParser(description=__doc__)
+    present = [name for name, family in FAMILIES.items() if family.present]
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--rows", type=int, default=800)
-    parser.add_argument("--families", nargs="*", default=[name for name, family in FAMILIES.items() if family.present])
-    parser.add_argument("--faults", nargs="*", default=list(WILD))
+    parser.add_argument("--families", nargs="*", default=[*present, *SITES])
+    parser.add_argument("--faults", nargs="*", default=[*WILD, *OF_SITES])
     parser.add_argument("--whole", action="store_true", help="every fault in every family in each round")
     parser.add_argument("--results", type=Path, default=Path("runs/wild"))
     parser.add_argument("--seconds", type=float, default=float("inf"), help="when to stop; a later call goes on")

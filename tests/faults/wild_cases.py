@@ -159,7 +159,9 @@ WILD: dict[str, Wild] = {
     "sampling-off": Wild(("sampling-off",), "means decoded", deterministic),
     "squares-in-kl": Wild(("scale-misread",), "the KL reads a log variance as log deviation", squares_in_kl),
     "other-prior": Wild(("prior-mismatch",), "KL to N(0, 10)", prior_of_deviation(10**0.5)),
-    "reversed-kl": Wild(("kl-weight", "amortization-gap"), "KL(p to q)", reversed_kl, also=("prior-mismatch",)),
+    "reversed-kl": Wild(
+        ("kl-weight", "amortization-gap"), "KL(p to q)", reversed_kl, also=("prior-mismatch", "guide-too-wide")
+    ),
     "importance-weighted": Wild(
         (), "importance weighted, 10 draws", importance_weighted(10), also=("amortization-gap", "guide-too-wide")
     ),

@@ -15,6 +15,9 @@ TINY = 1e-6
 OUT_OF_REACH = 0.1
 """Share of the data beyond every mean of the decoder, from which its output is too narrow a range."""
 
+SPAN, NEAR_AN_END = 0.5, 0.05
+"""How far apart the decoder's means must lie, and how near to 0, 1 or −1, where an activation ends its range."""
+
 LOG_VARIANCE_NEAR_OVERFLOW = 30.0
 """A log variance beyond which exp is next to overflow in float32, or s next to 0."""
 
@@ -23,14 +26,16 @@ LOG_VARIANCE_NEAR_OVERFLOW = 30.0
     "encoder-confined",
     needs=("share_at_smallest_mean", "share_at_smallest_log_variance"),
     why="q cannot be where the posterior is, whatever the encoder learns.",
-    advice="Make both heads linear: mean = nn.Linear(hidden, latent_dim), log_var = nn.Linear(hidden, latent_dim), "
-    "with no activation behind them. No value then lies on the end of a range, and the amortization gap falls.",
+    advice="Make both heads linear: mean = nn.Linear(hidden, latent_dim), log_var = nn.Linear(hidden, "
+    "latent_dim), with no activation behind them. The share at smallest mean and share at smallest log "
+    "variance then fall below 1 %.",
     explains=(
         *OF_OBJECTIVE,
         "latent",
         "scale-misread",
         "averaged-loss",
         "mismatched-pair",
+        "prior-mismatch",
         "unused-dimensions",
         "sampling-off",
     ),
@@ -83,17 +88,21 @@ def encoder_confined(seen: Examined) -> Iterator[Case]:
     "decoder-reach",
     needs=("share_below_reach",),
     why="No z can reconstruct these values: the decoder leaves residuals there, and the deviation grows to cover them.",
-    advice="Let the last layer be linear, or bring the data into the range of its activation ([0, 1] for a sigmoid, "
-    "[-1, 1] for a tanh).",
+    advice="Let the last layer be linear, or bring the data into the range of its activation ([0, 1] for a "
+    "sigmoid, [-1, 1] for a tanh). The share below reach and share above reach then fall to about 0.",
     explains=("likelihood-scale", "latent", "amortization-gap", "undertraining", "unused-dimensions"),
 )
 def decoder_reach(seen: Examined) -> Iterator[Case]:
-    """Many values beyond every mean that the decoder gives, at an end that an activation has."""
+    """Many values beyond every mean that the decoder gives, at an end that an activation has.
+
+    Means that hardly vary, as of a latent that was given up or a decoder that was hardly trained, have no such end.
+    """
     least, most = seen.value("smallest_mean_decoded"), seen.value("largest_mean_decoded")
-    for share, bounded, word in (
-        ("share_below_reach", least >= -1 - TINY, f"below {least:.3g}"),
-        ("share_above_reach", most <= 1 + TINY, f"above {most:.3g}"),
+    for share, end, ends, word in (
+        ("share_below_reach", least, (0.0, -1.0), f"below {least:.3g}"),
+        ("share_above_reach", most, (0.0, 1.0), f"above {most:.3g}"),
     ):
+        bounded = most - least > SPAN and any(abs(end - of) < NEAR_AN_END for of in ends)
         yield Case(
             f"{seen.value(share):.0%} of the values lie {word}, where no mean of the decoder lies: its range is "
             f"[{least:.3g}, {most:.3g}].",
@@ -106,8 +115,8 @@ def decoder_reach(seen: Examined) -> Iterator[Case]:
     "unscaled-columns",
     needs=("largest_column_over_median", "pixel_scale_is_one_number"),
     why="With one deviation for all columns the widest one dominates the likelihood; the others are hardly modelled.",
-    advice="Standardize the columns: x = (x - x.mean(0)) / x.std(0), with the moments of the training rows; or give "
-    "each its own deviation.",
+    advice="Standardize the columns: x = (x - x.mean(0)) / x.std(0), with the moments of the training rows; or "
+    "give each its own deviation. The largest column over median then reads about 1.",
     explains=("likelihood-scale", "latent", "unused-dimensions"),
 )
 def unscaled_columns(seen: Examined) -> Iterator[Case]:
@@ -126,8 +135,8 @@ def unscaled_columns(seen: Examined) -> Iterator[Case]:
     "near-overflow",
     needs=("largest_log_variance",),
     why="A little larger, and its exponential is infinite: training ends in NaN.",
-    advice="Lower the learning rate or clip the gradient (clip_norm); if the KL is in the loss with the right sign, "
-    "it brings such variances back.",
+    advice="Lower the learning rate or clip the gradient (clip_norm); if the KL is in the loss with the right "
+    "sign, it brings such variances back. The largest log variance then stays below 10.",
     symptom="objective",
 )
 def near_overflow(seen: Examined) -> Iterator[Case]:

@@ -86,7 +86,8 @@ class Examined:
 
     def below(self, name: str, threshold: float) -> Condition:
         """A number that must lie below a threshold."""
-        return self._beyond(name, threshold / self.strictness, -1.0)
+        factor = self.strictness if threshold < 0 else 1 / self.strictness
+        return self._beyond(name, threshold * factor, -1.0)
 
     def off(self, name: str, value: float, factor: float) -> Condition:
         """A number that must lie beyond a factor of a value, on either side."""

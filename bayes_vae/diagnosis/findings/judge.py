@@ -62,7 +62,7 @@ def judge(seen: Examined) -> Judgement:
 
 def arranged(found: Sequence[Found]) -> tuple[Finding, ...]:
     """Findings with their causes, from answers in the order of the table: those that stand for themselves first."""
-    return tuple(sorted((_explained(answer, found[:place]) for place, answer in enumerate(found)), key=_place))
+    return tuple(sorted((_explained(answer, found) for answer in found), key=_place))
 
 
 def obstacle(kind: Kind, seen: Examined) -> str:
@@ -74,19 +74,27 @@ def obstacle(kind: Kind, seen: Examined) -> str:
     return "" if lacking is None else seen.notes.get(lacking, f"{lacking.replace('_', ' ')} was not measured.")
 
 
-def _explained(answer: Found, before: Sequence[Found]) -> Finding:
-    """The finding with the first of the causes before it; a suspicion, of less than its usual severity, is no cause."""
-    kind, finding = answer.kind, answer.finding
+def _explained(answer: Found, found: Sequence[Found]) -> Finding:
+    """The finding with the first of its causes; a suspicion, of less than its usual severity, is no cause.
+
+    Of two that explain each other the one that stands first in the table is the cause.
+    """
+    finding, place = answer.finding, found.index(answer)
     causes = [
         cause.kind.name
-        for cause in before
-        if cause.finding.severity == cause.kind.severity and {kind.name, kind.symptom} & set(cause.explains)
+        for at, cause in enumerate(found)
+        if _causes(cause, answer) and (at < place or not _causes(answer, cause)) and at != place
     ]
     if not causes:
         return finding
     first, *others = causes
     also = f" ({joined(others)} could cause it too)" if others else ""
     return replace(finding, because=first, advice=f"Fix {first} first{also}, then rerun diagnose.")
+
+
+def _causes(cause: Found, answer: Found) -> bool:
+    kind = answer.kind
+    return cause.finding.severity == cause.kind.severity and bool({kind.name, kind.symptom} & set(cause.explains))
 
 
 def _place(finding: Finding) -> tuple[bool, int]:

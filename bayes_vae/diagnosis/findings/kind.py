@@ -116,6 +116,8 @@ class Kind:
         symptom: of what it is a symptom, where something else is wrong; a wrong decoder has all three.
         of_elbo: whether it is judged by the balance or the gain of the ELBO, which another objective does not have.
         first: whether it is looked at before anything is measured; where it is found nothing is.
+        at_most: the largest certainty of its cases: below that of a clear finding where it has several causes, of which
+            no number here tells the one that it names.
     """
 
     name: str
@@ -128,6 +130,7 @@ class Kind:
     symptom: Symptom | None = None
     of_elbo: bool = False
     first: bool = False
+    at_most: float = 1.0
 
     def find(self, seen: Examined) -> Found | None:
         """The finding of the first case whose conditions are all likely to hold, or None."""
@@ -137,7 +140,7 @@ class Kind:
                 for number in (*(condition.measurement for condition in case.conditions), *map(seen.shown, case.shown)):
                     if not math.isnan(number.value):
                         measurements.setdefault(number.name, number)
-                certainty = min(case.at_most, *(condition.certain for condition in case.conditions))
+                certainty = min(self.at_most, case.at_most, *(condition.certain for condition in case.conditions))
                 shown, severity = tuple(measurements.values()), case.severity or self.severity
                 texts = case.summary, shown, self.why, case.advice or self.advice
                 finding = Finding(self.name, severity, certainty, *texts)

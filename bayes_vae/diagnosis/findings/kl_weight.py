@@ -29,6 +29,9 @@ SETTLED_GAIN = 0.3
 UNEXPLAINED = 0.25
 """Share of what training at weight 1 gains that training at the estimated weight may gain, where that is the weight."""
 
+RESTING = 0.1
+"""The same share where a weight at which the pair rests rules out that its deviations were read otherwise."""
+
 BOTH = ("kl_weight_of_means", "kl_weight_of_scales")
 LARGEST_KL = "largest_mean_kl_of_a_dimension"
 
@@ -96,7 +99,7 @@ def _averages(seen: Examined) -> dict[str, float]:
     why="Above 1 the objective is a looser bound on log p(x) than the ELBO, and the codes carry too little; below 1 "
     "it is not a bound, and the codes miss the prior.",
     advice="Finish training at weight 1, or report the weight with every figure and compare models at weight 1 only. "
-    "After training at weight 1 the estimate reads 1.",
+    "After training at weight 1 the estimated KL weight reads 1.",
     explains=HELD_TOO_LITTLE,
     symptom="objective",
     of_elbo=True,
@@ -104,6 +107,7 @@ def _averages(seen: Examined) -> dict[str, float]:
 def kl_weight(seen: Examined) -> Iterator[Case]:
     """A weight other than 1: known from the settings, else estimated."""
     known, free = seen.setting("kl_weight", 1.0), seen.setting("free_bits", 0.0)
+    means, scales = map(seen.value, BOTH)
     if known != 1:
         said = Measurement(known, unit="", name="kl_weight_of_the_settings", threshold=1.0)
         words = f"The run was trained with KL weight {known:g}."
@@ -118,6 +122,7 @@ def kl_weight(seen: Examined) -> Iterator[Case]:
             _weight_conditions(seen),
             (*BOTH, "train_kl_to_prior", "gain_at_own_weight"),
             explains=_follows(seen.value("kl_weight")),
+            at_most=AT_MOST_LIKELY if math.isfinite(means) and not agree(means, scales, KL_WEIGHT_AGREEMENT) else 1.0,
         )
 
 
@@ -138,7 +143,23 @@ def speaks_of_one_weight(seen: Examined) -> bool:
         return weight > 1 and seen.value("unbalanced_share") < 0.5
     if seen.value("use_of_latent") < COLLAPSED_KL and seen.value("train_kl_to_prior") < UNUSED_KL:
         return False  # next to nothing is paid for a latent of which the decoder makes nothing
-    return agree(means, scales, KL_WEIGHT_AGREEMENT) and weight > FORGOTTEN_KL_WEIGHT
+    agreed = agree(means, scales, KL_WEIGHT_AGREEMENT) or rests_at_own_weight(seen)
+    return agreed and weight > FORGOTTEN_KL_WEIGHT
+
+
+def at_rest_at_one_weight(seen: Examined) -> bool:
+    """Whether means and deviations speak of one weight, and training at it gains next to nothing of what 1 gains."""
+    own, gain = seen.value("gain_at_own_weight_on_train"), seen.value("gain_of_training_on_train")
+    return speaks_of_one_weight(seen) and own < RESTING * gain
+
+
+def rests_at_own_weight(seen: Examined) -> bool:
+    """Whether training at the estimated weight gains next to nothing, where both weights are far off 1 on one side."""
+    means, scales = map(seen.value, BOTH)
+    far = max(means, scales) < 1 / KL_WEIGHT_FACTOR_UNSETTLED or min(means, scales) > KL_WEIGHT_FACTOR_UNSETTLED
+    own, gain = seen.value("gain_at_own_weight_on_train"), seen.value("gain_of_training_on_train")
+    near = agree(means, scales, KL_WEIGHT_FACTOR_UNSETTLED)
+    return far and near and own < min(SETTLED_GAIN, UNEXPLAINED * gain)
 
 
 def _weight_conditions(seen: Examined) -> list[Condition]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bayes_vae.diagnosis.findings.examined import Examined
-from bayes_vae.diagnosis.findings.kind import OF_GUIDE, Case, fault, note, warning
+from bayes_vae.diagnosis.findings.kind import AT_MOST_LIKELY, OF_GUIDE, Case, fault, note, warning
 from bayes_vae.diagnosis.measure.codes_and_prior import COLLAPSED_KL
 
 UNUSED_KL = 0.5
@@ -28,14 +28,21 @@ MOMENTS = ("aggregate_mean_off", "aggregate_deviation_smallest", "aggregate_devi
     "decoder-ignores-latent",
     needs=("use_of_latent", KL),
     why="The KL is paid, but the reconstruction is the same for every z.",
-    advice="Look for a z that is replaced, detached or multiplied by zero on its way into the decoder.",
+    advice="Look for a z that is replaced, detached or multiplied by zero on its way into the decoder. The use "
+    "of latent then rises above the KL.",
     explains=(*OF_GUIDE, "prior-hole", "variance-collapse"),
+    at_most=AT_MOST_LIKELY,
 )
 def decoder_ignores_latent(seen: Examined) -> Iterator[Case]:
-    """A KL is paid, and another observation's z does as well."""
+    """A KL is paid, and another observation's z does as well; where it does better, the decoder does use z."""
+    least = seen.at_least(*UNUSED)
     yield Case(
         f"The KL is {seen.value(KL):.2g} nats, but another observation's z reconstructs x just as well.",
-        [seen.below("use_of_latent", seen.at_least(*UNUSED)), seen.above(KL, UNUSED_KL)],
+        [
+            seen.below("use_of_latent", least),
+            seen.above(KL, UNUSED_KL),
+            seen.holds(seen.value("use_of_latent") > -UNUSED_KL - least, "use_of_latent"),
+        ],
     )
 
 
@@ -44,7 +51,8 @@ def decoder_ignores_latent(seen: Examined) -> Iterator[Case]:
     needs=(KL,),
     why="z carries no information about x: the model is one average observation, whatever z is.",
     advice="Raise the KL weight from 0 over the first epochs (kl_warmup_epochs), use free bits, or make the "
-    "decoder weaker or its noise smaller.",
+    "decoder weaker or its noise smaller. The train KL to prior then rises above 0.5 nats, and use of "
+    "latent above it.",
     explains=("undertraining", "unused-dimensions"),
     symptom="latent",
 )
@@ -89,10 +97,12 @@ def unused_dimensions(seen: Examined) -> Iterator[Case]:
     "variance-collapse",
     needs=("scale_share",),
     why="q(z | x) is almost a point: an autoencoder in disguise that pays a KL and gains nothing.",
-    advice="Look at how the deviation is computed and whether it is trained; it must come from the encoder, without a "
-    "small cap, and be in the KL.",
+    advice="Look at how the deviation is computed and whether it is trained: log_var must come from the encoder, "
+    "without a small cap, and be in the KL, z = mean + torch.randn_like(mean) * (log_var / 2).exp(). The "
+    "scale share then rises well above 0.03.",
     explains=(*OF_GUIDE, "prior-hole"),
     symptom="objective",
+    at_most=AT_MOST_LIKELY,
 )
 def variance_collapse(seen: Examined) -> Iterator[Case]:
     """Each q is next to a point beside the spread of all codes."""
@@ -108,11 +118,13 @@ def variance_collapse(seen: Examined) -> Iterator[Case]:
     "prior-hole",
     needs=("marginal_kl_bound",),
     why="Draws from the prior fall where no observation's code is: samples are worse than reconstructions.",
-    advice="Use the prior of the training; otherwise fit a more flexible prior (mixture, vamp, flow) to the codes, "
-    "with bv.refit_prior(model, guide, data) or `bayes-vae refit-prior RUN --out NEWRUN`, or train with such a prior "
-    "and finish at KL weight 1.",
+    advice="Use the prior of the training; otherwise fit a more flexible prior (mixture, vamp, flow) to the "
+    "codes, with bv.refit_prior(model, guide, data) or `bayes-vae refit-prior RUN --out NEWRUN`, or train "
+    "with such a prior and finish at KL weight 1. The marginal KL bound then falls below 0.7 nats, or a "
+    "tenth of the KL.",
     explains=("importance-weights",),
     symptom="objective",
+    at_most=AT_MOST_LIKELY,
 )
 def prior_hole(seen: Examined) -> Iterator[Case]:
     """Codes and draws of the prior that can be told apart."""

@@ -12,7 +12,8 @@ from bayes_vae.diagnosis.findings.kind import Case, fault
     "not-repeatable",
     needs=("terms_that_change",),
     why="No number of such a pair belongs to one q and one likelihood: each call uses different networks.",
-    advice="Use nn.Dropout, which evaluation mode turns off, or F.dropout(h, p, training=self.training).",
+    advice="Use nn.Dropout, which evaluation mode turns off, or F.dropout(h, p, training=self.training). The "
+    "codes and the likelihood moved by a call then read 0.",
     first=True,
 )
 def not_repeatable(seen: Examined) -> Iterator[Case]:

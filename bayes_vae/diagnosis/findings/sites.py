@@ -21,8 +21,8 @@ FORGOTTEN_GAIN = (0.3, 0.25)
     "forgotten-modality",
     needs=("smallest_use_of_latent_for_a_site", "largest_gain_of_a_site"),
     why="p(x | z) of this site is almost arbitrary, and so is every term that sums over the sites.",
-    advice="Add its log likelihood to the loss, and give its decoder's parameters to the optimizer: the ELBO sums over "
-    "all observed sites. Another observation's z then explains it worse.",
+    advice="Add its log likelihood to the loss, and give its decoder's parameters to the optimizer: the ELBO "
+    "sums over all observed sites. The use of latent for it then rises well above 0 nats.",
     explains=(
         *OF_DECODER,
         *("kl-sign", "kl-missing", "kl-across-batch", "sampling-off", "scale-misread", "prior-mismatch"),
@@ -54,8 +54,8 @@ def forgotten_modality(seen: Examined) -> Iterator[Case]:
     "layer-ignored",
     needs=("smallest_kl_of_a_site",),
     why="Its KL is paid, but the rest of the model is the same whatever its value.",
-    advice="Look for a latent that is replaced, detached or multiplied by zero on its way to the part of the model "
-    "that it should change.",
+    advice="Look for a latent that is replaced, detached or multiplied by zero on its way to the part of the "
+    "model that it should change. The use of site then rises above 0.1 nats.",
     explains=(*OF_GUIDE, "importance-weights"),
 )
 def layer_ignored(seen: Examined) -> Iterator[Case]:
@@ -72,8 +72,8 @@ def layer_ignored(seen: Examined) -> Iterator[Case]:
     "layer-dead",
     needs=("smallest_kl_of_a_site",),
     why="This layer is its prior whatever x is: the model is the same without it.",
-    advice="Raise the KL weight from 0 over the first epochs (kl_warmup_epochs), use free bits for this site, or leave "
-    "the layer out.",
+    advice="Raise the KL weight from 0 over the first epochs (kl_warmup_epochs), use free bits for this site, or "
+    "leave the layer out. The KL of site then rises above 0.02 nats.",
     symptom="latent",
 )
 def layer_dead(seen: Examined) -> Iterator[Case]:

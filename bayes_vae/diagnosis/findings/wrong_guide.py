@@ -12,11 +12,19 @@ from bayes_vae.diagnosis.findings.kl_weight import (
     KL_WEIGHT_AGREEMENT,
     KL_WEIGHT_FACTOR,
     KL_WEIGHT_FACTOR_UNSETTLED,
+    at_rest_at_one_weight,
 )
+from bayes_vae.diagnosis.findings.training_length import hardly_trained
 from bayes_vae.diagnosis.measure.deviations import READINGS
 
 SCALE_GAIN = (0.3, 0.02)
 """Nats of ELBO, or share of the KL, that other deviations of q must gain."""
+
+BETTER_READING = 1.1
+"""Times as much as a common factor on s that a reading of s must gain, for it to be clear that it is no such factor."""
+
+OF_GUIDE_ALONE = 2.0
+"""Times as much as any better q gains that training both may gain, where the guide alone is misread."""
 
 READING_TOLERANCE = 1.2
 """Factor within 1 of which the KL weights must lie under another reading of q's deviations, for it to be right."""
@@ -26,7 +34,8 @@ CLOSED = 0.5
 
 CAPACITY = (
     "Train the encoder alone for longer, with the decoder held fixed; if the gap stays, make the encoder larger or "
-    "refine q for each observation (guide semi-amortized). The gap then falls below the threshold."
+    "refine q for each observation (guide semi-amortized). The train amortization gap then falls below 0.5 nats, or a "
+    "quarter of the KL."
 )
 
 FOLLOWS = ("prior-hole", "undertraining", "amortization-gap", "importance-weights")
@@ -45,8 +54,9 @@ TWO_READINGS = {
     "scale-misread",
     needs=("gain_of_reading", *BOTH),
     why="ELBO, L_K and samples use a q other than the one that was trained.",
-    advice="Decide once what the encoder's second output is, log variance v (s = exp(v / 2)) or log deviation (s = "
-    "exp), and use it the same way for the draws, for the KL and in the guide.",
+    advice="Decide once what the encoder's second output is, log variance v (s = exp(v / 2)) or log deviation (s "
+    "= exp), and use it the same way for the draws, for the KL and in the guide. The gain of reading "
+    "then falls to 0 or below, and both KL weights read 1.",
     explains=(*HELD_TOO_LITTLE, "guide-too-wide", "kl-weight", "averaged-loss", "sampling-off"),
     symptom="decoder",
     of_elbo=True,
@@ -62,8 +72,10 @@ def scale_misread(seen: Examined) -> Iterator[Case]:
             seen.above("gain_of_reading", *SCALE_GAIN),
             seen.holds(seen.value("gain_of_reading") > factor - 0.02 * abs(factor)),
             *(seen.within(f"{name}_under_reading", 1.0, READING_TOLERANCE) for name in BOTH),
+            seen.holds(not at_rest_at_one_weight(seen), "gain_at_own_weight"),
         ],
         ("gain_of_scale_factor", *BOTH),
+        at_most=1.0 if seen.value("gain_of_reading") > BETTER_READING * factor else AT_MOST_LIKELY,
     )
     for (means, scales), words in TWO_READINGS.items():  # the pair is at rest only where both readings are known
         yield Case(
@@ -72,7 +84,10 @@ def scale_misread(seen: Examined) -> Iterator[Case]:
                 seen.within(means, 1.0, KL_WEIGHT_FACTOR),
                 seen.within(scales, 1.0, READING_TOLERANCE),
                 seen.off("kl_weight_of_scales", 1.0, KL_WEIGHT_AGREEMENT),
+                seen.holds(not hardly_trained(seen, OF_GUIDE_ALONE), "gain_of_training"),
+                seen.holds(not at_rest_at_one_weight(seen), "gain_at_own_weight"),
             ],
+            at_most=AT_MOST_LIKELY,  # of four accounts one may fit by chance
         )
 
 
@@ -81,10 +96,11 @@ def scale_misread(seen: Examined) -> Iterator[Case]:
     needs=("gain_of_scale_factor",),
     why="The ELBO falls short of what the same means would give, and importance weights have heavy tails.",
     advice="Look for a factor on the deviations (a temperature, say); otherwise train the guide longer with the "
-    "decoder held fixed.",
+    "decoder held fixed. The best scale factor then reads 1, and gain of scale factor 0.",
     explains=FOLLOWS,
     symptom="guide",
     of_elbo=True,
+    at_most=AT_MOST_LIKELY,
 )
 def guide_too_narrow(seen: Examined) -> Iterator[Case]:
     """Larger deviations are better for nearly all observations."""
@@ -95,11 +111,12 @@ def guide_too_narrow(seen: Examined) -> Iterator[Case]:
     "guide-too-wide",
     needs=("gain_of_scale_factor",),
     why="The ELBO falls short of what the same means would give: draws from q fall outside the posterior.",
-    advice="Look for a factor or a floor on the deviations; otherwise train the guide longer with the decoder held "
-    "fixed.",
+    advice="Look for a factor or a floor on the deviations; otherwise train the guide longer with the decoder "
+    "held fixed. The best scale factor then reads 1, and gain of scale factor 0.",
     explains=FOLLOWS,
     symptom="guide",
     of_elbo=True,
+    at_most=AT_MOST_LIKELY,
 )
 def guide_too_wide(seen: Examined) -> Iterator[Case]:
     """Smaller deviations are better for nearly all observations."""
@@ -113,6 +130,7 @@ def _better_by_a_factor(seen: Examined, side: Condition) -> Case:
         f"The ELBO gains {gain:.2g} nats if all deviations of q are made {factor:.2g} times as large.",
         [side, seen.above("gain_of_scale_factor", *SCALE_GAIN), seen.holds(not gain < 0.5 * gap)],
         ("train_amortization_gap", "gain_of_encoder", "pareto_k_share_above"),
+        explains=(*FOLLOWS, "likelihood-scale") if seen.value("pixel_scale_is_learned") == 1.0 else None,
     )
 
 
@@ -122,11 +140,12 @@ def _better_by_a_factor(seen: Examined, side: Condition) -> Case:
     why="The encoder gives a worse q than the best of its family: the ELBO is lower than it need be, and the decoder "
     "learns from that worse q.",
     advice="Look at the objective first: tell diagnose what the pair was trained on (settings={'objective': ..., "
-    "'kl_weight': ...}). If it was the ELBO, train the encoder longer with the decoder held fixed. The gap then falls "
-    "below the threshold.",
-    explains=("undertraining", "prior-hole", "importance-weights"),
+    "'kl_weight': ...}). If it was the ELBO, train the encoder longer with the decoder held fixed. The "
+    "train amortization gap then falls below 0.5 nats, or a quarter of the KL.",
+    explains=("undertraining", "prior-hole", "importance-weights", "likelihood-scale"),
     symptom="guide",
     of_elbo=True,
+    at_most=AT_MOST_LIKELY,
 )
 def amortization_gap(seen: Examined) -> Iterator[Case]:
     """A gap on training rows; whether the same network closes it tells objective or training from capacity.
@@ -137,6 +156,7 @@ def amortization_gap(seen: Examined) -> Iterator[Case]:
     gap, off, gain = map(seen.value, ("train_amortization_gap", "marginal_kl_bound", "gain_of_encoder"))
     near = agree(seen.value("kl_weight_of_means"), 1.0, KL_WEIGHT_FACTOR_UNSETTLED)
     words = f"The best q of the guide's family has an ELBO {gap:.2g} nats above the encoder's, on training rows"
+    explains = ("prior-hole", "importance-weights") if hardly_trained(seen) else None
     conditions = [
         seen.above("train_amortization_gap", 0.5, or_share_of_kl=0.25),
         seen.holds(near or gap > off, "kl_weight_of_means"),
@@ -147,6 +167,7 @@ def amortization_gap(seen: Examined) -> Iterator[Case]:
         "on held-out rows: the cause is the objective or the training, not its capacity.",
         [*conditions, seen.above("gain_of_encoder", CLOSED * gap)],
         shown,
+        explains=explains,
     )
     yield closed
     unknown = math.isnan(gain)
@@ -159,7 +180,7 @@ def amortization_gap(seen: Examined) -> Iterator[Case]:
         conditions,
         shown,
         advice="" if unknown else CAPACITY,
-        at_most=AT_MOST_LIKELY,
+        explains=explains,
     )
 
 
@@ -167,7 +188,8 @@ def amortization_gap(seen: Examined) -> Iterator[Case]:
     "importance-weights",
     needs=("pareto_k_share_above",),
     why="For most observations L_K is a lower bound that has not converged, whatever its standard error says.",
-    advice="Report log p(x) from annealing (bayes-vae compare), or with a refined proposal.",
+    advice="Report log p(x) from annealing (bayes-vae compare), or with a refined proposal. The pareto k share "
+    "above then falls below 0.5.",
     symptom="guide",
 )
 def importance_weights(seen: Examined) -> Iterator[Case]:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bayes_vae.diagnosis.findings.examined import Examined
-from bayes_vae.diagnosis.findings.kind import HELD_TOO_LITTLE, HELD_TOO_MUCH, OF_DECODER, OF_GUIDE, Case, fault, warning
+from bayes_vae.diagnosis.findings.kind import (
+    AT_MOST_LIKELY,
+    HELD_TOO_LITTLE,
+    HELD_TOO_MUCH,
+    OF_DECODER,
+    OF_GUIDE,
+    Case,
+    fault,
+    warning,
+)
 
 TINY = 1e-4
 """Logits so close to 0, or to 1, are taken as that."""
@@ -18,7 +27,7 @@ ONES = ("share_of_ones", "share_of_ones_decoded")
     needs=("share_certain_and_wrong",),
     why="Observed pixel values get a probability close to 0, which costs log p(x | z) without bound.",
     advice="The decoder's outputs are logits: pass them as logits, or put one sigmoid before they are taken as "
-    "probabilities.",
+    "probabilities. The share certain and wrong then falls to 0.",
     explains=(*OF_DECODER, "likelihood-scale"),
 )
 def sigmoid_missing(seen: Examined) -> Iterator[Case]:
@@ -43,7 +52,8 @@ def sigmoid_missing(seen: Examined) -> Iterator[Case]:
     "sigmoid-twice",
     needs=("smallest_logit",),
     why="Every probability is between 0.5 and 0.731, so no pixel can be called dark or certain.",
-    advice="Remove one of the two sigmoids: give the likelihood logits or probabilities, not probabilities as logits.",
+    advice="Remove one of the two sigmoids: give the likelihood logits or probabilities, not probabilities as "
+    "logits. The smallest logit then falls below 0.",
     explains=OF_DECODER,
 )
 def sigmoid_twice(seen: Examined) -> Iterator[Case]:
@@ -59,7 +69,8 @@ def sigmoid_twice(seen: Examined) -> Iterator[Case]:
     "output-relu",
     needs=("smallest_logit",),
     why="Every probability is at least one half, so no pixel can be called dark.",
-    advice="Remove the ReLU after the decoder's last layer: logits must be free to be negative.",
+    advice="Remove the ReLU after the decoder's last layer: logits must be free to be negative. The smallest "
+    "logit then falls below 0.",
     explains=OF_DECODER,
 )
 def output_relu(seen: Examined) -> Iterator[Case]:
@@ -77,7 +88,7 @@ def output_relu(seen: Examined) -> Iterator[Case]:
 
 LEARNED_SCALE = (
     "The deviation is learned, but has not reached its best value: train it longer or at a higher rate, and look for a "
-    "floor, a ceiling or a weight decay that holds it back. residual_over_scale then reads 1."
+    "floor, a ceiling or a weight decay that holds it back. The residual over scale then reads 1."
 )
 
 
@@ -86,20 +97,26 @@ LEARNED_SCALE = (
     needs=("residual_over_scale",),
     why="The deviation of the pixels sets the weight of the reconstruction: too wide, and the latent is given up; too "
     "narrow, and the KL hardly counts.",
-    advice="Learn the deviation: likelihood={'name': 'normal', 'noise': 'shared'}; or fix it near the residuals' own. "
-    "residual_over_scale then reads 1.",
+    advice="Learn the deviation: likelihood={'name': 'normal', 'noise': 'shared'}; or fix it near the residuals' "
+    "own. The residual over scale then reads 1.",
     explains=HELD_TOO_MUCH,
 )
 def likelihood_scale(seen: Examined) -> Iterator[Case]:
-    """Residuals that are not of the size that the likelihood says; too wide a one acts as too large a KL weight."""
+    """Residuals that are not of the size that the likelihood says; too wide a one acts as too large a KL weight.
+
+    A deviation that is learned and yet off is no cause but follows: from too short a training, or from draws of q that
+    are not those of the training.
+    """
     ratio, learned = seen.value("residual_over_scale"), seen.value("pixel_scale_is_learned") == 1.0
+    follows = (*HELD_TOO_LITTLE, "kl-weight") if ratio > 1 else (*HELD_TOO_MUCH, "averaged-loss", "kl-weight")
     yield Case(
         f"The normal likelihood is too {'narrow' if ratio > 1 else 'wide'}: residuals are {ratio:.2g} times its "
         f"deviation, and one that fits them would gain {seen.value('gain_of_pixel_scale'):.3g} nats.",
         [seen.off("residual_over_scale", 1.0, 1.25), seen.above("gain_of_pixel_scale", 1.0)],
         ("pixel_scale", "residual_deviation", "pixel_scale_is_learned"),
         advice=LEARNED_SCALE if learned else "",
-        explains=(*HELD_TOO_LITTLE, "kl-weight") if ratio > 1 else (*HELD_TOO_MUCH, "averaged-loss", "kl-weight"),
+        explains=() if learned else follows,
+        at_most=AT_MOST_LIKELY if learned else 1.0,
     )
 
 
@@ -108,7 +125,8 @@ def likelihood_scale(seen: Examined) -> Iterator[Case]:
     needs=("smallest_scale",),
     why="A deviation that nothing keeps up goes to zero where the data allow it: densities and gradients grow without "
     "bound, and training ends in NaN.",
-    advice="Give deviations a floor, share one between pixels, or add noise to data that have constant pixels.",
+    advice="Give deviations a floor, share one between pixels, or add noise to data that have constant pixels. "
+    "The smallest pixel scale then stays above 0.01.",
     explains=HELD_TOO_LITTLE,
     symptom="objective",
 )
@@ -130,4 +148,5 @@ def scale_runaway(seen: Examined) -> Iterator[Case]:
         advice="Check whether the KL of each observation is in the loss: it keeps q's deviations from shrinking. "
         "Compute them as exp of half a log variance, or as softplus plus a floor.",
         explains=OF_GUIDE,
+        at_most=AT_MOST_LIKELY,
     )

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bayes_vae.diagnosis.findings.examined import Condition, Examined, agree
-from bayes_vae.diagnosis.findings.kind import ANY_OTHER_BALANCE, HELD_TOO_LITTLE, OF_DECODER, Case, fault
+from bayes_vae.diagnosis.findings.kind import (
+    ANY_OTHER_BALANCE,
+    AT_MOST_LIKELY,
+    HELD_TOO_LITTLE,
+    OF_DECODER,
+    Case,
+    fault,
+)
 from bayes_vae.diagnosis.findings.kl_weight import (
     BOTH,
     FORGOTTEN_KL_WEIGHT,
@@ -53,7 +60,7 @@ def kl_sign(seen: Examined) -> Iterator[Case]:
         "KL instead of lowering it.",
         [
             seen.above(KL, 10 * UNUSED_KL),
-            seen.holds(use < 0.1 * kl, "use_of_latent"),
+            seen.holds(abs(use) < 0.1 * kl, "use_of_latent"),
             seen.above("marginal_kl_bound", UNUSED_KL),
             seen.above("gain_of_training", 0.5 * kl),
             seen.holds(not lowered, "kl_weight_of_means"),
@@ -89,7 +96,7 @@ def kl_missing(seen: Examined) -> Iterator[Case]:
         f"gives {seen.value('gain_of_decoding_means'):.3g} nats more than decoding draws: q's deviations played no "
         "part.",
         [
-            seen.below("kl_weight_of_means", 10 * FORGOTTEN_KL_WEIGHT),
+            seen.below("kl_weight_of_means", HALF_HELD),
             seen.below("kl_weight_at_means", 10 * FORGOTTEN_KL_WEIGHT),
             seen.below("kl_weight_of_scales", FORGOTTEN_KL_WEIGHT),
             seen.above("gain_of_decoding_means", UNUSED_KL),
@@ -98,6 +105,22 @@ def kl_missing(seen: Examined) -> Iterator[Case]:
             seen.holds(not other_prior, "kl_weight_of_scales_under_prior"),
         ],
         ("median_scale", "aggregate_deviation_largest", "marginal_kl_bound"),
+        explains=(*HELD_TOO_LITTLE, *RIVALS, "sampling-off", "guide-too-wide", "likelihood-scale"),
+    )
+    smallest, largest = seen.value("smallest_scale"), seen.value("largest_scale")
+    yield Case(  # the means' own weight is the noisier one, and says little of a pair trained for long
+        f"q's deviations are next to zero, though free (from {smallest:.2g} to {largest:.2g}), and next to nothing "
+        f"keeps them up: the KL, {seen.value(KL):.3g} nats, seems to be missing in the loss, or to have a tiny weight.",
+        [
+            seen.below("kl_weight_of_scales", HARDLY_HELD),
+            seen.below(CODES, VARIANCE_SHARE),
+            seen.holds(smallest < largest / 10, "smallest_scale"),
+            seen.above("use_of_latent", UNUSED_KL),
+            seen.above(KL, 10 * UNUSED_KL),
+            seen.holds(not (_like_the_prior(seen) or of_moments or other_prior), "kl_weight_of_means"),
+        ],
+        ("median_scale", "marginal_kl_bound"),
+        at_most=AT_MOST_LIKELY,
     )
 
 
@@ -164,21 +187,22 @@ def _like_the_prior(seen: Examined) -> bool:
     needs=("gain_of_decoding_means", "mean_square_scale", *BOTH),
     why="The decoder was trained on q's means only: it fails at draws from q, and so in the ELBO and for samples.",
     advice="In training decode a draw, a new one at each step: z = mean + torch.randn_like(mean) * (log_var / "
-    "2).exp(). Decoding q's mean then gains a few nats at most.",
-    explains=(*RIVALS, "guide-too-wide", "prior-hole", *ANY_OTHER_BALANCE),
+    "2).exp(). The gain of decoding means then falls to a few nats.",
+    explains=(*RIVALS, "guide-too-wide", "prior-hole", "likelihood-scale", "latent", *ANY_OTHER_BALANCE),
     symptom="decoder",
     of_elbo=True,
 )
 def sampling_off(seen: Examined) -> Iterator[Case]:
     """q as wide as the prior, means that differ, and a decoder that knows the means alone."""
-    gain = seen.value("gain_of_decoding_means")
+    gain, means = seen.value("gain_of_decoding_means"), "kl_weight_of_means"
+    far = KL_WEIGHT_FACTOR_UNSETTLED  # at draws, where the decoder knows nothing, the pull is large in any direction
     yield Case(
         f"Decoding q's mean gives {gain:.3g} nats more than decoding a draw, and q's deviations are the prior's: they "
         "played no part in training.",
         [
             seen.above("gain_of_decoding_means", 3.0),
             seen.within("mean_square_scale", 1.0, KL_WEIGHT_FACTOR),
-            seen.above("kl_weight_of_means", KL_WEIGHT_FACTOR_UNSETTLED),
+            seen.below(means, -far) if seen.value(means) < 0 else seen.above(means, far),
             seen.within("kl_weight_at_means", 1.0, KL_WEIGHT_FACTOR_UNSETTLED),
         ],
     )

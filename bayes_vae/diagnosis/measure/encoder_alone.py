@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import torch
+
 from bayes_vae.diagnosis.measure.measurement import Measurement
 from bayes_vae.diagnosis.measure.more_training import FAST_RATE, start_layers_again, train_a_little, weighted_elbo
 from bayes_vae.diagnosis.measure.subject import Subject
 from bayes_vae.errors import NotDefinedError
-from bayes_vae.terms.program import modules_of
+from bayes_vae.terms.randomness import KeyedNoise, derived_seed
 
 __all__ = ["measure_encoder_alone"]
 
-STEPS, FRESH_STEPS = 200, 400
+STEPS, FRESH_STEPS, ROWS = 200, 400, 8
 
 SMALL_GAP = (0.4, 0.2)
 """Nats of amortization gap, or share of the KL, up to which no encoder is trained: there is nothing to explain."""
@@ -20,7 +22,7 @@ def measure_encoder_alone(subject: Subject) -> dict[str, Measurement]:
     """Gain of the ELBO of held-out rows by training the encoder alone, from its weights of now and from fresh ones.
 
     Raises:
-        NotDefinedError: no copy can be made, or encoder and decoder share parameters or have none.
+        NotDefinedError: no copy can be made, or q depends on no parameter, or on one that p depends on too.
     """
     gap, kl = (subject.measured.get(name) for name in ("train_amortization_gap", "train_kl_to_prior"))
     if gap is None or kl is None:
@@ -41,13 +43,32 @@ def measure_encoder_alone(subject: Subject) -> dict[str, Measurement]:
 
 
 def _with_model_held(subject: Subject) -> Subject:
+    """A copy of which only those parameters are trained that q depends on."""
     copy = subject.copy()
-    ours = [weight for module in modules_of(copy.guide) for weight in module.parameters()]
-    theirs = [weight for module in modules_of(copy.model) for weight in module.parameters()]
-    if not ours or {id(weight) for weight in ours} & {id(weight) for weight in theirs}:
-        raise NotDefinedError("encoder and decoder are not modules of their own, so that one cannot be trained alone.")
-    for weight in theirs:
-        weight.requires_grad_(False)
-    for weight in ours:
+    for weight in copy.weights.values():
         weight.requires_grad_(True)
+    ours, theirs = _of_guide_and_model(copy)
+    if not ours or ours & theirs:
+        raise NotDefinedError(
+            "encoder and decoder have no parameters of their own, so that one cannot be trained alone."
+        )
+    for weight in copy.weights.values():
+        weight.requires_grad_(id(weight) in ours)
     return copy
+
+
+def _of_guide_and_model(subject: Subject) -> tuple[set[int], set[int]]:
+    """Identities of the parameters that log q(z given x), and those that log p(x, z), depends on, at given latents."""
+    weights, rows = list(subject.weights.values()), subject.train.first(ROWS)
+    noise = KeyedNoise(derived_seed(subject.seed, "whose parameters")) if subject.pair.keyed else None
+    with torch.enable_grad():
+        bound = subject.pair.bind(*rows)
+        latents = {site: z.detach() for site, z in bound.draw(range(1), noise).latents.items()}
+        terms = bound.evaluate(latents)
+        sides = terms.log_guide.sum(), (terms.log_prior + terms.log_likelihood).sum()
+        pulls = [
+            torch.autograd.grad(side, weights, allow_unused=True, retain_graph=True) if side.requires_grad else ()
+            for side in sides
+        ]
+    guide, model = ({id(weight) for weight, pull in zip(weights, of, strict=False) if pull is not None} for of in pulls)
+    return guide, model

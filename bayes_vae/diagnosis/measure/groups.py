@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -171,13 +172,13 @@ class Budget:
         """Why a group is left out; empty where it runs."""
         if self.checks is not None:
             return "" if group.name in self.checks else f"the check {group.name} was not asked for."
-        left, needed = self.seconds - (time.perf_counter() - self.start), self.estimate(group, subject)
-        if needed <= max(left, 0.0):
+        spent, needed = time.perf_counter() - self.start, self.estimate(group, subject)
+        left = max(self.seconds - spent, 0.0)
+        if needed <= left:
             return ""
         return (
-            f"the check {group.name} would take about {needed:.0f} s, and of {self.seconds:g} s {max(left, 0.0):.0f} "
-            "s are "
-            "left: give more seconds."
+            f"the check {group.name} would take about {needed:.0f} s, and of {self.seconds:g} s {left:.0f} s are left: "
+            f"give at least {_rounded_up(spent + needed):g} seconds."
         )
 
     def run(self, group: Group, subject: Subject) -> dict[str, Measurement]:
@@ -192,6 +193,16 @@ class Budget:
             self.passes += group.work(subject)
             self.measured_for += time.perf_counter() - before
         return found
+
+
+def _rounded_up(seconds: float) -> float:
+    """To two digits.
+
+    >>> _rounded_up(414.2), _rounded_up(63.0)
+    (420.0, 63.0)
+    """
+    step = 10.0 ** max(0, math.floor(math.log10(seconds)) - 1) if seconds > 0 else 1.0
+    return math.ceil(seconds / step) * step
 
 
 def check_names(names: Collection[str] | None) -> None:

@@ -108,10 +108,11 @@ def start_again(subject: Subject) -> dict[str, Measurement]:
 
 
 def start_layers_again(subject: Subject, *programs: Any) -> int:
-    """Give every layer that knows how fresh weights; how many there were."""
+    """Give every layer that knows how fresh weights, unless one of them is held; how many there were."""
     with isolated_rng(derived_seed(subject.seed, "again"), subject.device):
         layers = [part for program in programs for owner in modules_of(program) for part in owner.modules()]
         layers = [layer for layer in layers if hasattr(layer, "reset_parameters")]
+        layers = [layer for layer in layers if all(weight.requires_grad for weight in layer.parameters())]
         for layer in layers:
             layer.reset_parameters()  # type: ignore[operator]
     return len(layers)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bayes_vae.diagnosis.measure.measurement import Measurement
 from bayes_vae.diagnosis.measure.subject import Rows, Subject
@@ -16,6 +17,7 @@ from bayes_vae.objectives import Elbo
 from bayes_vae.terms.factorized import variational_normal
 from bayes_vae.terms.gradients import gradients_at
 from bayes_vae.terms.randomness import KeyedNoise, derived_seed, isolated_rng
+from bayes_vae.terms.reached import reached_modules
 
 __all__ = [
     "Pulls",
@@ -28,11 +30,38 @@ __all__ = [
 
 DRAWS, ROWS_AT_ONCE, BLOCKS = 16, 256, 8
 
+MASKS, DRAWS_OF_A_MASK = 8, 4
+"""Masks of dropout, and draws of q under each: the masks are the larger noise."""
+
+DROPPING = (nn.modules.dropout._DropoutNd, nn.RNNBase, nn.MultiheadAttention)
+"""Layers that drop some of their numbers in training, and do nothing else then that they do not do in evaluation."""
+
+
+@contextmanager
+def dropout_as_in_training(subject: Subject) -> Iterator[bool]:
+    """Dropout on, with masks of the subject's seed: the pair came to rest with it. Whether there is any."""
+    layers = [layer for layer in reached_modules(subject.model, subject.guide) if isinstance(layer, DROPPING)]
+    modes = [layer.training for layer in layers]
+    with isolated_rng(derived_seed(subject.seed, "dropout"), subject.device):
+        try:
+            for layer in layers:
+                layer.training = True
+            yield any(_drops(layer) for layer in layers)
+        finally:
+            for layer, mode in zip(layers, modes, strict=True):
+                layer.training = mode
+
+
+def _drops(layer: nn.Module) -> bool:
+    """Whether a layer that can drop numbers does."""
+    return float(getattr(layer, "p", getattr(layer, "dropout", 0.0))) > 0
+
 
 class Pulls(NamedTuple):
     """Gradients for each observation with respect to q's mean m and log deviation, and q's deviations, all (N, D).
 
-    Means and deviations, and with them the gradients, are in units of the prior.
+    Means and deviations, and with them the gradients, are in units of the prior. Where there is dropout, the D
+    dimensions under each mask stand side by side, so that sums over dimensions are over masks too.
     """
 
     likelihood_loc: Tensor
@@ -41,6 +70,11 @@ class Pulls(NamedTuple):
     kl_loc: Tensor
     kl_log_scale: Tensor
     scale: Tensor
+    masks: int = 1
+
+    def over_masks(self, values: Tensor) -> Tensor:
+        """The mean over masks of values in all dimensions."""
+        return values.unflatten(-1, (self.masks, -1)).mean(-2)
 
 
 Reading = Callable[[Tensor], Tensor]
@@ -50,23 +84,37 @@ Reading = Callable[[Tensor], Tensor]
 def pulls(subject: Subject, rows: Rows, reading: Reading | None = None) -> Pulls:
     """What pulls at each q(z given x): the likelihood to one side, the prior to the other.
 
+    Dropout is on, as in training: the balance holds for the codes of the training, not for those without dropout.
+
     Args:
         subject: a factorized pair.
         rows: observations.
         reading: changes the guide's deviations; None leaves them.
     """
     batches = (slice(first, first + ROWS_AT_ONCE) for first in range(0, len(rows.index), ROWS_AT_ONCE))
-    found = [_pulls_of(subject, rows.take(batch), reading) for batch in batches]
-    return Pulls(*(torch.cat(column).double() for column in zip(*found, strict=True)))
+    _ = subject.factorized  # read without dropout, under which no pair repeats itself
+    with dropout_as_in_training(subject) as drops:
+        keys = [("pulls", str(mask)) for mask in range(MASKS)] if drops else [("pulls",)]
+        draws = DRAWS_OF_A_MASK if drops else DRAWS
+        found = [
+            _side_by_side([_pulls_of(subject, part, reading, key, draws) for key in keys])
+            for part in map(rows.take, batches)
+        ]
+    return Pulls(*(torch.cat(column).double() for column in zip(*found, strict=True)), masks=len(keys))
 
 
-def _pulls_of(subject: Subject, rows: Rows, reading: Reading | None) -> tuple[Tensor, ...]:
+def _side_by_side(masks: list[tuple[Tensor, ...]]) -> list[Tensor]:
+    return [torch.cat(sides, -1) for sides in zip(*masks, strict=True)]
+
+
+def _pulls_of(
+    subject: Subject, rows: Rows, reading: Reading | None, key: tuple[str, ...], draws: int
+) -> tuple[Tensor, ...]:
     bound = subject.factorized.bind(*rows)
     loc, scale = (part.detach() for part in variational_normal(bound))
     scale = reading(scale) if reading else scale
-    noise = KeyedNoise(derived_seed(subject.seed, "pulls")).normal(
-        "z", rows.index, range(DRAWS // 2), loc.shape[1:], loc
-    )
+    keyed = KeyedNoise(derived_seed(subject.seed, *key))
+    noise = keyed.normal("z", rows.index, range(draws // 2), loc.shape[1:], loc)
     noise = torch.cat([noise, -noise])
     with torch.enable_grad():
         m, log_scale = loc.clone().requires_grad_(), scale.log().requires_grad_()
@@ -155,9 +203,13 @@ def _of_another_prior(p: Pulls) -> dict[str, Measurement]:
     precision = ratio_of_sums((off * (p.likelihood_loc - pull)).sum(-1), off.square().sum(-1))
     under = p.scale.square() * precision.value - 1
     weight = ratio_of_sums((under * p.likelihood_log_scale).sum(-1), under.square().sum(-1))
+    away = p.over_masks(pull) / precision.value
+    centre, left = (p.over_masks(means) - away).abs(), p.over_masks(p.likelihood_loc - pull - precision.value * off)
+    noise = left.std(0) / (len(left) ** 0.5 * abs(precision.value))
+    error = torch.hypot(noise, away * precision.error / precision.value)
     return {
         "prior_precision": precision,
-        "prior_centre_off": Measurement.of((means - pull / precision.value).abs().max()),
+        "prior_centre_off": Measurement.of(centre.max(), error[centre.argmax()]),
         "kl_weight_of_scales_under_prior": weight,
     }
 
@@ -195,7 +247,7 @@ def measure_parameters_balance(subject: Subject) -> dict[str, Measurement]:
     objective = Elbo(DRAWS // 2)(copy.model, copy.guide)
     blocks = torch.arange(len(subject.train.index), device=subject.device).chunk(BLOCKS)
     products = []
-    with torch.enable_grad(), isolated_rng(derived_seed(subject.seed, "balance"), subject.device):
+    with torch.enable_grad(), dropout_as_in_training(copy):
         weights = [weight for weight in objective.parameters() if weight.requires_grad]
         for block in map(subject.train.take, blocks):
             terms = objective.terms(*block.x, index=block.index)
