@@ -36,6 +36,9 @@ Result = TypeVar("Result")
 ROWS_AT_ONCE = 8192
 """Particles times observations in one pass through the networks."""
 
+ROWS_IN_CACHE = 2048
+"""The same on a CPU, where nothing is traced: what the decoder returns for so many is still in the cache when used."""
+
 WEIGHTS_AT_ONCE = 2**23
 """Particles times observations of one batch, whose weights some estimators hold together (64 MiB)."""
 
@@ -183,7 +186,9 @@ class OpenPair:
         num_particles = whole_number("num_particles", num_particles)
         chosen = self.rows if rows is None else self.rows.take(rows)
         count, seed = len(chosen.index), derived_seed(self.seed, *purpose) if purpose else self.seed
-        size, chunk = _sizes(self.pair, count, num_particles, self.batch_size or batch_size, self.chunk_size)
+        small = self.pair.source == "distributions" and chosen.index.device.type == "cpu"
+        at_once = ROWS_IN_CACHE if small else ROWS_AT_ONCE
+        size, chunk = _sizes(self.pair, count, num_particles, self.batch_size or batch_size, self.chunk_size, at_once)
         held = num_particles * min(size, count) + 8 * (num_particles // chunk)
         check_memory(held, f"num_particles={num_particles:,}", self.index.device)
         chunks = tuple(range(start, min(start + chunk, num_particles)) for start in range(0, num_particles, chunk))
@@ -300,7 +305,7 @@ class OpenPair:
 
 
 def _sizes(
-    pair: Pair, count: int, num_particles: int, batch_size: int | None, chunk_size: int | None
+    pair: Pair, count: int, num_particles: int, batch_size: int | None, chunk_size: int | None, at_once: int
 ) -> tuple[int, int]:
     """Observations and particles at once; a guide whose noise is not keyed runs in fixed blocks whatever is asked."""
     if not pair.keyed:
@@ -309,7 +314,7 @@ def _sizes(
         return count, min(BLOCK, max(1, ROWS_AT_ONCE // count))
     size = batch_size if pair.splittable else count
     size = size or max(1, min(1024, max(32, ROWS_AT_ONCE // num_particles), WEIGHTS_AT_ONCE // num_particles))
-    return size, chunk_size or max(1, ROWS_AT_ONCE // min(size, count))
+    return size, chunk_size or max(1, at_once // min(size, count))
 
 
 def part_of(progress: Progress | None, done: int, total: int) -> Progress | None:
