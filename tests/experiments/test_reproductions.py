@@ -7,7 +7,7 @@ import torch
 
 import bayes_vae as bv
 from bayes_vae.cli import main as command
-from bayes_vae.experiments.reproduce import linear_vae
+from bayes_vae.experiments.reproduce import iwae_table, linear_vae
 from bayes_vae.models import LinearGaussianVAE
 
 pytestmark = pytest.mark.usefixtures("clean_globals")
@@ -66,3 +66,46 @@ def test_every_start_ends_at_probabilistic_pca(capsys, tmp_path):
 def test_reproductions_stand_in_the_list_of_experiments(capsys):
     assert command(["experiment"]) == 0
     assert "reproduce/linear_vae" in capsys.readouterr().out
+
+
+def test_a_row_is_trained_once_and_then_evaluated(capsys, tmp_path):
+    small = {"data": "digits", "epochs": 1, "num_observations": 12, "num_particles": 40, "num_annealed": 3}
+    small |= {"rows": ("vae", "iwae_5_two"), "runs": str(tmp_path / "runs"), "device": "cpu"}
+    first = iwae_table.main(**small)
+    assert "epoch 1/1" in capsys.readouterr().err
+    file = tmp_path / "table.json"
+    assert iwae_table.main(**small, results=str(file)) == first
+    assert "epoch" not in capsys.readouterr().err
+    assert set(bv.load(tmp_path / "runs" / "vae")[0].state_dict()) > {"decoder.0.weight"}
+    figures = json.loads(file.read_text())["figures"]
+    assert [figure["published"] for figure in figures] == [None] * 7, "nothing is published of the digits"
+    assert figures[0]["differs"] == "1 of 3,280 epochs, batches of 100, not 20, 12 test images"
+    for row in ("VAE, one layer", "importance weighted, k = 5, two layers"):
+        assert first[f"{row}: −L_40"] < first[f"{row}: −ELBO"]
+
+
+def test_a_row_that_was_interrupted_goes_on(capsys, tmp_path):
+    data = bv.load_data("digits", policy="stochastic")
+    row, settings = iwae_table.ROWS["vae"], {"batch_size": 500, "seed": 0, "device": "cpu"}
+    cpu = torch.device("cpu")
+    whole = iwae_table.trained(row, data, tmp_path / "whole", {**settings, "epochs": 2}, cpu)
+
+    def stop(state):
+        raise KeyboardInterrupt
+
+    model, guide = iwae_table.new_pair(row.pair, data, 0, cpu)
+    sections = {"data": iwae_table.as_json(iwae_table.DataSettings(policy="stochastic"))}
+    with pytest.raises(KeyboardInterrupt):
+        bv.fit(
+            model, guide, data, out=tmp_path / "stopped", schedule="burda", learning_rate=1e-3, epochs=2,
+            callbacks=[stop], interruptible=False, sections=sections, **settings,
+        )  # fmt: skip
+    again = iwae_table.trained(row, data, tmp_path / "stopped", {**settings, "epochs": 2}, cpu)
+    for one, other in zip(whole, again, strict=True):
+        for name, weight in one.state_dict().items():
+            assert torch.equal(weight, other.state_dict()[name]), name
+
+
+def test_a_row_that_is_not_there_is_refused(capsys):
+    assert command(["experiment", "reproduce/iwae-table", "--rows", "vea"]) == 2
+    assert "no row is called vea: the rows are vae, iwae_5" in capsys.readouterr().err
