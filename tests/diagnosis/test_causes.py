@@ -157,3 +157,10 @@ def test_a_gain_within_the_error_of_the_test_elbo_is_likely_at_most(examined):
         seen.measured["test_elbo"] = Measurement(-20.0, error)
         (found, *_) = judge(seen).findings
         assert (found.name, found.sureness) == ("undertraining", sureness)
+
+
+def test_a_gap_between_other_rows_counts_from_two_errors_on(examined):
+    seen = examined(generalization_gap=10.0)
+    for error, found in ((2.0, True), (4.0, False)):
+        seen.measured["generalization_gap"] = Measurement(10.0, error)
+        assert ("overfitting" in findings_of(seen)) is found

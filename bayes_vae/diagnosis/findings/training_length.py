@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from bayes_vae.diagnosis.findings.examined import Examined, agree
+from bayes_vae.diagnosis.findings.examined import CLEARLY, Examined, agree
 from bayes_vae.diagnosis.findings.kind import AT_MOST_LIKELY, Case, warning
 from bayes_vae.diagnosis.findings.kl_weight import KL_WEIGHT_FACTOR_UNSETTLED
 from bayes_vae.diagnosis.findings.latent_use import MARGINAL_KL
@@ -79,11 +79,12 @@ def _near_rest(seen: Examined) -> bool:
     at_most=AT_MOST_LIKELY,
 )
 def overfitting(seen: Examined) -> Iterator[Case]:
-    """Training rows have a larger ELBO than test rows."""
+    """Training rows have a larger ELBO than test rows, by more than two errors: these are other rows."""
+    above = seen.above("generalization_gap", 4.0, or_share_of_kl=0.5)
     gap, encoder = seen.value("generalization_gap"), seen.value("encoder_generalization_gap")
     part = "" if math.isnan(encoder) else f", of which {max(encoder, 0.0):.2g} the encoder's"
     yield Case(
         f"The ELBO of training rows is {gap:.3g} nats above that of test rows{part}.",
-        [seen.above("generalization_gap", 4.0, or_share_of_kl=0.5)],
+        [above, seen.holds(above.probability > CLEARLY)],
         ("train_elbo", "test_elbo", "encoder_generalization_gap"),
     )
