@@ -149,3 +149,18 @@ def test_a_learned_deviation_that_is_off_is_no_cause(examined):
     assert findings_of(examined(**off, pixel_scale_is_learned=0.0))["likelihood-scale"] == ""
     (alone,) = judge(examined(residual_over_scale=2.2, gain_of_pixel_scale=14.0, pixel_scale_is_learned=1.0)).findings
     assert alone.sureness == "likely"
+
+
+def test_a_gain_within_the_error_of_the_test_elbo_is_likely_at_most(examined):
+    seen = examined(gain_of_training=2.0, train_amortization_gap=1.0)
+    for error, sureness in ((0.3, "clear"), (6.0, "likely")):
+        seen.measured["test_elbo"] = Measurement(-20.0, error)
+        (found, *_) = judge(seen).findings
+        assert (found.name, found.sureness) == ("undertraining", sureness)
+
+
+def test_a_gap_between_other_rows_counts_from_two_errors_on(examined):
+    seen = examined(generalization_gap=10.0)
+    for error, found in ((2.0, True), (4.0, False)):
+        seen.measured["generalization_gap"] = Measurement(10.0, error)
+        assert ("overfitting" in findings_of(seen)) is found

@@ -5,6 +5,7 @@ import pytest
 from bayes_vae.diagnosis import diagnose
 from faults.cases import CASES
 from faults.families import FAMILIES
+from faults.fault_injection import decided_again
 from faults.held_out import answers, chosen, judged_while_left_out
 from faults.several_sites import OF_SITES, SITES
 from faults.verdicts import calibration, false_clear, summary, table, verdict
@@ -140,3 +141,9 @@ def test_a_part_of_the_suite(family, fault, tmp_path):
 def test_programs_of_several_sites(family, tmp_path):
     verdicts = {case: verdict(examine(family, case, 1, tmp_path, 800)) for case in SITES[family].cases}
     assert set(verdicts.values()) <= {"found", "right"}, verdicts
+
+
+def test_deciding_again_keeps_what_needs_no_measurement(examined):
+    found = measured("gray-data", "", examined, generalization_gap=90.0)
+    found["findings"] = [{"name": name} for name in ("gray-data", "kl-missing")]
+    assert [finding["name"] for finding in decided_again(found)["findings"]] == ["gray-data", "overfitting"]

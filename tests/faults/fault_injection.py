@@ -20,6 +20,7 @@ import torch
 from bayes_vae.diagnosis import Diagnosis, Measurement, diagnose
 from bayes_vae.diagnosis.findings.examined import Examined
 from bayes_vae.diagnosis.findings.judge import judge
+from bayes_vae.diagnosis.findings.table import KINDS
 from faults.cases import CASES
 
 BEST_RANKS = 2
@@ -27,6 +28,9 @@ BEST_RANKS = 2
 
 MARKS = ("<!-- table: begin -->", "<!-- table: end -->"), ("<!-- wild: begin -->", "<!-- wild: end -->")
 """Around the table of this suite, and around that of the wild one."""
+
+FIRST = {kind.name for kind in KINDS if kind.first}
+"""Findings that need no measurement."""
 
 Row = dict[str, Any]
 
@@ -55,12 +59,13 @@ KEPT = ("name", "severity", "probability", "because", "summary")
 
 
 def decided_again(row: Row) -> Row:
-    """The same numbers under the thresholds of now."""
+    """The same numbers under the thresholds of now; what is looked at before anything is measured stands as it was."""
     if not row["numbers"]:
         return row
     measured = {name: Measurement(*parts) for name, parts in row["numbers"].items()}
     found, *_ = judge(Examined(measured, row["num_pixels"], row["settings"] or {}))
-    return {**row, "findings": [{key: getattr(finding, key) for key in KEPT} for finding in found]}
+    before = [finding for finding in row["findings"] if finding["name"] in FIRST]
+    return {**row, "findings": [*before, *({key: getattr(finding, key) for key in KEPT} for finding in found)]}
 
 
 def read(path: Path) -> list[Row]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from bayes_vae.diagnosis.measure.measurement import Measurement
 
-__all__ = ["Condition", "Examined", "agree", "probability_above"]
+__all__ = ["CLEARLY", "Condition", "Examined", "agree", "probability_above"]
 
 
 THRESHOLD_ERROR = 0.1

@@ -108,7 +108,11 @@ def likelihood_scale(seen: Examined) -> Iterator[Case]:
     are not those of the training.
     """
     ratio, learned = seen.value("residual_over_scale"), seen.value("pixel_scale_is_learned") == 1.0
-    follows = (*HELD_TOO_LITTLE, "kl-weight") if ratio > 1 else (*HELD_TOO_MUCH, "averaged-loss", "kl-weight")
+    follows = (
+        (*HELD_TOO_LITTLE, "kl-weight", "prior-mismatch")
+        if ratio > 1
+        else (*HELD_TOO_MUCH, "averaged-loss", "kl-weight")
+    )
     yield Case(
         f"The normal likelihood is too {'narrow' if ratio > 1 else 'wide'}: residuals are {ratio:.2g} times its "
         f"deviation, and one that fits them would gain {seen.value('gain_of_pixel_scale'):.3g} nats.",

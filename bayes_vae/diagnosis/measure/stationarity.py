@@ -74,7 +74,7 @@ class Pulls(NamedTuple):
 
     def over_masks(self, values: Tensor) -> Tensor:
         """The mean over masks of values in all dimensions."""
-        return values.unflatten(-1, (self.masks, -1)).mean(-2)
+        return values.reshape(*values.shape[:-1], self.masks, -1).mean(-2)
 
 
 Reading = Callable[[Tensor], Tensor]
@@ -100,7 +100,8 @@ def pulls(subject: Subject, rows: Rows, reading: Reading | None = None) -> Pulls
             _side_by_side([_pulls_of(subject, part, reading, key, draws) for key in keys])
             for part in map(rows.take, batches)
         ]
-    return Pulls(*(torch.cat(column).double() for column in zip(*found, strict=True)), masks=len(keys))
+    loc, log_scale, at_mean, *rest = (torch.cat(column).double() for column in zip(*found, strict=True))
+    return Pulls(loc, log_scale, at_mean, rest[0], rest[1], rest[2], len(keys))
 
 
 def _side_by_side(masks: list[tuple[Tensor, ...]]) -> list[Tensor]:
