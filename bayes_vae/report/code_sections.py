@@ -44,7 +44,7 @@ def aggregate_section(contents: ReportContents) -> Section:
     capped = information.value > 0.95 * largest
     cap = (
         f"That is close to log N = {largest:.2f}, the most that {found.num_observations:,} observations can show, so "
-        f"the split says little here: raise {'--num-encoded' if contents.config else 'num_encoded'}."
+        f"the split says little here: {_more(contents)}."
         if capped
         else f"{count_of(found.num_observations, 'observation')} could show up to log N = {largest:.2f}."
     )
@@ -74,6 +74,12 @@ def aggregate_section(contents: ReportContents) -> Section:
         ),
         (Drawings((drawing,), caption),),
     )
+
+
+def _more(contents: ReportContents) -> str:
+    """What would show more."""
+    sizes, setting = contents.data.get("sizes", {}), "--num-encoded" if contents.config else "num_encoded"
+    return f"raise {setting}" if sizes.get("test", 0) > contents.settings.num_encoded else "there are no more test rows"
 
 
 def _halves(averages: dict[str, Average]) -> str:

@@ -72,7 +72,7 @@ def _explained(
         return NumericalError(invalid)
     names = [name for name, _ in _sites(reached)]
     where = f"after its site {names[-1]!r}" if names else "before its first site"
-    shapes = ", ".join(shape_text(part.shape[1:]) for part in x)
+    shapes = ", ".join(f"{shape_text(part.shape[1:])} {str(part.dtype).removeprefix('torch.')}" for part in x)
     hint = ""
     if "Shape mismatch inside plate" in str(raised):
         hint = (

@@ -25,12 +25,12 @@ __all__ = [
 
 
 def with_error(value: float, error: float) -> str:
-    """A value and its error to two digits of the error.
+    """A value and its error to two digits of the error, which is left out where six decimals do not show it.
 
-    >>> with_error(0.17239, 0.0036)
-    '0.1724 ± 0.0036'
+    >>> with_error(0.17239, 0.0036), with_error(3.688879, 1e-7)
+    ('0.1724 ± 0.0036', '3.689')
     """
-    if not math.isfinite(error) or error <= 0:
+    if not math.isfinite(error) or error < 5e-7:
         return f"{value:.3f}"
     decimals = min(6, max(0, 1 - math.floor(math.log10(error))))
     return f"{value:.{decimals}f} ± {error:.{decimals}f}"
