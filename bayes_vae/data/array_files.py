@@ -96,7 +96,7 @@ def _read(path: Path) -> tuple[Any, Any]:
     if not zipfile.is_zipfile(path):
         # mapped, so that a header which promises more than the file holds is refused before memory is taken
         mapped = np.lib.format.open_memmap(path, mode="r")
-        check_fits(mapped.nbytes, path)
+        check_fits(mapped.nbytes, path, "load fewer rows, or leave them on disk with stream=True (--stream)")
         return mapped, None
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         check_fits(sum(part.file_size for part in archive.zip.infolist()), path)

@@ -65,7 +65,7 @@ def load_data(
       or .h5ad file; or a tuple (x, covariates, …) for programs of several tensors.
     - A folder of images, whose sub-folders are the labels.
     - A folder of .npy files, whose rows stay on disk and are read when a batch asks for them; so are those of one .npy
-      file with ``stream``, or where it would not fit the memory. Everything else is as with an array of the same rows.
+      file with ``stream``. Everything else is as with an array of the same rows.
     - With ``stream``, a torch Dataset, or a DataLoader around it: its items are computed for each batch, by the workers
       of the loader, ahead of training.
 

@@ -48,12 +48,13 @@ def check_is_plain(path: Path) -> int:
         return check_plain_file(path, LARGEST_FILE)
 
 
-def check_fits(needed: int, what: object) -> None:
+def check_fits(needed: int, what: object, remedy: str = "load fewer rows") -> None:
     """Refuse data for which there is not the memory, before they are read.
 
     Args:
         needed: bytes, at least.
         what: is read, for the message.
+        remedy: what to do.
 
     Raises:
         DataError: says how much would be needed, and how much is there.
@@ -63,5 +64,5 @@ def check_fits(needed: int, what: object) -> None:
     free = available_memory(torch.device("cpu"))
     if free is not None and needed > free:
         raise DataError(
-            f"{what} would need {needed / 1e9:,.3f} GB of memory, and {free / 1e9:,.3f} GB are free: load fewer rows."
+            f"{what} would need {needed / 1e9:,.3f} GB of memory, and {free / 1e9:,.3f} GB are free: {remedy}."
         )

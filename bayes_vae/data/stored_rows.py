@@ -14,16 +14,12 @@ from torch import Size, Tensor
 
 from bayes_vae.data.kinds import HeldAs, as_stored, values_of_kind
 from bayes_vae.data.outside_rows import OutsideRows
-from bayes_vae.data.safe_reading import NOT_WORTH_ASKING, check_is_plain
+from bayes_vae.data.safe_reading import check_is_plain
 from bayes_vae.errors import DataError, SupportError
 from bayes_vae.plain_files import one_error
 from bayes_vae.settings import DataKind, Kind, Policy
-from bayes_vae.terms.memory import available_memory
 
 __all__ = ["StoredRows", "StoredValues", "pieces", "stays_on_disk", "stored_file", "stored_folder", "stored_values"]
-
-COPIES = 3
-"""Of the rows, that there are at once while an array is read and split."""
 
 NOT_STREAMED = (
     "stream is for .npy files, one or a folder of them, and for torch data sets, and {} is none. Save the rows with "
@@ -177,7 +173,7 @@ def stays_on_disk(path: Path, stream: bool) -> bool:
 
     Args:
         path: of a file or a folder.
-        stream: whether it was asked for; of a file that would not fit the memory it need not be.
+        stream: whether it was asked for; of a folder it need not be.
 
     Raises:
         DataError: it was asked for other data than .npy files.
@@ -188,13 +184,7 @@ def stays_on_disk(path: Path, stream: bool) -> bool:
         found = path.suffix.lower() == ".npy" and path.is_file()
     if stream and not found:
         raise DataError(NOT_STREAMED.format(path))
-    return found and (stream or path.is_dir() or _is_too_large(path))
-
-
-def _is_too_large(path: Path) -> bool:
-    """Whether there is no memory for the file, and for the copies that its values and their splits are."""
-    size, free = path.stat().st_size, available_memory(torch.device("cpu"))
-    return size > NOT_WORTH_ASKING and free is not None and COPIES * size > free
+    return found and (stream or path.is_dir())
 
 
 def stored_folder(path: Path) -> StoredRows:

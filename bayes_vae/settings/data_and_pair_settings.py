@@ -47,8 +47,8 @@ class DataSettings:
         label_column: the column of a table that holds labels.
         standardize: bring each column of real values to mean 0 and deviation 1 over the training rows.
         standardize_columns: the same for these columns of a table alone, by name (a blank in a name is written _).
-        stream: leave the rows of an .npy file on disk and read them when a batch asks for them; so are those of a
-            folder of .npy files, and of a file that would not fit the memory.
+        stream: leave the rows of an .npy file on disk and read them when a batch asks for them, as those of a folder of
+            .npy files are.
     """
 
     data: str = "digits"

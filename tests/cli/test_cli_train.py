@@ -23,7 +23,7 @@ def test_a_run_directory_with_settings_and_figures(trained):
     chosen = {"data": "digits", "data_root": None, "policy": "stochastic"}
     rest = {"kind": "auto", "image_size": None, "colour": None, "num_labelled": None}
     own = {"validation_data": None, "test_data": None, "split": [], "label_column": None, "standardize": False}
-    own["standardize_columns"] = []
+    own |= {"standardize_columns": [], "stream": False}
     assert directory.settings["data"] == chosen | rest | own
     assert directory.settings["pair"] == as_json(PairSettings(2, (8,)))
     assert directory.settings["training"]["epochs"] == len(directory.history) == 2

@@ -11,7 +11,7 @@ from processes import memory
 from processes.starting import values
 
 import bayes_vae as bv
-from bayes_vae.data import outside_rows, stored_rows
+from bayes_vae.data import outside_rows, safe_reading, stored_rows
 from bayes_vae.errors import DataError, SupportError
 from bayes_vae.settings import PairSettings
 from bayes_vae.training import build_pair
@@ -185,12 +185,13 @@ def test_parts_are_all_on_disk_or_none(tmp_path):
         bv.load_data(train=on_disk(tmp_path, BYTES, shards=True), test=tmp_path / "rows.npy")
 
 
-def test_a_file_that_would_not_fit_stays_on_disk(tmp_path, monkeypatch):
+def test_a_file_that_would_not_fit_is_refused_with_what_to_do(tmp_path, monkeypatch):
     path = on_disk(tmp_path, BYTES, shards=False)
-    assert isinstance(bv.load_data(path).train.values, torch.Tensor)
-    monkeypatch.setattr(stored_rows, "NOT_WORTH_ASKING", 0)
-    monkeypatch.setattr(stored_rows, "available_memory", lambda device: 2 * path.stat().st_size)
-    assert isinstance(bv.load_data(path).train.values, stored_rows.StoredValues)
+    monkeypatch.setattr(safe_reading, "NOT_WORTH_ASKING", 0)
+    monkeypatch.setattr(safe_reading, "available_memory", lambda device: 2)
+    with pytest.raises(DataError, match=r"load fewer rows, or leave them on disk with stream=True \(--stream\)"):
+        bv.load_data(path)
+    assert isinstance(bv.load_data(path, stream=True).train.values, stored_rows.StoredValues)
 
 
 def test_what_needs_all_values_says_so(tmp_path):

@@ -6,6 +6,7 @@ do, and gives what each returned; ``work`` is a function of a module that lies i
 
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 import traceback
@@ -84,6 +85,7 @@ def _run(there, rank, count, port, work, arguments):
     import torch
 
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs do not hear it
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": port}
     os.environ.update({name: str(number) for name, number in numbers.items()} | {"MASTER_ADDR": "127.0.0.1"})
     try:

@@ -135,6 +135,17 @@ def every_pair(names):
     return {name: come_to(trained(name)) for name in names}
 
 
+def in_a_group_of_fabric(count):
+    """A training in processes whose group Lightning Fabric opened; torchrun's variables are gone by then."""
+    import lightning_fabric
+
+    fabric = lightning_fabric.Fabric(accelerator="cpu", devices=count, strategy="ddp")
+    fabric.launch()
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        os.environ.pop(name, None)
+    return come_to(trained("amortized normal"))
+
+
 def said(work, *arguments, **options):
     """The error of some work, and else nothing."""
     try:

@@ -48,6 +48,11 @@ def test_three_processes_share_batches_unevenly(whole):
     assert all(equal(each["amortized normal"], whole) for each in three)
 
 
+def test_a_group_that_somebody_else_opened_is_used(whole):
+    pytest.importorskip("lightning_fabric")
+    assert all(equal(each, whole) for each in values(2, trainings.in_a_group_of_fabric, 2))
+
+
 def test_what_several_processes_cannot_do_is_refused_in_all_of_them(whole):
     for rank, (found, after) in enumerate(values(2, trainings.refusals)):
         for name, (_, _, message) in trainings.REFUSED.items():
