@@ -173,7 +173,7 @@ class Training:
                     (terms.loss.sum() / len(rows)).backward()
             return [(not idle) * term.detach().sum(dtype=torch.float64) for term in terms[:2]]
 
-        sums, self.stopping = exchange(self.world, self.parameters, part, self.asked_to_stop())
+        sums, self.stopping = exchange(self.world, self.parameters, part, self.asked_to_stop)
         return list(sums.to(self.device))
 
     def _own(self, rows: Tensor) -> tuple[slice, bool]:

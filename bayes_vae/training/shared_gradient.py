@@ -27,7 +27,7 @@ def refuse_idle_processes(world: World, batch_size: int) -> None:
 
 
 def exchange(
-    world: World, parameters: Sequence[Tensor], part: Callable[[], list[Tensor]], stopping: bool
+    world: World, parameters: Sequence[Tensor], part: Callable[[], list[Tensor]], asked_to_stop: Callable[[], bool]
 ) -> tuple[Tensor, bool]:
     """Compute this process's part of a step, and add up the parts of all.
 
@@ -35,7 +35,7 @@ def exchange(
         world: the processes.
         parameters: what is trained, in the same order in each; they get the sums of their gradients.
         part: runs backward for the own rows, and returns sums over them.
-        stopping: whether this process was asked to stop.
+        asked_to_stop: whether this process was, asked once its part is done.
 
     Returns:
         the sums over all rows, float64, and whether any process was asked to stop.
@@ -46,7 +46,8 @@ def exchange(
     """
     failure: Exception | None = None
     try:
-        own = torch.stack([*part(), torch.tensor(float(stopping)), torch.tensor(0.0)]).to(torch.float64)
+        sums = torch.stack(part()).cpu().double().tolist()
+        own = torch.tensor([*sums, float(asked_to_stop()), 0.0], dtype=torch.float64)
     except Exception as error:
         failure, own = error, torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64)
     totals = own.to(world.device)
