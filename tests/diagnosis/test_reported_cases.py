@@ -45,7 +45,8 @@ def test_nothing_wrong_is_not_said_where_little_could_be_asked():
     found = bv.diagnose(pair.model, pair.guide, data, num_observations=100, seconds=4)
     assert found.measurements["train_kl_to_prior"].value > 0.7 * GROUPS * torch.tensor(float(VALUES)).log().item()
     assert found.healthy is not True
-    assert len(found.not_checked) > 20
+    assert [finding.name for finding in found.findings] == ["discrete-kl-weight"]
+    assert len(found.not_checked) > 15
     assert f"{found.num_made} of {found.num_checks} checks could be made" in found.sentence()
     assert "Nothing was found to be wrong" not in found.sentence()
     reasons = {check.name: check.reason for check in found.not_checked}

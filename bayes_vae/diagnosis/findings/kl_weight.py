@@ -23,6 +23,9 @@ KL_WEIGHT_AGREEMENT = 1.5
 FORGOTTEN_KL_WEIGHT = 0.02
 """An estimated weight below it, from means and from deviations, is taken as none."""
 
+DISCRETE_FACTOR = 1.4
+"""The same for discrete latents, of a weight below 1."""
+
 SETTLED_GAIN = 0.3
 """Nats that a little more training at the pair's own weight may gain where it has come to rest."""
 
@@ -124,6 +127,30 @@ def kl_weight(seen: Examined) -> Iterator[Case]:
             explains=_follows(seen.value("kl_weight")),
             at_most=AT_MOST_LIKELY if math.isfinite(means) and not agree(means, scales, KL_WEIGHT_AGREEMENT) else 1.0,
         )
+
+
+@warning(
+    "discrete-kl-weight",
+    needs=("kl_weight_of_draws",),
+    why="Below 1 the objective is no bound on log p(x), and the codes say more than the prior allows. A relaxation of "
+    "the draws, such as Gumbel-softmax, moves the number up, not down.",
+    advice="Look whether the loss has the KL of the discrete latents, summed over categories and latents, with weight "
+    "1: kl = (q.probs * (q.logits - prior.logits)).sum(-1).sum(-1). The estimated weight then reads 1 or more, and the "
+    "mean KL falls.",
+    explains=HELD_TOO_LITTLE,
+    symptom="objective",
+    of_elbo=True,
+)
+def discrete_kl_weight(seen: Examined) -> Iterator[Case]:
+    """Discrete latents that are held too little: by a small weight, or by none, for which no number is at rest."""
+    weight = seen.value("kl_weight_of_draws")
+    yield Case(
+        f"Training came to rest as if the KL of the discrete latents had weight {weight:.2g} at most. It may have had "
+        "none: then q sharpens as long as training lasts.",
+        [seen.below("kl_weight_of_draws", 1 / DISCRETE_FACTOR)],
+        ("train_kl_to_prior",),
+        at_most=AT_MOST_LIKELY,
+    )
 
 
 def at_rest_elsewhere(seen: Examined) -> bool:

@@ -44,6 +44,7 @@ KINDS = (
     mismatch.mismatched_pair,
     kl_weight.averaged_loss,
     kl_weight.kl_weight,
+    kl_weight.discrete_kl_weight,
     wrong_likelihood.likelihood_scale,
     wrong_likelihood.scale_runaway,
     confined.near_overflow,

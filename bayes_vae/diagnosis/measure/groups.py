@@ -11,6 +11,7 @@ from typing import NamedTuple
 from bayes_vae.diagnosis.measure import (
     amortization,
     deviations,
+    draws_balance,
     elbo_on_rows,
     encoder_alone,
     more_training,
@@ -117,6 +118,7 @@ GROUPS = (
         stationarity.measure_stationarity,
         BACKWARD * 800 * stationarity.DRAWS,
     ),
+    Group("draws", ("kl_weight_of_draws",), draws_balance.measure_draws_balance, 800 * draws_balance.DRAWS),
     Group("parameters", ("kl_weight",), stationarity.measure_parameters_balance, 2 * BACKWARD * 800 * 8),
     Group(
         "training",
