@@ -7,6 +7,7 @@ from bayes_vae.diagnosis.findings.examined import Examined
 from faults.cases import CASES
 
 HEALTHY = {
+    "kl_weight_of_draws": 1.0,
     "train_kl_to_prior": 5.0,
     "train_elbo": -20.0,
     "test_elbo": -20.2,

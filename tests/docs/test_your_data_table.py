@@ -18,6 +18,7 @@ from scipy import sparse
 from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler, TensorDataset
 
 import bayes_vae as bv
+from bayes_vae.data.stored_rows import StoredValues
 from bayes_vae.errors import BayesVaeError, DataError
 
 PAGE = Path(__file__).parents[2] / "docs" / "your_data.md"
@@ -130,6 +131,17 @@ def an_array_file(folder: Folder, patch: Patch) -> None:
         bv.load_data(folder / "pickle.npy")
 
 
+def a_folder_of_arrays(folder: Folder, patch: Patch) -> None:
+    for number, rows in enumerate(np.array_split(TABLE, 12)):
+        np.save(folder / f"shard-{number}.npy", rows)
+    data = bv.load_data(folder)
+    assert isinstance(data.train.values, StoredValues)
+    for split in (data.train, data.validation, data.test):
+        assert torch.equal(split.observations(), torch.from_numpy(TABLE)[split.index].float())
+    np.save(folder.parent / "one.npy", TABLE)
+    assert isinstance(bv.load_data(folder.parent / "one.npy", stream=True).train.values, StoredValues)
+
+
 def a_folder(folder: Folder, patch: Patch) -> None:
     pixels = RANDOM.integers(0, 256, (24, 8, 9, 3)).astype("uint8")
     for number, image in enumerate(pixels):
@@ -201,6 +213,7 @@ FORMS: dict[str, Callable[[Folder, Patch], None]] = {
     "an `AnnData`, a `.h5ad` file (needs the package anndata)": annotated,
     "a `.csv` or `.tsv` file": a_table_file,
     "a `.npy` or `.npz` file": an_array_file,
+    "a folder of `.npy` files": a_folder_of_arrays,
     "a folder of images": a_folder,
     "a torch `Dataset`, also torchvision's": a_data_set,
     "a `DataLoader`": a_loader,
