@@ -89,12 +89,13 @@ def bits(term: dict[str, Any], model: Any) -> dict[str, Any] | None:
 def reliability(estimate: LogEvidenceEstimate) -> dict[str, Any]:
     """What says how far to trust an importance estimate."""
     known = not bool(estimate.pareto_k.isnan().any())
-    above = float((~estimate.converged).double().mean()) if known else None
+    above = ~(estimate.converged | estimate.missed)
     return {
         "num_particles": estimate.num_particles,
         "effective_sample_size_median": float(estimate.effective_sample_size.median()),
         "pareto_k_threshold": estimate.pareto_k_threshold if known else None,
-        "pareto_k_share_above": above,
+        "pareto_k_share_above": float(above.double().mean()) if known else None,
+        "share_missed": float(estimate.missed.double().mean()),
         "doubling_step": estimate.averages()["doubling_step"].value,
         "note": str(estimate.reading),
         "reading": estimate.reading.as_json(),

@@ -84,6 +84,8 @@ def reliability_text(reliability: Figures) -> str:
         tail = why_not_converged(reading_of(reliability))
     else:
         tail = f"k̂ above {reliability['pareto_k_threshold']:.2f} for {share:.0%} of the observations"
+        missed = reliability["share_missed"]
+        tail += f"; draws of the prior find more of p(x) for {missed:.0%}" if missed else ""
     step = f"the last doubling gained {value_text(reliability['doubling_step'])}"
     half = particles // 2
     return f"How far to trust L_{particles}: {size}; {tail};\n{step} (L_{particles} − L_{half})."

@@ -100,7 +100,7 @@ class ReportSettings:
         num_temperatures: steps of the annealed log p(x); 0 leaves it out.
         num_gap_observations: test observations whose gap is split in two; 0 leaves it out.
         num_encoded: test observations behind the aggregate posterior and the latent means.
-        num_simulated: observations simulated from the model to calibrate the guide; 0 leaves it out.
+        num_simulated: observations simulated from the model to calibrate the guide, 20 or more; 0 leaves it out.
         num_diagnosed: training observations that the diagnosis looks at, 20 or more; 0 leaves it out.
         seed: of every draw.
         device: cpu, cuda, or auto.
@@ -121,9 +121,10 @@ class ReportSettings:
         for name in ("num_observations", "num_encoded"):
             at_least(name, getattr(self, name), 1)
         at_least("num_particles", self.num_particles, 2)
-        for name in ("num_temperatures", "num_gap_observations", "num_simulated"):
+        for name in ("num_temperatures", "num_gap_observations"):
             at_least(name, getattr(self, name), 0)
-        at_least("num_diagnosed", self.num_diagnosed, 20 if self.num_diagnosed else 0)
+        for name in ("num_simulated", "num_diagnosed"):
+            at_least(name, getattr(self, name), 20 if getattr(self, name) > 0 else 0)
 
 
 EXPLORE_PAGE = "explore.html"

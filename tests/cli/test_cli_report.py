@@ -69,6 +69,7 @@ def test_an_interrupted_report_leaves_the_old_one(command, run, monkeypatch):
         (["--num-particles", "1"], "num_particles must be at least 2"),
         (["--num-encoded", "0"], "num_encoded must be at least 1"),
         (["--num-simulated", "-1"], "num_simulated must be at least 0"),
+        (["--num-simulated", "4"], "num_simulated must be at least 20"),
     ],
 )
 def test_what_cannot_work_is_one_line(command, run, words, message):

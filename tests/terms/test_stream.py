@@ -3,19 +3,20 @@
 import pytest
 import torch
 
-from bayes_vae.terms.opened import ROWS_AT_ONCE, WEIGHTS_AT_ONCE, _sizes
+from bayes_vae.terms.opened import ROWS_AT_ONCE, ROWS_IN_CACHE, WEIGHTS_AT_ONCE, _sizes
 
 
 class Keyed:
     keyed, splittable = True, True
 
 
+@pytest.mark.parametrize("at_once", [ROWS_IN_CACHE, ROWS_AT_ONCE])
 @pytest.mark.parametrize("num_particles", [1, 10, 5000, 10**6, 10**8])
 @pytest.mark.parametrize("num_observations", [1, 100, 10**6])
-def test_default_cut_bounds_memory(num_particles, num_observations):
-    batch, chunk = _sizes(Keyed(), num_observations, num_particles, None, None)
+def test_default_cut_bounds_memory(num_particles, num_observations, at_once):
+    batch, chunk = _sizes(Keyed(), num_observations, num_particles, None, None, at_once)
     assert 1 <= batch <= 1024
-    assert min(batch, num_observations) * chunk <= ROWS_AT_ONCE
+    assert min(batch, num_observations) * chunk <= at_once
     assert batch == 1 or batch * num_particles <= WEIGHTS_AT_ONCE
 
 

@@ -193,7 +193,7 @@ class TunedBatch:
             return "prior"
         if isinstance(self.space, Mixture):
             return "mixture of normals"
-        return "guide" if self.space.mixing is None else "fitted normal"
+        return "fitted normal" if self.plan.refine else "guide"
 
     def forward(self, tick: Tick | None = None, watch: Watch | None = None) -> Chains:
         """From the start to the posterior: the mean weight is unbiased for p(x)."""
