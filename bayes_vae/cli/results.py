@@ -89,7 +89,7 @@ def bits(term: dict[str, Any], model: Any) -> dict[str, Any] | None:
 def reliability(estimate: LogEvidenceEstimate) -> dict[str, Any]:
     """What says how far to trust an importance estimate."""
     known = not bool(estimate.pareto_k.isnan().any())
-    above = ~(estimate.converged | estimate.missed)
+    above = ~estimate.vouched
     return {
         "num_particles": estimate.num_particles,
         "effective_sample_size_median": float(estimate.effective_sample_size.median()),

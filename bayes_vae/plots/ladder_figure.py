@@ -138,5 +138,6 @@ def _reliability(comparison: Comparison) -> str:
     bars = f"bars: Monte-Carlo error; data error ± {short_error(data_error)} nats, shared by all rungs"
     if bool(estimate.pareto_k.isnan().any()):
         return f"too few particles for a k̂ · {bars}"
-    share = float((~estimate.converged).double().mean())
-    return f"k̂ above {estimate.pareto_k_threshold:.2f} for {share:.0%} of the observations · {bars}"
+    share, missed = (float(rows.double().mean()) for rows in (~estimate.vouched, estimate.missed))
+    more = f", the prior finds more for {missed:.0%}" if missed else ""
+    return f"k̂ above {estimate.pareto_k_threshold:.2f} for {share:.0%} of the observations{more} · {bars}"

@@ -178,7 +178,7 @@ def _particles(estimate: LogEvidenceEstimate) -> int | str:
 
 def _summary(estimate: LogEvidenceEstimate) -> str:
     """The share above the threshold and the medians."""
-    count, failed = estimate.num_observations, int((~estimate.converged).sum())
+    count, failed, missed = estimate.num_observations, int((~estimate.vouched).sum()), int(estimate.missed.sum())
     size = float(estimate.effective_sample_size.median())
     middle = f"median effective sample {size:,.0f}" if size >= 100 else f"median effective sample {size:.3g}"
     known = estimate.pareto_k[~estimate.pareto_k.isnan()]
@@ -186,7 +186,8 @@ def _summary(estimate: LogEvidenceEstimate) -> str:
         return f"no k̂ (fewer than 30 particles, or discrete latents): every figure reads as a lower bound · {middle}"
     k = float(known.median())
     typical = dash(f"{k:.2f}" if np.isfinite(k) else "−∞" if k < 0 else "∞")
+    more = f", the prior finds more for {thousands(missed)}" if missed else ""
     if not failed:
-        return f"k̂ at most its threshold for all {thousands(count)} · median k̂ {typical}, {middle}"
+        return f"k̂ at most its threshold for all {thousands(count)}{more} · median k̂ {typical}, {middle}"
     share = f"{thousands(failed)} of {thousands(count)} ({100 * failed / count:.3g}%)"
-    return f"k̂ above its threshold for {share}: lower bounds, not converged · median k̂ {typical}, {middle}"
+    return f"k̂ above its threshold for {share}{more}: lower bounds, not converged · median k̂ {typical}, {middle}"

@@ -86,13 +86,20 @@ def reliability_section(contents: ReportContents) -> Section:
             question,
             missing=f"there is no k̂. L_{estimate.num_particles}: {sentence(estimate.reading)}.",
         )
-    failed = estimate.reading.failed
+    missed = estimate.reading.missed
+    failed = estimate.reading.failed - missed
     middle, threshold = float(estimate.pareto_k[known].median()), estimate.pareto_k_threshold
     bound, count = f"L_{estimate.num_particles}", estimate.num_observations
     so = (
         f"there {bound} is a lower bound that has not converged, and it has no standard error"
         if failed
-        else f"{bound} reads as an estimate everywhere"
+        else f"{bound} reads as an estimate {'elsewhere' if missed else 'everywhere'}"
+    )
+    more = (
+        f" For {missed:,} more, draws of the prior find so much of p(x) where the guide does not draw that {bound} is "
+        "too low, whatever k̂ says."
+        if missed
+        else ""
     )
     above = f"for {share(failed / count)} of the observations ({failed:,} of {count:,})" if failed else "nowhere"
     size, step = float(estimate.effective_sample_size.median()), estimate.averages()["doubling_step"]
@@ -114,7 +121,7 @@ def reliability_section(contents: ReportContents) -> Section:
         title,
         question,
         (
-            f"k̂, the tail index of the importance weights, exceeds its threshold {threshold:.2f} {above}: {so}.",
+            f"k̂, the tail index of the importance weights, exceeds its threshold {threshold:.2f} {above}: {so}.{more}",
             f"The median effective sample size is {size:.1f} of {count_of(estimate.num_particles, 'draw')}, and the "
             f"last doubling of draws raised the bound by {_step_text(step)} nats.",
         ),

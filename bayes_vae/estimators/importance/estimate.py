@@ -84,7 +84,7 @@ class LogEvidenceEstimate(
     @property
     def converged(self) -> Tensor:
         """Whether k̂ vouches for each estimate and the prior finds no more, shape (N,), bool; never with K below 30."""
-        return self._vouched & ~self.missed
+        return self.vouched & ~self.missed
 
     @property
     def missed(self) -> Tensor:
@@ -92,7 +92,8 @@ class LogEvidenceEstimate(
         return self.unseen > (CLAIMED * self._error).clamp(min=ALLOWED)
 
     @property
-    def _vouched(self) -> Tensor:
+    def vouched(self) -> Tensor:
+        """Whether k̂ is at most its threshold, shape (N,), bool, and log p(x, z) resolved; never with K below 30."""
         constant = self.pareto_k == -torch.inf
         return (constant | (self.pareto_k <= self.pareto_k_thresholds)) & self.resolved
 
