@@ -188,8 +188,8 @@ class _Level(NamedTuple):
     num_points: Tensor
 
     def without(self, missed: Tensor) -> _Level:
-        """The same, not converged and of unknown error where a part of p(x) was missed, shape (N,), bool."""
-        error = self.refinement_error.masked_fill(missed, torch.nan)
+        """The same; where a part of p(x) was missed, (N,), bool, what had converged has not, its error unknown."""
+        error = self.refinement_error.masked_fill(missed & self.converged, torch.nan)
         return self._replace(converged=self.converged & ~missed, refinement_error=error)
 
 

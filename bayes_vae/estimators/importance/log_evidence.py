@@ -24,7 +24,7 @@ from bayes_vae.estimators.importance.proposals import (
 from bayes_vae.estimators.importance.reliability import pareto_k_threshold
 from bayes_vae.estimators.importance.variation import LOOKED_AT, resolution_of, trusted_pareto_k
 from bayes_vae.estimators.unseen import LogDensity, unseen
-from bayes_vae.terms.containers import Draw
+from bayes_vae.terms.containers import Draw, join_particles
 from bayes_vae.terms.listed_options import lists_options
 from bayes_vae.terms.opened import Batch, OpenPair, Options, open_pair, part_of
 from bayes_vae.terms.rows import X
@@ -206,7 +206,7 @@ class WeightsAtDraws:
     def __init__(self, num_particles: int) -> None:
         self._num_particles = num_particles
         self._rows: list[WeightSummary] = []
-        self._looked_at: Draw | None = None
+        self._looked_at: list[Draw] = []
 
     def of(self, batch: Batch) -> WeightSummary:
         """Draw all particles of a batch and summarize their weights."""
@@ -218,22 +218,23 @@ class WeightsAtDraws:
 
     def begin(self, batch: Batch) -> None:
         """A batch starts."""
-        self._weights, self._batch, self._looked_at = WeightAccumulator(self._num_particles), batch, None
+        self._weights, self._batch, self._looked_at = WeightAccumulator(self._num_particles), batch, []
 
     def update(self, draw: Draw) -> None:
         """Some particles of it."""
+        left = LOOKED_AT - self._weights.num_particles  # whatever the chunks
         self._weights.update(draw.log_importance_weights)
-        if self._looked_at is None:
-            self._looked_at = draw.select(slice(LOOKED_AT))
+        if left > 0:
+            self._looked_at.append(draw.select(slice(left)))
 
     def end(self) -> None:
         """All its particles have come."""
         found = _summary(self._weights)
-        assert self._looked_at is not None, "K is at least 1"
-        trusted = trusted_pareto_k(found.pareto_k, self._batch, self._looked_at)
+        first = join_particles(self._looked_at)
+        trusted = trusted_pareto_k(found.pareto_k, self._batch, first)
         doubtful, resolution = trusted > pareto_k_threshold(self._num_particles), found.resolution
         if bool(doubtful.any()):  # each row for itself: what is looked at must not depend on the batch
-            resolution = torch.where(doubtful, resolution_of(self._batch, self._looked_at), resolution)
+            resolution = torch.where(doubtful, resolution_of(self._batch, first), resolution)
         self._rows.append(found._replace(pareto_k=trusted, resolution=resolution))
 
     def result(self, opened: OpenPair) -> LogEvidenceEstimate:
