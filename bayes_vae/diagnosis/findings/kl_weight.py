@@ -135,8 +135,8 @@ def kl_weight(seen: Examined) -> Iterator[Case]:
     why="Below 1 the objective is no bound on log p(x), and the codes say more than the prior allows. A relaxation of "
     "the draws, such as Gumbel-softmax, moves the number up, not down.",
     advice="Look whether the loss has the KL of the discrete latents, summed over categories and latents, with weight "
-    "1: kl = (q.probs * (q.logits - prior.logits)).sum(-1).sum(-1). The kl weight of draws then reads 1 or more, and the "
-    "mean KL falls.",
+    "1: kl = (q.probs * (q.logits - prior.logits)).sum(-1).sum(-1). The kl weight of draws then reads 1 or more, and "
+    "the mean KL falls.",
     explains=HELD_TOO_LITTLE,
     symptom="objective",
     of_elbo=True,
