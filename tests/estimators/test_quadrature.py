@@ -61,6 +61,26 @@ def test_the_error_of_the_coarser_level_is_the_one_stated(linear_gaussian, resca
     assert (actual < found.refinement_error).all()
 
 
+def test_a_program_that_is_not_defined_over_the_prior_is_integrated_about_the_guide():
+    """The square root has no value below −3, where the grid that looks for other modes has nodes, and the rule none."""
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(len(x)).double(), 1.0))
+            pyro.sample("x", dist.Normal((z + 3).sqrt(), 0.1), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x.square() - 3, 0.3))
+
+    x = torch.tensor([2.0, 2.2], dtype=torch.float64)
+    found = bv.quadrature_log_evidence(model, guide, x)
+    z = torch.linspace(-3, 9, 200_001, dtype=torch.float64).unsqueeze(-1)
+    joint = dist.Normal(0.0, 1.0).log_prob(z) + dist.Normal((z + 3).sqrt(), 0.1).log_prob(x)
+    torch.testing.assert_close(found.log_evidence, joint.logsumexp(0) + math.log(12 / 200_000), rtol=0, atol=1e-4)
+    assert found.converged.all()
+
+
 def square_model(noise_scale):
     """x is z² and noise: both roots explain it, and the guide knows one of them."""
 

@@ -76,8 +76,8 @@ def annealed_log_evidence(
         schedule: "linear"; "sigmoid", finer at both ends; or "adaptive", fitted to each observation in the pilot so
             that every step has the same thermodynamic length. None takes "linear" from the guide, and "adaptive" from
             the prior, where it gains most.
-        refine: fit the start, above 512 latent dimensions its means and deviations alone; False takes a normal with the
-            guide's means and its scales times 1.2. Without effect from the prior.
+        refine: fit the start, above 512 latent dimensions its means and deviations alone; False takes the guide's.
+            Deviations that stand alone are multiplied by 1.2. Without effect from the prior.
         tolerance: doubles the temperatures, on fresh draws, until two levels' means agree to so many nats; starts at
             ``num_temperatures``. The levels only choose T: the estimate is one more run at that T, since weights that
             decide when to stop are biased.

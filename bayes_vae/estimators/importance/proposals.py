@@ -157,10 +157,10 @@ def fit_proposal(batch: Batch, proposal: Proposal) -> RefinedProposal:
         \;\Rightarrow\; \Sigma G \Sigma = C, \quad m = \bar v + \Sigma \bar g
 
     C and G are the covariances of the positions v_i of short Hamiltonian chains and of the gradients g_i there. The
-    chains start at the normal that annealing starts from. Where the
-    posterior is normal this is exact from D + 1 positions, however far the chains have mixed; elsewhere it is the
-    normal closest to it in Fisher divergence. "normal" takes the deviations of that normal: the best factorized one in
-    KL(p to q), and not in KL(q to p), which is narrow and gives worse weights.
+    chains start at the normal that annealing starts from. Where the posterior is normal this is exact from D + 1
+    positions, however far the chains have mixed; elsewhere it is the normal closest to it in Fisher divergence.
+    "normal" takes the deviations of that normal: the best factorized one in KL(p to q), and not in KL(q to p), which is
+    narrow and gives worse weights.
 
     Args:
         batch: observations bound to a pair with continuous latents.
